@@ -1,0 +1,17 @@
+"""Errors, typed by the decision they call for. HTTP statuses and exit codes are given at the edges."""
+
+
+class PodpowerError(Exception):
+    """What went wrong and what would be right, in one line meant for people."""
+
+
+class InvalidInput(PodpowerError):
+    """The input is wrong: reject it, repeating will not help."""
+
+
+class Refused(PodpowerError):
+    """An artifact or store cannot be trusted or does not fit: refuse to start from it, keep what runs."""
+
+
+class Unavailable(PodpowerError):
+    """Something outside does not answer, or is not there yet: try again later."""

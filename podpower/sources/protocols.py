@@ -1,0 +1,67 @@
+"""What every source of cluster objects and of metric samples gives; recordings, clusters and Prometheus alike."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import polars as pl
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+# Every label that a Kepler or owner series is told apart by. A scraped series' own `namespace` and `pod` are the
+# exporter's for Kepler, and the described pod's for kube_*_owner.
+LABEL_COLUMNS = (
+    "instance", "node_name", "namespace", "pod", "container_namespace", "pod_namespace", "pod_name", "pod_id",
+    "container_name", "container_id", "mode", "zone", "state", "uid", "replicaset", "job_name", "owner_kind",
+    "owner_name", "owner_is_controller",
+)  # fmt: skip
+
+SERIES_SCHEMA = pl.Schema({"series_id": pl.UInt64(), "metric": pl.String()} | {c: pl.String() for c in LABEL_COLUMNS})
+POINTS_SCHEMA = pl.Schema({"series_id": pl.UInt64(), "ts": pl.Float64(), "value": pl.Float64()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectEvent:
+    """One change of one Kubernetes object, raw as the API gives it, at `ts` (Unix seconds)."""
+
+    ts: float
+    type: EventType
+    object: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSamples:
+    """Samples of many series. `series` (SERIES_SCHEMA) names each once, `points` (POINTS_SCHEMA) holds raw values."""
+
+    series: pl.DataFrame
+    points: pl.DataFrame
+    warnings: tuple[str, ...] = ()
+
+
+class ObjectSource(Protocol):
+    """Kubernetes objects and their changes."""
+
+    cluster: str
+
+    def events(self, *, start_s: float, end_s: float) -> Iterator[ObjectEvent]:
+        """Everything needed to know the cluster in [start_s, end_s): first the objects alive at start_s, each as
+        ADDED with the time it got its present form (which may be long before start_s), then every change in order."""
+        ...
+
+    def changes(self, cursor: str | None) -> tuple[list[ObjectEvent], str]:
+        """The events since `cursor` and the cursor that follows them: each event once, none left out."""
+        ...
+
+
+class MetricSource(Protocol):
+    """Samples of counters and owner series."""
+
+    cluster: str
+
+    def metric_names(self, *, start_s: float, end_s: float) -> frozenset[str]:
+        """Which metrics have any sample in [start_s, end_s); from these the Kepler generation is told."""
+        ...
+
+    def samples(self, metrics: Sequence[str], *, start_s: float, end_s: float) -> MetricSamples:
+        """Raw samples with start_s <= ts <= end_s of the metrics of these names."""
+        ...
