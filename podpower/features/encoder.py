@@ -1,0 +1,158 @@
+"""The one encoder: fitted on requests, applied alike in training and serving, its whole state in one dict."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from podpower.errors import InvalidInput, Refused
+from podpower.features.columns import (
+    CATEGORY_COLUMNS,
+    NUMERIC_COLUMNS,
+    fit_vocabularies,
+    numeric_values,
+    one_hot,
+)
+from podpower.features.ngrams import BUCKETS, FIELD_WEIGHTS, NGRAM_SIZES, TEXT_DIM, fit_idf, ngram_vectors
+from podpower.features.sbert import DEFAULT_SBERT_MODEL, sbert_vectors
+from podpower.specs.requests import InferenceRequest
+
+TextEncoder = Literal["ngram", "sbert", "none"]
+
+SCHEMA_VERSION = 1  # of the columns and of how they are computed; raise it whenever either changes
+# How far apart two requests are, by block: the squared distance is the weighted sum of the blocks' squared distances.
+BLOCK_WEIGHTS = {"numeric": 0.2, "category": 0.2, "text": 1.0}
+_CLIP = 4.0  # robust deviations beyond this are equally far: one giant must not hide all other differences
+_MIN_SCALE = 1.0  # one e-fold: columns that hardly vary in the fitted requests are not blown up
+
+
+class Encoder:
+    """Turns requests into vectors of `dim` float32. Make one with `fit` or `from_state`, never directly.
+
+    `fingerprint` (64 hex digits) tells encoders apart: vectors of different fingerprints must not be compared.
+    `column_names` has one name for each number of a vector, `text` is the text encoder.
+    """
+
+    def __init__(self, state: Mapping[str, Any]) -> None:
+        self._state = dict(state)
+        self.text: TextEncoder = state["text"]
+        self.column_names: tuple[str, ...] = tuple(state["column_names"])
+        self.dim = len(self.column_names)
+        self.fingerprint: str = state["fingerprint"]
+
+    @classmethod
+    def fit(
+        cls, requests: Sequence[InferenceRequest], *, text: TextEncoder = "ngram", sbert_model: str | None = None
+    ) -> Self:
+        """Learn scales, vocabularies and word rarities from `requests`.
+
+        InvalidInput when there is no request or the text encoder is unknown; Unavailable when it is "sbert" and
+        sentence-transformers is not installed.
+        """
+        if text not in get_args(TextEncoder):
+            raise InvalidInput(f"unknown text encoder {text!r}: use one of {', '.join(get_args(TextEncoder))}")
+        if not requests:
+            raise InvalidInput("no request to fit the encoder on: give at least one workload")
+        centers, scales = _robust_scales(numeric_values(requests))
+        state: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "text": text,
+            "block_weights": dict(BLOCK_WEIGHTS),
+            "numeric_centers": centers,
+            "numeric_scales": scales,
+            "vocabularies": fit_vocabularies(requests),
+            "fitted_on": len(requests),
+        }
+        text_dim = 0
+        if text == "ngram":
+            state |= {"idf": fit_idf(requests), "ngram_sizes": list(NGRAM_SIZES), "field_weights": dict(FIELD_WEIGHTS)}
+            text_dim = TEXT_DIM
+        elif text == "sbert":
+            state["sbert_model"] = sbert_model or DEFAULT_SBERT_MODEL
+            text_dim = sbert_vectors(requests[:1], state["sbert_model"]).shape[1]
+        state["column_names"] = _column_names(state["vocabularies"], text_dim)
+        state["fingerprint"] = _digest(state)
+        return cls(state)
+
+    def transform(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
+        """The vectors of `requests`, (n, dim), each independent of the others in the batch."""
+        if not requests:
+            return np.zeros((0, self.dim), dtype=np.float32)
+        weights = self._state["block_weights"]
+        blocks = [self._numeric(requests) * np.float32(np.sqrt(weights["numeric"]))]
+        hot = one_hot(requests, self._state["vocabularies"])
+        blocks.append(hot * np.float32(np.sqrt(weights["category"] / 2)))  # two values that differ are 2 apart
+        if self.text == "ngram":
+            vectors = ngram_vectors(requests, self._state["idf"])
+        elif self.text == "sbert":
+            vectors = sbert_vectors(requests, self._state["sbert_model"])
+        else:
+            vectors = np.zeros((len(requests), 0), dtype=np.float32)
+        blocks.append(vectors * np.float32(np.sqrt(weights["text"])))
+        return np.concatenate(blocks, axis=1)
+
+    def _numeric(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
+        """Robust deviations, 0 where unknown, then one column a value that says whether it is unknown."""
+        values = numeric_values(requests)
+        missing = np.isnan(values)
+        deviations = (values - self._state["numeric_centers"]) / self._state["numeric_scales"]
+        deviations = np.where(missing, np.float32(0), np.clip(deviations, -_CLIP, _CLIP))
+        return np.concatenate([deviations, missing.astype(np.float32)], axis=1)
+
+    def state(self) -> dict[str, Any]:
+        """All that was learned, as str, numbers, lists, dicts of them and numpy arrays."""
+        return dict(self._state)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """The encoder that gave `state`. Refused when the state is of another schema or was changed."""
+        version = state.get("schema_version")
+        if version != SCHEMA_VERSION:
+            raise Refused(
+                f"encoder schema {version!r} is not {SCHEMA_VERSION}: fit it again with `podpower encode fit`"
+            )
+        if state.get("fingerprint") != _digest(state):
+            raise Refused("encoder state does not match its fingerprint: fit it again with `podpower encode fit`")
+        if state["text"] == "ngram" and (
+            state["idf"].shape != (BUCKETS,)
+            or state["ngram_sizes"] != list(NGRAM_SIZES)
+            or state["field_weights"] != FIELD_WEIGHTS
+        ):
+            raise Refused("encoder was made with other n-grams than this version's: fit it again")
+        return cls(state)
+
+
+def _robust_scales(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Median and interquartile range (as a standard deviation) of each column's known values."""
+    centers = np.zeros(values.shape[1], dtype=np.float32)
+    scales = np.ones(values.shape[1], dtype=np.float32)
+    for column in range(values.shape[1]):
+        known = values[~np.isnan(values[:, column]), column]
+        if len(known):
+            low, centers[column], high = np.percentile(known, (25, 50, 75))
+            scales[column] = max(_MIN_SCALE, (high - low) / 1.349)  # 1.349: the range of a standard normal
+    return centers, scales
+
+
+def _column_names(vocabularies: Sequence[Sequence[str]], text_dim: int) -> list[str]:
+    names = [f"log_{column}" for column in NUMERIC_COLUMNS] + [f"{column}_missing" for column in NUMERIC_COLUMNS]
+    for column, vocabulary in zip(CATEGORY_COLUMNS, vocabularies, strict=True):
+        names += [f"{column}={value}" for value in vocabulary] + [f"{column}=(other)"]
+    return names + [f"text_{index}" for index in range(text_dim)]
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    """SHA-256 of all entries but the fingerprint, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(set(state) - {"fingerprint"}):
+        value = state[name]
+        digest.update(name.encode())
+        if isinstance(value, np.ndarray):
+            digest.update(f"{value.dtype.str}{value.shape}".encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+        else:
+            digest.update(json.dumps(cast("object", value), sort_keys=True).encode())
+    return digest.hexdigest()

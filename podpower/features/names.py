@@ -1,0 +1,52 @@
+"""Images and workload names without what differs between clusters, versions and restarts of the same software."""
+
+import re
+from functools import lru_cache
+
+from podpower.specs.requests import InferenceRequest
+
+# The alphabet of Kubernetes' generated suffixes (k8s.io/apimachinery/pkg/util/rand): no vowels, no 0, 1, 3.
+_SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
+_POD_SUFFIX = re.compile(rf"(?:-{_SAFE}{{5,10}})?-{_SAFE}{{5}}$")
+_ORDINAL = re.compile(r"-\d{1,4}$")
+_REPLICASET_SUFFIX = re.compile(rf"-{_SAFE}{{5,10}}$")
+_CRONJOB_SUFFIX = re.compile(r"-\d{8,10}(?=$|-)")
+# As the reference grammar has it: the first part is a registry when it has a dot, a port, or is "localhost".
+_REGISTRY = re.compile(r"^(?:[^/]*[.:][^/]*|localhost)/")
+_TAG = re.compile(r":[^/]*$")
+
+
+@lru_cache(maxsize=1 << 14)
+def image_key(image: str | None) -> str | None:
+    """The repository of an image without registry, tag and digest; None without an image.
+
+    >>> image_key("registry.k8s.io/etcd:3.5.16-0@sha256:5b")
+    'etcd'
+    >>> image_key("docker.io/library/redis")
+    'redis'
+    """
+    if not image:
+        return None
+    key = _REGISTRY.sub("", _TAG.sub("", image.strip().partition("@")[0])).removeprefix("library/").lower()
+    return key or None
+
+
+def first_image_key(request: InferenceRequest) -> str | None:
+    """The image key of the first container: what groups and the per-image baseline go by."""
+    return image_key(request.containers[0].image) if request.containers else None
+
+
+@lru_cache(maxsize=1 << 14)
+def stable_name(kind: str, name: str) -> str:
+    """The workload's name without generated parts, so that a pod reads like the controller that made it.
+
+    >>> stable_name("Pod", "redis-748ffbc5f5-7f2j5"), stable_name("Pod", "prometheus-0")
+    ('redis', 'prometheus')
+    """
+    if kind == "Pod":
+        name = _ORDINAL.sub("", _POD_SUFFIX.sub("", name))
+    elif kind == "ReplicaSet":
+        name = _REPLICASET_SUFFIX.sub("", name)
+    if kind in ("Pod", "Job"):
+        name = _CRONJOB_SUFFIX.sub("", name)
+    return name

@@ -1,0 +1,125 @@
+"""Words of a request into one short vector by hashed character n-grams: no vocabulary, no model, no Python hash().
+
+Each word is padded with a space and cut into its 3- to 5-grams, a polynomial rolling hash names their buckets, the
+inverse document frequency of the bucket weighs them, and a signed projection (a count sketch) folds the buckets into
+TEXT_DIM numbers. All of it is arithmetic on the bytes of the whole batch at once.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from podpower.features.names import image_key, stable_name
+from podpower.specs.requests import InferenceRequest
+
+TEXT_DIM = 192
+BUCKETS = 1 << 14
+NGRAM_SIZES = (3, 4, 5)
+# How much a field's n-grams count. The image says what runs; names are given by people, arguments are the noisiest.
+FIELD_WEIGHTS = {"image": 1.0, "workload": 1.0, "container": 0.5, "command": 0.25}
+
+_WORD = re.compile(r"[a-z0-9]*[a-z][a-z0-9]*")  # a number alone is a port, a size or a version
+_FLAG = re.compile(r"--?[a-zA-Z][\w.-]*")
+_PRIME = np.uint64(1099511628211)  # of FNV-1a, as multiplier of the rolling hash
+_MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))  # the finalizer of MurmurHash3
+_SHIFT = np.uint64(33)
+_CHUNK = 4096  # requests at a time: bounds the memory of transform to some 100 MB
+
+
+def request_words(request: InferenceRequest) -> tuple[str, str, str, str]:
+    """The text of FIELD_WEIGHTS: image repositories, workload name, container names, command with its flags.
+
+    Of arguments only the names of flags are used: their values are addresses, paths and secrets.
+    """
+    images, names, commands = [], [], []
+    for container in request.containers:
+        images.append(image_key(container.image) or "")
+        names.append(container.name or "")
+        if container.command:
+            commands.append(container.command[0].rpartition("/")[2])
+        for word in (*(container.command or ())[1:], *(container.args or ())):
+            if word.startswith("-"):
+                flag = _FLAG.match(word)
+                commands.append(flag.group() if flag else "")
+    name = stable_name(request.workload_kind, request.workload_name)
+    return " ".join(images), name, " ".join(names), " ".join(commands)
+
+
+@lru_cache(maxsize=1 << 14)
+def _padded(text: str) -> bytes:
+    """Each distinct word between spaces, words between zero bytes, which no n-gram may cross."""
+    words = dict.fromkeys(_WORD.findall(text.lower()))
+    return b"".join(b"\0 %b " % word.encode() for word in words)
+
+
+def _ngrams(requests: Sequence[InferenceRequest]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """For each n-gram of each request: the request's index, the bucket, the field's weight. Any order."""
+    segments = [_padded(text) for request in requests for text in request_words(request)]
+    text = np.frombuffer(b"".join(segments), dtype=np.uint8)
+    lengths = np.fromiter(map(len, segments), dtype=np.int64, count=len(segments))
+    segment = np.repeat(np.arange(len(segments)), lengths)
+    code = text.astype(np.uint64)
+    # Bytes from each position to the next zero byte: an n-gram fits where there are at least n.
+    zeros = np.append(np.flatnonzero(text == 0), len(text))
+    room = zeros[np.searchsorted(zeros, np.arange(len(text)))] - np.arange(len(text))
+    starts, hashes = [], []
+    rolling = code
+    for size in range(2, NGRAM_SIZES[-1] + 1):
+        rolling = rolling[:-1] * _PRIME + code[size - 1 :]
+        if size in NGRAM_SIZES:
+            fits = np.flatnonzero(room[: len(rolling)] >= size)
+            starts.append(fits)
+            hashes.append(rolling[fits])
+    start = np.concatenate(starts)
+    bucket = (_mixed(np.concatenate(hashes)) & np.uint64(BUCKETS - 1)).astype(np.int64)
+    owner = segment[start]
+    fields = len(FIELD_WEIGHTS)
+    weight = np.array(list(FIELD_WEIGHTS.values()), dtype=np.float32)[owner % fields]
+    return owner // fields, bucket, weight
+
+
+def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    values = values ^ (values >> _SHIFT)
+    for factor in _MIX:
+        values = values * factor
+        values = values ^ (values >> _SHIFT)
+    return values
+
+
+def _chunks(requests: Sequence[InferenceRequest]) -> Iterator[Sequence[InferenceRequest]]:
+    return (requests[start : start + _CHUNK] for start in range(0, len(requests), _CHUNK))
+
+
+def fit_idf(requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
+    """The smoothed inverse document frequency of each bucket, (BUCKETS,), over the distinct texts of `requests`."""
+    distinct: Iterable[InferenceRequest] = {request_words(request): request for request in requests}.values()
+    documents = np.zeros(BUCKETS, dtype=np.int64)
+    total = 0
+    for chunk in _chunks(list(distinct)):
+        owner, bucket, _ = _ngrams(chunk)
+        documents += np.bincount(np.unique(owner * BUCKETS + bucket) % BUCKETS, minlength=BUCKETS)
+        total += len(chunk)
+    return (np.log((1 + total) / (1 + documents)) + 1.0).astype(np.float32)
+
+
+# Where each bucket goes and with which sign: fixed, so it is code and not state.
+_projected = _mixed(np.arange(1, BUCKETS + 1, dtype=np.uint64) * _PRIME)
+_COLUMN = ((_projected >> np.uint64(8)) % np.uint64(TEXT_DIM)).astype(np.int64)
+_SIGN = np.where(_projected & np.uint64(1), np.float32(1), np.float32(-1))
+
+
+def ngram_vectors(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, TEXT_DIM) of unit length, or zeros where a request has no words."""
+    weights = (idf * _SIGN).astype(np.float64)
+    vectors = np.empty((len(requests), TEXT_DIM), dtype=np.float32)
+    for index, chunk in enumerate(_chunks(requests)):
+        owner, bucket, field = _ngrams(chunk)
+        cells = np.bincount(
+            owner * TEXT_DIM + _COLUMN[bucket], weights=weights[bucket] * field, minlength=len(chunk) * TEXT_DIM
+        ).reshape(len(chunk), TEXT_DIM)
+        norm = np.sqrt(np.einsum("ij,ij->i", cells, cells))[:, None]
+        vectors[index * _CHUNK : index * _CHUNK + len(chunk)] = np.divide(cells, norm, where=norm > 0, out=cells)
+    return vectors
