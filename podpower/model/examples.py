@@ -1,0 +1,219 @@
+"""Rows (a label a step, or a label a job) into examples: one for each spec, workload and hour, weighed by its seconds.
+
+One pod gives hundreds of nearly equal steps. As examples of their own they would be each other's neighbours; as one
+weighted mean an hour they count once, and what differs between hours is kept for the interval.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from podpower.errors import InvalidInput
+
+TARGETS = ("energy_step_j", "avg_power_w", "total_energy_j")
+WINDOW_SECONDS = 3600.0
+DEFAULT_STEP_SECONDS = 60.0
+# Columns of `train_rows.parquet` (docs/data-contracts.md) that are read here.
+SPEC_HASH, FEATURES, FINGERPRINT, IMAGE_KEY = "_spec_hash", "features", "encoder_fingerprint", "image_key"
+WORKLOAD = ("namespace", "workload_kind", "workload_name")
+_REQUIRED = (*WORKLOAD, SPEC_HASH, FEATURES)
+_POWER, _TOTAL, _SECONDS, _WINDOW = "_power_w", "_total_j", "_seconds", "_window"
+
+Workload = tuple[str, str, str]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """n examples in parallel arrays, sorted by workload, spec and window.
+
+    `power_w` is the mean over the known seconds of the window, `seconds` their number, `total_energy_j` the mean of
+    the window's jobs (NaN: not a job), `window_s` the window's start (Unix seconds). `workloads` are the groups of
+    cross-validation: (namespace, kind, name), or the pod itself where a Node owns it. `left_out` counts rows without
+    a usable label by reason.
+    """
+
+    vectors: NDArray[np.float32]
+    spec_hashes: Sequence[str]
+    workloads: Sequence[Workload]
+    image_keys: Sequence[str | None]
+    window_s: NDArray[np.float64]
+    power_w: NDArray[np.float64]
+    total_energy_j: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    step_seconds: float
+    energy: str | None
+    encoder_fingerprint: str
+    left_out: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.power_w)
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "Examples":
+        """The examples at `index` (positions or a mask), in that order."""
+        positions = np.arange(len(self))[index]
+        return Examples(
+            vectors=self.vectors[positions],
+            spec_hashes=[self.spec_hashes[i] for i in positions],
+            workloads=[self.workloads[i] for i in positions],
+            image_keys=[self.image_keys[i] for i in positions],
+            window_s=self.window_s[positions],
+            power_w=self.power_w[positions],
+            total_energy_j=self.total_energy_j[positions],
+            seconds=self.seconds[positions],
+            step_seconds=self.step_seconds,
+            energy=self.energy,
+            encoder_fingerprint=self.encoder_fingerprint,
+            left_out=self.left_out,
+        )
+
+
+def examples_from_rows(
+    rows: pl.DataFrame, *, target: str = "energy_step_j", window_seconds: float = WINDOW_SECONDS
+) -> Examples:
+    """Aggregate `train_rows` (docs/data-contracts.md) of window or job labels.
+
+    Rows without a finite, non-negative label or without features are counted in `left_out`, not used. InvalidInput
+    when columns are missing, the target is in no row, nothing usable is left, or vectors of two encoders, two step
+    lengths or two kinds of energy are mixed.
+    """
+    _check_columns(rows, target)
+    rows = _with_labels(rows)
+    known, left_out = _usable(rows, target)
+    step_seconds = _only_value(known, "step_seconds", DEFAULT_STEP_SECONDS, "step lengths")
+    energy = _only_value(known, "energy", None, "kinds of energy")
+    fingerprint = _only_value(known, FINGERPRINT, "", "encoders' vectors")
+    keys = ["_namespace", "_kind", "_name", SPEC_HASH, _WINDOW]
+    table = (
+        known.with_columns(
+            pl.col("namespace").alias("_namespace"),
+            _owner("workload_kind", pl.lit("Pod")).alias("_kind"),
+            _owner("workload_name", pl.col("pod")).alias("_name"),
+            ((pl.col("ts") - pl.col("step_seconds") / 2) // window_seconds * window_seconds).alias(_WINDOW),
+        )
+        .sort("ts", *WORKLOAD, "pod")
+        .group_by(keys)
+        .agg(
+            pl.col(FEATURES).first(),
+            pl.col(IMAGE_KEY).first(),
+            ((pl.col(_POWER) * pl.col(_SECONDS)).sum() / pl.col(_SECONDS).sum()).alias(_POWER),
+            pl.col(_TOTAL).mean(),
+            pl.col(_SECONDS).sum(),
+        )
+        .sort(keys)
+    )
+    return Examples(
+        vectors=_matrix(table[FEATURES]),
+        spec_hashes=table[SPEC_HASH].to_list(),
+        workloads=list(zip(*(table[c].to_list() for c in keys[:3]), strict=True)),
+        image_keys=table[IMAGE_KEY].to_list(),
+        window_s=table[_WINDOW].to_numpy(),
+        power_w=table[_POWER].to_numpy(),
+        total_energy_j=table[_TOTAL].fill_null(float("nan")).to_numpy(),
+        seconds=table[_SECONDS].to_numpy(),
+        step_seconds=float(step_seconds),
+        energy=energy,
+        encoder_fingerprint=str(fingerprint),
+        left_out=left_out,
+    )
+
+
+def _owner(column: str, of_static_pod: pl.Expr) -> pl.Expr:
+    """Static pods are owned by their Node, which is no workload: each is one of its own."""
+    return pl.when(pl.col("workload_kind") == "Node").then(of_static_pod).otherwise(pl.col(column))
+
+
+def _check_columns(rows: pl.DataFrame, target: str) -> None:
+    if target not in TARGETS:
+        raise InvalidInput(f"unknown target {target!r}: use one of {', '.join(TARGETS)}")
+    missing = [column for column in _REQUIRED if column not in rows.columns]
+    if missing:
+        raise InvalidInput(f"training rows lack the columns {', '.join(missing)}: make them with `podpower join`")
+    present = [column for column in TARGETS if column in rows.columns]
+    if not present:
+        raise InvalidInput(f"training rows have no label: expected one of the columns {', '.join(TARGETS)}")
+    if target == "total_energy_j" and target not in present:
+        raise InvalidInput(f"target total_energy_j needs job labels; these rows have {', '.join(present)}")
+    numbers = [c for c in (*present, "ts", "step_seconds", "start_s", "duration_s") if c in rows.columns]
+    for column in numbers:
+        if not (rows.schema[column].is_numeric() or rows.schema[column] == pl.Null):
+            raise InvalidInput(f"column {column} must hold numbers, not {rows.schema[column]}")
+
+
+def _with_labels(rows: pl.DataFrame) -> pl.DataFrame:
+    """Adds `_power_w`, `_total_j`, `_seconds` and what optional columns are absent, whatever the mode of the labels."""
+    absent = {
+        "avg_power_w": pl.Float64,
+        "energy_step_j": pl.Float64,
+        "total_energy_j": pl.Float64,
+        "duration_s": pl.Float64,
+        "ts": pl.Float64,
+        "start_s": pl.Float64,
+        "pod": pl.String,
+        "energy": pl.String,
+        FINGERPRINT: pl.String,
+        IMAGE_KEY: pl.String,
+    }
+    rows = rows.with_columns(pl.lit(None, t).alias(name) for name, t in absent.items() if name not in rows.columns)
+    if "step_seconds" not in rows.columns:
+        rows = rows.with_columns(step_seconds=pl.lit(DEFAULT_STEP_SECONDS))
+    step = pl.col("step_seconds").cast(pl.Float64).fill_null(DEFAULT_STEP_SECONDS)
+    duration = pl.col("duration_s").cast(pl.Float64)
+    total = pl.col("total_energy_j").cast(pl.Float64)
+    power = pl.coalesce(
+        pl.col("avg_power_w").cast(pl.Float64),
+        pl.col("energy_step_j").cast(pl.Float64) / step,
+        pl.when(duration > 0).then(total / duration),
+    )
+    return rows.with_columns(
+        step_seconds=step,
+        ts=pl.coalesce(pl.col("ts").cast(pl.Float64), pl.col("start_s").cast(pl.Float64), pl.lit(0.0)),
+        **{_POWER: power, _TOTAL: total, _SECONDS: pl.coalesce(duration, step)},
+    )
+
+
+def _usable(rows: pl.DataFrame, target: str) -> tuple[pl.DataFrame, dict[str, int]]:
+    label = pl.col(_TOTAL) if target == "total_energy_j" else pl.col(_POWER)
+    reason = (
+        pl.when(pl.col(FEATURES).is_null() | pl.col(SPEC_HASH).is_null())
+        .then(pl.lit("no spec"))
+        .when(label.is_null())
+        .then(pl.lit("label is null"))
+        .when(~label.is_finite())
+        .then(pl.lit("label is not finite"))
+        .when(label < 0)
+        .then(pl.lit("label is negative"))
+        # A job may have a total and no duration, hence no power.
+        .when(pl.col(_POWER).is_null() | ~pl.col(_POWER).is_finite() | ~(pl.col(_SECONDS) > 0))
+        .then(pl.lit("no known power or duration"))
+    )
+    rows = rows.with_columns(_left_out=reason)
+    counts = rows.drop_nulls("_left_out").group_by("_left_out").len().sort("_left_out")
+    left_out = dict(counts.iter_rows())
+    known = rows.filter(pl.col("_left_out").is_null())
+    if known.is_empty():
+        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "there are no rows"
+        raise InvalidInput(f"no row with a known label of {target}: {why}")
+    return known, left_out
+
+
+def _only_value(rows: pl.DataFrame, column: str, default: T, what: str) -> T:
+    values = rows[column].drop_nulls().unique().sort().to_list()
+    if len(values) > 1:
+        shown = ", ".join(str(value)[:12] for value in values[:3])
+        raise InvalidInput(f"training rows mix {len(values)} {what} ({shown}): train on rows of one {column}")
+    return values[0] if values else default
+
+
+def _matrix(features: pl.Series) -> NDArray[np.float32]:
+    widths = features.list.len().unique().to_list()
+    if len(widths) != 1 or widths[0] == 0:
+        raise InvalidInput(f"features must all have one length, not {sorted(widths)}: encode them with one encoder")
+    matrix = features.explode().cast(pl.Float32).to_numpy().reshape(len(features), widths[0])
+    if not np.isfinite(matrix).all():
+        raise InvalidInput("features hold values that are not finite: encode them again")
+    return np.ascontiguousarray(matrix)

@@ -1,0 +1,67 @@
+"""Prediction intervals from what the model got wrong on workloads that it had not seen.
+
+Split-conformal quantiles of signed log residuals, gathered by cross-validation over groups: Barber, Candes, Ramdas and
+Tibshirani, "Predictive inference with the jackknife+", Annals of Statistics 49(1), 2021 (the CV+ construction, without
+the re-centring on each fold's prediction).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Basis = Literal["seen", "similar", "prior"]
+BASES: tuple[Basis, ...] = ("seen", "similar", "prior")
+DEFAULT_LEVEL = 0.8
+# A basis with fewer residuals than this borrows those of the next wider one.
+MIN_RESIDUALS = 12
+# With no residual at all (one workload only): a factor of 20 either way, about what separates workloads of a cluster.
+_UNKNOWN = math.log(20.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """By basis, the lower and upper log factor that hold `level` of the residuals; lower <= 0 <= upper."""
+
+    level: float
+    bounds: dict[str, tuple[float, float]]
+
+    def around(
+        self, log_values: NDArray[np.float64], basis: NDArray[np.object_]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The interval around each log prediction, on the log scale."""
+        bounds = np.array([self.bounds[b] for b in basis], dtype=np.float64).reshape(len(basis), 2)
+        return log_values + bounds[:, 0], log_values + bounds[:, 1]
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers for the artifact."""
+        return {"level": self.level, "bounds": {basis: list(pair) for basis, pair in self.bounds.items()}}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Intervals":
+        """The intervals that gave `state`."""
+        bounds = {basis: (float(low), float(high)) for basis, (low, high) in state["bounds"].items()}
+        return cls(level=float(state["level"]), bounds=bounds)
+
+
+def fit_intervals(residuals: dict[Basis, NDArray[np.float64]], *, level: float = DEFAULT_LEVEL) -> Intervals:
+    """Intervals from signed log residuals (measured - predicted) by basis; a thin basis uses the pooled unseen ones."""
+    unseen = np.concatenate([residuals["similar"], residuals["prior"]])
+    bounds: dict[str, tuple[float, float]] = {}
+    for basis in BASES:
+        own = residuals[basis]
+        pool = own if len(own) >= MIN_RESIDUALS or (basis == "seen" and len(own)) else unseen
+        bounds[basis] = _quantiles(pool, level)
+    return Intervals(level=level, bounds=bounds)
+
+
+def _quantiles(residuals: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """The ceil((n + 1) q)-th smallest, and its mirror: the finite-sample correction of conformal prediction."""
+    count = len(residuals)
+    if count == 0:
+        return -_UNKNOWN, _UNKNOWN
+    ordered = np.sort(residuals)
+    rank = min(count, math.ceil((count + 1) * (1 + level) / 2))
+    return min(0.0, float(ordered[count - rank])), max(0.0, float(ordered[rank - 1]))
