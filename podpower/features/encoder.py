@@ -16,7 +16,18 @@ from podpower.features.columns import (
     numeric_values,
     one_hot,
 )
-from podpower.features.ngrams import BUCKETS, FIELD_WEIGHTS, NGRAM_SIZES, TEXT_DIM, fit_idf, ngram_vectors
+from podpower.features.ngrams import (
+    BASIS_DIM,
+    BUCKETS,
+    FIELD_WEIGHTS,
+    NGRAM_SIZES,
+    SKETCH_DIM,
+    TEXT_DIM,
+    distinct_texts,
+    fit_basis,
+    fit_idf,
+    ngram_vectors,
+)
 from podpower.features.sbert import DEFAULT_SBERT_MODEL, sbert_vectors
 from podpower.specs.requests import InferenceRequest
 
@@ -68,7 +79,10 @@ class Encoder:
         }
         text_dim = 0
         if text == "ngram":
-            state |= {"idf": fit_idf(requests), "ngram_sizes": list(NGRAM_SIZES), "field_weights": dict(FIELD_WEIGHTS)}
+            texts = distinct_texts(requests)
+            idf = fit_idf(texts)
+            state |= {"idf": idf, "basis": fit_basis(texts, idf)}
+            state |= {"ngram_sizes": list(NGRAM_SIZES), "field_weights": dict(FIELD_WEIGHTS)}
             text_dim = TEXT_DIM
         elif text == "sbert":
             state["sbert_model"] = sbert_model or DEFAULT_SBERT_MODEL
@@ -86,7 +100,7 @@ class Encoder:
         hot = one_hot(requests, self._state["vocabularies"])
         blocks.append(hot * np.float32(np.sqrt(weights["category"] / 2)))  # two values that differ are 2 apart
         if self.text == "ngram":
-            vectors = ngram_vectors(requests, self._state["idf"])
+            vectors = ngram_vectors(requests, self._state["idf"], self._state["basis"])
         elif self.text == "sbert":
             vectors = sbert_vectors(requests, self._state["sbert_model"])
         else:
@@ -118,6 +132,7 @@ class Encoder:
             raise Refused("encoder state does not match its fingerprint: fit it again with `podpower encode fit`")
         if state["text"] == "ngram" and (
             state["idf"].shape != (BUCKETS,)
+            or state["basis"].shape != (SKETCH_DIM, BASIS_DIM)
             or state["ngram_sizes"] != list(NGRAM_SIZES)
             or state["field_weights"] != FIELD_WEIGHTS
         ):

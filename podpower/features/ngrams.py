@@ -1,8 +1,10 @@
 """Words of a request into one short vector by hashed character n-grams: no vocabulary, no model, no Python hash().
 
 Each word is padded with a space and cut into its 3- to 5-grams, a polynomial rolling hash names their buckets, the
-inverse document frequency of the bucket weighs them, and a signed projection (a count sketch) folds the buckets into
-TEXT_DIM numbers. All of it is arithmetic on the bytes of the whole batch at once.
+inverse document frequency of the bucket weighs them, and a count sketch folds the buckets into SKETCH_DIM numbers. Of
+these the principal directions of the fitted texts are kept, so that known software is compared without loss, and a
+coarser sketch of what they do not explain, so that unknown software stays apart. All of it is arithmetic on the bytes
+of the whole batch at once.
 """
 
 import re
@@ -15,7 +17,9 @@ from numpy.typing import NDArray
 from podpower.features.names import image_key, stable_name
 from podpower.specs.requests import InferenceRequest
 
-TEXT_DIM = 192
+SKETCH_DIM = 2048  # chance makes unrelated texts alike by 1 / sqrt(SKETCH_DIM), a cosine of 0.02
+BASIS_DIM, REST_DIM = 160, 64
+TEXT_DIM = BASIS_DIM + REST_DIM
 BUCKETS = 1 << 14
 NGRAM_SIZES = (3, 4, 5)
 # How much a field's n-grams count. The image says what runs; names are given by people, arguments are the noisiest.
@@ -26,7 +30,9 @@ _FLAG = re.compile(r"--?[a-zA-Z][\w.-]*")
 _PRIME = np.uint64(1099511628211)  # of FNV-1a, as multiplier of the rolling hash
 _MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))  # the finalizer of MurmurHash3
 _SHIFT = np.uint64(33)
-_CHUNK = 4096  # requests at a time: bounds the memory of transform to some 100 MB
+_CHUNK = 1024  # requests at a time: bounds the memory of transform to some 50 MB
+_MAX_BASIS_TEXTS = 1024
+_MIN_EIGENVALUE = 1e-6
 
 
 def request_words(request: InferenceRequest) -> tuple[str, str, str, str]:
@@ -89,37 +95,74 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values
 
 
+def distinct_texts(requests: Iterable[InferenceRequest]) -> list[InferenceRequest]:
+    """One request for each distinct text, in order of text: what `fit_idf` and `fit_basis` are fitted on."""
+    by_text = {request_words(request): request for request in requests}
+    return [by_text[text] for text in sorted(by_text)]
+
+
 def _chunks(requests: Sequence[InferenceRequest]) -> Iterator[Sequence[InferenceRequest]]:
     return (requests[start : start + _CHUNK] for start in range(0, len(requests), _CHUNK))
 
 
 def fit_idf(requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
-    """The smoothed inverse document frequency of each bucket, (BUCKETS,), over the distinct texts of `requests`."""
-    distinct: Iterable[InferenceRequest] = {request_words(request): request for request in requests}.values()
+    """The smoothed inverse document frequency of each bucket, (BUCKETS,), over `requests` of distinct words."""
     documents = np.zeros(BUCKETS, dtype=np.int64)
-    total = 0
-    for chunk in _chunks(list(distinct)):
+    for chunk in _chunks(requests):
         owner, bucket, _ = _ngrams(chunk)
         documents += np.bincount(np.unique(owner * BUCKETS + bucket) % BUCKETS, minlength=BUCKETS)
-        total += len(chunk)
-    return (np.log((1 + total) / (1 + documents)) + 1.0).astype(np.float32)
+    return (np.log((1 + len(requests)) / (1 + documents)) + 1.0).astype(np.float32)
 
 
-# Where each bucket goes and with which sign: fixed, so it is code and not state.
-_projected = _mixed(np.arange(1, BUCKETS + 1, dtype=np.uint64) * _PRIME)
-_COLUMN = ((_projected >> np.uint64(8)) % np.uint64(TEXT_DIM)).astype(np.int64)
-_SIGN = np.where(_projected & np.uint64(1), np.float32(1), np.float32(-1))
+def _bucket_signs(salt: int, columns: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Where each of BUCKETS goes among `columns`, and with which sign."""
+    hashed = _mixed((np.arange(1, BUCKETS + 1, dtype=np.uint64) + np.uint64(salt * BUCKETS)) * _PRIME)
+    sign = np.where(hashed & np.uint64(1), np.float32(1), np.float32(-1))
+    return ((hashed >> np.uint64(8)) % np.uint64(columns)).astype(np.int64), sign
 
 
-def ngram_vectors(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(n, TEXT_DIM) of unit length, or zeros where a request has no words."""
-    weights = (idf * _SIGN).astype(np.float64)
+# Fixed, so it is code and not state.
+_SKETCH_COLUMN, _SKETCH_SIGN = _bucket_signs(0, SKETCH_DIM)
+_REST_COLUMN, _REST_SIGN = (part[:SKETCH_DIM] for part in _bucket_signs(1, REST_DIM))
+_REST = np.zeros((SKETCH_DIM, REST_DIM), dtype=np.float32)
+_REST[np.arange(SKETCH_DIM), _REST_COLUMN] = _REST_SIGN
+
+
+def _sketches(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n, SKETCH_DIM) of unit length, or zeros where a request has no words."""
+    owner, bucket, field = _ngrams(requests)
+    weights = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * field
+    cells = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(requests) * SKETCH_DIM)
+    cells = cells.reshape(len(requests), SKETCH_DIM)
+    norm = np.sqrt(np.einsum("ij,ij->i", cells, cells))[:, None]
+    unit: NDArray[np.float32] = np.divide(cells, norm, where=norm > 0, out=cells).astype(np.float32)
+    return unit
+
+
+def fit_basis(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The BASIS_DIM principal directions of the sketches of `requests`, (SKETCH_DIM, BASIS_DIM); zeros beyond rank."""
+    step = -(-len(requests) // _MAX_BASIS_TEXTS)
+    sketches = np.concatenate([_sketches(chunk, idf) for chunk in _chunks(requests[::step])]).astype(np.float64)
+    values, vectors = np.linalg.eigh(sketches @ sketches.T)
+    keep = np.flatnonzero(values > _MIN_EIGENVALUE)[::-1][:BASIS_DIM]
+    directions = sketches.T @ (vectors[:, keep] / np.sqrt(values[keep]))
+    # An eigenvector's sign is anyone's choice; this one is the same everywhere.
+    largest = np.abs(directions).argmax(axis=0)
+    directions *= np.where(directions[largest, np.arange(len(keep))] < 0, -1.0, 1.0)
+    basis = np.zeros((SKETCH_DIM, BASIS_DIM), dtype=np.float32)
+    basis[:, : len(keep)] = directions
+    return basis
+
+
+def ngram_vectors(
+    requests: Sequence[InferenceRequest], idf: NDArray[np.float32], basis: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(n, TEXT_DIM) of about unit length, or zeros where a request has no words."""
     vectors = np.empty((len(requests), TEXT_DIM), dtype=np.float32)
     for index, chunk in enumerate(_chunks(requests)):
-        owner, bucket, field = _ngrams(chunk)
-        cells = np.bincount(
-            owner * TEXT_DIM + _COLUMN[bucket], weights=weights[bucket] * field, minlength=len(chunk) * TEXT_DIM
-        ).reshape(len(chunk), TEXT_DIM)
-        norm = np.sqrt(np.einsum("ij,ij->i", cells, cells))[:, None]
-        vectors[index * _CHUNK : index * _CHUNK + len(chunk)] = np.divide(cells, norm, where=norm > 0, out=cells)
+        sketches = _sketches(chunk, idf)
+        part = vectors[index * _CHUNK : index * _CHUNK + len(chunk)]
+        part[:, :BASIS_DIM] = sketches @ basis
+        sketches -= part[:, :BASIS_DIM] @ basis.T
+        part[:, BASIS_DIM:] = sketches @ _REST
     return vectors
