@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from podpower.features.names import controller_kind
 from podpower.specs.requests import Container, InferenceRequest
 
 FloatArray = NDArray[np.float32]
@@ -70,7 +71,7 @@ def _effective(
 def categories(request: InferenceRequest) -> tuple[tuple[str, ...], ...]:
     """The values of CATEGORY_COLUMNS; an empty tuple where there is none. Volume types may be several."""
     return (
-        (request.workload_kind,),
+        (controller_kind(request),),
         (request.node_type,) if request.node_type else (),
         (request.runtime_class,) if request.runtime_class else (),
         tuple(dict.fromkeys(request.volume_types)),

@@ -36,6 +36,28 @@ def first_image_key(request: InferenceRequest) -> str | None:
     return image_key(request.containers[0].image) if request.containers else None
 
 
+# A pod as collected from a cluster carries the labels its controller gave it. In this order: a StatefulSet's pod has a
+# controller-revision-hash too.
+_MARKS = (
+    ("statefulset.kubernetes.io/pod-name", "StatefulSet"),
+    ("pod-template-hash", "Deployment"),
+    ("job-name", "Job"),
+    ("batch.kubernetes.io/job-name", "Job"),
+    ("controller-revision-hash", "DaemonSet"),
+)
+_SAME_KIND = {"ReplicaSet": "Deployment", "Rollout": "Deployment", "CronJob": "Job"}
+
+
+def controller_kind(request: InferenceRequest) -> str:
+    """What keeps the pods alive, so that a pod, its ReplicaSet and its Deployment read alike; "StaticPod" for a pod
+    that its node keeps, "Pod" for one that nothing keeps."""
+    if request.workload_kind != "Pod":
+        return _SAME_KIND.get(request.workload_kind, request.workload_kind)
+    if "kubernetes.io/config.mirror" in request.annotations:
+        return "StaticPod"
+    return next((kind for label, kind in _MARKS if label in request.labels), "Pod")
+
+
 @lru_cache(maxsize=1 << 14)
 def stable_name(kind: str, name: str) -> str:
     """The workload's name without generated parts, so that a pod reads like the controller that made it.
