@@ -35,7 +35,7 @@ TextEncoder = Literal["ngram", "sbert", "none"]
 
 SCHEMA_VERSION = 1  # of the columns and of how they are computed; raise it whenever either changes
 # How far apart two requests are, by block: the squared distance is the weighted sum of the blocks' squared distances.
-BLOCK_WEIGHTS = {"numeric": 0.2, "category": 0.2, "text": 1.0}
+BLOCK_WEIGHTS = {"numeric": 0.5, "category": 0.5, "text": 1.0}
 _CLIP = 4.0  # robust deviations beyond this are equally far: one giant must not hide all other differences
 _MIN_SCALE = 1.0  # one e-fold: columns that hardly vary in the fitted requests are not blown up
 

@@ -107,6 +107,7 @@ class KnnModel:
         kernel: Kernel,
         prior_power: float,
         prior_total: float,
+        similar_mass: float,
         intervals: Intervals,
         target: str,
         step_seconds: float,
@@ -121,6 +122,7 @@ class KnnModel:
         self.kernel = kernel
         self.prior_power = prior_power  # log scale of to_log
         self.prior_total = prior_total  # log joules of a job; NaN without jobs
+        self.similar_mass = similar_mass  # neighbours that weigh less together than this are no close neighbours
         self.intervals = intervals
         self.target = target
         self.step_seconds = step_seconds
@@ -164,7 +166,7 @@ class KnnModel:
         prior_mass = self.kernel.prior_mass
         logs = shrunk_mean(weights, self._log_power[near], self.prior_power, prior_mass)
         total_energy_j = self._totals(weights, near)
-        basis = np.where(mass >= prior_mass, "similar", "prior").astype(object)
+        basis = np.where(mass >= self.similar_mass, "similar", "prior").astype(object)
         shown = min(EXPLAINED_NEIGHBOURS, near.shape[1])
         index, distance = near[:, :shown].copy(), np.sqrt(squared[:, :shown])
         weight = weights[:, :shown] / (mass + prior_mass)[:, None]
@@ -225,6 +227,7 @@ class KnnModel:
             },
             "prior_power": self.prior_power,
             "prior_total": self.prior_total,
+            "similar_mass": self.similar_mass,
             "intervals": self.intervals.state(),
             "index": {
                 "vectors": self.index.vectors,
@@ -258,8 +261,8 @@ class KnnModel:
 
 
 _PLAIN = (
-    "prior_power", "prior_total", "target", "step_seconds", "energy", "encoder_fingerprint", "metrics", "trained_at",
-    "training_size", "notes",
+    "prior_power", "prior_total", "similar_mass", "target", "step_seconds", "energy", "encoder_fingerprint", "metrics",
+    "trained_at", "training_size", "notes",
 )  # fmt: skip
 
 
