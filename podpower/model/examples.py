@@ -21,7 +21,7 @@ DEFAULT_STEP_SECONDS = 60.0
 SPEC_HASH, FEATURES, FINGERPRINT, IMAGE_KEY = "_spec_hash", "features", "encoder_fingerprint", "image_key"
 WORKLOAD = ("namespace", "workload_kind", "workload_name")
 _REQUIRED = (*WORKLOAD, SPEC_HASH, FEATURES)
-_POWER, _TOTAL, _SECONDS, _WINDOW = "_power_w", "_total_j", "_seconds", "_window"
+_POWER, _TOTAL, _SECONDS = "_power_w", "_total_j", "_seconds"
 
 Workload = tuple[str, str, str]
 T = TypeVar("T")
@@ -29,19 +29,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """n examples in parallel arrays, sorted by workload, spec and window.
+    """n examples in parallel arrays, sorted by workload, spec and window (or pod).
 
-    `power_w` is the mean over the known seconds of the window, `seconds` their number, `total_energy_j` the mean of
-    the window's jobs (NaN: not a job), `window_s` the window's start (Unix seconds). `workloads` are the groups of
-    cross-validation: (namespace, kind, name), or the pod itself where a Node owns it. `left_out` counts rows without
-    a usable label by reason.
+    `power_w` is the mean over the known seconds of the example, `seconds` their number, `total_energy_j` the mean of
+    its jobs (NaN: not a job), `first_s` its earliest label (Unix seconds), `pods` one of its pods. `workloads` are the
+    groups of cross-validation: (namespace, kind, name), or the pod itself where a Node owns it. `left_out` counts rows
+    without a usable label by reason.
     """
 
     vectors: NDArray[np.float32]
     spec_hashes: Sequence[str]
     workloads: Sequence[Workload]
     image_keys: Sequence[str | None]
-    window_s: NDArray[np.float64]
+    pods: Sequence[str | None]
+    first_s: NDArray[np.float64]
     power_w: NDArray[np.float64]
     total_energy_j: NDArray[np.float64]
     seconds: NDArray[np.float64]
@@ -61,7 +62,8 @@ class Examples:
             spec_hashes=[self.spec_hashes[i] for i in positions],
             workloads=[self.workloads[i] for i in positions],
             image_keys=[self.image_keys[i] for i in positions],
-            window_s=self.window_s[positions],
+            pods=[self.pods[i] for i in positions],
+            first_s=self.first_s[positions],
             power_w=self.power_w[positions],
             total_energy_j=self.total_energy_j[positions],
             seconds=self.seconds[positions],
@@ -72,34 +74,46 @@ class Examples:
         )
 
 
-def examples_from_rows(
-    rows: pl.DataFrame, *, target: str = "energy_step_j", window_seconds: float = WINDOW_SECONDS
-) -> Examples:
-    """Aggregate `train_rows` (docs/data-contracts.md) of window or job labels.
+def examples_from_rows(rows: pl.DataFrame, *, target: str = "energy_step_j") -> Examples:
+    """Aggregate `train_rows` (docs/data-contracts.md) of window or job labels to (workload, spec, hour).
 
     Rows without a finite, non-negative label or without features are counted in `left_out`, not used. InvalidInput
     when columns are missing, the target is in no row, nothing usable is left, or vectors of two encoders, two step
     lengths or two kinds of energy are mixed.
     """
+    middle_s = pl.col("ts") - pl.col("step_seconds") / 2  # a step is stamped with its end, which may be the next hour's
+    return _aggregated(rows, target=target, part=middle_s // WINDOW_SECONDS)
+
+
+def pods_from_rows(rows: pl.DataFrame, *, target: str = "energy_step_j") -> Examples:
+    """As `examples_from_rows`, but one example for each pod and spec over all its time: what evaluation measures."""
+    return _aggregated(rows, target=target, part=pl.col("pod"))
+
+
+def known_rows(rows: pl.DataFrame, *, target: str = "energy_step_j") -> pl.DataFrame:
+    """The rows that `examples_from_rows` would use, with `ts` in every mode of labels (a job's start)."""
     _check_columns(rows, target)
-    rows = _with_labels(rows)
-    known, left_out = _usable(rows, target)
+    return _usable(_with_labels(rows), target)[0]
+
+
+def _aggregated(rows: pl.DataFrame, *, target: str, part: pl.Expr) -> Examples:
+    _check_columns(rows, target)
+    known, left_out = _usable(_with_labels(rows), target)
     step_seconds = _only_value(known, "step_seconds", DEFAULT_STEP_SECONDS, "step lengths")
     energy = _only_value(known, "energy", None, "kinds of energy")
     fingerprint = _only_value(known, FINGERPRINT, "", "encoders' vectors")
-    keys = ["_namespace", "_kind", "_name", SPEC_HASH, _WINDOW]
+    keys = ["_namespace", "_kind", "_name", SPEC_HASH, "_part"]
     table = (
         known.with_columns(
             pl.col("namespace").alias("_namespace"),
             _owner("workload_kind", pl.lit("Pod")).alias("_kind"),
             _owner("workload_name", pl.col("pod")).alias("_name"),
-            ((pl.col("ts") - pl.col("step_seconds") / 2) // window_seconds * window_seconds).alias(_WINDOW),
+            part.alias("_part"),
         )
         .sort("ts", *WORKLOAD, "pod")
         .group_by(keys)
         .agg(
-            pl.col(FEATURES).first(),
-            pl.col(IMAGE_KEY).first(),
+            pl.col(FEATURES, IMAGE_KEY, "pod", "ts").first(),
             ((pl.col(_POWER) * pl.col(_SECONDS)).sum() / pl.col(_SECONDS).sum()).alias(_POWER),
             pl.col(_TOTAL).mean(),
             pl.col(_SECONDS).sum(),
@@ -111,7 +125,8 @@ def examples_from_rows(
         spec_hashes=table[SPEC_HASH].to_list(),
         workloads=list(zip(*(table[c].to_list() for c in keys[:3]), strict=True)),
         image_keys=table[IMAGE_KEY].to_list(),
-        window_s=table[_WINDOW].to_numpy(),
+        pods=table["pod"].to_list(),
+        first_s=table["ts"].to_numpy(),
         power_w=table[_POWER].to_numpy(),
         total_energy_j=table[_TOTAL].fill_null(float("nan")).to_numpy(),
         seconds=table[_SECONDS].to_numpy(),

@@ -56,6 +56,19 @@ class Index:
     def __len__(self) -> int:
         return len(self.power_w)
 
+    def take(self, positions: NDArray[np.int64]) -> "Index":
+        """The entries at `positions`, in that order."""
+        return Index(
+            vectors=self.vectors[positions],
+            spec_hashes=[self.spec_hashes[i] for i in positions],
+            workloads=[self.workloads[i] for i in positions],
+            image_keys=[self.image_keys[i] for i in positions],
+            power_w=self.power_w[positions],
+            total_energy_j=self.total_energy_j[positions],
+            seconds=self.seconds[positions],
+            share=self.share[positions],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Kernel:
