@@ -50,7 +50,8 @@ _SAME_KIND = {"ReplicaSet": "Deployment", "Rollout": "Deployment", "CronJob": "J
 
 def controller_kind(request: InferenceRequest) -> str:
     """What keeps the pods alive, so that a pod, its ReplicaSet and its Deployment read alike; "StaticPod" for a pod
-    that its node keeps, "Pod" for one that nothing keeps."""
+    that its node keeps, "Pod" for one that nothing keeps.
+    """
     if request.workload_kind != "Pod":
         return _SAME_KIND.get(request.workload_kind, request.workload_kind)
     if "kubernetes.io/config.mirror" in request.annotations:
