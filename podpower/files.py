@@ -1,0 +1,96 @@
+"""Writing that never leaves half a file behind, and reading that never takes in more than it was told."""
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from upath import UPath
+
+from podpower.errors import InvalidInput, PodpowerError
+
+AnyPath = UPath | Path | str
+
+
+@contextlib.contextmanager
+def atomic_file(path: AnyPath) -> Iterator[Path]:
+    """Gives a local path to write to; what was written appears at `path` whole, or not at all when the body raises.
+
+    Locally the file is written beside its place, synced to disk and renamed; on object stores it is uploaded in one
+    put. PodpowerError when the disk is full or the place cannot be written.
+    """
+    target = UPath(path)
+    try:
+        if is_local(target):
+            with _beside(Path(str(target))) as aside:
+                yield aside
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                aside = Path(folder) / target.name
+                yield aside
+                target.write_bytes(aside.read_bytes())
+    except OSError as error:
+        raise _explained(error, target) from error
+
+
+def write_atomically(path: AnyPath, data: bytes) -> None:
+    """Put `data` at `path`: readers see the old content or the new, never a part. PodpowerError as `atomic_file`."""
+    with atomic_file(path) as aside:
+        aside.write_bytes(data)
+
+
+def read_bounded(path: AnyPath, *, limit_bytes: int) -> bytes:
+    """The content of `path`. InvalidInput when there is no such file or it is larger than `limit_bytes`."""
+    source = UPath(path)
+    try:
+        with source.open("rb") as stream:
+            data: bytes = stream.read(limit_bytes + 1)
+    except FileNotFoundError:
+        raise InvalidInput(f"no such file: {source}") from None
+    except IsADirectoryError:
+        raise InvalidInput(f"{source} is a folder, not a file") from None
+    except OSError as error:
+        raise _explained(error, source) from error
+    if len(data) > limit_bytes:
+        raise InvalidInput(f"{source} is larger than {limit_bytes >> 20} MiB")
+    return data
+
+
+def is_local(path: UPath) -> bool:
+    """Whether the path lies in a local file system, where rename is atomic."""
+    return path.protocol in {"", "file", "local"}
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    os.close(descriptor)
+    aside = Path(name)
+    try:
+        yield aside
+        _sync(aside)
+        aside.chmod(0o644)
+        aside.replace(target)
+        _sync(target.parent)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explained(error: OSError, path: UPath) -> PodpowerError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return PodpowerError(
+            f"no room to write {path}: free some space and run it again; nothing was left half-written"
+        )
+    reason = error.strerror or str(error)
+    return PodpowerError(f"cannot access {path}: {reason}")
