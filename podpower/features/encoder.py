@@ -17,15 +17,14 @@ from podpower.features.columns import (
     one_hot,
 )
 from podpower.features.ngrams import (
-    BASIS_DIM,
     BUCKETS,
     FIELD_WEIGHTS,
     NGRAM_SIZES,
     SKETCH_DIM,
     TEXT_DIM,
     distinct_texts,
-    fit_basis,
     fit_idf,
+    fit_projection,
     ngram_vectors,
 )
 from podpower.features.sbert import DEFAULT_SBERT_MODEL, sbert_vectors
@@ -53,6 +52,8 @@ class Encoder:
         self.column_names: tuple[str, ...] = tuple(state["column_names"])
         self.dim = len(self.column_names)
         self.fingerprint: str = state["fingerprint"]
+        if self.text == "ngram":
+            self._projection: NDArray[np.float64] = state["projection"].astype(np.float64)
 
     @classmethod
     def fit(
@@ -81,7 +82,7 @@ class Encoder:
         if text == "ngram":
             texts = distinct_texts(requests)
             idf = fit_idf(texts)
-            state |= {"idf": idf, "basis": fit_basis(texts, idf)}
+            state |= {"idf": idf, "projection": fit_projection(texts, idf)}
             state |= {"ngram_sizes": list(NGRAM_SIZES), "field_weights": dict(FIELD_WEIGHTS)}
             text_dim = TEXT_DIM
         elif text == "sbert":
@@ -100,7 +101,7 @@ class Encoder:
         hot = one_hot(requests, self._state["vocabularies"])
         blocks.append(hot * np.float32(np.sqrt(weights["category"] / 2)))  # two values that differ are 2 apart
         if self.text == "ngram":
-            vectors = ngram_vectors(requests, self._state["idf"], self._state["basis"])
+            vectors = ngram_vectors(requests, self._state["idf"], self._projection)
         elif self.text == "sbert":
             vectors = sbert_vectors(requests, self._state["sbert_model"])
         else:
@@ -132,7 +133,7 @@ class Encoder:
             raise Refused("encoder state does not match its fingerprint: fit it again with `podpower encode fit`")
         if state["text"] == "ngram" and (
             state["idf"].shape != (BUCKETS,)
-            or state["basis"].shape != (SKETCH_DIM, BASIS_DIM)
+            or state["projection"].shape != (SKETCH_DIM, TEXT_DIM)
             or state["ngram_sizes"] != list(NGRAM_SIZES)
             or state["field_weights"] != FIELD_WEIGHTS
         ):

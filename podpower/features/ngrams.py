@@ -31,6 +31,7 @@ _PRIME = np.uint64(1099511628211)  # of FNV-1a, as multiplier of the rolling has
 _MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))  # the finalizer of MurmurHash3
 _SHIFT = np.uint64(33)
 _CHUNK = 1024  # requests at a time: bounds the memory of transform to some 50 MB
+_FEW = 8  # requests whose sketches are mostly zeros: only the rows they touch are read
 _MAX_BASIS_TEXTS = 1024
 _MIN_EIGENVALUE = 1e-6
 
@@ -96,7 +97,7 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def distinct_texts(requests: Iterable[InferenceRequest]) -> list[InferenceRequest]:
-    """One request for each distinct text, in order of text: what `fit_idf` and `fit_basis` are fitted on."""
+    """One request for each distinct text, in order of text: what `fit_idf` and `fit_projection` are fitted on."""
     by_text = {request_words(request): request for request in requests}
     return [by_text[text] for text in sorted(by_text)]
 
@@ -124,45 +125,48 @@ def _bucket_signs(salt: int, columns: int) -> tuple[NDArray[np.int64], NDArray[n
 # Fixed, so it is code and not state.
 _SKETCH_COLUMN, _SKETCH_SIGN = _bucket_signs(0, SKETCH_DIM)
 _REST_COLUMN, _REST_SIGN = (part[:SKETCH_DIM] for part in _bucket_signs(1, REST_DIM))
-_REST = np.zeros((SKETCH_DIM, REST_DIM), dtype=np.float32)
+_REST = np.zeros((SKETCH_DIM, REST_DIM))
 _REST[np.arange(SKETCH_DIM), _REST_COLUMN] = _REST_SIGN
 
 
-def _sketches(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sketches(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n, SKETCH_DIM) of unit length, or zeros where a request has no words."""
     owner, bucket, field = _ngrams(requests)
     weights = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * field
     cells = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(requests) * SKETCH_DIM)
     cells = cells.reshape(len(requests), SKETCH_DIM)
     norm = np.sqrt(np.einsum("ij,ij->i", cells, cells))[:, None]
-    unit: NDArray[np.float32] = np.divide(cells, norm, where=norm > 0, out=cells).astype(np.float32)
+    unit: NDArray[np.float64] = np.divide(cells, norm, where=norm > 0, out=cells)
     return unit
 
 
-def fit_basis(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The BASIS_DIM principal directions of the sketches of `requests`, (SKETCH_DIM, BASIS_DIM); zeros beyond rank."""
+def fit_projection(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
+    """From sketches to vectors, (SKETCH_DIM, TEXT_DIM): the principal directions of the sketches of `requests` (zeros
+    beyond their rank), then REST_DIM random ones of what is orthogonal to them."""
     step = -(-len(requests) // _MAX_BASIS_TEXTS)
-    sketches = np.concatenate([_sketches(chunk, idf) for chunk in _chunks(requests[::step])]).astype(np.float64)
+    sketches = np.concatenate([_sketches(chunk, idf) for chunk in _chunks(requests[::step])])
     values, vectors = np.linalg.eigh(sketches @ sketches.T)
     keep = np.flatnonzero(values > _MIN_EIGENVALUE)[::-1][:BASIS_DIM]
     directions = sketches.T @ (vectors[:, keep] / np.sqrt(values[keep]))
     # An eigenvector's sign is anyone's choice; this one is the same everywhere.
     largest = np.abs(directions).argmax(axis=0)
     directions *= np.where(directions[largest, np.arange(len(keep))] < 0, -1.0, 1.0)
-    basis = np.zeros((SKETCH_DIM, BASIS_DIM), dtype=np.float32)
-    basis[:, : len(keep)] = directions
-    return basis
+    projection = np.zeros((SKETCH_DIM, TEXT_DIM))
+    projection[:, : len(keep)] = directions
+    projection[:, BASIS_DIM:] = _REST - directions @ (directions.T @ _REST)
+    return projection.astype(np.float32)
 
 
 def ngram_vectors(
-    requests: Sequence[InferenceRequest], idf: NDArray[np.float32], basis: NDArray[np.float32]
+    requests: Sequence[InferenceRequest], idf: NDArray[np.float32], projection: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """(n, TEXT_DIM) of about unit length, or zeros where a request has no words."""
+    """(n, TEXT_DIM) of about unit length, or zeros where a request has no words.
+
+    Computed in float64 and rounded once, so that neither the batch nor the threads of the matrix product show.
+    """
     vectors = np.empty((len(requests), TEXT_DIM), dtype=np.float32)
     for index, chunk in enumerate(_chunks(requests)):
         sketches = _sketches(chunk, idf)
-        part = vectors[index * _CHUNK : index * _CHUNK + len(chunk)]
-        part[:, :BASIS_DIM] = sketches @ basis
-        sketches -= part[:, :BASIS_DIM] @ basis.T
-        part[:, BASIS_DIM:] = sketches @ _REST
+        used = np.flatnonzero(sketches.any(axis=0)) if len(chunk) < _FEW else slice(None)
+        vectors[index * _CHUNK : index * _CHUNK + len(chunk)] = sketches[:, used] @ projection[used]
     return vectors
