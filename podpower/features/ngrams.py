@@ -18,7 +18,7 @@ from podpower.features.names import image_key, stable_name
 from podpower.specs.requests import InferenceRequest
 
 SKETCH_DIM = 2048  # chance makes unrelated texts alike by 1 / sqrt(SKETCH_DIM), a cosine of 0.02
-BASIS_DIM, REST_DIM = 160, 64
+BASIS_DIM, REST_DIM = 128, 128
 TEXT_DIM = BASIS_DIM + REST_DIM
 BUCKETS = 1 << 14
 NGRAM_SIZES = (3, 4, 5)
@@ -134,7 +134,7 @@ def _sketches(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) ->
     owner, bucket, field = _ngrams(requests)
     weights = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * field
     cells = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(requests) * SKETCH_DIM)
-    cells = cells.reshape(len(requests), SKETCH_DIM)
+    cells = cells.astype(np.float64).reshape(len(requests), SKETCH_DIM)  # without any n-gram they are integers
     norm = np.sqrt(np.einsum("ij,ij->i", cells, cells))[:, None]
     unit: NDArray[np.float64] = np.divide(cells, norm, where=norm > 0, out=cells)
     return unit
@@ -142,7 +142,8 @@ def _sketches(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) ->
 
 def fit_projection(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
     """From sketches to vectors, (SKETCH_DIM, TEXT_DIM): the principal directions of the sketches of `requests` (zeros
-    beyond their rank), then REST_DIM random ones of what is orthogonal to them."""
+    beyond their rank), then REST_DIM random ones of what is orthogonal to them.
+    """
     step = -(-len(requests) // _MAX_BASIS_TEXTS)
     sketches = np.concatenate([_sketches(chunk, idf) for chunk in _chunks(requests[::step])])
     values, vectors = np.linalg.eigh(sketches @ sketches.T)
@@ -168,5 +169,5 @@ def ngram_vectors(
     for index, chunk in enumerate(_chunks(requests)):
         sketches = _sketches(chunk, idf)
         used = np.flatnonzero(sketches.any(axis=0)) if len(chunk) < _FEW else slice(None)
-        vectors[index * _CHUNK : index * _CHUNK + len(chunk)] = sketches[:, used] @ projection[used]
+        vectors[index * _CHUNK : index * _CHUNK + len(chunk)] = np.round(sketches[:, used] @ projection[used], 7) + 0.0
     return vectors
