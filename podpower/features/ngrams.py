@@ -62,7 +62,7 @@ def _padded(text: str) -> bytes:
     return b"".join(b"\0 %b " % word.encode() for word in words)
 
 
-def _ngrams(requests: Sequence[InferenceRequest]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+def _ngrams(requests: Sequence[InferenceRequest]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """For each n-gram of each request: the request's index, the bucket, the field's weight. Any order."""
     segments = [_padded(text) for request in requests for text in request_words(request)]
     text = np.frombuffer(b"".join(segments), dtype=np.uint8)
@@ -71,7 +71,8 @@ def _ngrams(requests: Sequence[InferenceRequest]) -> tuple[NDArray[np.int64], ND
     code = text.astype(np.uint64)
     # Bytes from each position to the next zero byte: an n-gram fits where there are at least n.
     zeros = np.append(np.flatnonzero(text == 0), len(text))
-    room = zeros[np.searchsorted(zeros, np.arange(len(text)))] - np.arange(len(text))
+    word = np.searchsorted(zeros, np.arange(len(text)))
+    room = zeros[word] - np.arange(len(text))
     starts, hashes = [], []
     rolling = code
     for size in range(2, NGRAM_SIZES[-1] + 1):
@@ -84,7 +85,9 @@ def _ngrams(requests: Sequence[InferenceRequest]) -> tuple[NDArray[np.int64], ND
     bucket = (_mixed(np.concatenate(hashes)) & np.uint64(BUCKETS - 1)).astype(np.int64)
     owner = segment[start]
     fields = len(FIELD_WEIGHTS)
-    weight = np.array(list(FIELD_WEIGHTS.values()), dtype=np.float32)[owner % fields]
+    # A word counts as one however long it is: its n-grams share its weight.
+    length = np.bincount(word[start], minlength=len(zeros))[word[start]]
+    weight = np.array(list(FIELD_WEIGHTS.values()))[owner % fields] / np.sqrt(length)
     return owner // fields, bucket, weight
 
 
