@@ -1,0 +1,77 @@
+"""The command line: one file a command, each parses, calls the library, prints. The one place that prints.
+
+Command modules import nothing heavy before they run, so that help is quick and the base install, which has neither
+polars nor Dagster, can say which extra a command needs. Results go to standard output, everything else to standard
+error; exit codes are 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from podpower.cli.arguments import Parser, UsageError, build_parser
+from podpower.errors import PodpowerError
+
+# Which extra brings a package that is not there.
+_EXTRAS = {
+    "pipeline": ("polars", "pyarrow", "sklearn", "matplotlib"),
+    "serving": ("httpx", "litestar", "uvicorn"),
+    "assets": ("dagster", "dagster_webserver"),
+    "sbert": ("sentence_transformers",),
+    "s3": ("s3fs",),
+    "gs": ("gcsfs",),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command, `sys.argv` unless given, and return its exit code."""
+    parser = build_parser()
+    try:
+        arguments = parser.parse_args(argv)
+    except SystemExit as done:  # argparse's way to end after --help, --version and usage errors
+        return done.code if isinstance(done.code, int) else 2
+    debug = getattr(arguments, "debug", False)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()  # here, so that a closed pipe is met below and not at exit
+    except BrokenPipeError:
+        # Whoever read our output has enough, as in `podpower ... | head`. Keep Python from flushing into the void.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    # The boundary to people: whatever went wrong becomes one line; --debug shows the rest.
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        if isinstance(error, UsageError):
+            return Parser.complain(arguments.prog, str(error))
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return code
+
+
+def _one_line(error: Exception) -> str:
+    """What to do about an error, without line breaks."""
+    if isinstance(error, PodpowerError):
+        message = str(error)
+    elif isinstance(error, ModuleNotFoundError):
+        message = _missing_package(error.name or "")
+    elif isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        message = f"{where}{error.strerror or error}"
+    else:
+        message = (
+            f"unexpected {type(error).__name__}: {error} (a defect of podpower: run again with --debug and report what "
+            "it prints)"
+        )
+    return " ".join(message.split())
+
+
+def _missing_package(name: str) -> str:
+    package = name.partition(".")[0]
+    for extra, packages in _EXTRAS.items():
+        if package in packages:
+            return f"this command needs {package}: pip install 'podpower[{extra}]'"
+    return f"the Python package {package} is missing: install podpower again"

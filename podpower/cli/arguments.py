@@ -1,0 +1,127 @@
+"""Parsing: the parser with every command, its one-line usage errors, and argument types shared by commands."""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
+
+from podpower import __version__
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+_DESCRIPTION = "Know what a Kubernetes workload will draw before it runs."
+_EPILOG = """\
+the way of the data:
+  simulate, collect            a recording, or workloads (InferenceRequest) as NDJSON
+  encode fit, encode transform features.parquet
+  label                        labels.parquet: watts and joules a step, from energy counters
+  join, train                  train_rows.parquet, knn_energy.joblib
+  predict, evaluate, serve     watts for a manifest; how good they are; the HTTP API
+
+`podpower COMMAND --help` shows the options of a command with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
+"""
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d|w|)")
+_TIME_OPTIONS = ("--start", "--end")
+_BACKWARDS = re.compile(r"-\d.*")
+_UNIT_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+class UsageError(Exception):
+    """Arguments that do not go together; ends the command as argparse's own complaints do, with exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but a wrong usage is one line that names the command's help."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        options.setdefault("allow_abbrev", False)  # --out must not come to mean --output when that is added
+        super().__init__(**options)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the one line and exit with 2."""
+        raise SystemExit(self.complain(self.prog, message))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """argparse's, with `--start -6h` read as `--start=-6h`: argparse takes -6h for an option."""
+        given = sys.argv[1:] if args is None else list(args)
+        joined: list[str] = []
+        for argument in given:
+            if joined and joined[-1] in _TIME_OPTIONS and _BACKWARDS.fullmatch(argument):
+                joined[-1] += f"={argument}"
+            else:
+                joined.append(argument)
+        return super().parse_known_args(joined, namespace)
+
+    @staticmethod
+    def complain(prog: str, message: str) -> int:
+        """Print `message` as a usage error of `prog`; returns the exit code."""
+        print(f"error: {' '.join(message.split())} (see `{prog} --help`)", file=sys.stderr)
+        return 2
+
+
+def build_parser() -> Parser:
+    """The parser of every command. Imports command modules, which import nothing heavy."""
+    from podpower.cli import (  # noqa: PLC0415  # they import this module
+        collect,
+        encode,
+        evaluate,
+        join,
+        label,
+        models,
+        predict,
+        serve,
+        train,
+    )
+
+    parser = Parser(prog="podpower", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.add_argument("--version", action="version", version=f"podpower {__version__}")
+    _add_debug(parser, default=False)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for module in (collect, encode, label, join, train, predict, evaluate, serve, models):
+        module.add(commands)
+    return parser
+
+
+def add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], *, summary: str, details: str = ""
+) -> Parser:
+    """Add a command that calls `run`; `details` (examples, units) is shown below its options."""
+    parser = commands.add_parser(name, help=summary, description=summary, epilog=details)
+    parser.set_defaults(run=run, prog=parser.prog)
+    _add_debug(parser, default=argparse.SUPPRESS)
+    return parser
+
+
+def add_group(commands: Commands, name: str, *, summary: str) -> Commands:
+    """Add a command that only has commands of its own."""
+    parser = commands.add_parser(name, help=summary, description=summary)
+    return parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, title="commands")
+
+
+def _add_debug(parser: Parser, *, default: Any) -> None:
+    parser.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
+
+
+def seconds(text: str) -> float:
+    """A positive duration in seconds, from `60s`, `5m`, `1h`, `2d` or plain seconds."""
+    match = _DURATION.fullmatch(text)
+    value = float(match["number"]) * _UNIT_SECONDS[match["unit"]] if match else 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration: write 60s, 5m or 1h")
+    return value
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 takes a free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: write a number from 0 to 65535")
+    return int(text)

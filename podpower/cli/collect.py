@@ -1,0 +1,67 @@
+"""`podpower collect`: workloads as NDJSON."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+from podpower.cli import inputs, showing, streams
+from podpower.cli.arguments import Commands, add_command, add_group
+from podpower.errors import InvalidInput
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    group = add_group(commands, "collect", summary="workload specs as NDJSON, one InferenceRequest a line")
+    parser = add_command(
+        group,
+        "from-file",
+        from_file,
+        summary="Read manifests (YAML or JSON, many documents, List) and print InferenceRequests as NDJSON.",
+        details="""\
+Folders are searched for .yaml, .yml and .json. What is broken is reported on standard error, the rest is printed,
+and the exit code is 1. Kinds that make no pods (Service, ConfigMap ...) are passed over.
+
+  podpower collect from-file examples/deployment.yaml > in.ndjson
+  podpower collect from-file k8s/ more.yaml > in.ndjson
+  kubectl get deploy,sts,ds,job,cronjob -A -o yaml | podpower collect from-file - > in.ndjson
+""",
+    )
+    parser.add_argument(
+        "paths", metavar="PATH", nargs="+", help="manifest, folder of manifests, or - for standard input"
+    )
+
+
+def from_file(arguments: argparse.Namespace) -> int:
+    """Print the workloads of all paths; 1 when anything was rejected."""
+    from podpower.specs.manifests import read_manifests  # noqa: PLC0415
+    from podpower.specs.ndjson import encode_request  # noqa: PLC0415
+
+    out = streams.standard_output()
+    collected, all_rejected = 0, []
+    with showing.progress("reading manifests") as advance:
+        for path in _files(arguments.paths):
+            source = streams.display_name(path)
+            requests, rejected = read_manifests(streams.read_bytes(path), source=source)
+            for request in requests:
+                out.write(encode_request(request) + b"\n")
+            collected += len(requests)
+            all_rejected += rejected
+            advance(collected)
+    out.flush()
+    code = inputs.report(all_rejected)
+    if not collected:
+        raise InvalidInput(
+            f"no workload found in {', '.join(arguments.paths)}: expected manifests of pods or what makes them"
+        )
+    showing.note(f"{collected} workloads" + (f", {len(all_rejected)} documents rejected" if all_rejected else ""))
+    return code
+
+
+def _files(paths: list[str]) -> Iterator[str]:
+    for path in paths:
+        if path != streams.STANDARD and Path(path).is_dir():
+            yield from (str(p) for p in sorted(Path(path).rglob("*")) if p.suffix in _SUFFIXES and p.is_file())
+        else:
+            yield path

@@ -1,0 +1,77 @@
+"""`podpower encode`: workloads into vectors."""
+
+import argparse
+
+from podpower.cli import inputs, showing, streams
+from podpower.cli.arguments import Commands, UsageError, add_command, add_group
+from podpower.cli.tables import write_table
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    group = add_group(commands, "encode", summary="workloads into vectors: fit an encoder, apply it")
+    parser = add_command(
+        group,
+        "fit",
+        fit,
+        summary="Learn an encoder from workloads.",
+        details="  podpower encode fit --input in.ndjson --out artifacts/encoder.joblib\n",
+    )
+    _add_input(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to write encoder.joblib")
+    parser.add_argument(
+        "--text",
+        choices=("ngram", "sbert", "none"),
+        help="how names and images are read: hashed n-grams (default), sentence embeddings "
+        "(pip install 'podpower[sbert]'), or not at all",
+    )
+    parser.add_argument("--no-sbert", action="store_true", help="no sentence embeddings; the default, kept for scripts")
+    parser.add_argument("--sbert-model", metavar="NAME_OR_PATH", help="sentence-transformers model for --text sbert")
+
+    parser = add_command(
+        group,
+        "transform",
+        transform,
+        summary="Write the vectors of workloads.",
+        details="  podpower encode transform --input in.ndjson --encoder encoder.joblib --out features.parquet\n",
+    )
+    _add_input(parser)
+    parser.add_argument("--encoder", required=True, metavar="FILE", help="encoder.joblib of `encode fit`")
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to write features.parquet")
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", required=True, metavar="FILE", help="NDJSON of InferenceRequests, manifests, or -")
+
+
+def fit(arguments: argparse.Namespace) -> int:
+    """Fit and write an encoder; 1 when some workloads were rejected."""
+    from podpower.features.encoder import Encoder  # noqa: PLC0415
+    from podpower.model.artifacts import save_encoder  # noqa: PLC0415
+
+    text = arguments.text or ("sbert" if arguments.sbert_model else "ngram")
+    if arguments.no_sbert and text == "sbert":
+        raise UsageError("--no-sbert contradicts --text sbert or --sbert-model: leave one out")
+    streams.check_output(arguments.out, inputs=[arguments.input])
+    requests, rejected = inputs.read_requests(arguments.input)
+    encoder = Encoder.fit(requests, text=text, sbert_model=arguments.sbert_model)
+    save_encoder(encoder, arguments.out)
+    showing.note(
+        f"{arguments.out}: {encoder.text} encoder of {encoder.dim} columns, fitted on {len(requests)} workloads, "
+        f"fingerprint {encoder.fingerprint[:12]}"
+    )
+    return inputs.report(rejected)
+
+
+def transform(arguments: argparse.Namespace) -> int:
+    """Encode and write a table; 1 when some workloads were rejected."""
+    from podpower.features.table import features_table  # noqa: PLC0415
+    from podpower.model.artifacts import load_encoder  # noqa: PLC0415
+
+    streams.check_output(arguments.out, inputs=[arguments.input, arguments.encoder])
+    requests, rejected = inputs.read_requests(arguments.input)
+    encoder = load_encoder(arguments.encoder)
+    table = features_table(requests, encoder.transform(requests), encoder=encoder)
+    write_table(table, arguments.out)
+    showing.note(f"{arguments.out}: {len(table)} workloads, {encoder.dim} columns, encoder {encoder.fingerprint[:12]}")
+    return inputs.report(rejected)

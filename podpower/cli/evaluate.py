@@ -1,0 +1,53 @@
+"""`podpower evaluate`: how good predictions are."""
+
+import argparse
+import json
+
+from podpower.cli import showing
+from podpower.cli.arguments import Commands, UsageError, add_command
+from podpower.cli.tables import read_table, write_output
+from podpower.cli.train import add_training_options
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "evaluate",
+        run,
+        summary="Evaluate training on unseen workloads and forward in time, beside baselines.",
+        details="""\
+One number a pod, its mean label. WAPE is the sum of absolute errors over the sum of labels; log R2 is R2 of
+log(1 + J). Lines below podpower's own split its score by what the prediction rests on.
+
+  podpower evaluate --train train_rows.parquet
+  podpower evaluate --train train_rows.parquet --html report.html
+""",
+    )
+    add_training_options(parser)
+    parser.add_argument("--html", metavar="FILE", help="also write a report with plots: one file without links")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluate and print; 1 when no split could be evaluated."""
+    from podpower.cli.scores import show_split  # noqa: PLC0415
+    from podpower.model.evaluation import evaluate  # noqa: PLC0415
+
+    if arguments.html == "-" and arguments.json:
+        raise UsageError("--html - and --json both print: give --html a file")
+    rows = read_table(arguments.train)
+    with showing.progress("leaving out one workload after the other"):
+        report = evaluate(rows, target=arguments.target, neighbors=arguments.neighbors)
+    if arguments.html:
+        from podpower.model.report import render  # noqa: PLC0415
+
+        write_output(render(report).encode(), arguments.html)
+    if arguments.json:
+        print(json.dumps(report.to_dict()))
+    elif arguments.html != "-":
+        for split in report.splits:
+            show_split(split, unit=report.unit)
+    for text in report.notes:
+        showing.note(f"note: {text}")
+    return 0 if report.splits else 1

@@ -1,0 +1,36 @@
+"""`podpower join`: labels with the spec in force at their step."""
+
+import argparse
+
+from podpower.cli import showing, streams
+from podpower.cli.arguments import Commands, add_command
+from podpower.cli.tables import write_table
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "join",
+        run,
+        summary="Join labels to the spec that was in force at their step: one row for each label that has a spec.",
+        details="  podpower join --features features.parquet --labels labels.parquet --out train_rows.parquet\n",
+    )
+    parser.add_argument("--features", required=True, metavar="FILE", help="features.parquet of `encode transform`")
+    parser.add_argument(
+        "--labels", required=True, metavar="FILE", help="labels.parquet of `label`, or of the k8sPodPCP exporter"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to write train_rows.parquet")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Join, write, and tell what did not join."""
+    from podpower.features.table import read_features  # noqa: PLC0415
+    from podpower.labels import read_labels  # noqa: PLC0415
+    from podpower.rows import join_rows  # noqa: PLC0415
+
+    streams.check_output(arguments.out, inputs=[arguments.features, arguments.labels])
+    joined = join_rows(read_features(arguments.features), read_labels(arguments.labels))
+    write_table(joined.rows, arguments.out)
+    showing.note(f"{arguments.out}: {joined.report}")
+    return 0

@@ -1,0 +1,108 @@
+"""`podpower predict`: offline predictions."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from podpower.cli import inputs, showing
+from podpower.cli.arguments import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "predict",
+        run,
+        summary="Predict what workloads will draw, from an encoder and a model.",
+        details="""\
+Watts and joules are for one pod; the total multiplies by replicas. `basis` tells what a prediction rests on: "seen"
+(this spec has labels), "similar" (close neighbours), "prior" (too far from all training data).
+
+  podpower predict --encoder encoder.joblib --model knn_energy.joblib --input deployment.yaml
+  kubectl get deploy web -o yaml | podpower predict --encoder E --model M --input - --format json
+""",
+    )
+    parser.add_argument("--encoder", required=True, metavar="FILE", help="encoder.joblib")
+    parser.add_argument("--model", required=True, metavar="FILE", help="knn_energy.joblib, trained with that encoder")
+    parser.add_argument("--input", required=True, metavar="FILE", help="NDJSON of InferenceRequests, manifests, or -")
+    parser.add_argument("--format", choices=tuple(_FORMATS), default="table", help="how to print (default %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print predictions of all readable workloads; 1 when some were rejected."""
+    import msgspec  # noqa: PLC0415  # heavy for help
+
+    from podpower.model.artifacts import load_encoder, load_model  # noqa: PLC0415
+    from podpower.predicting import Predictor  # noqa: PLC0415
+
+    predictor = Predictor(load_encoder(arguments.encoder), load_model(arguments.model), version="file")
+    requests, rejected = inputs.read_requests(arguments.input)
+    predictions = [msgspec.to_builtins(prediction) for prediction in predictor.predict(requests)]
+    _FORMATS[arguments.format](predictions)
+    return inputs.report(rejected)
+
+
+def show_predictions(predictions: Sequence[dict[str, Any]]) -> None:
+    """A table of predictions shaped as `POST /predict` answers, with a line of totals."""
+    rows = []
+    for p in predictions:
+        low, high = p["interval"]["avg_power_w"]
+        rows.append(
+            (
+                f"{p['namespace']}/{p['workload_name']}",
+                p["workload_kind"],
+                showing.quantity(p["pred_avg_power_w"], "W"),
+                f"{showing.quantity(low, 'W')} to {showing.quantity(high, 'W')}",
+                showing.quantity(p["pred_energy_step_j"], "J"),
+                p["basis"],
+                showing.number(p["replicas"]),
+                showing.quantity(p["total_avg_power_w"], "W"),
+            )
+        )
+    level = predictions[0]["interval"]["level"] if predictions else 0.0
+    step = predictions[0]["step_seconds"] if predictions else 0.0
+    columns = (
+        "workload", "kind", "W a pod", f"{level:.0%} interval", f"J a pod in {step:g} s", "basis", "pods", "W in all",
+    )  # fmt: skip
+    known = [p["total_avg_power_w"] for p in predictions if p["total_avg_power_w"] is not None]
+    total = ("total", "", "", "", "", "", "", showing.quantity(sum(known), "W"))
+    showing.table(columns, rows, right=(columns[2], columns[3], columns[4], "pods", "W in all"), total=total)
+
+
+def _print_json(predictions: Sequence[dict[str, Any]]) -> None:
+    print(json.dumps(list(predictions), indent=2))
+
+
+def _print_yaml(predictions: Sequence[dict[str, Any]]) -> None:
+    import yaml  # noqa: PLC0415  # this format only
+
+    yaml.safe_dump(list(predictions), sys.stdout, sort_keys=False, allow_unicode=True)
+
+
+def _print_csv(predictions: Sequence[dict[str, Any]]) -> None:
+    """Intervals as columns of their own: `interval_energy_step_j_low` and so on."""
+    flat = [_flat(prediction) for prediction in predictions]
+    writer = csv.DictWriter(sys.stdout, fieldnames=list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+
+
+def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
+    interval = prediction["interval"]
+    flat = {name: value for name, value in prediction.items() if name != "interval"}
+    flat["interval_level"] = interval["level"]
+    for name in ("energy_step_j", "avg_power_w"):
+        flat[f"interval_{name}_low"], flat[f"interval_{name}_high"] = interval[name]
+    return flat
+
+
+_FORMATS: dict[str, Callable[[Sequence[dict[str, Any]]], None]] = {
+    "table": show_predictions,
+    "json": _print_json,
+    "yaml": _print_yaml,
+    "csv": _print_csv,
+}

@@ -1,0 +1,83 @@
+"""What people see: tables on standard output, notes and progress on standard error."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+
+_WIDE = 220  # columns when no terminal says how many there are: nothing is cut in files and pipes
+
+
+def note(message: str) -> None:
+    """One line on standard error."""
+    print(message, file=sys.stderr)
+
+
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    title: str | None = None,
+    right: Sequence[str] = (),
+    total: Sequence[str] | None = None,
+    stream: IO[str] | None = None,
+) -> None:
+    """Print a table; columns named in `right` are aligned to the right, `total` stands below a line."""
+    from rich import box  # noqa: PLC0415  # tables only
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    stream = stream or sys.stdout
+    terminal = stream.isatty()
+    console = Console(file=stream, width=None if terminal else _WIDE, highlight=False, soft_wrap=not terminal)
+    shown = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        show_footer=total is not None,
+    )
+    for index, column in enumerate(columns):
+        footer = total[index] if total else ""
+        justify = "right" if column in right else "left"
+        shown.add_column(column, footer=Text(footer), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in rows:
+        shown.add_row(*(Text(cell) for cell in row))  # Text: a name such as "[red]" is a name
+    console.print(shown)
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Any]:
+    """A bar on standard error while the block runs, on a terminal only; gives a function `advance(done, total)`."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _total=None: None
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(description, total=None)
+        yield lambda done, total=None: bars.update(task, completed=done, total=total)
+
+
+def quantity(value: float | None, unit: str) -> str:
+    """Three digits and a unit with prefix: 0.00123 W is "1.23 mW", 4500 J is "4.50 kJ"; "-" when unknown."""
+    if value is None or value != value:  # noqa: PLR0124  # NaN
+        return "-"
+    if value == 0:
+        return f"0 {unit}"
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ")):
+        if abs(value) >= factor * 0.9995:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"0 {unit}"
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number for a table cell; "-" when unknown."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return "-" if value != value else f"{value:.{digits}f}"  # noqa: PLR0124  # NaN
+    return str(value)

@@ -1,0 +1,32 @@
+"""Points in time as people give them: Unix seconds, RFC 3339, or relative to now."""
+
+import re
+from datetime import UTC, datetime
+
+from podpower.cli.arguments import UsageError, seconds
+
+_RELATIVE = re.compile(r"(?:now)?(?P<sign>[+-])(?P<span>\d+(?:\.\d+)?(?:ms|[smhdw]))")
+
+
+def parse_time(text: str, *, now_s: float, option: str) -> float:
+    """Unix seconds of `text`: `1761811743`, `2025-10-30T08:09:03Z`, `-6h`, `now-30m` or `now`.
+
+    A time without a zone is refused rather than guessed: UsageError names `option`.
+    """
+    text = text.strip()
+    if text == "now":
+        return now_s
+    if relative := _RELATIVE.fullmatch(text):
+        span_s = seconds(relative["span"])
+        return now_s + span_s if relative["sign"] == "+" else now_s - span_s
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{option} {text!r} is not a time: write Unix seconds, RFC 3339 such as 2026-01-31T06:00:00Z, -6h or now"
+        ) from None
+    if moment.tzinfo is None:
+        raise UsageError(f"{option} {text!r} has no time zone: append Z for UTC or an offset such as +01:00")
+    return moment.astimezone(UTC).timestamp()

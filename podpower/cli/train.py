@@ -1,0 +1,91 @@
+"""`podpower train`: rows into a model."""
+
+import argparse
+import json
+from typing import Any
+
+from podpower.cli import showing, streams
+from podpower.cli.arguments import Commands, Parser, add_command, positive
+from podpower.cli.tables import read_table
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "train",
+        run,
+        summary="Train the model and print its grouped cross-validation beside baselines.",
+        details="""\
+  podpower train --train train_rows.parquet --out artifacts/knn_energy.joblib
+  podpower train --train train_rows.parquet --target total_energy_j --out artifacts/knn_energy.joblib --json
+""",
+    )
+    add_training_options(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="where to write knn_energy.joblib")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+
+
+def add_training_options(parser: Parser) -> None:
+    """Add what says what is trained: for `train`, and for `evaluate`, which trains on parts."""
+    parser.add_argument("--train", required=True, metavar="FILE", help="train_rows.parquet of `join`, or -")
+    parser.add_argument(
+        "--target",
+        choices=("energy_step_j", "avg_power_w", "total_energy_j"),
+        default="energy_step_j",
+        help="joules a step, watts, or joules of a whole job (default %(default)s)",
+    )
+    parser.add_argument(
+        "--neighbors", type=positive, metavar="K", help="average at most K neighbours (default: as measured best)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train, write, and print how good training on these rows is."""
+    from podpower.model.artifacts import save_model  # noqa: PLC0415
+    from podpower.model.evaluation import UNSEEN, evaluate  # noqa: PLC0415
+    from podpower.model.training import train  # noqa: PLC0415
+
+    streams.check_output(arguments.out, inputs=[arguments.train])
+    rows = read_table(arguments.train)
+    options = {"target": arguments.target, "neighbors": arguments.neighbors}
+    model = train(rows, **options)
+    with showing.progress("leaving out one workload after the other"):
+        report = evaluate(rows, **options)
+    save_model(model, arguments.out)
+    grouped = [split for split in report.splits if split.name == UNSEEN]
+    if arguments.json:
+        print(json.dumps(_summary(model, grouped)))
+    else:
+        from podpower.cli.scores import show_split  # noqa: PLC0415
+
+        for split in grouped:
+            show_split(split, unit=report.unit)
+    size = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in model.training_size.items())
+    showing.note(f"{arguments.out}: {model.target}, trained on {size}")
+    for text in (*model.notes, *(note for note in report.notes if note.startswith(UNSEEN))):
+        showing.note(f"note: {text}")
+    return 0
+
+
+def _summary(model: Any, grouped: list[Any]) -> dict[str, Any]:
+    import msgspec  # noqa: PLC0415
+
+    return {
+        "target": model.target,
+        "step_seconds": model.step_seconds,
+        "energy": model.energy,
+        "encoder_fingerprint": model.encoder_fingerprint,
+        "trained_at": model.trained_at,
+        "training_size": model.training_size,
+        "metrics": model.metrics,
+        "notes": list(model.notes),
+        "cross_validation": {
+            split.name: {
+                "folds": split.folds,
+                "scores": msgspec.to_builtins(split.scores),
+                "by_basis": msgspec.to_builtins(split.by_basis),
+            }
+            for split in grouped
+        },
+    }

@@ -1,0 +1,132 @@
+"""Pictures of an evaluation, as matplotlib figures: for the HTML report, and for whoever shows a picture elsewhere."""
+
+import io
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from podpower.model.evaluation import PodResult, SplitReport
+from podpower.model.intervals import BASES
+
+BASIS_COLOURS = {"seen": "#1b7f5c", "similar": "#2a6fbb", "prior": "#c2571a"}
+_MAX_INTERVALS = 60  # pods whose intervals are drawn; more would be a smear
+
+
+def predicted_against_measured(split: SplitReport, *, unit: str) -> Figure:
+    """Each held-out pod by what it drew and what was predicted, on log scales; the diagonal is right.
+
+    Zeros cannot stand on a log scale: they are drawn at the lower edge.
+    """
+    figure, axes = _axes()
+    measured, predicted = _columns(split.pods)
+    lower, upper = _range(np.concatenate([measured, predicted]))
+    axes.plot([lower, upper], [lower, upper], color="#999999", linewidth=1, zorder=1)
+    for basis in BASES:
+        at = np.array([pod.basis == basis for pod in split.pods], dtype=bool)
+        if at.any():
+            axes.scatter(
+                np.maximum(measured[at], lower),
+                np.maximum(predicted[at], lower),
+                s=22,
+                alpha=0.75,
+                color=BASIS_COLOURS[basis],
+                label=f"{basis} ({int(at.sum())})",
+                linewidths=0,
+                zorder=2,
+            )
+    axes.set(xscale="log", yscale="log", xlim=(lower, upper), ylim=(lower, upper))
+    axes.set_xlabel(f"measured, {unit}")
+    axes.set_ylabel(f"predicted, {unit}")
+    axes.set_aspect("equal")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    return figure
+
+
+def residuals(split: SplitReport, *, unit: str) -> Figure:
+    """How far off, as a factor: predicted over measured, both above a floor of a hundredth of the median label."""
+    figure, axes = _axes()
+    measured, predicted = _columns(split.pods)
+    positive = measured[measured > 0]
+    floor = float(np.median(positive)) / 100 if len(positive) else 1.0
+    logs = np.log10((predicted + floor) / (measured + floor))
+    reach = max(1.0, float(np.ceil(np.abs(logs).max(initial=0.0))))
+    edges = np.linspace(-reach, reach, 41)
+    present = [basis for basis in BASES if any(pod.basis == basis for pod in split.pods)]
+    of_basis = [logs[[pod.basis == basis for pod in split.pods]] for basis in present]
+    axes.hist(of_basis, bins=list(edges), stacked=True, color=[BASIS_COLOURS[b] for b in present], label=present)
+    axes.axvline(0, color="#999999", linewidth=1)
+    ticks = [t for t in (-3, -2, -1, 0, 1, 2, 3) if abs(t) <= reach]
+    axes.set_xticks(ticks, [f"{10.0**t:g} ×" for t in ticks])
+    axes.set_xlabel(f"predicted / measured ({unit})")
+    axes.set_ylabel("pods")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def intervals(split: SplitReport, *, unit: str) -> Figure | None:
+    """Intervals of pods in the order of their prediction, with what was measured; None where there are none."""
+    pods = sorted((p for p in split.pods if p.low is not None and p.high is not None), key=lambda p: p.predicted)
+    if not pods:
+        return None
+    if len(pods) > _MAX_INTERVALS:
+        pods = [pods[i] for i in np.linspace(0, len(pods) - 1, _MAX_INTERVALS).astype(int)]
+    figure, axes = _axes(width=11.0)
+    measured, predicted = _columns(pods)
+    low, high = np.array([p.low for p in pods], dtype=float), np.array([p.high for p in pods], dtype=float)
+    lower, upper = _range(np.concatenate([measured, predicted, low, high]))
+    x = np.arange(len(pods))
+    inside = (low <= measured) & (measured <= high)
+    axes.vlines(x, np.maximum(low, lower), np.maximum(high, lower), color="#b9cde0", linewidth=5, label="interval")
+    axes.scatter(x, np.maximum(predicted, lower), marker="_", s=60, color="#2a6fbb", label="predicted")
+    for at, colour, label in ((inside, "#222222", "measured, inside"), (~inside, "#c22a2a", "measured, outside")):
+        if at.any():
+            axes.scatter(x[at], np.maximum(measured, lower)[at], s=14, color=colour, label=label, zorder=3)
+    axes.set(yscale="log", ylim=(lower, upper), xlim=(-1, len(pods)))
+    axes.set_xticks([])
+    axes.set_xlabel("pods, by prediction")
+    axes.set_ylabel(unit)
+    axes.legend(frameon=False, fontsize=9, ncols=4, loc="upper left")
+    return figure
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an `<svg>` element to put into a page: no links, no scripts, the same text every time."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "podpower", "font.family": "sans-serif"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def _axes(*, width: float = 5.2) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(visible=True, color="#eeeeee", linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _columns(pods: Sequence[PodResult]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array([p.measured for p in pods], dtype=float), np.array([p.predicted for p in pods], dtype=float)
+
+
+def _range(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Decades that hold the positive values, at least two and at most eight."""
+    positive = values[values > 0]
+    if not len(positive):
+        return 0.1, 10.0
+    upper = np.ceil(np.log10(positive.max()) + 0.1)
+    lower = np.clip(np.floor(np.log10(positive.min())), upper - 8, upper - 2)
+    return float(10.0**lower), float(10.0**upper)

@@ -1,0 +1,169 @@
+"""The evaluation report: one HTML file that needs nothing else, to be read in a browser or attached to a mail."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from podpower.model import plots
+from podpower.model.evaluation import MODEL, EvaluationReport, PodResult, Score, SplitReport
+
+_WORST = 10
+_EXPLAINED = {
+    "unseen workloads": "Each workload is left out, with all that share a spec with it, and predicted from the others: "
+    "what will something new draw?",
+    "time forward": "Fitted on the first half of the time, each pod's mean in the second half is predicted: what will "
+    "something known draw next?",
+}
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1c2430; max-width: 72rem; margin: 2rem auto; padding: 0 1.5rem; }
+h1 { margin-bottom: .2rem; } h2 { margin-top: 2.5rem; border-top: 1px solid #d8dee6; padding-top: 1.2rem; }
+h3 { margin: 1.6rem 0 .4rem; font-size: 1rem; } p.sub { color: #5b6675; margin-top: 0; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
+th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px solid #e8ecf1; white-space: nowrap; }
+th { color: #5b6675; font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+td.text, th.text { text-align: left; white-space: normal; overflow-wrap: break-word; }
+tr.own td { font-weight: 600; background: #f2f7fc; }
+.plots { margin-top: 1rem; display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; }
+figcaption { color: #5b6675; font-size: .9rem; }
+svg { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
+ul.notes { background: #fff6e0; padding: .6rem 2rem; }
+"""
+# What each column of the score tables says; the title of the column's head.
+_COLUMNS: tuple[tuple[str, str, Callable[[Score], str]], ...] = (
+    ("WAPE", "sum of absolute errors over sum of labels", lambda s: _decimals(s.wape)),
+    ("log R²", "R² of the logarithm", lambda s: _decimals(s.log_r2)),
+    ("rank corr.", "Spearman's rank correlation", lambda s: _decimals(s.rank_correlation)),
+    ("median rel. error", "median of relative errors where the label is above zero", lambda s: _percent(s.mdape)),
+    ("MAE", "mean absolute error", lambda s: _number(s.mae)),
+    ("R²", "R² in the unit itself", lambda s: _decimals(s.r2)),
+    ("coverage", "share of labels inside their interval", lambda s: _percent(s.coverage)),
+    ("interval width", "median of the interval's high over its low", lambda s: _factor(s.interval_factor)),
+    ("pods", "held-out pods", lambda s: str(s.count)),
+)
+
+
+def render(report: EvaluationReport, *, title: str = "How good are the predictions?") -> str:
+    """The report as one HTML document: scores beside baselines for each split, plots, and the worst workloads."""
+    made = datetime.now(UTC).isoformat(timespec="minutes")
+    notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        f'<p class="sub">Target {escape(report.target)}, in {escape(report.unit)} a pod; steps of '
+        f"{report.step_seconds:g} s; made {made}.</p>",
+        f'<ul class="notes">{notes}</ul>' if notes else "",
+        *(_split(split, report.unit) for split in report.splits),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
+        + "\n".join(body)
+        + "\n</body></html>\n"
+    )
+
+
+def _split(split: SplitReport, unit: str) -> str:
+    ranges = plots.intervals(split, unit=unit)
+    nominal = f"{split.nominal_coverage:.0%} intervals"
+    return "\n".join(
+        (
+            f"<h2>{escape(split.name.capitalize())}</h2>",
+            f'<p class="sub">{escape(_EXPLAINED.get(split.name, ""))} {len(split.pods)} pods, {split.folds} '
+            f"{'fold' if split.folds == 1 else 'folds'}.</p>",
+            _scores("predictor", split.scores.items()),
+            '<div class="plots">',
+            _figure(
+                plots.predicted_against_measured(split, unit=unit), "Predicted against measured; the line is right"
+            ),
+            _figure(plots.residuals(split, unit=unit), "How far off, as a factor"),
+            "</div>",
+            _figure(ranges, f"{nominal} and what was measured") if ranges else "",
+            "<h3>By what the prediction rests on</h3>",
+            _scores("basis", split.by_basis.items()),
+            "<h3>By kind</h3>",
+            _by_kind(split.pods, unit),
+            "<h3>Where it is most wrong</h3>",
+            _worst(split.pods, unit),
+        )
+    )
+
+
+def _scores(name: str, scores: Iterable[tuple[str, Score]]) -> str:
+    head = "".join(f'<th title="{escape(told)}">{escape(column)}</th>' for column, told, _ in _COLUMNS)
+    rows = "".join(
+        f"<tr{' class=own' if label == MODEL else ''}><td>{escape(label)}</td>"
+        + "".join(f"<td>{show(score)}</td>" for _, _, show in _COLUMNS)
+        + "</tr>"
+        for label, score in scores
+    )
+    return f'<div class="wide"><table><tr><th>{escape(name)}</th>{head}</tr>{rows}</table></div>'
+
+
+def _by_kind(pods: Sequence[PodResult], unit: str) -> str:
+    kinds = sorted({pod.workload_kind for pod in pods})
+    rows = []
+    for kind in kinds:
+        own = [pod for pod in pods if pod.workload_kind == kind]
+        measured = sum(pod.measured for pod in own)
+        error = sum(abs(pod.predicted - pod.measured) for pod in own)
+        rows.append(
+            (kind, str(len(own)), _number(measured / len(own)), _number(error / measured if measured else None))
+        )
+    return _table(("kind", "pods", f"mean label, {unit}", "WAPE"), rows)
+
+
+def _worst(pods: Sequence[PodResult], unit: str) -> str:
+    """The pods that add most to the sum of absolute errors."""
+    ordered = sorted(pods, key=lambda pod: -abs(pod.predicted - pod.measured))[:_WORST]
+    rows = [
+        (
+            f"{pod.namespace}/{pod.pod or pod.workload_name}",
+            pod.workload_kind,
+            pod.image_key or "-",
+            pod.basis,
+            _number(pod.measured),
+            _number(pod.predicted),
+            "-" if pod.low is None or pod.high is None else f"{_number(pod.low)} to {_number(pod.high)}",
+        )
+        for pod in ordered
+    ]
+    columns = ("pod", "kind", "image", "basis", f"measured, {unit}", f"predicted, {unit}", f"interval, {unit}")
+    return _table(columns, rows, text=4)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: int = 1) -> str:
+    """A table whose first `text` columns are words, not numbers."""
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        return "".join(f"<{tag}{' class=text' if i < text else ''}>{escape(c)}</{tag}>" for i, c in enumerate(row))
+
+    head = cells("th", columns)
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _figure(figure: Any, caption: str) -> str:
+    return f"<figure>{plots.to_svg(figure)}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _number(value: float | None) -> str:
+    """Three digits that matter; a dash where undefined."""
+    if value is None or not np.isfinite(value):
+        return "–"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _decimals(value: float | None) -> str:
+    """A score; a dash where undefined."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
+
+
+def _factor(value: float | None) -> str:
+    return "–" if value is None else f"× {value:.3g}"
