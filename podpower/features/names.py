@@ -3,6 +3,7 @@
 import re
 from functools import lru_cache
 
+from podpower.images import image_key
 from podpower.specs.requests import InferenceRequest
 
 # The alphabet of Kubernetes' generated suffixes (k8s.io/apimachinery/pkg/util/rand): no vowels, no 0, 1, 3.
@@ -11,24 +12,6 @@ _POD_SUFFIX = re.compile(rf"(?:-{_SAFE}{{5,10}})?-{_SAFE}{{5}}$")
 _ORDINAL = re.compile(r"-\d{1,4}$")
 _REPLICASET_SUFFIX = re.compile(rf"-{_SAFE}{{5,10}}$")
 _CRONJOB_SUFFIX = re.compile(r"-\d{8,10}(?=$|-)")
-# As the reference grammar has it: the first part is a registry when it has a dot, a port, or is "localhost".
-_REGISTRY = re.compile(r"^(?:[^/]*[.:][^/]*|localhost)/")
-_TAG = re.compile(r":[^/]*$")
-
-
-@lru_cache(maxsize=1 << 14)
-def image_key(image: str | None) -> str | None:
-    """The repository of an image without registry, tag and digest; None without an image.
-
-    >>> image_key("registry.k8s.io/etcd:3.5.16-0@sha256:5b")
-    'etcd'
-    >>> image_key("docker.io/library/redis")
-    'redis'
-    """
-    if not image:
-        return None
-    key = _REGISTRY.sub("", _TAG.sub("", image.strip().partition("@")[0])).removeprefix("library/").lower()
-    return key or None
 
 
 def first_image_key(request: InferenceRequest) -> str | None:

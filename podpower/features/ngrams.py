@@ -136,8 +136,8 @@ def _sketches(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) ->
     """(n, SKETCH_DIM) of unit length, or zeros where a request has no words."""
     owner, bucket, field = _ngrams(requests)
     weights = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * field
-    cells = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(requests) * SKETCH_DIM)
-    cells = cells.astype(np.float64).reshape(len(requests), SKETCH_DIM)  # without any n-gram they are integers
+    sums = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(requests) * SKETCH_DIM)
+    cells = sums.astype(np.float64).reshape(len(requests), SKETCH_DIM)  # without any n-gram they are integers
     norm = np.sqrt(np.einsum("ij,ij->i", cells, cells))[:, None]
     unit: NDArray[np.float64] = np.divide(cells, norm, where=norm > 0, out=cells)
     return unit

@@ -148,6 +148,8 @@ def _check_columns(rows: pl.DataFrame, target: str) -> None:
     missing = [column for column in _REQUIRED if column not in rows.columns]
     if missing:
         raise InvalidInput(f"training rows lack the columns {', '.join(missing)}: make them with `podpower join`")
+    if not isinstance(rows.schema[FEATURES], pl.List | pl.Array):
+        raise InvalidInput(f"column {FEATURES} must hold lists of numbers, not {rows.schema[FEATURES]}")
     present = [column for column in TARGETS if column in rows.columns]
     if not present:
         raise InvalidInput(f"training rows have no label: expected one of the columns {', '.join(TARGETS)}")
@@ -225,10 +227,10 @@ def _only_value(rows: pl.DataFrame, column: str, default: T, what: str) -> T:
 
 
 def _matrix(features: pl.Series) -> NDArray[np.float32]:
-    widths = features.list.len().unique().to_list()
+    widths = features.cast(pl.List(pl.Float32)).list.len().unique().to_list()
     if len(widths) != 1 or widths[0] == 0:
         raise InvalidInput(f"features must all have one length, not {sorted(widths)}: encode them with one encoder")
-    matrix = features.explode().cast(pl.Float32).to_numpy().reshape(len(features), widths[0])
+    matrix = features.cast(pl.List(pl.Float32)).explode().cast(pl.Float32).to_numpy().reshape(len(features), widths[0])
     if not np.isfinite(matrix).all():
         raise InvalidInput("features hold values that are not finite: encode them again")
     return np.ascontiguousarray(matrix)

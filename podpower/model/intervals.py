@@ -6,6 +6,7 @@ the re-centring on each fold's prediction).
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,8 +43,14 @@ class Intervals:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Intervals":
         """The intervals that gave `state`."""
-        bounds = {basis: (float(low), float(high)) for basis, (low, high) in state["bounds"].items()}
+        bounds = {basis: (float(low), float(high)) for basis, (low, high) in _complete(state["bounds"])}
         return cls(level=float(state["level"]), bounds=bounds)
+
+
+def _complete(bounds: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+    if set(bounds) != set(BASES):
+        raise ValueError(f"interval bounds for {sorted(bounds)} instead of {sorted(BASES)}")
+    return bounds.items()
 
 
 def fit_intervals(residuals: dict[Basis, NDArray[np.float64]], *, level: float = DEFAULT_LEVEL) -> Intervals:

@@ -260,17 +260,20 @@ class KnnModel:
         version = state.get("schema_version")
         if version != SCHEMA_VERSION:
             raise Refused(f"model schema {version!r} is not {SCHEMA_VERSION}: train it again with `podpower train`")
-        stored = dict(state["index"])
-        stored["workloads"] = [tuple(workload) for workload in stored["workloads"]]
-        index = Index(**stored)
-        if len({len(column) for column in stored.values()}) != 1 or not len(index) or index.vectors.ndim != 2:
-            raise Refused("model index is inconsistent: train it again with `podpower train`")
-        return cls(
-            index=index,
-            kernel=Kernel(**state["kernel"]),
-            intervals=Intervals.from_state(state["intervals"]),
-            **{name: state[name] for name in _PLAIN},
-        )
+        try:
+            stored = dict(state["index"])
+            stored["workloads"] = [tuple(workload) for workload in stored["workloads"]]
+            index = Index(**stored)
+            if len({len(column) for column in stored.values()}) != 1 or not len(index) or index.vectors.ndim != 2:
+                raise Refused("model index is inconsistent: train it again with `podpower train`")
+            return cls(
+                index=index,
+                kernel=Kernel(**state["kernel"]),
+                intervals=Intervals.from_state(state["intervals"]),
+                **{name: state[name] for name in _PLAIN},
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # whatever a foreign state may raise
+            raise Refused(f"model state does not fit ({error}): train it again with `podpower train`") from error
 
 
 _PLAIN = (

@@ -1,0 +1,141 @@
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from podpower.errors import InvalidInput
+from podpower.model.examples import examples_from_rows, known_rows, pods_from_rows
+
+
+def test_steps_of_one_hour_become_one_weighted_example(make_rows):
+    rows = make_rows(workloads=2, hours=3)
+    examples = examples_from_rows(rows)
+    assert len(examples) == 6
+    assert examples.seconds.tolist() == [6 * 60.0] * 6
+    first = rows.filter((pl.col("workload_name") == "w0") & (pl.col("ts") <= 3600))
+    assert examples.power_w[0] == pytest.approx(first["energy_step_j"].mean() / 60)
+    assert examples.workloads[0] == ("default", "Deployment", "w0")
+    assert examples.step_seconds == 60.0
+    assert examples.energy == "dynamic"
+
+
+def test_a_step_that_ends_on_the_hour_belongs_to_the_hour_before(make_rows):
+    rows = make_rows(workloads=1, hours=1)
+    assert rows["ts"].max() == 3600.0
+    assert len(examples_from_rows(rows)) == 1
+
+
+def test_power_comes_from_energy_where_it_is_null(make_rows):
+    rows = make_rows(workloads=2)
+    without = rows.with_columns(avg_power_w=pl.lit(None, pl.Float64))
+    np.testing.assert_allclose(examples_from_rows(without).power_w, examples_from_rows(rows).power_w)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "label is null"),
+        (math.nan, "label is not finite"),
+        (math.inf, "label is not finite"),
+        (-1.0, "label is negative"),
+    ],
+)
+def test_unusable_labels_are_counted_and_left_out(make_rows, value, reason):
+    rows = make_rows(workloads=2).drop("avg_power_w").with_row_index()
+    spoilt = rows.with_columns(
+        energy_step_j=pl.when(pl.col("index") == 3).then(pl.lit(value, pl.Float64)).otherwise("energy_step_j")
+    )
+    examples = examples_from_rows(spoilt)
+    assert examples.left_out == {reason: 1}
+    assert examples.seconds.sum() == (len(rows) - 1) * 60.0
+
+
+def test_rows_without_a_spec_are_counted_and_left_out(make_rows):
+    rows = make_rows(workloads=3).with_columns(
+        features=pl.when(pl.col("workload_name") == "w1").then(None).otherwise("features")
+    )
+    examples = examples_from_rows(rows)
+    assert examples.left_out == {"no spec": 12}
+    assert {workload[2] for workload in examples.workloads} == {"w0", "w2"}
+
+
+def test_zero_is_a_label(make_rows):
+    examples = examples_from_rows(make_rows(workloads=2, watts=[0.0, 5.0]))
+    assert examples.power_w[0] == 0.0
+    assert examples.left_out == {}
+
+
+def test_static_pods_are_workloads_of_their_own(make_rows):
+    rows = make_rows(workloads=2).with_columns(workload_kind=pl.lit("Node"), workload_name=pl.lit("n1"))
+    assert set(examples_from_rows(rows).workloads) == {("default", "Pod", "w0-0"), ("default", "Pod", "w1-0")}
+
+
+def test_pods_are_averaged_over_all_their_time(make_rows):
+    rows = make_rows(workloads=2, hours=3, pods=2)
+    pods = pods_from_rows(rows)
+    assert sorted(pods.pods) == ["w0-0", "w0-1", "w1-0", "w1-1"]
+    assert pods.seconds.tolist() == [18 * 60.0] * 4
+
+
+def test_jobs_give_total_energy_and_power_by_their_duration(make_rows):
+    jobs = (
+        make_rows(workloads=3)
+        .group_by("workload_name", maintain_order=True)
+        .first()
+        .drop("ts", "energy_step_j", "avg_power_w", "step_seconds")
+        .with_columns(start_s=pl.lit(100.0), duration_s=pl.lit(50.0), total_energy_j=pl.lit(500.0))
+    )
+    examples = examples_from_rows(jobs, target="total_energy_j")
+    assert examples.total_energy_j.tolist() == [500.0] * 3
+    assert examples.power_w.tolist() == [10.0] * 3
+    assert known_rows(jobs, target="total_energy_j")["ts"].to_list() == [100.0] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "target", "message"),
+    [
+        (lambda r: r, "watts", "energy_step_j, avg_power_w, total_energy_j"),
+        (lambda r: r, "total_energy_j", "these rows have energy_step_j, avg_power_w"),
+        (lambda r: r.drop("features"), "energy_step_j", "lack the columns features"),
+        (lambda r: r.drop("energy_step_j", "avg_power_w"), "energy_step_j", "no label"),
+        (lambda r: r.clear(), "energy_step_j", "there are no rows"),
+        (
+            lambda r: r.with_columns(avg_power_w=None, energy_step_j=pl.lit(None, pl.Float64)),
+            "energy_step_j",
+            "12 label is null",
+        ),
+        (lambda r: r.with_columns(pl.col("energy_step_j").cast(pl.String)), "energy_step_j", "must hold numbers"),
+        (
+            lambda r: r.with_columns(encoder_fingerprint=pl.col("ts").cast(pl.String)),
+            "energy_step_j",
+            "mix 12 encoders' vectors",
+        ),
+        (lambda r: r.with_columns(step_seconds=pl.col("ts")), "energy_step_j", "mix 12 step lengths"),
+        (
+            lambda r: r.with_columns(energy=pl.when(pl.col("ts") > 3600).then(pl.lit("total")).otherwise("energy")),
+            "energy_step_j",
+            "mix 2 kinds of energy",
+        ),
+        (
+            lambda r: r.with_columns(
+                features=pl.when(pl.col("ts") > 3600).then(pl.col("features").list.head(3)).otherwise("features")
+            ),
+            "energy_step_j",
+            "one length",
+        ),
+        (
+            lambda r: r.with_columns(features=pl.lit([math.nan] * 24, pl.List(pl.Float32))),
+            "energy_step_j",
+            "not finite",
+        ),
+        (lambda r: r.with_columns(features=pl.lit("x")), "energy_step_j", "lists of numbers"),
+    ],
+    ids=[
+        "unknown target", "absent target", "no features", "no label column", "empty", "all null", "strings",
+        "two encoders", "two steps", "two energies", "two lengths", "nan features", "no lists",
+    ],
+)  # fmt: skip
+def test_wrong_rows_are_rejected_with_what_would_be_right(make_rows, change, target, message):
+    with pytest.raises(InvalidInput, match=message):
+        examples_from_rows(change(make_rows(workloads=1)), target=target)

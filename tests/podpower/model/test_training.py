@@ -1,0 +1,122 @@
+import numpy as np
+import polars as pl
+import pytest
+
+from podpower.errors import InvalidInput
+from podpower.model.examples import examples_from_rows
+from podpower.model.neighbours import from_log
+from podpower.model.training import build_index, train, train_examples
+
+
+def test_the_model_tells_what_it_was_trained_on(rows):
+    model = train(rows)
+    assert model.training_size == {
+        "rows": len(rows),
+        "rows_left_out": 0,
+        "examples": 80,
+        "specs": 40,
+        "workloads": 40,
+    }
+    assert (model.target, model.step_seconds, model.energy) == ("energy_step_j", 60.0, "dynamic")
+    assert model.encoder_fingerprint == "f" * 64
+    assert model.trained_at.endswith("+00:00")
+    assert model.metrics["left_out_entries"] == 40
+    assert model.metrics["left_out_log_r2"] > 0.5
+    assert model.notes == ()
+
+
+def test_training_twice_gives_the_same_predictions(rows):
+    one, other = train(rows), train(rows.sample(fraction=1.0, shuffle=True, seed=3))
+    vectors = one.index.vectors[:10] + 0.01
+    names = ["?"] * 10, [("x", "Pod", "y")] * 10
+    np.testing.assert_allclose(one.predict(vectors, *names).power_w, other.predict(vectors, *names).power_w, rtol=1e-6)
+
+
+def test_left_out_entries_know_nothing_of_their_own_workload_or_spec(make_rows):
+    """Two revisions of one workload, alone in a corner of the space: neither may predict the other."""
+    rows = make_rows(workloads=20)
+    revision = rows.filter(pl.col("workload_name") == "w0").with_columns(
+        _spec_hash=pl.lit("e" * 64), energy_step_j=pl.lit(90.0), avg_power_w=pl.lit(1.5)
+    )
+    alone = train_examples(examples_from_rows(rows))
+    both = train_examples(examples_from_rows(pl.concat([rows, revision])))
+    # Each workload counts once, so a second revision with its own error changes the loss, not the number of groups.
+    assert both.training_size["workloads"] == alone.training_size["workloads"] == 20
+    assert both.metrics["left_out_entries"] == 21
+    assert both.index.share.sum() == pytest.approx(20.0)
+
+
+def test_rows_that_are_noise_alone_are_answered_by_the_prior(make_rows):
+    """Power that has nothing to do with vectors: the best kernel is the one that hardly listens to neighbours."""
+    watts = np.exp(np.random.default_rng(5).normal(size=60) * 2)
+    model = train(make_rows(workloads=60, watts=watts))
+    vectors = model.index.vectors + 0.05
+    predicted = model.predict(vectors, ["?"] * 60, [("x", "Pod", "y")] * 60).power_w
+    prior = from_log(np.array(model.prior_power))
+    assert np.abs(np.log(predicted / prior)).mean() < 0.7 * np.abs(np.log(watts / prior)).mean()
+    assert model.metrics["left_out_log_r2"] < 0.1
+
+
+def test_neighbors_bounds_how_many_are_averaged(rows):
+    assert train(rows, neighbors=3).kernel.neighbours == 3
+    with pytest.raises(InvalidInput, match="at least 1, not 0"):
+        train(rows, neighbors=0)
+
+
+def test_an_index_entry_is_the_weighted_mean_of_its_windows(make_rows):
+    examples = examples_from_rows(make_rows(workloads=3, hours=3))
+    index = build_index(examples)
+    assert len(index) == 3
+    assert index.power_w[0] == pytest.approx(np.average(examples.power_w[:3], weights=examples.seconds[:3]))
+    assert index.seconds.tolist() == [18 * 60.0] * 3
+
+
+def test_one_workload_trains_and_says_that_it_knows_no_error(make_rows):
+    model = train(make_rows(workloads=1, watts=[5.0]))
+    assert "one workload only" in model.notes[0]
+    new = model.predict(model.index.vectors + 9, ["?"], [("x", "Pod", "y")])
+    assert new.basis.tolist() == ["prior"]
+    assert new.power_w[0] == pytest.approx(5.0, rel=0.05)
+    assert new.low_w[0] < 1.0 < 50.0 < new.high_w[0]
+    seen = model.predict(model.index.vectors, model.index.spec_hashes, model.index.workloads)
+    assert seen.power_w[0] == pytest.approx(5.0, rel=0.05)
+
+
+def test_two_workloads_train(make_rows):
+    model = train(make_rows(workloads=2))
+    assert np.isfinite(model.predict(model.index.vectors, ["?"] * 2, [("x", "Pod", "y")] * 2).high_w).all()
+
+
+def test_constant_labels_train(make_rows):
+    rows = make_rows(workloads=8).with_columns(avg_power_w=pl.lit(2.0), energy_step_j=pl.lit(120.0))
+    model = train(rows)
+    assert model.metrics["left_out_log_r2"] is None
+    assert model.predict(model.index.vectors, ["?"] * 8, [("x", "Pod", "y")] * 8).power_w == pytest.approx(2.0)
+
+
+def test_all_labels_zero_are_refused_with_the_likely_cause(make_rows):
+    with pytest.raises(InvalidInput, match="without hardware counters"):
+        train(make_rows(workloads=3, watts=[0.0, 0.0, 0.0]))
+
+
+def test_some_labels_zero_are_labels(make_rows):
+    model = train(make_rows(workloads=4, watts=[0.0, 0.0, 5.0, 5.0]))
+    seen = model.predict(model.index.vectors[:1], model.index.spec_hashes[:1], model.index.workloads[:1])
+    assert (seen.power_w[0], seen.low_w[0]) == (0.0, 0.0)
+
+
+def test_jobs_predict_their_total(make_rows):
+    jobs = (
+        make_rows(workloads=30)
+        .group_by("workload_name", maintain_order=True)
+        .first()
+        .drop("ts", "energy_step_j", "step_seconds")
+        .with_columns(start_s=pl.lit(100.0), duration_s=pl.lit(200.0), total_energy_j=pl.col("avg_power_w") * 200)
+    )
+    model = train(jobs, target="total_energy_j")
+    seen = model.predict(model.index.vectors, model.index.spec_hashes, model.index.workloads)
+    np.testing.assert_allclose(seen.total_energy_j, seen.power_w * 200)
+    new = model.predict(model.index.vectors + 0.01, ["?"] * 30, [("x", "Job", "y")] * 30)
+    ratio = new.total_energy_j / seen.total_energy_j
+    assert (ratio > 0.2).all()
+    assert (ratio < 5).all()
