@@ -56,8 +56,8 @@ def _one_line(error: Exception) -> str:
     """What to do about an error, without line breaks."""
     if isinstance(error, PodpowerError):
         message = str(error)
-    elif isinstance(error, ModuleNotFoundError):
-        message = _missing_package(error.name or "")
+    elif isinstance(error, ModuleNotFoundError) and (hint := _missing_package(error.name or "")):
+        message = hint
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         message = f"{where}{error.strerror or error}"
@@ -69,9 +69,9 @@ def _one_line(error: Exception) -> str:
     return " ".join(message.split())
 
 
-def _missing_package(name: str) -> str:
+def _missing_package(name: str) -> str | None:
     package = name.partition(".")[0]
     for extra, packages in _EXTRAS.items():
         if package in packages:
             return f"this command needs {package}: pip install 'podpower[{extra}]'"
-    return f"the Python package {package} is missing: install podpower again"
+    return None

@@ -53,9 +53,10 @@ def from_file(arguments: argparse.Namespace) -> int:
     code = inputs.report(all_rejected)
     if not collected:
         raise InvalidInput(
-            f"no workload found in {', '.join(arguments.paths)}: expected manifests of pods or what makes them"
+            f"no workload found in {', '.join(map(streams.display_name, arguments.paths))}: expected manifests of pods or "
+            "of what makes them (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob, Rollout)"
         )
-    showing.note(f"{collected} workloads" + (f", {len(all_rejected)} documents rejected" if all_rejected else ""))
+    showing.note(f"workloads collected: {collected}")
     return code
 
 

@@ -34,12 +34,15 @@ def read_requests(path: str) -> "tuple[list[InferenceRequest], list[Rejected]]":
 
 
 def report(rejected: "Sequence[Rejected]") -> int:
-    """Tell what was rejected, on standard error; returns the exit code."""
-    for item in rejected[:_SHOWN]:
+    """Tell what was broken, and how much was passed over, on standard error; returns the exit code."""
+    broken = [item for item in rejected if item.reason == "broken"]
+    for item in broken[:_SHOWN]:
         showing.note(f"rejected: {item.source}, document {item.index}: {' '.join(item.detail.split())}")
-    if len(rejected) > _SHOWN:
-        showing.note(f"rejected: {len(rejected) - _SHOWN} more")
-    return 1 if rejected else 0
+    if len(broken) > _SHOWN:
+        showing.note(f"rejected: {len(broken) - _SHOWN} more")
+    if len(rejected) > len(broken):
+        showing.note(f"passed over, of kinds without pods: {len(rejected) - len(broken)}")
+    return 1 if broken else 0
 
 
 def _read_ndjson(data: bytes, source: str) -> "tuple[list[InferenceRequest], list[Rejected]]":

@@ -1,0 +1,119 @@
+"""The HTML report and its pictures, from reports made here."""
+
+import re
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+
+from podpower.model import plots
+from podpower.model.evaluation import EvaluationReport, PodResult, Score, SplitReport
+from podpower.model.report import render
+
+
+def pod(name, measured, predicted, *, basis="similar", low=0.5, high=40.0, kind="Deployment"):
+    return PodResult(
+        namespace="shop",
+        workload_kind=kind,
+        workload_name=name,
+        pod=f"{name}-0",
+        image_key="nginx",
+        basis=basis,
+        measured=measured,
+        predicted=predicted,
+        low=low,
+        high=high,
+    )
+
+
+def split(pods, name="unseen workloads"):
+    score = Score(count=len(pods), wape=0.5, log_r2=-0.00001, mae=12.0, coverage=0.8)
+    return SplitReport(
+        name=name,
+        folds=3,
+        nominal_coverage=0.8,
+        scores={"podpower": score, "constant": Score(count=len(pods), wape=0.957)},
+        by_basis={"similar": score},
+        pods=pods,
+    )
+
+
+def report(*splits, notes=()):
+    return EvaluationReport(target="energy_step_j", unit="J", step_seconds=60.0, splits=list(splits), notes=list(notes))
+
+
+class Outline(HTMLParser):
+    """Fails on unbalanced tags and gathers what a browser would fetch."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.fetched, self.headings = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag not in {"meta", "br", "img", "link"}:
+            self.open.append(tag)
+        self.fetched += [v for k, v in attributes if k in {"src", "href", "xlink:href"} and not v.startswith("#")]
+
+    def handle_startendtag(self, tag, attributes):
+        self.fetched += [v for k, v in attributes if k in {"src", "href", "xlink:href"} and not v.startswith("#")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in {"h1", "h2", "h3"}:
+            self.headings.append(data)
+
+
+def test_a_report_stands_alone_and_shows_both_splits_beside_the_baselines():
+    pods = [pod(f"w{i}", 2.0**i, 3.0**i) for i in range(-3, 6)]
+    page = render(report(split(pods), split(pods, "time forward")))
+    outline = Outline()
+    outline.feed(page)
+    assert outline.open == []
+    assert outline.fetched == []
+    assert "script" not in page
+    assert "Unseen workloads" in outline.headings
+    assert "Time forward" in outline.headings
+    assert page.count("<svg") == 6
+    assert "0.957" in page
+
+
+def test_names_from_clusters_are_text_and_not_markup():
+    page = render(report(split([pod("<img src=x onerror=alert(1)>", 1.0, 2.0)]), notes=["<b>note</b>"]))
+    assert "<img" not in page
+    assert "&lt;b&gt;note" in page
+
+
+def test_the_worst_pods_come_first():
+    pods = [pod("right", 5.0, 5.0), pod("far", 100.0, 5.0), pod("near", 6.0, 5.0)]
+    table = render(report(split(pods))).split("Where it is most wrong")[1]
+    assert re.findall(r"shop/(\w+)-0", table)[:3] == ["far", "near", "right"]
+
+
+@pytest.mark.parametrize(
+    "pods",
+    [
+        [pod("idle", 0.0, 0.0, low=0.0, high=0.0)],
+        [pod("idle", 0.0, 3.0), pod("busy", 1e6, 1e-9)],
+        [pod("job", 50.0, 40.0, low=None, high=None)],
+        [pod(f"w{i}", 1.0 + i, 2.0 + i, basis=("seen", "similar", "prior")[i % 3]) for i in range(200)],
+    ],
+    ids=["all zero", "zeros and giants", "no intervals", "many"],
+)
+def test_pictures_are_drawn_for_any_pods(pods):
+    page = render(report(split(pods)))
+    assert page.count("<svg") == (3 if pods[0].low is not None else 2)
+
+
+def test_pictures_are_the_same_every_time():
+    held_out = split([pod("a", 1.0, 2.0), pod("b", 30.0, 20.0)])
+    first, second = (plots.to_svg(plots.predicted_against_measured(held_out, unit="J")) for _ in range(2))
+    assert first == second
+    assert plots.to_png(plots.residuals(held_out, unit="J")).startswith(b"\x89PNG")
+
+
+def test_a_report_without_a_split_says_why():
+    page = render(report(notes=["unseen workloads: there is one workload only, hence none to leave out"]))
+    assert "there is one workload only" in page
+    assert msgspec.json.encode(report().to_dict())
