@@ -28,7 +28,12 @@ _MARKS = (
     ("batch.kubernetes.io/job-name", "Job"),
     ("controller-revision-hash", "DaemonSet"),
 )
-_SAME_KIND = {"ReplicaSet": "Deployment", "Rollout": "Deployment", "CronJob": "Job"}
+_SAME_KIND = {
+    "ReplicaSet": "Deployment",
+    "ReplicationController": "Deployment",
+    "Rollout": "Deployment",
+    "CronJob": "Job",
+}
 
 
 def controller_kind(request: InferenceRequest) -> str:

@@ -1,10 +1,14 @@
 """`InferenceRequest` v1: what is known of one workload before it runs. Data only; no parsing of manifests."""
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
-SCHEMA_VERSION = "v1"
+SCHEMA_VERSION: Final = "v1"
+
+Amount = Annotated[float, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
 class Container(msgspec.Struct, kw_only=True, frozen=True):
@@ -14,40 +18,41 @@ class Container(msgspec.Struct, kw_only=True, frozen=True):
     image: str | None = None
     command: list[str] | None = None
     args: list[str] | None = None
-    req_cpu_mcpu: float | None = None
-    req_mem_mib: float | None = None
-    lim_cpu_mcpu: float | None = None
-    lim_mem_mib: float | None = None
+    req_cpu_mcpu: Amount | None = None
+    req_mem_mib: Amount | None = None
+    lim_cpu_mcpu: Amount | None = None
+    lim_mem_mib: Amount | None = None
 
 
-class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=False):
+class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     """One workload, as collected, stored a line in NDJSON, encoded, and sent to `POST /predict`.
 
-    The seed's v1 fields first, ours after `completions`. `template_digest` stands for what decides power but is
-    not spelled out in the other fields (environment, node selector, probes ...), after redaction; together with
-    the other fields it makes the `spec_hash` (see `podpower.specs.hashing`).
+    The fields of the reference system's v1 come first, ours after `completions`. The `pod_*` amounts stand where the
+    pod's effective resources are not the sum of its containers' (pod-level resources, native sidecars, overhead).
+    `template_digest` stands for what decides power but is not spelled out in the other fields (environment, node
+    selector, probes ...), after redaction; with the other fields it makes the `spec_hash` (podpower.specs.hashing).
     """
 
     schema_version: Literal["v1"] = SCHEMA_VERSION
-    namespace: str = "default"
-    workload_kind: str
-    workload_name: str
+    namespace: Name = "default"
+    workload_kind: Name
+    workload_name: Name
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
-    containers: list[Container]
-    init_container_count: int = 0
-    sidecar_count: int = 0
+    containers: Annotated[list[Container], msgspec.Meta(min_length=1)]
+    init_container_count: Count = 0
+    sidecar_count: Count = 0
     volume_types: list[str] = []
     node_type: str | None = None
     runtime_class: str | None = None
-    gpu_count: int = 0
-    parallelism: int | None = None
-    completions: int | None = None
+    gpu_count: Count = 0
+    parallelism: Count | None = None
+    completions: Count | None = None
 
     cluster: str | None = None
-    replicas: int | None = None
-    pod_req_cpu_mcpu: float | None = None
-    pod_req_mem_mib: float | None = None
-    pod_lim_cpu_mcpu: float | None = None
-    pod_lim_mem_mib: float | None = None
+    replicas: Count | None = None
+    pod_req_cpu_mcpu: Amount | None = None
+    pod_req_mem_mib: Amount | None = None
+    pod_lim_cpu_mcpu: Amount | None = None
+    pod_lim_mem_mib: Amount | None = None
     template_digest: str | None = None

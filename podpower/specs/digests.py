@@ -1,0 +1,88 @@
+"""The digest of what decides power in a template and is not a field of the `InferenceRequest`.
+
+A list of what enters, not of what does not: defaults that the API server fills in, labels, annotations, names and
+timestamps stay outside by construction.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from podpower.errors import InvalidInput
+from podpower.quantities import parse_quantity
+from podpower.specs.hashing import digest
+from podpower.specs.redaction import redact_image, redact_value, redact_words
+from podpower.specs.shapes import KubeContainer, PodSpec, Probe, Resources
+
+_PROBE_PERIOD_SECONDS = 10  # the API server's default
+
+
+def template_digest(pod: PodSpec, *, is_gpu: Callable[[str], bool]) -> str | None:
+    """64 hex digits, or None for a template that has nothing of the kind."""
+    content = {
+        "containers": _bare([_rest(c, is_gpu=is_gpu) for c in pod.containers]),
+        "init_containers": [{**_rest(c, is_gpu=is_gpu), **_whole(c)} for c in pod.init_containers or ()],
+        "node_selector": pod.node_selector or {},
+        "required_nodes": ((pod.affinity or {}).get("nodeAffinity") or {}).get(
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        ),
+        "host_network": bool(pod.host_network),
+    }
+    kept = {name: value for name, value in content.items() if value}
+    return digest(kept) if kept else None
+
+
+def _bare(containers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list(containers) if any(containers) else []
+
+
+def _rest(container: KubeContainer, *, is_gpu: Callable[[str], bool]) -> dict[str, Any]:
+    """What a container has beside the fields of `Container`; empty where there is nothing."""
+    resources = container.resources
+    amounts = {**(resources.requests or {}), **(resources.limits or {})} if resources else {}
+    rest = {
+        "env": {
+            v.name: redact_value(v.name, v.value) if v.value is not None else sorted(v.value_from or ())
+            for v in container.env or ()
+        },
+        "env_from": sorted(_source(source) for source in container.env_from or ()),
+        "devices": _devices({name: value for name, value in amounts.items() if is_gpu(name)}),
+        "probes": [_command(p) for p in (container.liveness_probe, container.readiness_probe) if p and _command(p)],
+    }
+    return {name: value for name, value in rest.items() if value}
+
+
+def _whole(container: KubeContainer) -> dict[str, Any]:
+    resources = container.resources
+    cpu_and_memory = {
+        side: _devices({n: v for n, v in (amounts or {}).items() if n in {"cpu", "memory"}})
+        for side, amounts in (("req", resources and resources.requests), ("lim", resources and resources.limits))
+    }
+    return {
+        "image": redact_image(container.image),
+        "command": redact_words(container.command),
+        "args": redact_words(container.args),
+        "native": container.restart_policy == "Always",
+        **cpu_and_memory,
+    }
+
+
+def _devices(amounts: Resources) -> dict[str, str]:
+    """Amounts by value, so that "1" and 1, or 500m and 0.5, are alike."""
+    try:
+        return {name: str(parse_quantity(value)) for name, value in amounts.items()}
+    except InvalidInput as error:
+        raise InvalidInput(f"resources: {error}") from None
+
+
+def _source(source: dict[str, Any]) -> str:
+    """A ConfigMap or Secret by kind and name."""
+    for kind in ("configMapRef", "secretRef"):
+        reference = source.get(kind)
+        if isinstance(reference, dict):
+            return f"{kind}/{reference.get('name')}"
+    return ""
+
+
+def _command(probe: Probe) -> dict[str, Any]:
+    command = redact_words(probe.exec.command) if probe.exec else None
+    return {"command": command, "period_seconds": probe.period_seconds or _PROBE_PERIOD_SECONDS} if command else {}

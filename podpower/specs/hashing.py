@@ -1,0 +1,36 @@
+"""`spec_hash`: the identity of what decides power. Equal templates hash alike wherever they were read."""
+
+import hashlib
+
+import msgspec
+
+from podpower.specs.requests import InferenceRequest
+
+_ENCODER = msgspec.json.Encoder(order="deterministic")
+
+
+def spec_hash(request: InferenceRequest) -> str:
+    """64 hex digits over the request's power-deciding fields; names, labels, annotations and scale do not enter.
+
+    A field that someone edits changes the hash, because it is computed from the fields and never taken on trust.
+    """
+    parts = (
+        [msgspec.structs.asdict(container) for container in request.containers],
+        request.init_container_count,
+        request.sidecar_count,
+        sorted(set(request.volume_types)),
+        request.node_type,
+        request.runtime_class,
+        request.gpu_count,
+        request.pod_req_cpu_mcpu,
+        request.pod_req_mem_mib,
+        request.pod_lim_cpu_mcpu,
+        request.pod_lim_mem_mib,
+        request.template_digest,
+    )
+    return digest(parts)
+
+
+def digest(value: object) -> str:
+    """SHA-256 (64 hex digits) of a plain value; the order of keys does not matter."""
+    return hashlib.sha256(_ENCODER.encode(value)).hexdigest()

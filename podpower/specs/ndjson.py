@@ -1,0 +1,83 @@
+"""`InferenceRequest`s as JSON, one a line: ours, those of the reference system, and its minimal `pod_spec` form."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from podpower.errors import InvalidInput
+from podpower.specs.documents import Rejected
+from podpower.specs.normalising import readable, request_from_object
+from podpower.specs.redaction import redact_request
+from podpower.specs.requests import InferenceRequest
+
+_DECODER = msgspec.json.Decoder(InferenceRequest)
+_MAX_LINE_BYTES = 4 << 20
+_DEFAULTS = {"labels", "annotations", "volume_types", "init_container_count", "sidecar_count", "gpu_count", "namespace"}
+
+
+def encode_request(request: InferenceRequest) -> bytes:
+    """One line of NDJSON, without its line break."""
+    return msgspec.json.encode(request)
+
+
+def decode_request(line: bytes) -> InferenceRequest:
+    """The request of one line, without credentials. InvalidInput names the field and what would be right."""
+    try:
+        return redact_request(_DECODER.decode(line))
+    except (msgspec.ValidationError, RecursionError):
+        pass  # the slower way knows the older forms, and says what is wrong
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"not valid JSON: {error}") from None
+    try:
+        value = msgspec.json.decode(line)
+    except RecursionError:
+        raise InvalidInput("not valid JSON: nested too deeply") from None
+    return request_from_dict(value)
+
+
+def request_from_dict(value: Any) -> InferenceRequest:
+    """The request in a decoded JSON object, without credentials. InvalidInput as `decode_request`."""
+    if not isinstance(value, dict):
+        raise InvalidInput("expected a JSON object with workload_kind, workload_name and containers")
+    if "containers" not in value and "pod_spec" in value:
+        return _from_pod_spec(value)
+    if "kind" in value and "workload_kind" not in value:
+        raise InvalidInput("this is a Kubernetes manifest, not an InferenceRequest; send it as a manifest")
+    known = {name: field for name, field in value.items() if field is not None or name not in _DEFAULTS}
+    try:
+        return redact_request(msgspec.convert(known, InferenceRequest))
+    except msgspec.ValidationError as error:
+        raise InvalidInput(readable(str(error))) from None
+
+
+def _from_pod_spec(value: Mapping[str, Any]) -> InferenceRequest:
+    """The reference system's minimal form: a raw pod spec beside the workload's names."""
+    pod_spec = value["pod_spec"]
+    for name in ("workload_kind", "workload_name"):
+        if not isinstance(value.get(name), str) or not value[name]:
+            raise InvalidInput(f"{name}: missing; write e.g. " + ("Deployment" if name.endswith("kind") else "web"))
+    metadata = {name: value.get(name) for name in ("namespace", "labels", "annotations")}
+    try:
+        pod = {"kind": "Pod", "metadata": {**metadata, "name": value["workload_name"]}, "spec": pod_spec}
+        request = request_from_object(pod)
+    except InvalidInput as error:
+        raise InvalidInput(str(error).replace("spec.", "pod_spec.", 1)) from None
+    rest = {name: value[name] for name in ("replicas", "parallelism", "completions", "cluster") if name in value}
+    whole = msgspec.to_builtins(request) | rest | {"workload_kind": value["workload_kind"]}
+    return request_from_dict(whole)
+
+
+def read_ndjson(lines: Iterable[bytes], *, source: str) -> Iterator[InferenceRequest | Rejected]:
+    """Each line's request, or why there is none; empty lines are passed over. `lines` may be an open binary file."""
+    for index, line in enumerate(lines):
+        if not line.strip():
+            continue
+        if len(line) > _MAX_LINE_BYTES:
+            detail = f"line {index + 1}: longer than {_MAX_LINE_BYTES >> 20} MiB"
+            yield Rejected(source=source, index=index, detail=detail)
+            continue
+        try:
+            yield decode_request(line)
+        except InvalidInput as error:
+            yield Rejected(source=source, index=index, detail=f"line {index + 1}: {error}")

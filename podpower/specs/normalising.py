@@ -1,0 +1,216 @@
+"""One Kubernetes object into one `InferenceRequest`, whatever way the object came: YAML, JSON, list or watch."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from podpower.errors import InvalidInput
+from podpower.quantities import cpu_mcpu, item_count, memory_mib
+from podpower.specs.digests import template_digest
+from podpower.specs.redaction import redact_image, redact_mapping, redact_words
+from podpower.specs.requests import Container, InferenceRequest
+from podpower.specs.shapes import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
+from podpower.specs.sidecars import is_injected, split_init
+
+T = TypeVar("T")
+
+WORKLOAD_KINDS = (
+    "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob", "Pod", "Rollout",
+)  # fmt: skip
+_REPLICATED = {"Deployment", "StatefulSet", "ReplicaSet", "ReplicationController", "Rollout"}  # replicas default to 1
+_JOBS = {"Job", "CronJob"}
+_TOKEN_VOLUME = re.compile(r"kube-api-access-\w{5}|default-token-\w{5}|[\w-]+-token-\w{5}")
+_NODE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
+_GPU = re.compile(r"(?:[\w.-]+/gpu|[\w.-]+/mig-[\w.]+|gpu\.intel\.com/[\w.-]+)")
+
+
+class NotAWorkload(InvalidInput):
+    """The object is in order, but it runs no pods."""
+
+
+def request_from_object(obj: Mapping[str, Any], *, cluster: str | None = None) -> InferenceRequest:
+    """The request of a workload. InvalidInput names the field and what would be right; NotAWorkload tells a kind
+    that runs no pods.
+    """
+    kind = obj.get("kind")
+    if not isinstance(kind, str) or not kind:
+        raise InvalidInput("kind: missing; a manifest begins with apiVersion: and kind:, e.g. kind: Deployment")
+    metadata, spec, suffix = _read(kind, obj)
+    return _request(kind, metadata, spec, where=suffix, cluster=cluster)
+
+
+def _read(kind: str, obj: Mapping[str, Any]) -> tuple[Metadata, WorkloadSpec | PodSpec, str]:
+    if kind == "Pod":
+        pod = _converted(obj, Pod)
+        return pod.metadata, pod.spec, "spec"
+    if kind == "CronJob":
+        cron = _converted(obj, CronJob)
+        return cron.metadata, cron.spec.job_template.spec, "spec.jobTemplate.spec.template.spec"
+    spec = obj.get("spec")
+    if isinstance(spec, Mapping) and "workloadRef" in spec and "template" not in spec:
+        raise InvalidInput("spec.workloadRef: the pod template is in another object; give that one instead")
+    holds_template = isinstance(spec, Mapping) and isinstance(spec.get("template"), Mapping)
+    if kind not in WORKLOAD_KINDS and not (holds_template and "spec" in spec["template"]):  # type: ignore[index]
+        raise NotAWorkload(f"a {kind} runs no pods; expected one of {', '.join(WORKLOAD_KINDS)}")
+    workload = _converted(obj, Workload)
+    return workload.metadata, workload.spec, "spec.template.spec"
+
+
+def _converted(obj: Mapping[str, Any], shape: type[T]) -> T:
+    try:
+        return msgspec.convert(obj, shape)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(readable(str(error))) from None
+
+
+def readable(message: str) -> str:
+    """Msgspec's message with the field first: "Expected `str`, got `int` - at `$.spec.replicas`"."""
+    what, found, where = message.rpartition(" - at `$.")
+    if not found:
+        what, where = message, ""
+    missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
+    if missing:
+        return f"{where.removesuffix('`')}.{missing[1]}: missing".removeprefix(".")
+    if "length >= 1" in what and where.removesuffix("`").endswith("containers"):
+        what = "empty; a pod has at least one container"
+    elif "`str" in what and ("got `int`" in what or "got `bool`" in what or "got `float`" in what):
+        what += "; put it in quotes"
+    return f"{where.removesuffix('`')}: {what[:1].lower()}{what[1:]}".removeprefix(": ")
+
+
+def _request(
+    kind: str, metadata: Metadata, spec: WorkloadSpec | PodSpec, *, where: str, cluster: str | None
+) -> InferenceRequest:
+    pod = spec if isinstance(spec, PodSpec) else spec.template.spec
+    template = metadata if isinstance(spec, PodSpec) else spec.template.metadata or Metadata()
+    name = metadata.name or (metadata.generate_name or "").rstrip("-.")
+    if not name:
+        raise InvalidInput("metadata.name: missing; a workload needs a name, e.g. name: web")
+    finishing, native = split_init(pod.init_containers or [])
+    containers = [_container(c, where=f"{where}.containers[{i}]") for i, c in enumerate(pod.containers)]
+    beside = [_container(c, where=f"{where}.initContainers[{c.name}]") for c in native]
+    request = InferenceRequest(
+        cluster=cluster,
+        namespace=metadata.namespace or "default",
+        workload_kind=kind,
+        workload_name=name,
+        labels=redact_mapping(template.labels or metadata.labels or {}),
+        annotations=redact_mapping(template.annotations or metadata.annotations or {}),
+        containers=containers,
+        init_container_count=len(finishing),
+        sidecar_count=len(native) + sum(is_injected(c) for c in pod.containers),
+        volume_types=_volume_types(pod, spec),
+        node_type=_node_type(pod),
+        runtime_class=pod.runtime_class_name,
+        gpu_count=sum(_gpus(c, where=where) for c in (*pod.containers, *native)),
+        template_digest=template_digest(pod, is_gpu=_is_gpu),
+        **_pod_amounts(pod, containers, beside, where=where),
+    )
+    if isinstance(spec, PodSpec):
+        return request
+    return msgspec.structs.replace(
+        request,
+        replicas=spec.replicas if spec.replicas is not None else (1 if kind in _REPLICATED else None),
+        parallelism=spec.parallelism if spec.parallelism is not None else (1 if kind in _JOBS else None),
+        completions=spec.completions,
+    )
+
+
+def _container(container: KubeContainer, *, where: str) -> Container:
+    resources = container.resources
+    requests = (resources.requests if resources else None) or {}
+    limits = (resources.limits if resources else None) or {}
+    lim_cpu = _amount(limits, "cpu", where=f"{where}.resources.limits")
+    lim_mem = _amount(limits, "memory", where=f"{where}.resources.limits")
+    req_cpu = _amount(requests, "cpu", where=f"{where}.resources.requests")
+    req_mem = _amount(requests, "memory", where=f"{where}.resources.requests")
+    return Container(
+        name=container.name,
+        image=redact_image(container.image),
+        command=redact_words(container.command),
+        args=redact_words(container.args),
+        req_cpu_mcpu=lim_cpu if req_cpu is None else req_cpu,
+        req_mem_mib=lim_mem if req_mem is None else req_mem,
+        lim_cpu_mcpu=lim_cpu,
+        lim_mem_mib=lim_mem,
+    )
+
+
+def _amount(resources: Resources, name: str, *, where: str) -> float | None:
+    value = resources.get(name)
+    if value is None:
+        return None
+    try:
+        return cpu_mcpu(value) if name == "cpu" else memory_mib(value)
+    except InvalidInput as error:
+        raise InvalidInput(f"{where}.{name}: {error}") from None
+
+
+def _pod_amounts(pod: PodSpec, containers: list[Container], beside: list[Container], *, where: str) -> dict[str, Any]:
+    """The pod's effective amounts, where they are not the sum of the containers'; else None."""
+    level = pod.resources
+    amounts: dict[str, Any] = {}
+    for side, resources in (("req", level and level.requests), ("lim", level and level.limits)):
+        for name, field in (("cpu", "cpu_mcpu"), ("memory", "mem_mib")):
+            column = f"{side}_{field}"
+            own = _amount(resources or {}, name, where=f"{where}.resources")
+            if own is None and side == "req" and level:
+                own = _amount(level.limits or {}, name, where=f"{where}.resources.limits")
+            overhead = _amount(pod.overhead or {}, name, where=f"{where}.overhead") if side == "req" else None
+            parts = [getattr(c, column) for c in beside]
+            if own is None and (overhead is not None or any(part is not None for part in parts)):
+                own = sum(v for v in (*(getattr(c, column) for c in containers), *parts) if v is not None)
+            amounts[f"pod_{column}"] = None if own is None else own + (overhead or 0.0)
+    return amounts
+
+
+def _volume_types(pod: PodSpec, spec: WorkloadSpec | PodSpec) -> list[str]:
+    types = {
+        key
+        for volume in pod.volumes or ()
+        if not _TOKEN_VOLUME.fullmatch(str(volume.get("name", "")))
+        for key, value in volume.items()
+        if key != "name" and value is not None
+    }
+    if isinstance(spec, WorkloadSpec) and spec.volume_claim_templates:
+        types.add("persistentVolumeClaim")
+    return sorted(types)
+
+
+def _node_type(pod: PodSpec) -> str | None:
+    """The instance type that the pod asks for, by selector or by a required affinity to exactly one."""
+    for label in _NODE_TYPE_LABELS:
+        if label in (pod.node_selector or {}):
+            return (pod.node_selector or {})[label]
+    for expression in _required_expressions(pod.affinity):
+        if expression.get("key") in _NODE_TYPE_LABELS and expression.get("operator") == "In":
+            values = expression.get("values")
+            if isinstance(values, list) and len(values) == 1 and isinstance(values[0], str):
+                return values[0]
+    return None
+
+
+def _required_expressions(affinity: dict[str, Any] | None) -> list[dict[str, Any]]:
+    found: Any = affinity or {}
+    for key in ("nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"):
+        found = found.get(key) if isinstance(found, dict) else None
+    terms = found if isinstance(found, list) and len(found) == 1 else []
+    lists = [term.get("matchExpressions") for term in terms if isinstance(term, dict)]
+    return [e for expressions in lists if isinstance(expressions, list) for e in expressions if isinstance(e, dict)]
+
+
+def _is_gpu(resource: str) -> bool:
+    return bool(_GPU.fullmatch(resource))
+
+
+def _gpus(container: KubeContainer, *, where: str) -> int:
+    resources = container.resources
+    if resources is None:
+        return 0
+    amounts = {**(resources.requests or {}), **(resources.limits or {})}
+    try:
+        return sum(item_count(amount) for name, amount in amounts.items() if _is_gpu(name))
+    except InvalidInput as error:
+        raise InvalidInput(f"{where}: GPUs of container {container.name}: {error}") from None
