@@ -11,6 +11,7 @@ from podpower.specs.requests import Container, InferenceRequest
 
 FloatArray = NDArray[np.float32]
 
+# Of one pod: replicas, parallelism and completions say how many there are, and are no part of the spec hash either.
 NUMERIC_COLUMNS = (
     "req_cpu_mcpu",
     "req_mem_mib",
@@ -20,8 +21,6 @@ NUMERIC_COLUMNS = (
     "init_containers",
     "sidecars",
     "gpus",
-    "parallelism",
-    "completions",
 )
 CATEGORY_COLUMNS = ("kind", "node_type", "runtime_class", "volume_type")
 _MAX_CATEGORIES = 12  # more distinct values than this are names, not categories; the rest shares "other"
@@ -35,7 +34,6 @@ def numeric_values(requests: Sequence[InferenceRequest]) -> FloatArray:
 
 def _numbers(request: InferenceRequest) -> tuple[float, ...]:
     containers = request.containers
-    nan = float("nan")
     return (
         _effective(request.pod_req_cpu_mcpu, request.pod_lim_cpu_mcpu, containers, "req_cpu_mcpu", "lim_cpu_mcpu"),
         _effective(request.pod_req_mem_mib, request.pod_lim_mem_mib, containers, "req_mem_mib", "lim_mem_mib"),
@@ -45,8 +43,6 @@ def _numbers(request: InferenceRequest) -> tuple[float, ...]:
         request.init_container_count,
         request.sidecar_count,
         request.gpu_count,
-        nan if request.parallelism is None else request.parallelism,
-        nan if request.completions is None else request.completions,
     )
 
 

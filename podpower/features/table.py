@@ -1,16 +1,16 @@
 """`features.parquet`: the vectors of requests beside what rows are joined and grouped by."""
 
+import io
 from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from upath import UPath
 
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.features.names import first_image_key
-from podpower.files import atomic_file
+from podpower.files import AnyPath, atomic_file, read_bounded
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
 
@@ -29,6 +29,7 @@ FEATURES_SCHEMA = pl.Schema(
         "features": pl.List(pl.Float32()),
     }
 )
+_MAX_BYTES = 4 << 30  # some million workloads
 REQUIRED_COLUMNS = ("namespace", "workload_kind", "workload_name", "_spec_hash", "features")
 
 
@@ -65,24 +66,20 @@ def features_table(
     )
 
 
-def write_features(table: pl.DataFrame, path: UPath | str) -> None:
+def write_features(table: pl.DataFrame, path: AnyPath) -> None:
     """Write a features table as Parquet, whole or not at all."""
-    with atomic_file(path) as file:
-        table.write_parquet(file, compression="zstd")
+    with atomic_file(path) as aside:
+        table.write_parquet(aside, compression="zstd")
 
 
-def read_features(path: UPath | str) -> pl.DataFrame:
+def read_features(path: AnyPath) -> pl.DataFrame:
     """A features table, of `write_features` or of the reference system (whose missing columns become null).
 
     InvalidInput when the file is no Parquet, lacks one of REQUIRED_COLUMNS, or holds vectors of two lengths.
     """
-    source = UPath(path)
     try:
-        with source.open("rb") as file:
-            table = pl.read_parquet(file)
-    except FileNotFoundError as error:
-        raise InvalidInput(f"{path}: no such file: make it with `podpower encode transform`") from error
-    except pl.exceptions.ComputeError as error:
+        table = pl.read_parquet(io.BytesIO(read_bounded(path, limit_bytes=_MAX_BYTES)))
+    except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidInput(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
     missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
     if missing:

@@ -1,6 +1,7 @@
 import pytest
 
-from podpower.features.names import controller_kind, first_image_key, image_key, stable_name
+from podpower.features.names import controller_kind, first_image_key, stable_name
+from podpower.images import image_key
 
 
 @pytest.mark.parametrize(
