@@ -30,15 +30,18 @@ class NotAWorkload(InvalidInput):
     """The object is in order, but it runs no pods."""
 
 
-def request_from_object(obj: Mapping[str, Any], *, cluster: str | None = None) -> InferenceRequest:
-    """The request of a workload. InvalidInput names the field and what would be right; NotAWorkload tells a kind
-    that runs no pods.
+def request_from_object(
+    obj: Mapping[str, Any], *, cluster: str | None = None, as_kind: str | None = None
+) -> InferenceRequest:
+    """The request of a workload; `as_kind` names it after the kind of its top owner instead of its own.
+
+    InvalidInput names the field and what would be right; NotAWorkload tells a kind that runs no pods.
     """
     kind = obj.get("kind")
     if not isinstance(kind, str) or not kind:
         raise InvalidInput("kind: missing; a manifest begins with apiVersion: and kind:, e.g. kind: Deployment")
     metadata, spec, suffix = _read(kind, obj)
-    return _request(kind, metadata, spec, where=suffix, cluster=cluster)
+    return _request(as_kind or kind, metadata, spec, where=suffix, cluster=cluster)
 
 
 def _read(kind: str, obj: Mapping[str, Any]) -> tuple[Metadata, WorkloadSpec | PodSpec, str]:

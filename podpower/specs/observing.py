@@ -1,0 +1,154 @@
+"""Objects over time into observations: which template of which workload was in force, and which pods it made."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from podpower.errors import InvalidInput
+from podpower.sources.protocols import ObjectEvent
+from podpower.specs.documents import Rejected
+from podpower.specs.hashing import spec_hash
+from podpower.specs.normalising import WORKLOAD_KINDS, request_from_object
+from podpower.specs.owners import Objects, controller_of
+from podpower.specs.requests import InferenceRequest
+
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(kw_only=True)
+class ObservedPod:
+    """A pod and the Unix seconds between which it ran; `to_s` None while it runs."""
+
+    pod: str
+    uid: str
+    from_s: float
+    to_s: float | None = None
+    node: str | None = None
+
+
+@dataclass(kw_only=True)
+class Observation:
+    """A template of a workload, from when to when it was in force (None: still), and the pods it made."""
+
+    request: InferenceRequest
+    spec_hash: str
+    observed_from_s: float
+    observed_to_s: float | None = None
+    pods: list[ObservedPod] = field(default_factory=list)
+
+
+def observe(
+    events: Iterable[ObjectEvent], *, start_s: float, end_s: float, cluster: str | None = None
+) -> tuple[list[Observation], list[Rejected]]:
+    """What was in force at any time in [start_s, end_s), ordered by workload and time, and what could not be read.
+
+    `events` are those of `ObjectSource.events` for that time. Pods of a replaced template keep it in force as long as
+    they run; a change of scale alone is no new observation.
+    """
+    watcher = _Watcher(cluster)
+    for event in events:
+        if event.ts < end_s:
+            watcher.apply(event)
+    found = [o for o in watcher.observations() if o.observed_to_s is None or o.observed_to_s > start_s]
+    for observation in found:
+        observation.pods = [p for p in observation.pods if p.to_s is None or p.to_s > start_s]
+        observation.pods.sort(key=lambda p: (p.pod, p.from_s))
+    found.sort(key=lambda o: (o.request.namespace, o.request.workload_kind, o.request.workload_name, o.observed_from_s))
+    return found, watcher.rejected
+
+
+_Key = tuple[str, str, str, str]  # namespace, kind, name, spec hash
+
+
+class _Watcher:
+    """Folds events. A workload's own object opens an observation of its template; so does a pod of any template."""
+
+    def __init__(self, cluster: str | None) -> None:
+        self._cluster = cluster
+        self._objects = Objects()
+        self._open: dict[_Key, Observation] = {}
+        self._closed: list[Observation] = []
+        self._current: dict[str, _Key] = {}  # uid of a workload's own object -> its template now in force
+        self._current_keys: Counter[_Key] = Counter()
+        self._pods: dict[str, tuple[_Key, ObservedPod]] = {}  # uid of a running pod
+        self.rejected: list[Rejected] = []
+
+    def observations(self) -> list[Observation]:
+        return [*self._closed, *self._open.values()]
+
+    def apply(self, event: ObjectEvent) -> None:
+        obj = event.object
+        kind = obj.get("kind")
+        deleted = event.type == "DELETED"
+        if kind == "Pod":
+            self._pod(obj, event.ts, gone=deleted or (obj.get("status") or {}).get("phase") in _ENDED)
+        elif kind in WORKLOAD_KINDS and controller_of(obj) is None:
+            self._workload(obj, event.ts, gone=deleted)
+        if deleted:
+            self._objects.remove(obj)
+        else:
+            self._objects.put(obj)
+
+    def _workload(self, obj: Mapping[str, Any], ts: float, *, gone: bool) -> None:
+        uid = (obj.get("metadata") or {}).get("uid", "")
+        before = self._current.pop(uid, None)
+        key = None
+        if not gone and (request := self._read(obj)):
+            key = self._begin(request, ts)
+            self._current[uid] = key
+            self._current_keys[key] += 1
+        if before is not None:
+            self._current_keys[before] -= 1
+            self._end_if_idle(before, ts)
+
+    def _pod(self, obj: Mapping[str, Any], ts: float, *, gone: bool) -> None:
+        metadata = obj.get("metadata") or {}
+        uid = str(metadata.get("uid", ""))
+        if uid in self._pods:
+            key, pod = self._pods[uid]
+            pod.node = pod.node or (obj.get("spec") or {}).get("nodeName")
+            if gone:
+                del self._pods[uid]
+                pod.to_s = ts
+                self._end_if_idle(key, ts)
+            return
+        if gone:
+            return  # it ended before anything was seen of it
+        made = self._objects.made(obj)
+        source = made.template_object or {**obj, "metadata": {**metadata, "name": made.name}}
+        request = self._read(source, as_kind=made.kind)
+        if request is None:
+            return
+        key = self._begin(request, ts)
+        pod = ObservedPod(
+            pod=str(metadata.get("name")), uid=uid, from_s=ts, node=(obj.get("spec") or {}).get("nodeName")
+        )
+        self._open[key].pods.append(pod)
+        self._pods[uid] = (key, pod)
+
+    def _read(self, obj: Mapping[str, Any], *, as_kind: str | None = None) -> InferenceRequest | None:
+        try:
+            return request_from_object(obj, cluster=self._cluster, as_kind=as_kind)
+        except InvalidInput as error:
+            metadata = obj.get("metadata") or {}
+            name = f"{obj.get('kind')} {metadata.get('namespace')}/{metadata.get('name')}"
+            self.rejected.append(Rejected(source=name, index=len(self.rejected), detail=str(error)))
+            return None
+
+    def _begin(self, request: InferenceRequest, ts: float) -> _Key:
+        hashed = spec_hash(request)
+        key = (request.namespace, request.workload_kind, request.workload_name, hashed)
+        observation = self._open.get(key)
+        if observation is None:
+            self._open[key] = Observation(request=request, spec_hash=hashed, observed_from_s=ts)
+        else:
+            observation.request = request  # the same template, perhaps another scale
+        return key
+
+    def _end_if_idle(self, key: _Key, ts: float) -> None:
+        observation = self._open.get(key)
+        running = observation is not None and any(pod.to_s is None for pod in observation.pods)
+        if observation is not None and not running and not self._current_keys[key]:
+            observation.observed_to_s = ts
+            self._closed.append(self._open.pop(key))

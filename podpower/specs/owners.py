@@ -1,0 +1,106 @@
+"""Who made a pod, and from which template: ownerReferences followed through the objects that are known."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_MAX_CHAIN = 8  # Pod -> Job -> CronJob is 3; custom controllers add a few; a cycle never ends
+# Controllers whose own controller is what people deploy; beyond these only the name of the owner is taken.
+_TEMPLATE_HOLDERS = frozenset({"ReplicaSet", "Job", "ReplicationController"})
+
+Object = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """Top owner of a pod, and the object whose pod template made it (None: only the pod itself tells).
+
+    `template_object` reads like a workload manifest of the top owner: its kind and names around the exact template.
+    """
+
+    kind: str
+    name: str
+    template_object: dict[str, Any] | None
+
+
+class Objects:
+    """The objects of a cluster as they are at one time, found by uid."""
+
+    def __init__(self) -> None:
+        self._by_uid: dict[str, Object] = {}
+        self._revisions: dict[tuple[str, str], Object] = {}  # ControllerRevisions by owner uid and revision hash
+
+    def put(self, obj: Object) -> None:
+        """Take in an object's present form."""
+        metadata = obj.get("metadata") or {}
+        self._by_uid[metadata.get("uid", "")] = obj
+        if obj.get("kind") == "ControllerRevision" and (owner := controller_of(obj)):
+            self._revisions[owner.get("uid", ""), _revision_hash(metadata)] = obj
+
+    def remove(self, obj: Object) -> None:
+        """Forget a deleted object."""
+        metadata = obj.get("metadata") or {}
+        self._by_uid.pop(metadata.get("uid", ""), None)
+        if obj.get("kind") == "ControllerRevision" and (owner := controller_of(obj)):
+            self._revisions.pop((owner.get("uid", ""), _revision_hash(metadata)), None)
+
+    def made(self, pod: Object) -> Made:
+        """The top owner and template of a pod. A missing owner ends the chain; what is known of it is its reference."""
+        metadata = pod.get("metadata") or {}
+        owner = controller_of(pod)
+        if owner is None:
+            return Made(kind="Pod", name=str(metadata.get("name")), template_object=None)
+        direct = self._by_uid.get(owner.get("uid", ""))
+        kind, name, top = str(owner.get("kind")), str(owner.get("name")), direct
+        seen: set[str | None] = set()
+        while top is not None and len(seen) < _MAX_CHAIN:
+            above = controller_of(top)
+            if above is None or above.get("uid") in seen:
+                break
+            seen.add(above.get("uid"))
+            kind, name = str(above.get("kind")), str(above.get("name"))
+            top = self._by_uid.get(above.get("uid", ""))
+        template = self._template(pod, direct)
+        if template is None:
+            return Made(kind=kind, name=name, template_object=None)
+        return Made(
+            kind=kind, name=name, template_object=_as_workload(kind, name, template, top or direct or {}, metadata)
+        )
+
+    def _template(self, pod: Object, direct: Object | None) -> Any:
+        """The template in the ReplicaSet or Job, or in the ControllerRevision that the pod names."""
+        if direct is None:
+            return None
+        if direct.get("kind") in _TEMPLATE_HOLDERS:
+            return (direct.get("spec") or {}).get("template")
+        metadata = pod.get("metadata") or {}
+        uid = (direct.get("metadata") or {}).get("uid", "")
+        revision = self._revisions.get((uid, (metadata.get("labels") or {}).get("controller-revision-hash", "")))
+        if revision is None:
+            return None
+        return ((revision.get("data") or {}).get("spec") or {}).get("template")
+
+
+def controller_of(obj: Object) -> Mapping[str, Any] | None:
+    """The owner reference with `controller: true`."""
+    for reference in (obj.get("metadata") or {}).get("ownerReferences") or ():
+        if reference.get("controller"):
+            return reference  # type: ignore[no-any-return]
+    return None
+
+
+def _revision_hash(metadata: Mapping[str, Any]) -> str:
+    labels = metadata.get("labels") or {}
+    return str(labels.get("controller-revision-hash") or labels.get("controller.kubernetes.io/hash") or "")
+
+
+def _as_workload(kind: str, name: str, template: Any, top: Object, pod_metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest of the top owner around this template, with the scale and claims that the owner has now."""
+    spec = top.get("spec") or {}
+    if kind == "CronJob":
+        spec = (spec.get("jobTemplate") or {}).get("spec") or {}
+    kept = {k: spec[k] for k in ("replicas", "parallelism", "completions", "volumeClaimTemplates") if k in spec}
+    body: dict[str, Any] = {**kept, "template": template}
+    metadata = {"name": name, "namespace": pod_metadata.get("namespace")}
+    whole = {"jobTemplate": {"spec": body}} if kind == "CronJob" else body
+    return {"kind": kind, "metadata": metadata, "spec": whole}

@@ -1,0 +1,52 @@
+"""Observations as the `workload_specs` table, and back."""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from podpower.specs.ndjson import decode_request, encode_request
+from podpower.specs.observing import Observation
+from podpower.specs.requests import InferenceRequest
+
+POD_STRUCT = pl.Struct(
+    {"pod": pl.String, "uid": pl.String, "from_s": pl.Float64, "to_s": pl.Float64, "node": pl.String}
+)
+SPECS_SCHEMA = pl.Schema(
+    {
+        "cluster": pl.String(),
+        "namespace": pl.String(),
+        "workload_kind": pl.String(),
+        "workload_name": pl.String(),
+        "_spec_hash": pl.String(),
+        "observed_from_s": pl.Float64(),
+        "observed_to_s": pl.Float64(),
+        "request": pl.String(),
+        "pods": pl.List(POD_STRUCT),
+    }
+)
+
+
+def specs_table(observations: Sequence[Observation]) -> pl.DataFrame:
+    """One row an observation, in SPECS_SCHEMA."""
+    return pl.DataFrame(
+        [
+            {
+                "cluster": o.request.cluster,
+                "namespace": o.request.namespace,
+                "workload_kind": o.request.workload_kind,
+                "workload_name": o.request.workload_name,
+                "_spec_hash": o.spec_hash,
+                "observed_from_s": o.observed_from_s,
+                "observed_to_s": o.observed_to_s,
+                "request": encode_request(o.request).decode(),
+                "pods": [vars(pod) for pod in o.pods],
+            }
+            for o in observations
+        ],
+        schema=SPECS_SCHEMA,
+    )
+
+
+def requests_of(table: pl.DataFrame) -> list[InferenceRequest]:
+    """The request of each row."""
+    return [decode_request(line.encode()) for line in table["request"]]
