@@ -173,7 +173,7 @@ class KnnModel:
     def _predict_chunk(
         self, vectors: NDArray[np.float32], spec_hashes: Sequence[str], workloads: Sequence[Workload]
     ) -> Estimates:
-        near, squared = nearest(vectors, self.index.vectors, self._norms, self.kernel.neighbours)
+        near, squared = nearest(squared_distances(vectors, self.index.vectors, self._norms), self.kernel.neighbours)
         weights = self.kernel.weights(squared) * self.index.share[near]
         mass = weights.sum(axis=1)
         prior_mass = self.kernel.prior_mass
@@ -282,20 +282,17 @@ _PLAIN = (
 )  # fmt: skip
 
 
-def nearest(
-    queries: NDArray[np.float32], vectors: NDArray[np.float32], norms: NDArray[np.float64], count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The `count` nearest vectors of each query and their squared distances, (m, count), nearest first; exact.
+def nearest(squared: NDArray[np.float64], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Of squared distances (m, n) the positions and values of each row's `count` least, (m, count), nearest first.
 
-    `norms` are the squared lengths of `vectors`. Ties go to the lower index, so that order is the same everywhere.
+    Ties go to the lower position, so that order is the same everywhere.
     """
-    count = min(count, len(vectors))
-    squared = squared_distances(queries, vectors, norms)
-    if count < len(vectors):
+    count = min(count, squared.shape[1])
+    if count < squared.shape[1]:
         near = np.argpartition(squared, count - 1, axis=1)[:, :count]
         near.sort(axis=1)
     else:
-        near = np.broadcast_to(np.arange(len(vectors)), squared.shape)
+        near = np.broadcast_to(np.arange(count), squared.shape)
     found = np.take_along_axis(squared, near, axis=1)
     order = np.argsort(found, axis=1, kind="stable")
     return np.take_along_axis(near, order, axis=1), np.take_along_axis(found, order, axis=1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from podpower.errors import InvalidInput
 from podpower.model.examples import Examples, Workload, examples_from_rows
 from podpower.model.intervals import DEFAULT_LEVEL, MIN_RESIDUALS, Basis, fit_intervals
-from podpower.model.neighbours import Index, Kernel, KnnModel, from_log, squared_distances, to_log
+from podpower.model.neighbours import Index, Kernel, KnnModel, from_log, nearest, squared_distances, to_log
 
 DEFAULT_NEIGHBOURS = 32
 # Candidates for the kernel; training takes the pair that predicts left-out workloads best.
@@ -136,18 +136,17 @@ def _others(index: Index, neighbours: int) -> _Others:
     groups = _codes(index.workloads)
     specs = _codes(index.spec_hashes)
     norms = np.einsum("ij,ij->i", index.vectors, index.vectors, dtype=np.float64)
-    count = min(neighbours, len(index))
     near, squared = [], []
     for start in range(0, len(entries), _CHUNK):
         chunk = entries[start : start + _CHUNK]
         distances = squared_distances(index.vectors[chunk], index.vectors, norms)
         own = (groups[chunk, None] == groups[None, :]) | (specs[chunk, None] == specs[None, :])
         distances[own] = np.inf
-        found = np.argsort(distances, axis=1, kind="stable")[:, :count]
-        near.append(found)
-        squared.append(np.take_along_axis(distances, found, axis=1))
-    nearest = np.concatenate(near)
-    return _Others(entries=entries, near=nearest, squared=np.concatenate(squared), share=index.share[nearest])
+        positions, values = nearest(distances, neighbours)
+        near.append(positions)
+        squared.append(values)
+    found = np.concatenate(near)
+    return _Others(entries=entries, near=found, squared=np.concatenate(squared), share=index.share[found])
 
 
 def _codes(keys: Sequence[Hashable]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import pytest
 
 from podpower.errors import InvalidInput, Refused
 from podpower.model.examples import examples_from_rows
-from podpower.model.neighbours import FLOOR_W, KnnModel, from_log, nearest, to_log
+from podpower.model.neighbours import FLOOR_W, KnnModel, from_log, nearest, squared_distances, to_log
 from podpower.model.training import train
 
 UNKNOWN = ("elsewhere", "Deployment", "new")
@@ -134,7 +134,7 @@ def test_a_state_that_does_not_fit_is_refused(model, change):
 def test_the_search_is_exact(count):
     rng = np.random.default_rng(4)
     vectors, queries = rng.normal(size=(60, 8)).astype(np.float32), rng.normal(size=(9, 8)).astype(np.float32)
-    index, squared = nearest(queries, vectors, (vectors.astype(float) ** 2).sum(axis=1), count)
+    index, squared = nearest(squared_distances(queries, vectors, (vectors.astype(float) ** 2).sum(axis=1)), count)
     brute = ((queries[:, None].astype(float) - vectors[None]) ** 2).sum(axis=2)
     np.testing.assert_array_equal(index, np.argsort(brute, axis=1)[:, :count])
     np.testing.assert_allclose(squared, np.sort(brute, axis=1)[:, :count], rtol=1e-4)
