@@ -1,0 +1,247 @@
+"""What is wrong is told in one line, the good part is kept, and nothing is left half-written."""
+
+import os
+import pickle
+import resource
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import polars as pl
+import pytest
+from shop import labels, manifest
+
+from podpower.cli import main
+
+ALIAS_BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{n}: &{n} [{','.join([f'*{p}'] * 9)}]\n" for p, n in zip("abcdefghi", "bcdefghij", strict=True)
+)
+GOOD = manifest("good", "nginx:1.27")
+
+
+def failed(capsys, *told):
+    """The one error line, which must hold every text of `told`."""
+    printed = capsys.readouterr().err
+    errors = [line for line in printed.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, printed
+    assert "Traceback" not in printed
+    assert "unexpected" not in errors[0]
+    for text in told:
+        assert text in errors[0]
+    return errors[0]
+
+
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [
+        ("kind: Deployment\n  metadata: [\n", "not valid YAML"),
+        (ALIAS_BOMB, "aliases"),
+        ("just a text\n", "not a Kubernetes object"),
+        (
+            manifest("none", "nginx").replace("        - name: main\n", "").replace("containers:", "volumes:"),
+            "containers",
+        ),
+        (manifest("odd", "nginx", memory="1.5.2Gi"), "1.5.2Gi"),
+    ],
+    ids=["broken YAML", "alias bomb", "no object", "no containers", "impossible quantity"],
+)
+def test_a_bad_document_is_reported_and_the_good_ones_are_collected(bad, told, tmp_path, capfdbinary):
+    path = tmp_path / "mixed.yaml"
+    path.write_text(f"{GOOD}---\n{bad}\n---\n{manifest('also', 'redis:7')}")
+    assert main(["collect", "from-file", str(path)]) == 1
+    printed = capfdbinary.readouterr()
+    assert [line.count(b'"workload_name":"') for line in printed.out.splitlines()] == [1, 1]
+    reported = printed.err.decode()
+    assert "rejected: " in reported
+    assert "document 1" in reported
+    assert told in reported
+
+
+def test_a_kind_without_pods_is_passed_over(tmp_path, capfdbinary):
+    path = tmp_path / "service.yaml"
+    path.write_text("apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: []}\n---\n" + GOOD)
+    assert main(["collect", "from-file", str(path)]) == 0
+    assert "passed over, of kinds without pods: 1" in capfdbinary.readouterr().err.decode()
+
+
+@pytest.mark.parametrize("text", ["", "\n---\n", "# only a comment\n"], ids=["empty", "separators", "comment"])
+def test_an_empty_file_holds_no_workload(text, tmp_path, capsys):
+    path = tmp_path / "empty.yaml"
+    path.write_text(text)
+    assert main(["collect", "from-file", str(path)]) == 1
+    failed(capsys, "no workload found", "empty.yaml")
+    assert main(["encode", "fit", "--input", str(path), "--out", str(tmp_path / "e.joblib")]) == 1
+    failed(capsys, "empty.yaml")
+    assert not (tmp_path / "e.joblib").exists()
+
+
+def test_a_bad_line_of_ndjson_is_reported_and_the_rest_is_predicted(workflow, tmp_path, capfd):
+    path = tmp_path / "in.ndjson"
+    good = '{"workload_kind":"Pod","workload_name":"p","namespace":"n","containers":[{"name":"c","image":"nginx"}]}'
+    path.write_text(f'{good}\n{{"workload_kind": 7}}\nnonsense\n{good}\n')
+    arguments = ["--encoder", f"{workflow}/encoder.joblib", "--model", f"{workflow}/knn_energy.joblib"]
+    assert main(["predict", *arguments, "--input", str(path), "--format", "csv"]) == 1
+    printed = capfd.readouterr()
+    assert len(printed.out.splitlines()) == 3  # a head and two predictions
+    assert printed.err.count("rejected: ") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda table: table.drop("energy_step_j", "avg_power_w"), "energy_step_j"),
+        (lambda table: table.drop("ts"), "ts"),
+        (lambda table: table.drop("pod"), "pod"),
+        (lambda table: table.with_columns(energy_step_j=pl.lit("a lot")), "energy_step_j"),
+        (lambda table: table.with_columns(ts=pl.lit("noon")), "ts"),
+    ],
+    ids=["no energy", "no ts", "no pod", "text for energy", "text for ts"],
+)
+def test_wrong_labels_name_the_column(change, told, workflow, tmp_path, capsys):
+    change(pl.read_parquet(workflow / "labels.parquet")).write_parquet(tmp_path / "labels.parquet")
+    out = tmp_path / "rows.parquet"
+    arguments = ["join", "--features", f"{workflow}/features.parquet", "--labels", f"{tmp_path}/labels.parquet"]
+    assert main([*arguments, "--out", str(out)]) == 1
+    failed(capsys, told)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["--features", "--labels"])
+def test_a_file_that_is_no_parquet_is_named(option, workflow, tmp_path, capsys):
+    (tmp_path / "text.parquet").write_text("not at all")
+    arguments = {"--features": f"{workflow}/features.parquet", "--labels": f"{workflow}/labels.parquet"}
+    arguments[option] = f"{tmp_path}/text.parquet"
+    assert main(["join", *(w for pair in arguments.items() for w in pair), "--out", f"{tmp_path}/o"]) == 1
+    failed(capsys, "text.parquet")
+
+
+def test_features_of_another_encoder_are_refused(workflow, tmp_path, capsys):
+    encoder = str(tmp_path / "other.joblib")
+    assert main(["encode", "fit", "--input", f"{workflow}/shop.yaml", "--out", encoder, "--text", "none"]) == 0
+    capsys.readouterr()
+    arguments = ["predict", "--encoder", encoder, "--model", f"{workflow}/knn_energy.joblib"]
+    assert main([*arguments, "--input", f"{workflow}/shop.yaml"]) == 1
+    failed(capsys, "encoder")
+
+
+def test_rows_of_two_encoders_are_not_trained_on(workflow, tmp_path, capsys):
+    rows = pl.read_parquet(workflow / "train_rows.parquet")
+    half = pl.when(pl.int_range(pl.len()) % 2 == 0).then(pl.lit("f" * 64)).otherwise(pl.col("encoder_fingerprint"))
+    rows.with_columns(encoder_fingerprint=half).write_parquet(tmp_path / "rows.parquet")
+    assert main(["train", "--train", f"{tmp_path}/rows.parquet", "--out", f"{tmp_path}/m.joblib"]) == 1
+    failed(capsys, "encoder")
+    assert not (tmp_path / "m.joblib").exists()
+
+
+class _Crafted:
+    """Runs a command when unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.system, (f"touch {self.path}",))
+
+
+def _truncated(workflow, path, _ran):
+    path.write_bytes((workflow / "knn_energy.joblib").read_bytes()[:-100])
+
+
+def _flipped(workflow, path, _ran):
+    data = bytearray((workflow / "knn_energy.joblib").read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def _foreign(_workflow, path, _ran):
+    joblib.dump({"model": np.zeros(3)}, path)
+
+
+def _pickled(_workflow, path, ran):
+    path.write_bytes(pickle.dumps(_Crafted(ran)))
+
+
+def _joblib_dumped(_workflow, path, ran):
+    joblib.dump(_Crafted(ran), path)
+
+
+def _encoder(workflow, path, _ran):
+    path.write_bytes((workflow / "encoder.joblib").read_bytes())
+
+
+@pytest.mark.parametrize("make", [_truncated, _flipped, _foreign, _pickled, _joblib_dumped, _encoder])
+def test_an_artifact_that_cannot_be_trusted_is_refused_and_never_runs(make, workflow, tmp_path, capsys):
+    path, ran = tmp_path / "model.joblib", tmp_path / "ran"
+    make(workflow, path, ran)
+    arguments = ["--encoder", f"{workflow}/encoder.joblib", "--model", str(path), "--input", f"{workflow}/shop.yaml"]
+    assert main(["predict", *arguments]) == 1
+    failed(capsys)
+    assert not ran.exists()
+
+
+def test_all_zero_labels_are_not_trained_on(workflow, tmp_path, capsys):
+    rows = pl.read_parquet(workflow / "train_rows.parquet").with_columns(energy_step_j=pl.lit(0.0))
+    rows.write_parquet(tmp_path / "rows.parquet")
+    assert main(["train", "--train", f"{tmp_path}/rows.parquet", "--out", f"{tmp_path}/m.joblib"]) == 1
+    failed(capsys, "zero")
+    assert not (tmp_path / "m.joblib").exists()
+
+
+def test_one_workload_is_trained_on_with_a_warning(workflow, tmp_path, capsys):
+    rows = pl.read_parquet(workflow / "train_rows.parquet").filter(pl.col("workload_name") == "shop-nginx")
+    rows.write_parquet(tmp_path / "rows.parquet")
+    assert main(["train", "--train", f"{tmp_path}/rows.parquet", "--out", f"{tmp_path}/m.joblib"]) == 0
+    assert "note: trained on one workload only" in capsys.readouterr().err
+    assert (tmp_path / "m.joblib").exists()
+
+
+def test_labels_that_join_nothing_are_an_error(workflow, tmp_path, capsys):
+    labels(["stranger"]).write_parquet(tmp_path / "labels.parquet")
+    arguments = ["join", "--features", f"{workflow}/features.parquet", "--labels", f"{tmp_path}/labels.parquet"]
+    assert main([*arguments, "--out", f"{tmp_path}/rows.parquet"]) == 1
+    failed(capsys, "stranger")
+    assert not (tmp_path / "rows.parquet").exists()
+
+
+def _limited(arguments, limit_bytes):
+    """Run a command that cannot write files larger than the limit, as on a disk that is full."""
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
+    return subprocess.run(
+        [sys.executable, "-m", "podpower", *arguments],
+        preexec_fn=limit, capture_output=True, text=True, timeout=60, check=False,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "encode fit --input {}/shop.yaml --out {out}/result",
+        "encode transform --input {}/shop.yaml --encoder {}/encoder.joblib --out {out}/result",
+        "join --features {}/features.parquet --labels {}/labels.parquet --out {out}/result",
+        "train --train {}/train_rows.parquet --out {out}/result",
+        "evaluate --train {}/train_rows.parquet --html {out}/result",
+    ],
+    ids=lambda text: text.split(" --")[0],
+)
+def test_a_full_disk_keeps_what_was_there(arguments, workflow, tmp_path):
+    (tmp_path / "result").write_text("as it was")
+    done = _limited(arguments.replace("{}", str(workflow)).replace("{out}", str(tmp_path)).split(), 1000)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: "), done.stderr
+    assert "room" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["result"]
+    assert (tmp_path / "result").read_text() == "as it was"
+
+
+def test_a_folder_that_cannot_be_written_is_named(workflow, tmp_path, capsys):
+    """A file in place of the folder: it stops root too, whom permissions do not."""
+    (tmp_path / "file").write_text("")
+    out = f"{tmp_path}/file/encoder.joblib"
+    assert main(["encode", "fit", "--input", f"{workflow}/shop.yaml", "--out", out]) == 1
+    failed(capsys, str(tmp_path / "file"))

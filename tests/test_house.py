@@ -1,0 +1,130 @@
+"""The house itself: walls between rooms, size of modules, and a README that describes what is there."""
+
+import argparse
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from podpower.cli.arguments import build_parser
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("podpower", "podpower_assets", "podpower_serving")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+README = (ROOT / "README.md").read_text()
+# Variables of other programs that the README may mention without our code reading them.
+FOREIGN = {"DAGSTER_HOME"}
+VARIABLE = re.compile(
+    r"(?:PODPOWER_[A-Z][A-Z0-9_]*|ENCODER_PATH|MODEL_PATH|DAGSTER_HOME|KUBECONFIG|K8S_CA_FILE|VERIFY_SSL)"
+)
+
+
+def commands(parser: argparse.ArgumentParser, prefix: str = "") -> dict[str, set[str]]:
+    """Every command with its options."""
+    found: dict[str, set[str]] = {}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                found |= commands(child, f"{prefix} {name}")
+    found[prefix.strip()] = {option for action in parser._actions for option in action.option_strings}
+    return found
+
+
+COMMANDS = commands(build_parser())
+
+
+def readme_commands() -> list[str]:
+    """Command lines of podpower in the README's code blocks, continuation lines joined."""
+    blocks = re.findall(r"```(?:bash|console|sh)?\n(.*?)```", README, flags=re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [
+        line[line.index("podpower ") :]
+        for line in lines
+        if re.match(r"^(?:[^#]*\| *)?(?:[A-Z_]+=\S+ )*podpower ", line)
+    ]
+
+
+def test_import_contracts_hold():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_is_no_longer_than_400_lines(module):
+    assert len(module.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_says_what_may_enter(module):
+    assert ast.get_docstring(ast.parse(module.read_text())) or not module.read_text().strip()
+
+
+def test_the_readme_shows_commands():
+    assert len(readme_commands()) >= 8
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_commands_of_the_readme_exist(line):
+    words = re.split(r"[|>]", line)[0].split()[1:]
+    names = []
+    while words and " ".join([*names, words[0]]) in COMMANDS:
+        names.append(words.pop(0))
+    options = COMMANDS[" ".join(names)]
+    assert names or words[0].startswith("--"), f"no such command: {line}"
+    for word in words:
+        if word.startswith("--"):
+            assert word.partition("=")[0] in options, f"no such option: {line}"
+
+
+def test_make_targets_of_the_readme_exist():
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z]+)", README)) <= targets
+
+
+def variables_read() -> set[str]:
+    """Every environment variable named by a string of the code."""
+    found = set()
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and VARIABLE.fullmatch(node.value):
+                found.add(node.value)
+    return found
+
+
+def test_the_readme_names_exactly_the_variables_that_are_read():
+    section = README.split("## Configuration")[1].split("\n## ")[0]
+    named = set(re.findall(r"^\| `([A-Z0-9_]+)`", section, flags=re.MULTILINE))
+    assert named - FOREIGN == variables_read() - FOREIGN
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_requirement_has_an_exact_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line) for line in lines), "versions only: no places"
+    pinned = {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in lines}
+    extras = project["optional-dependencies"]
+    wanted = project["dependencies"] + [
+        r for extra in ("dev", "assets", "pandas", "pipeline", "serving") for r in extras[extra]
+    ]
+    names = {re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower() for requirement in wanted} - {"podpower"}
+    assert names <= pinned
+    assert "torch" not in pinned
+
+
+def test_the_verification_script_can_be_run():
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
