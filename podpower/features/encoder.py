@@ -34,7 +34,8 @@ TextEncoder = Literal["ngram", "sbert", "none"]
 
 SCHEMA_VERSION = 1  # of the columns and of how they are computed; raise it whenever either changes
 # How far apart two requests are, by block: the squared distance is the weighted sum of the blocks' squared distances.
-BLOCK_WEIGHTS = {"numeric": 0.5, "category": 0.5, "text": 1.0}
+# Chosen by measurement (docs/evaluation.md); the errors change little within a factor of two of each.
+BLOCK_WEIGHTS = {"numeric": 1.0, "category": 1.0, "text": 1.0}
 _CLIP = 4.0  # robust deviations beyond this are equally far: one giant must not hide all other differences
 _MIN_SCALE = 1.0  # one e-fold: columns that hardly vary in the fitted requests are not blown up
 
@@ -57,10 +58,16 @@ class Encoder:
 
     @classmethod
     def fit(
-        cls, requests: Sequence[InferenceRequest], *, text: TextEncoder = "ngram", sbert_model: str | None = None
+        cls,
+        requests: Sequence[InferenceRequest],
+        *,
+        text: TextEncoder = "ngram",
+        sbert_model: str | None = None,
+        block_weights: Mapping[str, float] = BLOCK_WEIGHTS,
     ) -> Self:
         """Learn scales, vocabularies and word rarities from `requests`.
 
+        `block_weights` is for measuring other weights than BLOCK_WEIGHTS (benchmarks/ablate_encoder.py).
         InvalidInput when there is no request or the text encoder is unknown; Unavailable when it is "sbert" and
         sentence-transformers is not installed.
         """
@@ -72,7 +79,7 @@ class Encoder:
         state: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "text": text,
-            "block_weights": dict(BLOCK_WEIGHTS),
+            "block_weights": dict(block_weights),
             "numeric_centers": centers,
             "numeric_scales": scales,
             "vocabularies": fit_vocabularies(requests),

@@ -17,8 +17,8 @@ from podpower.model.neighbours import Index, Kernel, KnnModel, from_log, nearest
 
 DEFAULT_NEIGHBOURS = 32
 # Candidates for the kernel; training takes the pair that predicts left-out workloads best.
-BANDWIDTHS = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
-PRIOR_MASSES = (0.1, 0.2, 0.5, 1.0, 2.0)
+BANDWIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4)
+PRIOR_MASSES = (0.03, 0.1, 0.3, 1.0, 3.0)
 _MAX_QUERIES = 2000  # entries predicted from all others when choosing: enough to rank 30 candidates
 _CHUNK = 256
 

