@@ -1,0 +1,9 @@
+"""Energy counters into watts and joules a step: what is not known is null, with the reason.
+
+Functions of samples; what is asked of a source is asked through `podpower.sources.protocols`.
+"""
+
+from podpower.labels.exporting import Labels, label_jobs, label_windows
+from podpower.labels.table import read_labels, write_labels
+
+__all__ = ["Labels", "label_jobs", "label_windows", "read_labels", "write_labels"]

@@ -1,0 +1,128 @@
+"""The labels table: its schemas, writing it, and reading it back as ours or as the reference system's."""
+
+from pathlib import Path
+
+import polars as pl
+
+from podpower.errors import InvalidInput
+from podpower.files import AnyPath, atomic_file
+from podpower.labels.kepler import PSEUDO_PODS
+from podpower.labels.reasons import REFERENCE_NULL
+
+_WHOSE = {
+    "cluster": pl.String(),
+    "namespace": pl.String(),
+    "workload_kind": pl.String(),
+    "workload_name": pl.String(),
+    "pod": pl.String(),
+}
+WINDOWS_SCHEMA = pl.Schema(
+    {
+        "ts": pl.Float64(),
+        **_WHOSE,
+        "avg_power_w": pl.Float64(),
+        "energy_step_j": pl.Float64(),
+        "step_seconds": pl.Float64(),
+        "energy": pl.String(),
+        "_spec_hash": pl.String(),
+        "reason": pl.String(),
+    }
+)
+JOBS_SCHEMA = pl.Schema(
+    {
+        **_WHOSE,
+        "start_s": pl.Float64(),
+        "end_s": pl.Float64(),
+        "duration_s": pl.Float64(),
+        "avg_power_w": pl.Float64(),
+        "total_energy_j": pl.Float64(),
+        "energy": pl.String(),
+        "_spec_hash": pl.String(),
+        "reason": pl.String(),
+    }
+)
+_REQUIRED = ("namespace", "workload_kind", "workload_name", "pod")
+_NUMBERS = ("ts", "avg_power_w", "energy_step_j", "total_energy_j", "step_seconds", "start_s", "end_s", "duration_s")
+_QUANTITIES = ("avg_power_w", "energy_step_j", "total_energy_j")
+
+
+def write_labels(table: pl.DataFrame, path: AnyPath) -> None:
+    """The table as Parquet, whole or not at all."""
+    with atomic_file(path) as aside:
+        table.write_parquet(aside, compression="zstd")
+
+
+def read_labels(path: str | Path) -> pl.DataFrame:
+    """Labels in WINDOWS_SCHEMA or, where there is no `ts` but `total_energy_j`, JOBS_SCHEMA; more columns are kept.
+
+    Pseudo-pods are left out. InvalidInput names the column and what is wrong with it.
+    """
+    try:
+        table = pl.read_parquet(path)
+    except FileNotFoundError:
+        raise InvalidInput(f"no such file: {path}") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InvalidInput(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    return checked_labels(table, source=str(path))
+
+
+def checked_labels(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
+    """`table` as `read_labels` gives it."""
+    jobs = "ts" not in table.columns and "total_energy_j" in table.columns
+    schema = JOBS_SCHEMA if jobs else WINDOWS_SCHEMA
+    required = (*_REQUIRED, "total_energy_j") if jobs else (*_REQUIRED, "ts", "energy_step_j")
+    missing = [c for c in required if c not in table.columns]
+    if not jobs and missing == ["energy_step_j"] and "avg_power_w" in table.columns:
+        missing = []
+    if missing:
+        raise InvalidInput(f"{source}: no column {', '.join(missing)}; labels need {', '.join(required)}")
+    for column in (c for c in _NUMBERS if c in table.columns):
+        if not (table.schema[column].is_numeric() or table.schema[column] == pl.Null):
+            raise InvalidInput(f"{source}: column {column} holds {table.schema[column]}, not numbers")
+    for column in (c for c in _REQUIRED if table.schema[c] != pl.String):
+        raise InvalidInput(f"{source}: column {column} holds {table.schema[column]}, not text")
+    added = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in table.columns]
+    whole = table.with_columns(*added).with_columns(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    whole = whole.filter(~pl.col("pod").is_in(PSEUDO_PODS))
+    _check_values(whole, jobs=jobs, source=source)
+    return _completed(whole, jobs=jobs).select(*schema.names(), pl.exclude(schema.names()))
+
+
+def _check_values(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
+    for column in (c for c in _QUANTITIES if c in table.columns):
+        bad = table.filter((pl.col(column) < 0) | ~pl.col(column).is_finite())
+        if len(bad):
+            row = bad.row(0, named=True)
+            raise InvalidInput(
+                f"{source}: column {column} has {len(bad)} negative or infinite values, e.g. {row[column]} of pod "
+                f"{row['pod']}"
+            )
+    if jobs:
+        return
+    for column in ("ts", "pod"):
+        if nulls := table[column].null_count():
+            raise InvalidInput(f"{source}: column {column} has {nulls} nulls")
+    twice = table.filter(pl.struct("cluster", "namespace", "pod", "ts").is_duplicated())
+    if len(twice):
+        row = twice.row(0, named=True)
+        raise InvalidInput(
+            f"{source}: {len(twice)} rows share pod and ts with another, e.g. pod {row['pod']} at {row['ts']:.0f}"
+        )
+
+
+def _completed(table: pl.DataFrame, *, jobs: bool) -> pl.DataFrame:
+    """What follows from other columns: the step from the spacing, power from energy, energy from power."""
+    if jobs:
+        reason = pl.when(pl.col("total_energy_j").is_null()).then(pl.lit(REFERENCE_NULL))
+        return table.with_columns(pl.coalesce("reason", reason).alias("reason"))
+    spacing = table.sort("ts").select(pl.col("ts").diff().over("namespace", "pod").alias("d")).drop_nulls()["d"]
+    step = float(spacing.median() or 60.0) if len(spacing) else 60.0  # type: ignore[arg-type]
+    table = table.with_columns(pl.col("step_seconds").fill_null(step))
+    table = table.with_columns(
+        pl.coalesce("energy_step_j", pl.col("avg_power_w") * pl.col("step_seconds")).alias("energy_step_j")
+    )
+    reason = pl.when(pl.col("energy_step_j").is_null()).then(pl.lit(REFERENCE_NULL))
+    return table.with_columns(
+        pl.coalesce("avg_power_w", pl.col("energy_step_j") / pl.col("step_seconds")).alias("avg_power_w"),
+        pl.coalesce("reason", reason).alias("reason"),
+    )

@@ -1,0 +1,123 @@
+"""Training rows: each label with the one spec that was in force at its step, and what did not join."""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from podpower.errors import InvalidInput
+
+WORKLOAD = ("namespace", "workload_kind", "workload_name")
+FROM_SPEC = ("_spec_hash", "encoder_fingerprint", "image_key", "features")
+
+NO_SPEC = "no_spec"  # no spec of this workload, nor of a pod of this name
+NOT_YET_OBSERVED = "spec_not_yet_observed"  # the workload's first spec is younger than the label
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinReport:
+    """Counts of one join; `examples` names some workloads a reason."""
+
+    labels: int
+    joined: int
+    unjoined: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+    specs: int = 0
+    specs_without_labels: int = 0
+
+    @property
+    def join_rate(self) -> float | None:
+        """The share of labels that joined; None without labels."""
+        return self.joined / self.labels if self.labels else None
+
+    def __str__(self) -> str:
+        parts = [f"{self.joined} of {self.labels} labels joined"]
+        for reason, count in self.unjoined.items():
+            parts.append(f"{count} {reason} (e.g. {', '.join(self.examples[reason])})")
+        return "; ".join([*parts, f"{self.specs_without_labels} of {self.specs} specs have no label"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedRows:
+    """The labels that have a spec, in their order, with FROM_SPEC; and the report."""
+
+    rows: pl.DataFrame
+    report: JoinReport
+
+
+def join_rows(features: pl.DataFrame, labels: pl.DataFrame) -> JoinedRows:
+    """One row for each label that has a spec, never more.
+
+    A label finds its spec by the template that made its pod, where that is known; else by its workload, as of the
+    step; else by a spec of the pod itself. Specs without a time were in force ever since. InvalidInput when the
+    features are of two encoders.
+    """
+    fingerprints = features["encoder_fingerprint"].drop_nulls().unique().sort().to_list()
+    if len(fingerprints) > 1:
+        names = ", ".join(f"{f:.12}" for f in fingerprints)
+        raise InvalidInput(f"features of {len(fingerprints)} encoders ({names}): transform all specs with one")
+    matched = _matched(features, labels)
+    found = matched["_spec"].is_not_null()
+    kept = labels.filter(found)
+    spec = features[matched["_spec"].filter(found).cast(pl.Int64)] if len(features) else features
+    rows = kept.drop(c for c in FROM_SPEC if c in kept.columns).hstack(spec.select(FROM_SPEC).get_columns())
+    missing = labels.filter(~found).with_columns(matched["_reason"].filter(~found))
+    by_reason = missing.group_by("_reason", maintain_order=True).agg(
+        pl.len(), pl.concat_str(*WORKLOAD, separator="/").unique(maintain_order=True).head(_EXAMPLES).alias("examples")
+    )
+    report = JoinReport(
+        labels=len(labels),
+        joined=len(rows),
+        unjoined=dict(by_reason.select("_reason", "len").iter_rows()),
+        examples=dict(by_reason.select("_reason", "examples").iter_rows()),
+        specs=len(features),
+        specs_without_labels=len(features) - matched["_spec"].drop_nulls().n_unique(),
+    )
+    return JoinedRows(rows=rows, report=report)
+
+
+def _matched(features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """For each label, in order, `_spec` (row of `features`, or null) and `_reason`."""
+    by_cluster = _both_name_clusters(features, labels)
+    where = ("cluster", *WORKLOAD) if by_cluster else WORKLOAD
+    specs = features.with_row_index("_spec").with_columns(pl.col("observed_from_s").fill_null(float("-inf")))
+    specs = specs.sort("observed_from_s", "_spec")
+    at = next((c for c in ("ts", "end_s", "start_s") if c in labels.columns), None)
+    time = pl.col(at).fill_null(float("inf")) if at else pl.lit(float("inf"))
+    if "_spec_hash" not in labels.columns:
+        labels = labels.with_columns(pl.lit(None, dtype=pl.String).alias("_spec_hash"))
+    found = labels.select(*where, "pod", "_spec_hash", time.alias("_at")).with_row_index("_label")
+
+    def latest(keys: tuple[str, ...]) -> pl.DataFrame:
+        return specs.unique([*keys], keep="last", maintain_order=True)
+
+    exact = latest((*where, "_spec_hash")).select(*where, "_spec_hash", pl.col("_spec").alias("_exact"))
+    found = found.join(exact, on=[*where, "_spec_hash"], how="left", maintain_order="left")
+
+    timed = latest((*where, "observed_from_s")).select(*where, "observed_from_s", pl.col("_spec").alias("_as_of"))
+    found = found.sort("_at").join_asof(
+        timed, left_on="_at", right_on="observed_from_s", by=list(where), strategy="backward", check_sortedness=False
+    )
+    own_pod = latest(where).filter(pl.col("workload_kind") == "Pod")
+    own_pod = own_pod.select(*(c for c in where if c != "workload_kind"), pl.col("_spec").alias("_own"))
+    found = found.join(
+        own_pod.rename({"workload_name": "pod"}),
+        on=[*(c for c in where if c not in {"workload_kind", "workload_name"}), "pod"],
+        how="left",
+        maintain_order="left",
+    )
+    known = specs.select(where).unique().with_columns(pl.lit(value=True).alias("_known"))
+    found = found.join(known, on=list(where), how="left", maintain_order="left")
+    # The pods of a Node share an owner but no template: which one it was, only the hash or the pod's own spec tells.
+    of_workload = pl.when(pl.col("workload_kind") != "Node").then("_as_of")
+    return found.sort("_label").select(
+        pl.coalesce("_exact", of_workload, "_own").alias("_spec"),
+        pl.when(pl.col("_known")).then(pl.lit(NOT_YET_OBSERVED)).otherwise(pl.lit(NO_SPEC)).alias("_reason"),
+    )
+
+
+def _both_name_clusters(features: pl.DataFrame, labels: pl.DataFrame) -> bool:
+    return all(
+        "cluster" in table.columns and len(table) > 0 and table["cluster"].null_count() == 0
+        for table in (features, labels)
+    )
