@@ -1,15 +1,19 @@
 """`podpower encode`: workloads into vectors."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from podpower.cli import inputs, showing, streams
 from podpower.cli.arguments import Commands, UsageError, add_command, add_group
 from podpower.cli.tables import write_table
 
+if TYPE_CHECKING:
+    from podpower.features.encoder import TextEncoder
+
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = add_group(commands, "encode", summary="workloads into vectors: fit an encoder, apply it")
+    group = add_group(commands, "encode", summary="Workloads into vectors: fit an encoder, apply it.")
     parser = add_command(
         group,
         "fit",
@@ -49,7 +53,7 @@ def fit(arguments: argparse.Namespace) -> int:
     from podpower.features.encoder import Encoder  # noqa: PLC0415
     from podpower.model.artifacts import save_encoder  # noqa: PLC0415
 
-    text = arguments.text or ("sbert" if arguments.sbert_model else "ngram")
+    text: TextEncoder = arguments.text or ("sbert" if arguments.sbert_model else "ngram")
     if arguments.no_sbert and text == "sbert":
         raise UsageError("--no-sbert contradicts --text sbert or --sbert-model: leave one out")
     streams.check_output(arguments.out, inputs=[arguments.input])

@@ -5,6 +5,7 @@ import argparse
 from podpower.cli import showing, streams
 from podpower.cli.arguments import Commands, add_command
 from podpower.cli.tables import write_table
+from podpower.errors import InvalidInput
 
 
 def add(commands: Commands) -> None:
@@ -31,6 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     streams.check_output(arguments.out, inputs=[arguments.features, arguments.labels])
     joined = join_rows(read_features(arguments.features), read_labels(arguments.labels))
+    if joined.rows.is_empty():
+        raise InvalidInput(f"no label has a spec, so there is nothing to train on: {joined.report}")
     write_table(joined.rows, arguments.out)
     showing.note(f"{arguments.out}: {joined.report}")
     return 0

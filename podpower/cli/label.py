@@ -2,11 +2,16 @@
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
-from podpower.cli import showing
+from podpower.cli import inputs, showing
 from podpower.cli.arguments import Commands, UsageError, add_command, seconds
 from podpower.cli.tables import write_table
 from podpower.cli.times import parse_time
+from podpower.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from podpower.labels.report import LabelReport
 
 
 def add(commands: Commands) -> None:
@@ -59,22 +64,41 @@ def run(arguments: argparse.Namespace) -> int:
     }
     from podpower.labels import label_jobs, label_windows  # noqa: PLC0415
     from podpower.sources.recording import RecordingSource  # noqa: PLC0415
+    from podpower.specs.observing import observe  # noqa: PLC0415
+    from podpower.specs.table import specs_table  # noqa: PLC0415
 
     source = RecordingSource(arguments.recording)
     start_s = given.get("--start", source.start_s)
     end_s = given.get("--end", source.end_s)
     if start_s >= end_s:
         raise UsageError("--start must be before --end: the window is empty")
+    observations, rejected = observe(
+        source.events(start_s=start_s, end_s=end_s), start_s=start_s, end_s=end_s, cluster=source.cluster
+    )
     make = label_windows if arguments.mode == "window" else label_jobs
     labels = make(
         source,
-        None,
+        specs_table(observations),
         start_s=start_s,
         end_s=end_s,
         step_seconds=arguments.step,
         energy=arguments.energy,
         owner_source=arguments.owner_source,
     )
+    if labels.table.is_empty():
+        raise InvalidInput("no pod has energy counters between start and end: give another window")
     write_table(labels.table, arguments.out)
-    showing.note(f"{arguments.out}: {labels.report}")
-    return 0
+    _tell(labels.report, arguments.out)
+    return inputs.report(rejected)
+
+
+def _tell(report: "LabelReport", out: str) -> None:
+    """Counts, why energy is unknown, and warnings, on standard error."""
+    showing.note(
+        f"{out}: {report.known} known of {report.rows} labels of {report.pods} pods, "
+        f"{showing.quantity(report.total_energy_j, 'J')} in all ({report.energy}, {report.generation})"
+    )
+    for reason, count in report.null_reasons.items():
+        showing.note(f"unknown: {count} ({reason})")
+    for warning in report.warnings:
+        showing.note(f"warning: {warning}")

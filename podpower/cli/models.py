@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = add_group(commands, "models", summary="versions in a model store: list, show, promote, roll back")
+    group = add_group(commands, "models", summary="Versions in a model store: list, show, promote, roll back.")
     _add_store(add_command(group, "list", list_versions, summary="List the versions, newest first; * is served."))
     parser = add_command(group, "show", show, summary="Print what is known of a version as JSON.")
     parser.add_argument("version", nargs="?", help="default: the one that is served")

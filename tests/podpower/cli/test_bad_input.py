@@ -38,10 +38,7 @@ def failed(capsys, *told):
         ("kind: Deployment\n  metadata: [\n", "not valid YAML"),
         (ALIAS_BOMB, "aliases"),
         ("just a text\n", "not a Kubernetes object"),
-        (
-            manifest("none", "nginx").replace("        - name: main\n", "").replace("containers:", "volumes:"),
-            "containers",
-        ),
+        (manifest("none", "nginx").partition("      containers:")[0] + "      containers: []\n", "containers"),
         (manifest("odd", "nginx", memory="1.5.2Gi"), "1.5.2Gi"),
     ],
     ids=["broken YAML", "alias bomb", "no object", "no containers", "impossible quantity"],
@@ -181,7 +178,7 @@ def test_an_artifact_that_cannot_be_trusted_is_refused_and_never_runs(make, work
 
 
 def test_all_zero_labels_are_not_trained_on(workflow, tmp_path, capsys):
-    rows = pl.read_parquet(workflow / "train_rows.parquet").with_columns(energy_step_j=pl.lit(0.0))
+    rows = pl.read_parquet(workflow / "train_rows.parquet").with_columns(energy_step_j=0.0, avg_power_w=0.0)
     rows.write_parquet(tmp_path / "rows.parquet")
     assert main(["train", "--train", f"{tmp_path}/rows.parquet", "--out", f"{tmp_path}/m.joblib"]) == 1
     failed(capsys, "zero")
