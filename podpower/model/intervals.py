@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 Basis = Literal["seen", "similar", "prior"]
 BASES: tuple[Basis, ...] = ("seen", "similar", "prior")
 DEFAULT_LEVEL = 0.8
-# A basis with fewer residuals than this borrows those of the next wider one.
-MIN_RESIDUALS = 12
+MIN_RESIDUALS = 20  # fewer than these tell too little of their tails
 # With no residual at all (one workload only): a factor of 20 either way, about what separates workloads of a cluster.
 _UNKNOWN = math.log(20.0)
 
@@ -54,13 +53,20 @@ def _complete(bounds: dict[str, Any]) -> Iterable[tuple[str, Any]]:
 
 
 def fit_intervals(residuals: dict[Basis, NDArray[np.float64]], *, level: float = DEFAULT_LEVEL) -> Intervals:
-    """Intervals from signed log residuals (measured - predicted) by basis; a thin basis uses the pooled unseen ones."""
+    """Intervals from signed log residuals (measured - predicted) by basis.
+
+    "similar" and "prior" with few residuals of their own take the wider of these and of both together; "seen" does so
+    only without any, because what is seen errs on another scale.
+    """
     unseen = np.concatenate([residuals["similar"], residuals["prior"]])
     bounds: dict[str, tuple[float, float]] = {}
     for basis in BASES:
         own = residuals[basis]
-        pool = own if len(own) >= MIN_RESIDUALS or (basis == "seen" and len(own)) else unseen
-        bounds[basis] = _quantiles(pool, level)
+        low, high = _quantiles(own if len(own) else unseen, level)
+        if basis != "seen" and len(own) < MIN_RESIDUALS:
+            other_low, other_high = _quantiles(unseen, level)
+            low, high = min(low, other_low), max(high, other_high)
+        bounds[basis] = low, high
     return Intervals(level=level, bounds=bounds)
 
 

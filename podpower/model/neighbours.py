@@ -120,7 +120,7 @@ class KnnModel:
         kernel: Kernel,
         prior_power: float,
         prior_total: float,
-        similar_mass: float,
+        similar_distance: float,
         intervals: Intervals,
         target: str,
         step_seconds: float,
@@ -135,7 +135,7 @@ class KnnModel:
         self.kernel = kernel
         self.prior_power = prior_power  # log scale of to_log
         self.prior_total = prior_total  # log joules of a job; NaN without jobs
-        self.similar_mass = similar_mass  # neighbours that weigh less together than this are no close neighbours
+        self.similar_distance = similar_distance  # beyond it, left-out workloads were no better off than with the prior
         self.intervals = intervals
         self.target = target
         self.step_seconds = step_seconds
@@ -179,7 +179,7 @@ class KnnModel:
         prior_mass = self.kernel.prior_mass
         logs = shrunk_mean(weights, self._log_power[near], self.prior_power, prior_mass)
         total_energy_j = self._totals(weights, near)
-        basis = np.where(mass >= self.similar_mass, "similar", "prior").astype(object)
+        basis = np.where(squared[:, 0] <= self.similar_distance**2, "similar", "prior").astype(object)
         shown = min(EXPLAINED_NEIGHBOURS, near.shape[1])
         index, distance = near[:, :shown].copy(), np.sqrt(squared[:, :shown])
         weight = weights[:, :shown] / (mass + prior_mass)[:, None]
@@ -240,7 +240,7 @@ class KnnModel:
             },
             "prior_power": self.prior_power,
             "prior_total": self.prior_total,
-            "similar_mass": self.similar_mass,
+            "similar_distance": self.similar_distance,
             "intervals": self.intervals.state(),
             "index": {
                 "vectors": self.index.vectors,
@@ -277,8 +277,8 @@ class KnnModel:
 
 
 _PLAIN = (
-    "prior_power", "prior_total", "similar_mass", "target", "step_seconds", "energy", "encoder_fingerprint", "metrics",
-    "trained_at", "training_size", "notes",
+    "prior_power", "prior_total", "similar_distance", "target", "step_seconds", "energy", "encoder_fingerprint",
+    "metrics", "trained_at", "training_size", "notes",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
 from podpower.model.examples import Examples, Workload, examples_from_rows
-from podpower.model.intervals import DEFAULT_LEVEL, MIN_RESIDUALS, Basis, fit_intervals
+from podpower.model.intervals import DEFAULT_LEVEL, Basis, fit_intervals
 from podpower.model.neighbours import Index, Kernel, KnnModel, from_log, nearest, squared_distances, to_log
 
 DEFAULT_NEIGHBOURS = 32
@@ -49,11 +49,12 @@ def train_examples(
     others = _others(index, neighbors or DEFAULT_NEIGHBOURS)
     kernel = _choose_kernel(others, index, values, neighbors or DEFAULT_NEIGHBOURS)
     log_power = to_log(index.power_w)
-    predicted, mass = _predict_left_out(others, index, log_power, kernel)
+    predicted, priors = _predict_left_out(others, index, log_power, kernel)
     known = ~np.isnan(predicted)
-    measured, predicted, mass = log_power[others.entries][known], predicted[known], mass[known]
-    similar_mass = _similar_mass(mass, measured - predicted)
-    similar = mass >= similar_mass
+    measured, predicted, priors = log_power[others.entries][known], predicted[known], priors[known]
+    distance = np.sqrt(others.squared[known, 0])
+    similar_distance = _similar_distance(distance, measured - predicted, measured - priors)
+    similar = distance <= similar_distance
     residuals: dict[Basis, NDArray[np.float64]] = {
         "seen": _seen_residuals(examples),
         "similar": (measured - predicted)[similar],
@@ -68,7 +69,7 @@ def train_examples(
         kernel=kernel,
         prior_power=_prior(log_power, index.share),
         prior_total=_prior(np.log1p(index.total_energy_j[jobs]), index.share[jobs]),
-        similar_mass=similar_mass,
+        similar_distance=similar_distance,
         intervals=fit_intervals(residuals, level=DEFAULT_LEVEL),
         target=target,
         step_seconds=examples.step_seconds,
@@ -157,9 +158,7 @@ def _codes(keys: Sequence[Hashable]) -> NDArray[np.int64]:
 def _predict_left_out(
     others: _Others, index: Index, values: NDArray[np.float64], kernel: Kernel
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Log predictions of the left-out entries (NaN: unknown), each with the prior of the others; and the mass of their
-    neighbours.
-    """
+    """Log predictions of the left-out entries (NaN: unknown), each with the prior of the others; and those priors."""
     known = ~np.isnan(values)
     filled = np.where(known, values, 0.0)
     weights = kernel.weights(others.squared) * others.share * known[others.near]
@@ -173,7 +172,7 @@ def _predict_left_out(
     alone = rest <= 1e-12
     priors = np.where(alone, 0.0, (share @ filled - own_sum) / np.where(alone, 1.0, rest))
     predicted = ((weights * filled[others.near]).sum(axis=1) + kernel.prior_mass * priors) / (mass + kernel.prior_mass)
-    return np.where(alone | ~known[others.entries], np.nan, predicted), mass
+    return np.where(alone | ~known[others.entries], np.nan, predicted), priors
 
 
 def _choose_kernel(others: _Others, index: Index, values: NDArray[np.float64], neighbours: int) -> Kernel:
@@ -193,29 +192,16 @@ def _choose_kernel(others: _Others, index: Index, values: NDArray[np.float64], n
     return best
 
 
-def _similar_mass(mass: NDArray[np.float64], residuals: NDArray[np.float64]) -> float:
-    """The mass of neighbours that best parts small errors from large ones: the split of the left-out entries with the
-    least deviance of two normal errors, the surer side above, neither side smaller than an interval needs.
-
-    Where none parts them, one neighbour at the distance where the kernel has faded to a tenth.
+def _similar_distance(
+    distance: NDArray[np.float64], errors: NDArray[np.float64], prior_errors: NDArray[np.float64]
+) -> float:
+    """The distance of the nearest neighbour up to which left-out entries were, in sum, better off than with the prior;
+    0 where neighbours are of no help at all.
     """
-    fallback = 0.1
-    order = np.argsort(mass, kind="stable")
-    mass, squares = mass[order], residuals[order] ** 2 + 1e-9
-    count = len(squares)
-    splits = np.arange(MIN_RESIDUALS, count - MIN_RESIDUALS + 1)
-    if not len(splits):
-        return fallback
-    sums = np.cumsum(squares)
-    below = sums[splits - 1] / splits
-    above = (sums[-1] - sums[splits - 1]) / (count - splits)
-    gain = count * np.log(sums[-1] / count) - splits * np.log(below) - (count - splits) * np.log(above)
-    gain = np.where((above < below) & (mass[splits] > mass[splits - 1]), gain, 0.0)
-    best = int(gain.argmax())
-    if gain[best] <= np.log(count):  # what a second variance must gain to be believed (Schwarz' criterion)
-        return fallback
-    split = splits[best]
-    return float((mass[split - 1] + mass[split]) / 2)
+    order = np.argsort(distance, kind="stable")
+    gains = np.cumsum((prior_errors**2 - errors**2)[order])
+    best = int(gains.argmax()) if len(gains) else 0
+    return float(distance[order][best]) if len(gains) and gains[best] > 0 else 0.0
 
 
 def _left_out_metrics(
