@@ -156,6 +156,20 @@ def load_model(path: UPath | Path | str) -> KnnModel:
     return _load(model_from_bytes, path)
 
 
+def check_fit(encoder: Encoder, model: KnnModel) -> None:
+    """Refused when `model` was not trained on vectors of `encoder`."""
+    if encoder.fingerprint != model.encoder_fingerprint:
+        raise Refused(
+            f"the model was trained with encoder {model.encoder_fingerprint[:12]}, not {encoder.fingerprint[:12]}: "
+            "use that encoder, or encode and train again with this one"
+        )
+    if encoder.dim != model.index.vectors.shape[1]:
+        raise Refused(
+            f"the encoder gives vectors of {encoder.dim} columns, the model has {model.index.vectors.shape[1]}: "
+            "train again with `podpower train`"
+        )
+
+
 def _load(read: Callable[[bytes], T], path: UPath | Path | str) -> T:
     try:
         return read(read_bounded(path, limit_bytes=LIMIT_BYTES))
