@@ -1,0 +1,71 @@
+import os
+import resource
+from pathlib import Path
+
+import pytest
+from upath import UPath
+
+from podpower.errors import InvalidInput, PodpowerError
+from podpower.files import atomic_file, read_bounded, write_atomically
+
+
+def test_a_file_appears_whole_and_its_folder_is_made(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a" / "b.bin", b"content")
+    assert (tmp_path / "a" / "b.bin").read_bytes() == b"content"
+    assert os.listdir(tmp_path / "a") == ["b.bin"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    write_atomically(target, b"old")
+    with pytest.raises(RuntimeError), atomic_file(target) as aside:
+        aside.write_bytes(b"half")
+        raise RuntimeError
+    assert target.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def _write_beyond_the_limit(path: Path) -> str:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    try:
+        write_atomically(path, b"x" * 5000)
+    except PodpowerError as error:
+        return str(error)
+    return "written"
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, _write_beyond_the_limit(tmp_path / "a").encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read()
+    assert said.startswith("no room to write")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made_is_told_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PodpowerError, match="cannot access .*file/below"):
+        write_atomically(tmp_path / "file" / "below", b"")
+
+
+def test_object_stores_get_one_put() -> None:
+    target = UPath("memory://bucket/a/b.bin")
+    write_atomically(target, b"content")
+    assert target.read_bytes() == b"content"
+
+
+def test_reading_is_bounded_and_errors_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(b"x" * 100)
+    assert read_bounded(tmp_path / "big", limit_bytes=100) == b"x" * 100
+    with pytest.raises(InvalidInput, match="larger than"):
+        read_bounded(tmp_path / "big", limit_bytes=99)
+    with pytest.raises(InvalidInput, match="no such file"):
+        read_bounded(tmp_path / "none", limit_bytes=1)
+    with pytest.raises(InvalidInput, match="folder"):
+        read_bounded(tmp_path, limit_bytes=1)
