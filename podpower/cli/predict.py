@@ -4,7 +4,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from podpower.cli import inputs, showing
@@ -29,7 +29,9 @@ Watts and joules are for one pod; the total multiplies by replicas. `basis` tell
     parser.add_argument("--encoder", required=True, metavar="FILE", help="encoder.joblib")
     parser.add_argument("--model", required=True, metavar="FILE", help="knn_energy.joblib, trained with that encoder")
     parser.add_argument("--input", required=True, metavar="FILE", help="NDJSON of InferenceRequests, manifests, or -")
-    parser.add_argument("--format", choices=tuple(_FORMATS), default="table", help="how to print (default %(default)s)")
+    parser.add_argument(
+        "--format", choices=("table", *_FORMATS), default="table", help="how to print (default %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,36 +43,44 @@ def run(arguments: argparse.Namespace) -> int:
 
     predictor = Predictor(load_encoder(arguments.encoder), load_model(arguments.model), version="file")
     requests, rejected = inputs.read_requests(arguments.input)
-    predictions = [msgspec.to_builtins(prediction) for prediction in predictor.predict(requests)]
-    _FORMATS[arguments.format](predictions)
+    predictions = predictor.predict(requests)
+    plain: list[dict[str, Any]] = msgspec.to_builtins(predictions)
+    if arguments.format == "table":
+        show_predictions(plain, total=msgspec.to_builtins(predictor.total(predictions)))
+    else:
+        _FORMATS[arguments.format](plain)
     return inputs.report(rejected)
 
 
-def show_predictions(predictions: Sequence[dict[str, Any]]) -> None:
-    """A table of predictions shaped as `POST /predict` answers, with a line of totals."""
-    rows = []
-    for p in predictions:
-        low, high = p["interval"]["avg_power_w"]
-        rows.append(
-            (
-                f"{p['namespace']}/{p['workload_name']}",
-                p["workload_kind"],
-                showing.quantity(p["pred_avg_power_w"], "W"),
-                f"{showing.quantity(low, 'W')} to {showing.quantity(high, 'W')}",
-                showing.quantity(p["pred_energy_step_j"], "J"),
-                p["basis"],
-                showing.number(p["replicas"]),
-                showing.quantity(p["total_avg_power_w"], "W"),
-            )
-        )
-    level = predictions[0]["interval"]["level"] if predictions else 0.0
-    step = predictions[0]["step_seconds"] if predictions else 0.0
-    columns = (
-        "workload", "kind", "W a pod", f"{level:.0%} interval", f"J a pod in {step:g} s", "basis", "pods", "W in all",
-    )  # fmt: skip
-    known = [p["total_avg_power_w"] for p in predictions if p["total_avg_power_w"] is not None]
-    total = ("total", "", "", "", "", "", "", showing.quantity(sum(known), "W"))
-    showing.table(columns, rows, right=(columns[2], columns[3], columns[4], "pods", "W in all"), total=total)
+def show_predictions(predictions: Sequence[dict[str, Any]], *, total: Mapping[str, Any]) -> None:
+    """A table of predictions shaped as `POST /predict` answers, with a line of their `total`."""
+    if not predictions:
+        return
+    level, step_s = predictions[0]["interval"]["level"], predictions[0]["step_seconds"]
+    columns = [
+        "workload", "kind", "W a pod", f"{level:.0%} interval", f"J a pod in {step_s:g} s", "basis", "pods", "W in all",
+    ]  # fmt: skip
+    rows = [_cells(prediction) for prediction in predictions]
+    last = ["total", "", "", "", "", "", str(total["replicas"]), showing.quantity(total["total_avg_power_w"], "W")]
+    if any(prediction["total_energy_j"] is not None for prediction in predictions):
+        columns.append("J a job")
+        rows = [[*r, showing.quantity(p["total_energy_j"], "J")] for r, p in zip(rows, predictions, strict=True)]
+        last.append(showing.quantity(total["total_energy_j"], "J"))
+    showing.table(columns, rows, right=[c for c in columns if c not in {"workload", "kind", "basis"}], total=last)
+
+
+def _cells(prediction: Mapping[str, Any]) -> list[str]:
+    low, high = prediction["interval"]["avg_power_w"]
+    return [
+        f"{prediction['namespace']}/{prediction['workload_name']}",
+        prediction["workload_kind"],
+        showing.quantity(prediction["pred_avg_power_w"], "W"),
+        f"{showing.quantity(low, 'W')} to {showing.quantity(high, 'W')}",
+        showing.quantity(prediction["pred_energy_step_j"], "J"),
+        prediction["basis"],
+        str(prediction["replicas"]),
+        showing.quantity(prediction["total_avg_power_w"], "W"),
+    ]
 
 
 def _print_json(predictions: Sequence[dict[str, Any]]) -> None:
@@ -101,7 +111,6 @@ def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
 
 
 _FORMATS: dict[str, Callable[[Sequence[dict[str, Any]]], None]] = {
-    "table": show_predictions,
     "json": _print_json,
     "yaml": _print_yaml,
     "csv": _print_csv,

@@ -1,0 +1,92 @@
+"""`podpower predict` in every format, from every form of input."""
+
+import csv
+import io
+import json
+
+import pytest
+import yaml
+from shop import manifest
+
+from podpower.cli import main
+
+SEEN = manifest("shop-nginx", "nginx:1.27", cpu="100m")
+
+
+@pytest.fixture
+def predict(workflow, capsys):
+    def run(path, form):
+        arguments = ["--encoder", f"{workflow}/encoder.joblib", "--model", f"{workflow}/knn_energy.joblib"]
+        assert main(["predict", *arguments, "--input", str(path), "--format", form]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def seen(tmp_path):
+    path = tmp_path / "seen.yaml"
+    path.write_text(f"{SEEN}---\n{manifest('stranger', 'unknown.example/thing:1')}")
+    return path
+
+
+def test_json_has_the_fields_of_the_http_answer(predict, seen):
+    known, stranger = json.loads(predict(seen, "json"))
+    assert known["basis"] == "seen"
+    assert known["replicas"] == 2
+    assert known["pred_energy_step_j"] == pytest.approx(4.97, abs=0.02)
+    assert known["pred_avg_power_w"] == pytest.approx(known["pred_energy_step_j"] / 60)
+    assert known["total_avg_power_w"] == pytest.approx(2 * known["pred_avg_power_w"])
+    assert stranger["basis"] in {"similar", "prior"}
+    low, high = stranger["interval"]["energy_step_j"]
+    assert low <= stranger["pred_energy_step_j"] <= high
+
+
+def test_yaml_and_csv_say_the_same_as_json(predict, seen):
+    expected = json.loads(predict(seen, "json"))
+    assert yaml.safe_load(predict(seen, "yaml")) == expected
+    rows = list(csv.DictReader(io.StringIO(predict(seen, "csv"))))
+    for row, prediction in zip(rows, expected, strict=True):
+        assert float(row["pred_avg_power_w"]) == prediction["pred_avg_power_w"]
+        assert float(row["interval_avg_power_w_low"]) == prediction["interval"]["avg_power_w"][0]
+        assert row["pred_total_energy_j"] == ""
+
+
+def test_the_table_ends_with_the_total(predict, seen):
+    lines = predict(seen, "table").splitlines()
+    assert lines[0].split()[:2] == ["workload", "kind"]
+    total = lines[-1].split()
+    assert total[:2] == ["total", "4"]
+    assert total[-1] in {"W", "mW"}
+
+
+def test_every_form_of_input_gives_the_same(predict, seen, workflow, tmp_path, monkeypatch, capsys):
+    expected = predict(seen, "json")
+    assert main(["collect", "from-file", str(seen)]) == 0
+    ndjson = capsys.readouterr().out.encode()
+    forms = {
+        "in.ndjson": ndjson,
+        "objects.json": json.dumps(list(yaml.safe_load_all(seen.read_text()))).encode(),
+        "requests.json": json.dumps([json.loads(line) for line in ndjson.splitlines()], indent=2).encode(),
+    }
+    for name, data in forms.items():
+        (tmp_path / name).write_bytes(data)
+        assert main(["predict", "--encoder", f"{workflow}/encoder.joblib", "--model", f"{workflow}/knn_energy.joblib",
+                     "--input", str(tmp_path / name), "--format", "json"]) == 0  # fmt: skip
+        assert capsys.readouterr().out == expected, name
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(ndjson)))
+    assert main(["predict", "--encoder", f"{workflow}/encoder.joblib", "--model", f"{workflow}/knn_energy.joblib",
+                 "--input", "-", "--format", "json"]) == 0  # fmt: skip
+    assert capsys.readouterr().out == expected
+
+
+def test_one_pretty_printed_request_is_read(predict, tmp_path):
+    request = {
+        "workload_kind": "Deployment",
+        "workload_name": "nginx",
+        "namespace": "default",
+        "pod_spec": {"containers": [{"name": "nginx", "image": "nginx:1.25"}]},
+    }
+    path = tmp_path / "sample.json"
+    path.write_text(json.dumps(request, indent=4))
+    assert json.loads(predict(path, "json"))[0]["workload_name"] == "nginx"
