@@ -171,7 +171,7 @@ class _Values:
 
 def _scalar(node: yaml.ScalarNode) -> Any:
     text: str = node.value
-    if node.style in _QUOTED or node.tag == f"{_TAG}str":  # quoted and block texts are texts
+    if node.style in _QUOTED:
         return text
     if text in _WORDS:
         return _WORDS[text]

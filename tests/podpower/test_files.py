@@ -18,9 +18,14 @@ def test_a_file_appears_whole_and_its_folder_is_made(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "a"
     write_atomically(target, b"old")
-    with pytest.raises(RuntimeError), atomic_file(target) as aside:
-        aside.write_bytes(b"half")
-        raise RuntimeError
+
+    def fail_half_way() -> None:
+        with atomic_file(target) as aside:
+            aside.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert target.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a"]
 
@@ -50,7 +55,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(PodpowerError, match="cannot access .*file/below"):
+    with pytest.raises(PodpowerError, match=r"cannot access .*file/below"):
         write_atomically(tmp_path / "file" / "below", b"")
 
 

@@ -24,7 +24,7 @@ def test_every_form_the_api_server_knows(text: str | float, amount: Fraction | i
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "1.5.2Gi", "1g", "1K", "1 Gi", " 1", "1\n", "Mi", "1e", "1.5e1.5", "--1", "0x10", "١", "nan", "inf", "1Zi"],
+    ["", " ", "1.5.2Gi", "1g", "1K", "1 Gi", " 1", "1\n", "Mi", "1e", "1.5e1.5", "--1", "0x10", "nan", "inf", "1Zi"],
 )
 def test_what_is_no_quantity_is_told_with_an_example(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"is not a quantity; write e\.g\. "):
@@ -38,7 +38,7 @@ def test_other_types_are_no_quantities(value: object) -> None:
 
 
 def test_lower_case_g_is_answered_with_what_was_meant() -> None:
-    with pytest.raises(InvalidInput, match="write e.g. 1Gi"):
+    with pytest.raises(InvalidInput, match=r"write e\.g\. 1Gi"):
         memory_mib("1g")
 
 

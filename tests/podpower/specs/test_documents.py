@@ -1,0 +1,103 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podpower.specs.documents import Rejected, read_objects
+from podpower.specs.manifests import read_manifests
+from tests.podpower.specs.manifests import deployment
+
+GOOD = json.dumps(deployment())
+
+
+def objects(text: str | bytes) -> list[object]:
+    data = text if isinstance(text, bytes) else text.encode()
+    return list(read_objects(data, source="test"))
+
+
+def test_scalars_are_read_as_kubectl_reads_them() -> None:
+    text = """\
+a: 2026-01-01
+b: 08:30
+c: 1e3
+d: 0x1F
+e: 0644
+f: yes
+g: "yes"
+h: ~
+i: 1.5
+j: |
+  true
+k: 12_000
+"""
+    assert objects(text) == [
+        {
+            "a": "2026-01-01", "b": "08:30", "c": 1000.0, "d": 31, "e": 420, "f": True, "g": "yes", "h": None, "i": 1.5,
+            "j": "true\n", "k": "12_000",
+        }
+    ]  # fmt: skip
+
+
+def test_anchors_and_merges_are_followed() -> None:
+    assert objects("base: &b {x: 1, y: 2}\nown: {<<: *b, y: 3}\n") == [
+        {"base": {"x": 1, "y": 2}, "own": {"x": 1, "y": 3}}
+    ]
+
+
+def test_a_broken_document_does_not_lose_those_around_it() -> None:
+    requests, rejected = read_manifests(f"{GOOD}\n---\na: [1\n---\n{GOOD}\n".encode(), source="f.yaml")
+    assert len(requests) == 2
+    assert [(r.index, r.reason) for r in rejected] == [(1, "broken")]
+    assert "not valid YAML: line" in rejected[0].detail
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+            f"{k}: &{k} [{','.join(['*' + p] * 10)}]\n" for p, k in zip("abcdefg", "bcdefgh", strict=True)), "aliases"),
+        ("a: &a [*a]", "nested deeper"),
+        ("[" * 5000, "nested too deeply"),
+        ('{"a":' * 50_000, "nested too deeply"),
+        ("- " * 20_000 + "x", "nested deeper"),
+        ("a: 1\na: 2\n", 'the key "a" stands twice'),
+        ("? [a]\n: 1\n", "a key must be a plain text"),
+        ("<<: 3\n", "merges mappings only"),
+        ("just words", "not a Kubernetes object"),
+        (b"\xff\xfe\x00", "not valid YAML"),
+        (b"a: \x00", "not valid YAML"),
+        ("a: !!python/object/apply:os.system [id]", "a Kubernetes object"),
+    ],
+    ids=["alias bomb", "endless alias", "deep list", "deep json", "deep yaml", "duplicate key", "complex key",
+         "odd merge", "text", "not utf-8", "nul byte", "python tag"],
+)  # fmt: skip
+def test_what_cannot_be_read_is_rejected_with_the_reason(text: str | bytes, detail: str) -> None:
+    found = objects(text)
+    if detail == "a Kubernetes object":  # the tag means nothing here: nothing is constructed
+        assert found == [{"a": ["id"]}]
+    else:
+        assert [type(f) for f in found] == [Rejected]
+        assert detail in str(found[0])
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "---\n---\n", "# nothing\n"])
+def test_an_empty_file_has_nothing(text: str) -> None:
+    assert objects(text) == []
+
+
+def test_json_documents_in_a_row_and_lists_are_flattened() -> None:
+    assert len(objects(GOOD + "\n" + GOOD)) == 2
+    assert len(objects(f"[{GOOD}, {GOOD}]")) == 2
+    assert len(objects(f'{{"kind": "List", "items": [{{"kind": "List", "items": [{GOOD}]}}]}}')) == 1
+    untyped = {k: v for k, v in deployment().items() if k in {"metadata", "spec"}}
+    found = objects(json.dumps({"kind": "DeploymentList", "items": [untyped, 3]}))
+    assert found[0]["kind"] == "Deployment"  # type: ignore[index]
+    assert isinstance(found[1], Rejected)
+
+
+@given(st.binary(max_size=200))
+def test_no_input_breaks_the_reader(data: bytes) -> None:
+    for found in read_objects(data, source="fuzz"):
+        assert isinstance(found, dict | Rejected)
+    read_manifests(data, source="fuzz")

@@ -1,0 +1,108 @@
+"""The hash changes when, and only when, what decides power changes."""
+
+import copy
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podpower.specs.hashing import spec_hash
+from podpower.specs.manifests import read_manifests
+from podpower.specs.ndjson import decode_request, encode_request
+from podpower.specs.normalising import request_from_object
+from tests.podpower.specs.manifests import as_served, deployment
+
+RICH = deployment(
+    args=["--threads=4"],
+    env=[{"name": "MODE", "value": "fast"}, {"name": "DB_PASSWORD", "value": "hunter2"}],
+    resources={"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}},
+)
+
+
+def hash_of(manifest: dict[str, Any]) -> str:
+    return spec_hash(request_from_object(manifest))
+
+
+def test_yaml_json_list_and_watch_agree() -> None:
+    list_ = {"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [{k: RICH[k] for k in ("metadata", "spec")}]}
+    texts = [yaml.safe_dump(RICH), json.dumps(RICH), json.dumps(list_), yaml.safe_dump(as_served(RICH))]
+    hashes = {spec_hash(read_manifests(text.encode(), source="-")[0][0]) for text in texts}
+    assert hashes == {hash_of(RICH)}
+
+
+def test_a_stored_request_keeps_its_hash() -> None:
+    request = request_from_object(RICH)
+    assert spec_hash(decode_request(encode_request(request))) == spec_hash(request)
+
+
+def _pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    template = copy.deepcopy(manifest["spec"]["template"])
+    template["spec"]["nodeName"] = "node-1"
+    template["spec"]["serviceAccountName"] = "default"
+    template["spec"]["tolerations"] = [{"key": "node.kubernetes.io/not-ready", "operator": "Exists"}]
+    template["spec"]["volumes"] = [{"name": "kube-api-access-x7k2p", "projected": {"sources": []}}]
+    template["spec"]["containers"][0]["volumeMounts"] = [{"name": "kube-api-access-x7k2p", "mountPath": "/var"}]
+    return {"kind": "Pod", "metadata": {"name": "web-5ddcf9fd46-4brhr", "namespace": "shop"}, "spec": template["spec"]}
+
+
+def test_a_pod_without_its_injected_parts_hashes_like_its_template() -> None:
+    assert hash_of(_pod_of(RICH)) == hash_of(RICH)
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "image": lambda pod: pod["containers"][0].update(image="nginx:1.26"),
+    "arguments": lambda pod: pod["containers"][0].update(args=["--threads=8"]),
+    "environment": lambda pod: pod["containers"][0]["env"][0].update(value="slow"),
+    "cpu request": lambda pod: pod["containers"][0]["resources"]["requests"].update(cpu="200m"),
+    "memory limit": lambda pod: pod["containers"][0]["resources"]["limits"].update(memory="2Gi"),
+    "gpu": lambda pod: pod["containers"][0]["resources"]["limits"].update({"nvidia.com/gpu": 1}),
+    "another container": lambda pod: pod["containers"].append({"name": "b", "image": "busybox"}),
+    "native sidecar": lambda pod: pod.update(
+        initContainers=[{"name": "b", "image": "busybox", "restartPolicy": "Always"}]
+    ),
+    "node selector": lambda pod: pod.update(nodeSelector={"pool": "big"}),
+    "runtime class": lambda pod: pod.update(runtimeClassName="gvisor"),
+    "volume": lambda pod: pod.update(volumes=[{"name": "v", "emptyDir": {}}]),
+    "host network": lambda pod: pod.update(hostNetwork=True),
+    "overhead": lambda pod: pod.update(overhead={"cpu": "250m"}),
+    "exec probe": lambda pod: pod["containers"][0].update(livenessProbe={"exec": {"command": ["check"]}}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_decides_power_changes_the_hash(name: str) -> None:
+    changed = copy.deepcopy(RICH)
+    CHANGES[name](changed["spec"]["template"]["spec"])
+    assert hash_of(changed) != hash_of(RICH)
+
+
+def test_a_rotated_secret_and_another_spelling_of_a_quantity_do_not() -> None:
+    changed = copy.deepcopy(RICH)
+    container = changed["spec"]["template"]["spec"]["containers"][0]
+    container["env"][1]["value"] = "hunter3"
+    container["resources"]["requests"] = {"memory": "67108864", "cpu": 0.1}
+    assert hash_of(changed) == hash_of(RICH)
+
+
+def test_an_edited_field_of_a_request_changes_its_hash() -> None:
+    request = request_from_object(RICH)
+    container = msgspec.structs.replace(request.containers[0], req_cpu_mcpu=999.0)
+    assert spec_hash(msgspec.structs.replace(request, containers=[container])) != spec_hash(request)
+
+
+def _shuffled(value: Any, random: Any) -> Any:
+    if isinstance(value, dict):
+        keys = list(value)
+        random.shuffle(keys)
+        return {key: _shuffled(value[key], random) for key in keys}
+    return [_shuffled(item, random) for item in value] if isinstance(value, list) else value
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_keys_never_matters(random: Any) -> None:
+    assert hash_of(_shuffled(RICH, random)) == hash_of(RICH)
