@@ -67,7 +67,7 @@ class Encoder:
     ) -> Self:
         """Learn scales, vocabularies and word rarities from `requests`.
 
-        `block_weights` is for measuring other weights than BLOCK_WEIGHTS (benchmarks/ablate_encoder.py).
+        `block_weights` is for measuring other weights than BLOCK_WEIGHTS (benchmarks/ablation/encoder.py).
         InvalidInput when there is no request or the text encoder is unknown; Unavailable when it is "sbert" and
         sentence-transformers is not installed.
         """
