@@ -33,6 +33,8 @@ def decode_request(line: bytes) -> InferenceRequest:
         value = msgspec.json.decode(line)
     except RecursionError:
         raise InvalidInput("not valid JSON: nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"not valid JSON: {error}") from None
     return request_from_dict(value)
 
 

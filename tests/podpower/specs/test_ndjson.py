@@ -19,13 +19,9 @@ def test_a_request_survives_being_written_and_read() -> None:
 
 
 def test_lines_of_the_reference_system_are_read_with_nulls_and_integers() -> None:
-    line = {
-        "schema_version": "v1", "namespace": "default", "workload_kind": "Pod", "workload_name": "p", "labels": None,
-        "annotations": {}, "containers": [{"name": "a", "image": "b", "command": None, "args": None, "req_cpu_mcpu": 100,
-        "req_mem_mib": None, "lim_cpu_mcpu": None, "lim_mem_mib": None}], "init_container_count": None,
-        "sidecar_count": 0, "volume_types": ["nfs"], "node_type": None, "runtime_class": None, "gpu_count": 0,
-        "parallelism": None, "completions": None, "something_new": 1,
-    }  # fmt: skip
+    container = {"name": "a", "image": "b", "command": None, "args": None, "req_cpu_mcpu": 100, "req_mem_mib": None}
+    nulls = dict.fromkeys(("labels", "init_container_count", "node_type", "runtime_class", "parallelism"))
+    line = {**MINIMAL, "schema_version": "v1", "containers": [container], **nulls, "gpu_count": 0, "something_new": 1}
     request = decode_request(json.dumps(line).encode())
     assert request.containers[0].req_cpu_mcpu == 100
     assert request.init_container_count == 0
