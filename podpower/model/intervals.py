@@ -23,17 +23,22 @@ _UNKNOWN = math.log(20.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """By basis, the lower and upper log factor that hold `level` of the residuals; lower <= 0 <= upper."""
+    """By basis, the lower and upper log factor that hold `level` of the residuals; lower <= 0 <= upper.
+
+    Those of "seen" are in units of the spread of what was seen: a calm workload has a narrower interval than a bursty
+    one (locally weighted conformal prediction: Lei et al., "Distribution-free predictive inference for regression",
+    JASA 113(523), 2018, section 5.2).
+    """
 
     level: float
     bounds: dict[str, tuple[float, float]]
 
     def around(
-        self, log_values: NDArray[np.float64], basis: NDArray[np.object_]
+        self, log_values: NDArray[np.float64], basis: NDArray[np.object_], spread: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The interval around each log prediction, on the log scale."""
+        """The interval around each log prediction, on the log scale; `spread` is 1 for what was not seen."""
         bounds = np.array([self.bounds[b] for b in basis], dtype=np.float64).reshape(len(basis), 2)
-        return log_values + bounds[:, 0], log_values + bounds[:, 1]
+        return log_values + bounds[:, 0] * spread, log_values + bounds[:, 1] * spread
 
     def state(self) -> dict[str, Any]:
         """Plain numbers for the artifact."""
@@ -53,7 +58,7 @@ def _complete(bounds: dict[str, Any]) -> Iterable[tuple[str, Any]]:
 
 
 def fit_intervals(residuals: dict[Basis, NDArray[np.float64]], *, level: float = DEFAULT_LEVEL) -> Intervals:
-    """Intervals from signed log residuals (measured - predicted) by basis.
+    """Intervals from signed log residuals (measured - predicted) by basis, those of "seen" over their spread.
 
     "similar" and "prior" with few residuals of their own take the wider of these and of both together; "seen" does so
     only without any, because what is seen errs on another scale.

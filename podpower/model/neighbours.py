@@ -40,8 +40,8 @@ def from_log(logs: NDArray[np.float64]) -> NDArray[np.float64]:
 @dataclass(frozen=True, kw_only=True)
 class Index:
     """The n known entries, one for each (spec, workload): vectors (n, dim) float32, mean watts, mean joules of a job
-    (NaN: not one), known seconds, and `share`, one over the number of entries of the workload, so that a workload
-    with many revisions counts once.
+    (NaN: not one), known seconds, `share`, one over the number of entries of the workload, so that a workload with
+    many revisions counts once, and `spread`, how far (in log) hours of the entry lie from one another.
     """
 
     vectors: NDArray[np.float32]
@@ -52,6 +52,7 @@ class Index:
     total_energy_j: NDArray[np.float64]
     seconds: NDArray[np.float64]
     share: NDArray[np.float64]
+    spread: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.power_w)
@@ -67,6 +68,7 @@ class Index:
             total_energy_j=self.total_energy_j[positions],
             seconds=self.seconds[positions],
             share=self.share[positions],
+            spread=self.spread[positions],
         )
 
 
@@ -184,19 +186,21 @@ class KnnModel:
         index, distance = near[:, :shown].copy(), np.sqrt(squared[:, :shown])
         weight = weights[:, :shown] / (mass + prior_mass)[:, None]
         power_w = from_log(logs)
+        spread = np.ones(len(vectors))
         for row, (spec_hash, workload) in enumerate(zip(spec_hashes, workloads, strict=True)):
             own = self._own_entries(spec_hash, workload)
             if own:
                 basis[row] = "seen"
                 seconds = self.index.seconds[own]
                 power_w[row] = np.average(self.index.power_w[own], weights=seconds)
+                spread[row] = self._spread(own)
                 totals = self.index.total_energy_j[own]
                 total_energy_j[row] = totals[~np.isnan(totals)].mean() if not np.isnan(totals).all() else np.nan
                 index[row], distance[row], weight[row] = -1, np.nan, 0.0
                 index[row, : len(own)] = own[:shown]
                 distance[row, : len(own)] = 0.0
                 weight[row, : len(own)] = (seconds / seconds.sum())[:shown]
-        low, high = self.intervals.around(to_log(power_w), basis)
+        low, high = self.intervals.around(to_log(power_w), basis, spread)
         return Estimates(
             power_w=power_w,
             total_energy_j=total_energy_j,
@@ -215,6 +219,13 @@ class KnnModel:
         weights = np.where(jobs, weights, 0.0)
         totals = np.expm1(shrunk_mean(weights, np.where(jobs, logs, 0.0), self.prior_total, self.kernel.prior_mass))
         return np.where(jobs.any(axis=1), totals, np.nan)
+
+    def _spread(self, entries: list[int]) -> float:
+        """How far hours lie apart within these entries and, where there are several, between them."""
+        seconds, logs = self.index.seconds[entries], self._log_power[entries]
+        within = np.average(self.index.spread[entries] ** 2, weights=seconds)
+        between = np.average((logs - np.average(logs, weights=seconds)) ** 2, weights=seconds)
+        return float(np.sqrt(within + between))
 
     def _own_entries(self, spec_hash: str, workload: Workload) -> list[int]:
         """The entries of this spec in this workload, else of this spec in any."""
@@ -251,6 +262,7 @@ class KnnModel:
                 "total_energy_j": self.index.total_energy_j,
                 "seconds": self.index.seconds,
                 "share": self.index.share,
+                "spread": self.index.spread,
             },
         }
 

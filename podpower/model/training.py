@@ -21,6 +21,8 @@ BANDWIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4)
 PRIOR_MASSES = (0.03, 0.1, 0.3, 1.0, 3.0)
 _MAX_QUERIES = 2000  # entries predicted from all others when choosing: enough to rank 30 candidates
 _CHUNK = 256
+_PRIOR_WINDOWS = 2.0
+_MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 
 def train(rows: pl.DataFrame, *, target: str = "energy_step_j", neighbors: int | None = None) -> KnnModel:
@@ -44,7 +46,8 @@ def train_examples(
             "all labels are zero: Kepler reports 0 W everywhere, as it does without hardware counters (most cloud "
             "VMs); see `podpower doctor`"
         )
-    index = build_index(examples)
+    hours = _hours(examples)
+    index = _build_index(examples, hours)
     values = np.log1p(index.total_energy_j) if target == "total_energy_j" else to_log(index.power_w)
     others = _others(index, neighbors or DEFAULT_NEIGHBOURS)
     kernel = _choose_kernel(others, index, values, neighbors or DEFAULT_NEIGHBOURS)
@@ -56,7 +59,7 @@ def train_examples(
     similar_distance = _similar_distance(distance, measured - predicted, measured - priors)
     similar = distance <= similar_distance
     residuals: dict[Basis, NDArray[np.float64]] = {
-        "seen": _seen_residuals(examples),
+        "seen": hours.residuals,
         "similar": (measured - predicted)[similar],
         "prior": (measured - predicted)[~similar],
     }
@@ -88,14 +91,11 @@ def train_examples(
     )
 
 
-def build_index(examples: Examples) -> Index:
+def _build_index(examples: Examples, hours: "_Hours") -> Index:
     """One entry for each (spec, workload): means over its windows weighed by their seconds, its latest vector."""
-    members: dict[tuple[str, tuple[str, str, str]], list[int]] = defaultdict(list)
-    for position, key in enumerate(zip(examples.spec_hashes, examples.workloads, strict=True)):
-        members[key].append(position)
-    entries = sorted(members)
+    members = _members(examples)
+    entries, positions = list(members), list(members.values())
     of_workload = Counter(workload for _, workload in entries)
-    positions = [members[key] for key in entries]
     last = [p[-1] for p in positions]
     return Index(
         vectors=np.ascontiguousarray(examples.vectors[last]),
@@ -106,6 +106,7 @@ def build_index(examples: Examples) -> Index:
         total_energy_j=np.array([_mean_known(examples.total_energy_j[p]) for p in positions]),
         seconds=np.array([examples.seconds[p].sum() for p in positions]),
         share=np.array([1.0 / of_workload[workload] for _, workload in entries]),
+        spread=hours.spread,
     )
 
 
@@ -223,15 +224,47 @@ def _left_out_metrics(
     }
 
 
-def _seen_residuals(examples: Examples) -> NDArray[np.float64]:
-    """Log power of each window against the mean of the other windows of its spec and workload."""
+@dataclass(frozen=True, kw_only=True)
+class _Hours:
+    """How hours of each entry differ: `spread` (n,) for the index, `residuals` over the spread for the interval."""
+
+    spread: NDArray[np.float64]
+    residuals: NDArray[np.float64]
+
+
+def _hours(examples: Examples) -> _Hours:
+    """Log power of each window against the mean of the other windows of its spec and workload.
+
+    An entry's spread is shrunk to that of all: _PRIOR_WINDOWS windows of the common spread are added to its own. A
+    residual is divided by the spread that the other windows tell, which is what a new window will meet.
+    """
+    residuals = [_against_others(examples, positions) for positions in _members(examples).values()]
+    pooled = np.concatenate(residuals)
+    if not len(pooled):  # one window each: the interval is that of the unseen, in full
+        return _Hours(spread=np.ones(len(residuals)), residuals=pooled)
+    common = max(float(np.mean(pooled**2)), _MIN_SPREAD**2)
+
+    def spread(squares: NDArray[np.float64], windows: float) -> NDArray[np.float64]:
+        shrunk: NDArray[np.float64] = np.sqrt((squares + _PRIOR_WINDOWS * common) / (windows + _PRIOR_WINDOWS))
+        return shrunk
+
+    return _Hours(
+        spread=np.array([float(spread((r**2).sum(), len(r))) for r in residuals]),
+        residuals=np.concatenate([r / spread((r**2).sum() - r**2, len(r) - 1) for r in residuals if len(r)]),
+    )
+
+
+def _against_others(examples: Examples, positions: list[int]) -> NDArray[np.float64]:
+    if len(positions) < 2:
+        return np.zeros(0)
+    power_w, seconds = examples.power_w[positions], examples.seconds[positions]
+    rest = ((power_w @ seconds) - power_w * seconds) / (seconds.sum() - seconds)
+    return to_log(power_w) - to_log(np.maximum(rest, 0.0))
+
+
+def _members(examples: Examples) -> dict[tuple[str, Workload], list[int]]:
+    """The examples of each entry of the index, in its order."""
     members: dict[tuple[str, Workload], list[int]] = defaultdict(list)
     for position, key in enumerate(zip(examples.spec_hashes, examples.workloads, strict=True)):
         members[key].append(position)
-    residuals = []
-    for positions in members.values():
-        if len(positions) > 1:
-            power_w, seconds = examples.power_w[positions], examples.seconds[positions]
-            rest = ((power_w @ seconds) - power_w * seconds) / (seconds.sum() - seconds)
-            residuals.append(to_log(power_w) - to_log(rest))
-    return np.concatenate(residuals) if residuals else np.zeros(0)
+    return dict(sorted(members.items()))

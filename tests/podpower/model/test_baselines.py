@@ -16,6 +16,7 @@ def index():
         total_energy_j=np.full(4, np.nan),
         seconds=np.full(4, 60.0),
         share=np.ones(4),
+        spread=np.ones(4),
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from podpower.errors import InvalidInput
 from podpower.model.examples import examples_from_rows
 from podpower.model.neighbours import from_log
-from podpower.model.training import build_index, train, train_examples
+from podpower.model.training import train, train_examples
 
 
 def test_the_model_tells_what_it_was_trained_on(rows):
@@ -65,7 +65,7 @@ def test_neighbors_bounds_how_many_are_averaged(rows):
 
 def test_an_index_entry_is_the_weighted_mean_of_its_windows(make_rows):
     examples = examples_from_rows(make_rows(workloads=3, hours=3))
-    index = build_index(examples)
+    index = train_examples(examples).index
     assert len(index) == 3
     assert index.power_w[0] == pytest.approx(np.average(examples.power_w[:3], weights=examples.seconds[:3]))
     assert index.seconds.tolist() == [18 * 60.0] * 3
@@ -120,3 +120,36 @@ def test_jobs_predict_their_total(make_rows):
     ratio = new.total_energy_j / seen.total_energy_j
     assert (ratio > 0.2).all()
     assert (ratio < 5).all()
+
+
+def test_a_calm_workload_has_a_narrower_interval_than_a_bursty_one(make_rows):
+    rows = make_rows(workloads=20, hours=8)
+    burst = pl.when(pl.col("ts") % 7200 > 3600).then(3.0).otherwise(0.4)
+    bursty = pl.col("workload_name") == "w4"
+    rows = rows.with_columns(
+        pl.when(bursty).then(pl.col(column) * burst).otherwise(pl.col(column))
+        for column in ("avg_power_w", "energy_step_j")
+    )
+    model = train(rows)
+    seen = model.predict(model.index.vectors, model.index.spec_hashes, model.index.workloads)
+    factors = dict(zip([w[2] for w in model.index.workloads], seen.high_w / seen.low_w, strict=True))
+    assert factors.pop("w4") > 1.5
+    assert max(factors.values()) < 1.2
+
+
+def test_intervals_of_the_seen_hold_a_new_hour(make_rows):
+    """Hours of each workload scatter by its own amount; the ninth hour is new."""
+    rng = np.random.default_rng(8)
+    rows = make_rows(workloads=60, hours=9)
+    scatter = {f"w{i}": rng.uniform(0.02, 0.8) for i in range(60)}
+    hours = [
+        np.exp(rng.normal() * scatter[name])
+        for name, _ in rows.select("workload_name", (pl.col("ts") - 1) // 3600).unique(maintain_order=True).iter_rows()
+    ]
+    factor = pl.DataFrame({"factor": np.repeat(hours, 6)})
+    rows = rows.hstack(factor).with_columns(pl.col("avg_power_w", "energy_step_j") * pl.col("factor"))
+    model = train(rows.filter(pl.col("ts") <= 8 * 3600))
+    new = examples_from_rows(rows.filter(pl.col("ts") > 8 * 3600))
+    seen = model.predict(new.vectors, new.spec_hashes, new.workloads)
+    inside = (seen.low_w <= new.power_w) & (new.power_w <= seen.high_w)
+    assert 0.65 <= inside.mean() <= 0.95
