@@ -321,7 +321,7 @@ def squared_distances(
 
 
 def shrunk_mean(
-    weights: NDArray[np.float64], values: NDArray[np.float64], prior: float, prior_mass: float
+    weights: NDArray[np.float64], values: NDArray[np.float64], prior: float | NDArray[np.float64], prior_mass: float
 ) -> NDArray[np.float64]:
     """Weighted means (m,) of values (m, k), pulled to `prior` by `prior_mass`."""
     means: NDArray[np.float64] = ((weights * values).sum(axis=1) + prior_mass * prior) / (

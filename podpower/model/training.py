@@ -1,10 +1,8 @@
 """Training: the index from the examples, the kernel and the intervals from workloads left out in turn."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,15 +11,11 @@ from numpy.typing import NDArray
 from podpower.errors import InvalidInput
 from podpower.model.examples import Examples, Workload, examples_from_rows
 from podpower.model.intervals import DEFAULT_LEVEL, Basis, fit_intervals
-from podpower.model.neighbours import Index, Kernel, KnnModel, from_log, nearest, squared_distances, to_log
+from podpower.model.left_out import choose_kernel, leave_out, left_out_metrics, predict_left_out, similar_distance
+from podpower.model.neighbours import Index, KnnModel, to_log
 
 DEFAULT_NEIGHBOURS = 32
-# Candidates for the kernel; training takes the pair that predicts left-out workloads best.
-BANDWIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4)
-PRIOR_MASSES = (0.03, 0.1, 0.3, 1.0, 3.0)
-_MAX_QUERIES = 2000  # entries predicted from all others when choosing: enough to rank 30 candidates
-_CHUNK = 256
-_PRIOR_WINDOWS = 2.0
+_PRIOR_WINDOWS = 2.0  # of the common spread; an entry with two hours of its own is half believed
 _MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 
@@ -49,15 +43,15 @@ def train_examples(
     hours = _hours(examples)
     index = _build_index(examples, hours)
     values = np.log1p(index.total_energy_j) if target == "total_energy_j" else to_log(index.power_w)
-    others = _others(index, neighbors or DEFAULT_NEIGHBOURS)
-    kernel = _choose_kernel(others, index, values, neighbors or DEFAULT_NEIGHBOURS)
+    left_out = leave_out(index, neighbors or DEFAULT_NEIGHBOURS)
+    kernel = choose_kernel(left_out, index, values, neighbors or DEFAULT_NEIGHBOURS)
     log_power = to_log(index.power_w)
-    predicted, priors = _predict_left_out(others, index, log_power, kernel)
+    predicted, priors = predict_left_out(left_out, index, log_power, kernel)
     known = ~np.isnan(predicted)
-    measured, predicted, priors = log_power[others.entries][known], predicted[known], priors[known]
-    distance = np.sqrt(others.squared[known, 0])
-    similar_distance = _similar_distance(distance, measured - predicted, measured - priors)
-    similar = distance <= similar_distance
+    measured, predicted, priors = log_power[left_out.entries][known], predicted[known], priors[known]
+    distance = np.sqrt(left_out.squared[known, 0])
+    within = similar_distance(distance, measured - predicted, measured - priors)
+    similar = distance <= within
     residuals: dict[Basis, NDArray[np.float64]] = {
         "seen": hours.residuals,
         "similar": (measured - predicted)[similar],
@@ -72,13 +66,13 @@ def train_examples(
         kernel=kernel,
         prior_power=_prior(log_power, index.share),
         prior_total=_prior(np.log1p(index.total_energy_j[jobs]), index.share[jobs]),
-        similar_distance=similar_distance,
+        similar_distance=within,
         intervals=fit_intervals(residuals, level=DEFAULT_LEVEL),
         target=target,
         step_seconds=examples.step_seconds,
         energy=examples.energy,
         encoder_fingerprint=examples.encoder_fingerprint,
-        metrics=_left_out_metrics(measured, predicted, similar),
+        metrics=left_out_metrics(measured, predicted, similar),
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_size={
             "rows": len(examples) if row_count is None else row_count,
@@ -120,111 +114,6 @@ def _prior(values: NDArray[np.float64], share: NDArray[np.float64]) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Others:
-    """For each of q left-out entries its nearest entries of other workloads and specs: (q, k) arrays, padded with
-    infinitely far ones. `entries` says which entries of the index were left out.
-    """
-
-    entries: NDArray[np.int64]
-    near: NDArray[np.int64]
-    squared: NDArray[np.float64]
-    share: NDArray[np.float64]
-
-
-def _others(index: Index, neighbours: int) -> _Others:
-    entries = np.arange(len(index))
-    if len(entries) > _MAX_QUERIES:
-        entries = entries[:: -(-len(entries) // _MAX_QUERIES)]
-    groups = _codes(index.workloads)
-    specs = _codes(index.spec_hashes)
-    norms = np.einsum("ij,ij->i", index.vectors, index.vectors, dtype=np.float64)
-    near, squared = [], []
-    for start in range(0, len(entries), _CHUNK):
-        chunk = entries[start : start + _CHUNK]
-        distances = squared_distances(index.vectors[chunk], index.vectors, norms)
-        own = (groups[chunk, None] == groups[None, :]) | (specs[chunk, None] == specs[None, :])
-        distances[own] = np.inf
-        positions, values = nearest(distances, neighbours)
-        near.append(positions)
-        squared.append(values)
-    found = np.concatenate(near)
-    return _Others(entries=entries, near=found, squared=np.concatenate(squared), share=index.share[found])
-
-
-def _codes(keys: Sequence[Hashable]) -> NDArray[np.int64]:
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
-
-
-def _predict_left_out(
-    others: _Others, index: Index, values: NDArray[np.float64], kernel: Kernel
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Log predictions of the left-out entries (NaN: unknown), each with the prior of the others; and those priors."""
-    known = ~np.isnan(values)
-    filled = np.where(known, values, 0.0)
-    weights = kernel.weights(others.squared) * others.share * known[others.near]
-    mass = weights.sum(axis=1)
-    # The prior without the entry's own workload. Entries of the same spec elsewhere remain in it: they are few.
-    groups = _codes(index.workloads)
-    share = index.share * known
-    own_share = np.bincount(groups, weights=share)[groups][others.entries]
-    own_sum = np.bincount(groups, weights=share * filled)[groups][others.entries]
-    rest = share.sum() - own_share
-    alone = rest <= 1e-12
-    priors = np.where(alone, 0.0, (share @ filled - own_sum) / np.where(alone, 1.0, rest))
-    predicted = ((weights * filled[others.near]).sum(axis=1) + kernel.prior_mass * priors) / (mass + kernel.prior_mass)
-    return np.where(alone | ~known[others.entries], np.nan, predicted), priors
-
-
-def _choose_kernel(others: _Others, index: Index, values: NDArray[np.float64], neighbours: int) -> Kernel:
-    """The candidate with the least squared log error on left-out entries, each workload counted once."""
-    best_loss, best = np.inf, Kernel(neighbours=neighbours, bandwidth=BANDWIDTHS[2], prior_mass=PRIOR_MASSES[2])
-    for bandwidth in BANDWIDTHS:
-        for prior_mass in PRIOR_MASSES:
-            kernel = Kernel(neighbours=neighbours, bandwidth=bandwidth, prior_mass=prior_mass)
-            predicted, _ = _predict_left_out(others, index, values, kernel)
-            known = ~np.isnan(predicted)
-            if not known.any():
-                return best
-            errors = (values[others.entries] - predicted)[known]
-            loss = float(np.average(errors**2, weights=index.share[others.entries][known]))
-            if loss < best_loss * (1 - 1e-9):
-                best_loss, best = loss, kernel
-    return best
-
-
-def _similar_distance(
-    distance: NDArray[np.float64], errors: NDArray[np.float64], prior_errors: NDArray[np.float64]
-) -> float:
-    """The distance of the nearest neighbour up to which left-out entries were, in sum, better off than with the prior;
-    0 where neighbours are of no help at all.
-    """
-    order = np.argsort(distance, kind="stable")
-    gains = np.cumsum((prior_errors**2 - errors**2)[order])
-    best = int(gains.argmax()) if len(gains) else 0
-    return float(distance[order][best]) if len(gains) and gains[best] > 0 else 0.0
-
-
-def _left_out_metrics(
-    measured: NDArray[np.float64], predicted: NDArray[np.float64], similar: NDArray[np.bool_]
-) -> dict[str, Any]:
-    """How well left-out entries were predicted, in watts and in logs. The kernel was chosen on them: see `evaluate`
-    for figures on workloads that had no part in that.
-    """
-    if not len(measured):
-        return {"left_out_entries": 0}
-    errors, spread = measured - predicted, measured - measured.mean()
-    watts, predicted_watts = from_log(measured), from_log(predicted)
-    variance = float(spread @ spread)
-    return {
-        "left_out_entries": len(errors),
-        "left_out_wape": float(np.abs(predicted_watts - watts).sum() / watts.sum()) if watts.sum() > 0 else None,
-        "left_out_log_r2": 1.0 - float(errors @ errors) / variance if variance > 0 else None,
-        "left_out_similar_share": float(similar.mean()),
-    }
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Hours:
     """How hours of each entry differ: `spread` (n,) for the index, `residuals` over the spread for the interval."""
 
@@ -238,7 +127,7 @@ def _hours(examples: Examples) -> _Hours:
     An entry's spread is shrunk to that of all: _PRIOR_WINDOWS windows of the common spread are added to its own. A
     residual is divided by the spread that the other windows tell, which is what a new window will meet.
     """
-    residuals = [_against_others(examples, positions) for positions in _members(examples).values()]
+    residuals = [_againstleave_out(examples, positions) for positions in _members(examples).values()]
     pooled = np.concatenate(residuals)
     if not len(pooled):  # one window each: the interval is that of the unseen, in full
         return _Hours(spread=np.ones(len(residuals)), residuals=pooled)
@@ -254,7 +143,7 @@ def _hours(examples: Examples) -> _Hours:
     )
 
 
-def _against_others(examples: Examples, positions: list[int]) -> NDArray[np.float64]:
+def _againstleave_out(examples: Examples, positions: list[int]) -> NDArray[np.float64]:
     if len(positions) < 2:
         return np.zeros(0)
     power_w, seconds = examples.power_w[positions], examples.seconds[positions]
