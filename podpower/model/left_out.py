@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from podpower.model.neighbours import Index, Kernel, from_log, nearest, squared_distances
+from podpower.model.neighbours import Index, Kernel, from_log, nearest, shrunk_mean, squared_distances
 
 # Candidates for the kernel; training takes the pair that predicts left-out workloads best.
 BANDWIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4)
@@ -69,9 +69,7 @@ def predict_left_out(
     rest = share.sum() - own_share
     alone = rest <= 1e-12
     priors = np.where(alone, 0.0, (share @ filled - own_sum) / np.where(alone, 1.0, rest))
-    predicted = ((weights * filled[left_out.near]).sum(axis=1) + kernel.prior_mass * priors) / (
-        mass + kernel.prior_mass
-    )
+    predicted = shrunk_mean(weights, filled[left_out.near], priors, kernel.prior_mass)
     return np.where(alone | ~known[left_out.entries], np.nan, predicted), priors
 
 
