@@ -121,3 +121,28 @@ def _both_name_clusters(features: pl.DataFrame, labels: pl.DataFrame) -> bool:
         "cluster" in table.columns and len(table) > 0 and table["cluster"].null_count() == 0
         for table in (features, labels)
     )
+
+
+def condensed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of one hour as one row for each spec and workload: mean power over the known seconds, as `duration_s`.
+
+    What training would aggregate them to anyway, so that a window of many hours fits in memory.
+    """
+    known = rows.filter(pl.col("energy_step_j").is_not_null() & pl.col("avg_power_w").is_finite())
+    # The pods of a Node are workloads of their own.
+    keys = [*WORKLOAD, "_spec_hash"]
+    by_pod = pl.when(pl.col("workload_kind") == "Node").then("pod")
+    return (
+        known.sort("ts", "pod")
+        .group_by(*keys, by_pod.alias("_pod"), maintain_order=True)
+        .agg(
+            pl.col(
+                "cluster", "encoder_fingerprint", "image_key", "features", "pod", "ts", "energy", "step_seconds"
+            ).first(),
+            ((pl.col("avg_power_w") * pl.col("step_seconds")).sum() / pl.col("step_seconds").sum()).alias(
+                "avg_power_w"
+            ),
+            pl.col("step_seconds").sum().alias("duration_s"),
+        )
+        .drop("_pod")
+    )

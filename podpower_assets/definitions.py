@@ -1,0 +1,34 @@
+"""Everything that Dagster loads."""
+
+import os
+
+import dagster as dg
+
+from podpower_assets.alerts import run_failures
+from podpower_assets.features.assets import encoder, features
+from podpower_assets.labels.assets import kepler_labels
+from podpower_assets.labels.schedules import hour_job, kepler_labels_hourly
+from podpower_assets.model.assets import knn_model, promoted_model
+from podpower_assets.model.schedules import knn_model_daily, model_job
+from podpower_assets.resources import resources_from
+from podpower_assets.specs.assets import workload_specs
+from podpower_assets.specs.sensors import workload_changes
+from podpower_assets.training_rows.assets import training_rows
+
+follow_changes = dg.AutomationConditionSensorDefinition(
+    "follow_changes",
+    target=dg.AssetSelection.all(),
+    minimum_interval_seconds=int(os.environ.get("PODPOWER_SENSOR_SECONDS") or 30),
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Carries what changed downstream: labels, rows, the model of today and its promotion.",
+)
+
+defs = dg.Definitions(
+    assets=[workload_specs, encoder, features, kepler_labels, training_rows, knn_model, promoted_model],
+    jobs=[hour_job, model_job],
+    schedules=[kepler_labels_hourly, knn_model_daily],
+    sensors=[workload_changes, follow_changes, run_failures],
+    resources=resources_from(os.environ),
+    # Partitions are small: a process for each of their steps would cost more than the step.
+    executor=dg.in_process_executor,
+)

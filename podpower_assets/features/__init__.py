@@ -1,0 +1,1 @@
+"""From workload specs to vectors."""

@@ -1,0 +1,1 @@
+"""From Kepler's counters to joules."""

@@ -1,0 +1,69 @@
+"""`kepler_labels`: watts and joules of each pod and minute of the hour, null with a reason where not known."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import dagster as dg
+
+from podpower.labels import label_windows
+from podpower_assets import showing
+from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
+from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
+from podpower_assets.resources import Source, Tables
+from podpower_assets.specs.assets import NAME as SPECS
+
+NAME = "kepler_labels"
+STEP_SECONDS = 60.0
+
+
+@dg.asset(
+    **COMMON,
+    name=NAME,
+    group_name="labels",
+    kinds={"prometheus", "polars", "parquet"},
+    partitions_def=HOURLY,
+    code_version="1",
+    deps=[SPECS],
+    automation_condition=FOLLOWS_ITS_DEPENDENCIES,
+    check_specs=[
+        dg.AssetCheckSpec("energy_is_not_all_zero", asset=NAME, blocking=True),
+        dg.AssetCheckSpec("most_steps_are_known", asset=NAME),
+    ],
+    description="Dynamic energy of each pod in each minute, from per-series increases; owners as of the step.",
+)
+def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> Iterator[dg.MaterializeResult]:
+    """Label each hour."""
+    rows, known, zero_hours = 0, 0, 0
+    reasons: Counter[str] = Counter()
+    with deciding():
+        recording = source.open()
+        for hour in context.partition_keys:
+            start_s = hour_start_s(hour)
+            labels = label_windows(
+                recording, tables.read(SPECS, hour), start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS
+            )
+            tables.write(NAME, hour, labels.table)
+            report = labels.report
+            rows, known, zero_hours = rows + report.rows, known + report.known, zero_hours + report.all_zero
+            reasons.update(report.null_reasons)
+            said = {
+                **showing.table_metadata(labels.table),
+                "kepler": report.generation, "energy": report.energy, "pods": report.pods, "known_steps": report.known,
+                "total_energy_j": report.total_energy_j, "excluded_pseudo_pods": report.excluded_pseudo_pods,
+                "null_reasons": showing.counts(report.null_reasons, of="reason"),
+                "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
+            }  # fmt: skip
+            context.add_asset_metadata(said, partition_key=hour)
+    yield dg.MaterializeResult(
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="energy_is_not_all_zero", passed=zero_hours == 0, metadata={"hours_of_zeros": zero_hours}
+            ),
+            dg.AssetCheckResult(
+                check_name="most_steps_are_known",
+                passed=known >= rows / 2,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"steps": rows, "known": known, "null_reasons": showing.counts(reasons, of="reason")},
+            ),
+        ]
+    )

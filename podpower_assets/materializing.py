@@ -1,0 +1,52 @@
+"""Every asset for the whole recording, in two runs of the Dagster instance in DAGSTER_HOME: `python -m` runs it."""
+
+import os
+import sys
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from podpower.errors import PodpowerError
+from podpower_assets.definitions import defs
+from podpower_assets.partitions import day_key, hours_between, known_hours
+from podpower_assets.resources import resources_from
+
+HOURLY_ASSETS = ("workload_specs", "encoder", "features", "kepler_labels", "training_rows")
+DAILY_ASSETS = ("knn_model", "promoted_model")
+
+
+def materialize_recording(instance: dg.DagsterInstance) -> None:
+    """All hours of the recording in one run, then the model of its last day. PodpowerError when a run fails."""
+    resources = resources_from(os.environ)
+    recording = resources["source"].open()  # type: ignore[attr-defined]
+    hours = known_hours(hours_between(recording.start_s, recording.end_s))
+    day = day_key(recording.end_s - 1)
+    _run(instance, HOURLY_ASSETS, first=hours[0], last=hours[-1])
+    _run(instance, DAILY_ASSETS, first=day, last=day)
+
+
+def _run(instance: dg.DagsterInstance, names: tuple[str, ...], *, first: str, last: str) -> None:
+    job = defs.resolve_implicit_global_asset_job_def()
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=[dg.AssetKey(name) for name in names],
+        tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last},
+        raise_on_error=False,
+    )
+    failures = [e for e in result.all_events if e.is_step_failure]
+    if failures:
+        raise PodpowerError(f"{failures[0].step_key} failed: {failures[0].message}")
+    missing = set(names) - {
+        e.asset_key.to_user_string() for e in result.get_asset_materialization_events() if e.asset_key
+    }
+    if not result.success or missing:
+        raise PodpowerError(f"not materialized: {', '.join(sorted(missing)) or 'the run failed'}")
+
+
+if __name__ == "__main__":
+    try:
+        with dg.DagsterInstance.get() as own:
+            materialize_recording(own)
+    except PodpowerError as failure:
+        sys.stderr.write(f"error: {failure}\n")
+        sys.exit(1)

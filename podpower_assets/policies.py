@@ -1,0 +1,35 @@
+"""What holds for every asset: who owns it, when it is tried again, how a backfill runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import dagster as dg
+
+from podpower.errors import PodpowerError, Unavailable
+
+MAX_RETRIES = 3
+_RETRY_SECONDS = 10.0
+
+# Any range of partitions is one run, which goes through them one by one.
+IN_ONE_RUN = dg.BackfillPolicy.single_run()
+
+COMMON: dict[str, Any] = {"owners": ["team:podpower"], "backfill_policy": IN_ONE_RUN}
+
+# A dependency was made anew: so is this, whichever partition it was, as soon as nothing upstream is being made.
+FOLLOWS_ITS_DEPENDENCIES = (
+    dg.AutomationCondition.any_deps_updated().since_last_handled()
+    & ~dg.AutomationCondition.any_deps_in_progress()
+    & ~dg.AutomationCondition.in_progress()
+)
+
+
+@contextmanager
+def deciding() -> Iterator[None]:
+    """Errors into what Dagster does about them: what may come back is tried again, wrong input is not."""
+    try:
+        yield
+    except Unavailable as error:
+        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=_RETRY_SECONDS) from error
+    except PodpowerError as error:
+        raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -1,0 +1,47 @@
+"""Metadata that people see in the UI."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from matplotlib.figure import Figure
+
+from podpower.model.plots import to_png
+
+
+def schema_of(table: pl.DataFrame) -> dg.TableSchema:
+    """The table's columns and types."""
+    return dg.TableSchema(columns=[dg.TableColumn(name, str(dtype)) for name, dtype in table.schema.items()])
+
+
+def table_metadata(table: pl.DataFrame) -> dict[str, Any]:
+    """Rows and columns."""
+    return {"dagster/row_count": len(table), "dagster/column_schema": schema_of(table)}
+
+
+def counts(
+    values: Mapping[str, int], *, of: str, examples: Mapping[str, Sequence[str]] | None = None
+) -> dg.MetadataValue:
+    """A table of counts by `of`."""
+    examples = examples or {}
+    records = [
+        dg.TableRecord({of: name, "count": number, "examples": ", ".join(examples.get(name, ()))})
+        for name, number in sorted(values.items(), key=lambda item: -item[1])
+    ]
+    columns = [dg.TableColumn(of, "string"), dg.TableColumn("count", "int"), dg.TableColumn("examples", "string")]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns=columns))
+
+
+def records(rows: Sequence[Mapping[str, str | float | int | None]]) -> dg.MetadataValue:
+    """A table of rows with the same keys."""
+    columns = [dg.TableColumn(name, "string") for name in (rows[0] if rows else ())]
+    shown = [dg.TableRecord({k: "" if v is None else str(v) for k, v in row.items()}) for row in rows]
+    return dg.MetadataValue.table(shown, schema=dg.TableSchema(columns=columns))
+
+
+def plot(figure: Figure) -> dg.MetadataValue:
+    """A picture inside the page."""
+    encoded = base64.b64encode(to_png(figure)).decode()
+    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{encoded})")

@@ -1,0 +1,1 @@
+"""From changes of objects to the workload specs of an hour."""

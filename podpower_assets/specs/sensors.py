@@ -1,0 +1,40 @@
+"""`workload_changes`: the hours in which an object changed get their specs and features anew."""
+
+import os
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from podpower.errors import PodpowerError
+from podpower_assets.features.assets import ENCODER
+from podpower_assets.features.assets import NAME as FEATURES
+from podpower_assets.partitions import hour_key, known_hours
+from podpower_assets.resources import Source, Tables
+from podpower_assets.specs.assets import NAME as SPECS
+
+_INTERVAL_SECONDS = int(os.environ.get("PODPOWER_SENSOR_SECONDS") or 30)
+
+
+@dg.sensor(
+    name="workload_changes",
+    target=[SPECS, FEATURES, ENCODER],
+    minimum_interval_seconds=_INTERVAL_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="One run for all hours that changed since the last look; the cursor is the source's own.",
+)
+def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
+    """Ask for the hours of the changes since the cursor."""
+    try:
+        changes, cursor = source.open().changes(context.cursor)
+    except PodpowerError as error:
+        return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+    hours = known_hours(hour_key(change.ts) for change in changes)
+    if not hours:
+        return dg.SensorResult(skip_reason="nothing changed", cursor=cursor)
+    selection = [SPECS, FEATURES] if tables.encoder() else [SPECS, ENCODER, FEATURES]
+    request = dg.RunRequest(
+        run_key=cursor,  # a tick that is repeated after a crash asks for the same run
+        asset_selection=[dg.AssetKey(name) for name in selection],
+        tags={ASSET_PARTITION_RANGE_START_TAG: hours[0], ASSET_PARTITION_RANGE_END_TAG: hours[-1]},
+    )
+    return dg.SensorResult(run_requests=[request], cursor=cursor)

@@ -1,0 +1,1 @@
+"""Labels joined to the spec in force at their step."""

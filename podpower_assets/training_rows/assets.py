@@ -1,0 +1,71 @@
+"""`training_rows`: each label of the hour with its spec's vector."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import dagster as dg
+
+from podpower.errors import InvalidInput
+from podpower.rows import join_rows
+from podpower_assets import showing
+from podpower_assets.features.assets import NAME as FEATURES
+from podpower_assets.labels.assets import NAME as LABELS
+from podpower_assets.partitions import HOURLY
+from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
+from podpower_assets.resources import Tables
+
+NAME = "training_rows"
+
+
+@dg.asset(
+    **COMMON,
+    name=NAME,
+    group_name="training_rows",
+    kinds={"polars", "parquet"},
+    partitions_def=HOURLY,
+    code_version="1",
+    deps=[FEATURES, LABELS],
+    automation_condition=FOLLOWS_ITS_DEPENDENCIES & ~dg.AutomationCondition.any_deps_missing(),
+    check_specs=[
+        dg.AssetCheckSpec("one_row_a_label", asset=NAME, blocking=True),
+        dg.AssetCheckSpec("most_labels_join", asset=NAME),
+    ],
+    description="One row for each label that has a spec, never more.",
+)
+def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> Iterator[dg.MaterializeResult]:
+    """Join each hour."""
+    labels_all, joined_all, unique = 0, 0, True
+    unjoined: Counter[str] = Counter()
+    with deciding():
+        for hour in context.partition_keys:
+            features, labels = tables.read(FEATURES, hour), tables.read(LABELS, hour)
+            if features is None or labels is None:
+                raise InvalidInput(f"features or kepler_labels of {hour} are missing: materialize them first")
+            joined = join_rows(features, labels)
+            tables.write(NAME, hour, joined.rows)
+            report = joined.report
+            unique &= not joined.rows.select("namespace", "pod", "ts").is_duplicated().any()
+            labels_all, joined_all = labels_all + report.labels, joined_all + report.joined
+            unjoined.update(report.unjoined)
+            said = {
+                **showing.table_metadata(joined.rows),
+                "join_rate": report.join_rate if report.join_rate is not None else 0.0,
+                "unjoined": showing.counts(report.unjoined, of="reason", examples=report.examples),
+                "specs_without_labels": report.specs_without_labels,
+            }
+            context.add_asset_metadata(said, partition_key=hour)
+    yield dg.MaterializeResult(
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="one_row_a_label",
+                passed=unique and joined_all <= labels_all,
+                metadata={"labels": labels_all, "rows": joined_all},
+            ),
+            dg.AssetCheckResult(
+                check_name="most_labels_join",
+                passed=joined_all >= labels_all / 2,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"unjoined": showing.counts(unjoined, of="reason")},
+            ),
+        ]
+    )
