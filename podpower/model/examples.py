@@ -103,9 +103,12 @@ def _aggregated(rows: pl.DataFrame, *, target: str, part: pl.Expr) -> Examples:
     energy = _only_value(known, "energy", None, "kinds of energy")
     fingerprint = _only_value(known, FINGERPRINT, "", "encoders' vectors")
     keys = ["_namespace", "_kind", "_name", SPEC_HASH, "_part"]
+    known = known.with_row_index("_row")
+    # Vectors are most of the table: they stay where they are, and each example fetches its own.
     table = (
-        known.with_columns(
-            pl.col("namespace").alias("_namespace"),
+        known.drop(FEATURES)
+        .with_columns(
+            pl.col("namespace").fill_null("").alias("_namespace"),
             _owner("workload_kind", pl.lit("Pod")).alias("_kind"),
             _owner("workload_name", pl.col("pod")).alias("_name"),
             part.alias("_part"),
@@ -113,7 +116,7 @@ def _aggregated(rows: pl.DataFrame, *, target: str, part: pl.Expr) -> Examples:
         .sort("ts", *WORKLOAD, "pod")
         .group_by(keys)
         .agg(
-            pl.col(FEATURES, IMAGE_KEY, "pod", "ts").first(),
+            pl.col("_row", IMAGE_KEY, "pod", "ts").first(),
             ((pl.col(_POWER) * pl.col(_SECONDS)).sum() / pl.col(_SECONDS).sum()).alias(_POWER),
             pl.col(_TOTAL).mean(),
             pl.col(_SECONDS).sum(),
@@ -121,7 +124,7 @@ def _aggregated(rows: pl.DataFrame, *, target: str, part: pl.Expr) -> Examples:
         .sort(keys)
     )
     return Examples(
-        vectors=_matrix(table[FEATURES]),
+        vectors=_matrix(known[FEATURES].gather(table["_row"])),
         spec_hashes=table[SPEC_HASH].to_list(),
         workloads=list(zip(*(table[c].to_list() for c in keys[:3]), strict=True)),
         image_keys=table[IMAGE_KEY].to_list(),
@@ -139,7 +142,8 @@ def _aggregated(rows: pl.DataFrame, *, target: str, part: pl.Expr) -> Examples:
 
 def _owner(column: str, of_static_pod: pl.Expr) -> pl.Expr:
     """Static pods are owned by their Node, which is no workload: each is one of its own."""
-    return pl.when(pl.col("workload_kind") == "Node").then(of_static_pod).otherwise(pl.col(column))
+    static = (pl.col("workload_kind") == "Node") & pl.col("pod").is_not_null()
+    return pl.when(static).then(of_static_pod).otherwise(pl.col(column)).fill_null("")
 
 
 def _check_columns(rows: pl.DataFrame, target: str) -> None:

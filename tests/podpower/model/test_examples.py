@@ -71,6 +71,19 @@ def test_static_pods_are_workloads_of_their_own(make_rows):
     assert set(examples_from_rows(rows).workloads) == {("default", "Pod", "w0-0"), ("default", "Pod", "w1-0")}
 
 
+def test_names_that_are_missing_do_not_stop_training(make_rows):
+    rows = make_rows(workloads=3).with_columns(
+        workload_kind=pl.lit("Node"),
+        pod=pl.when(pl.col("workload_name") == "w0").then(None).otherwise("pod"),
+        namespace=pl.when(pl.col("workload_name") == "w1").then(None).otherwise("namespace"),
+    )
+    assert set(examples_from_rows(rows).workloads) == {
+        ("default", "Node", "w0"),
+        ("", "Pod", "w1-0"),
+        ("default", "Pod", "w2-0"),
+    }
+
+
 def test_pods_are_averaged_over_all_their_time(make_rows):
     rows = make_rows(workloads=2, hours=3, pods=2)
     pods = pods_from_rows(rows)
