@@ -39,8 +39,8 @@ COMMANDS = commands(build_parser())
 
 def readme_commands() -> list[str]:
     """Command lines of podpower in the README's code blocks, continuation lines joined."""
-    blocks = re.findall(r"```(?:bash|console|sh)?\n(.*?)```", README, flags=re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    lines = "\n".join(block for language, block in fenced if language == "bash").replace("\\\n", " ").splitlines()
     return [
         line[line.index("podpower ") :]
         for line in lines

@@ -82,10 +82,10 @@ def _read(path: str) -> "tuple[list[InferenceRequest], list[Rejected]]":
 
     if path == streams.STANDARD or not _is_recording(path):
         return read_manifests(streams.read_bytes(path), source=streams.display_name(path))
-    from podpower.sources.recording import RecordingSource  # noqa: PLC0415
+    from podpower.sources.recording import Recording  # noqa: PLC0415
     from podpower.specs.observing import observe  # noqa: PLC0415
 
-    source = RecordingSource(path)
+    source = Recording(path)
     window = {"start_s": source.start_s, "end_s": source.end_s}
     observations, rejected = observe(source.events(**window), **window, cluster=source.cluster)
     return [observation.request for observation in observations], rejected

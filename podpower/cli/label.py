@@ -63,11 +63,11 @@ def run(arguments: argparse.Namespace) -> int:
         if text is not None
     }
     from podpower.labels import label_jobs, label_windows  # noqa: PLC0415
-    from podpower.sources.recording import RecordingSource  # noqa: PLC0415
+    from podpower.sources.recording import Recording  # noqa: PLC0415
     from podpower.specs.observing import observe  # noqa: PLC0415
     from podpower.specs.table import specs_table  # noqa: PLC0415
 
-    source = RecordingSource(arguments.recording)
+    source = Recording(arguments.recording)
     start_s = given.get("--start", source.start_s)
     end_s = given.get("--end", source.end_s)
     if start_s >= end_s:

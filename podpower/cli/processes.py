@@ -84,12 +84,20 @@ class Processes:
 
     def _tail(self, name: str) -> str:
         lines = self.log(name).read_text(errors="replace").strip().splitlines()[-_LOG_TAIL_LINES:]
+        if lines and lines[-1].startswith("error: "):
+            return lines[-1].removeprefix("error: ")
         return " | ".join(line.strip() for line in lines) or f"see {self.log(name)}"
 
 
 def podpower_command(*arguments: str) -> list[str]:
     """A podpower command for `start`, by the Python that runs this one."""
     return [sys.executable, "-m", "podpower", *arguments]
+
+
+def dagster_command(port: int) -> list[str]:
+    """The Dagster UI and daemon on the loopback address, for `start`; DAGSTER_HOME tells where they keep things."""
+    module = ("-m", "podpower_assets.definitions")
+    return [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port), *module]
 
 
 def answers(url: str) -> bool:
