@@ -1,0 +1,80 @@
+"""The service, put together, and how it is run."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator
+
+import uvicorn
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+
+from podpower.errors import PodpowerError, Unavailable
+from podpower_serving import errors, openapi
+from podpower_serving.controllers import Inferences, Operations, Predictions
+from podpower_serving.models import Served, source_of
+from podpower_serving.settings import Settings
+
+_GRACE_SECONDS = 10  # for requests in flight when the service is told to stop
+
+
+def create_app(settings: Settings) -> Litestar:
+    """The application; its model is loaded when it starts and followed while it runs."""
+    served = Served(source_of(settings))
+
+    @contextlib.asynccontextmanager
+    async def following(_app: Litestar) -> AsyncIterator[None]:
+        await asyncio.to_thread(served.refresh)
+        task = asyncio.create_task(served.follow(every_seconds=settings.reload_seconds))
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    return Litestar(
+        route_handlers=[Predictions, Inferences, Operations, openapi.openapi_json, openapi.swagger_asset],
+        dependencies={
+            "served": Provide(lambda: served, sync_to_thread=False),
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+        },
+        exception_handlers={
+            PodpowerError: errors.from_podpower,
+            HTTPException: errors.from_http,
+            Exception: errors.from_bug,
+        },
+        lifespan=[following],
+        logging_config=None,  # who runs the service says where logs go
+        openapi_config=openapi.config(),
+        request_max_body_size=settings.max_body_bytes,
+        state=State({"settings": settings}),
+    )
+
+
+def serve(*, host: str = "127.0.0.1", port: int = 8000, settings: Settings | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; requests in flight are finished. Port 0 takes a free one.
+
+    `settings` default to those of the environment. Unavailable when the port is taken.
+    """
+    app = create_app(settings or Settings.from_environment(os.environ))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    config = uvicorn.Config(
+        app, access_log=False, log_config=None, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS
+    )
+    with _listening(host, port) as listener:
+        address = listener.getsockname()
+        logging.getLogger("podpower.serving").info("listening on http://%s:%d", *address[:2])
+        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped in order
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Unavailable(f"cannot listen on {host}:{port} ({reason}): give another --host or --port") from None

@@ -1,0 +1,154 @@
+"""The verbs. Each reads a body, calls one function, and returns what it gives."""
+
+import asyncio
+from typing import Any
+
+from litestar import Controller, Request, get, post
+from litestar.openapi.spec import Reference, Schema
+from litestar.response import Redirect
+
+from podpower.predicting import Explanation, Prediction, Predictor
+from podpower.specs.requests import InferenceRequest
+from podpower_serving import bodies, openapi
+from podpower_serving.models import Served
+from podpower_serving.schemas import Batch, Health, ModelInfo, Readiness
+from podpower_serving.settings import Settings
+
+AnyRequest = Request[Any, Any, Any]
+
+_REQUEST = Reference(ref="#/components/schemas/InferenceRequest")
+_JSON_BODY = {bodies.JSON: (_REQUEST, openapi.REQUEST_EXAMPLE)}
+_YAML_BODY = openapi.manifest_types(bodies.YAML_TYPES)
+_BATCH_BODY = {
+    bodies.JSON: (Schema(type="array", items=_REQUEST), [openapi.REQUEST_EXAMPLE]),  # type: ignore[arg-type]
+    **_YAML_BODY,
+}
+_MANIFEST_TYPES = (*bodies.YAML_TYPES, bodies.JSON)  # JSON is YAML
+
+
+async def _body(request: AnyRequest, *accepted: str) -> tuple[bytes, str]:
+    header, encoding = request.headers.get("content-type"), request.headers.get("content-encoding")
+    media_type = bodies.check_media_type(header, encoding, accepted=accepted)
+    return await request.body(), media_type
+
+
+class Predictions(Controller):
+    """Workloads in, watts and joules out."""
+
+    tags = ("predictions",)
+
+    @post(
+        "/predict",
+        operation_id="predict",
+        operation_class=openapi.takes(_JSON_BODY),
+        status_code=200,
+        responses=openapi.PROBLEMS,
+    )
+    async def predict(self, request: AnyRequest, served: Served) -> Prediction:
+        """What one workload will draw."""
+        body, _ = await _body(request, bodies.JSON)
+        return served.predictor.predict([bodies.one_request(body)])[0]
+
+    @post(
+        "/explain",
+        operation_id="explain",
+        operation_class=openapi.takes(_JSON_BODY),
+        status_code=200,
+        responses=openapi.PROBLEMS,
+    )
+    async def explain(self, request: AnyRequest, served: Served) -> Explanation:
+        """What one workload will draw, and the measured workloads that says so."""
+        body, _ = await _body(request, bodies.JSON)
+        return served.predictor.explain([bodies.one_request(body)])[0]
+
+    @post(
+        "/predict/from-yaml",
+        operation_id="predictFromYaml",
+        operation_class=openapi.takes(_YAML_BODY),
+        status_code=200,
+        responses=openapi.PROBLEMS,
+    )
+    async def predict_from_yaml(self, request: AnyRequest, served: Served) -> Prediction:
+        """What the one workload of a manifest will draw; for several there is /predict/batch."""
+        body, _ = await _body(request, *_MANIFEST_TYPES)
+        predictor = served.predictor
+        return predictor.predict([await asyncio.to_thread(bodies.one_manifest, body)])[0]
+
+    @post(
+        "/predict/batch",
+        operation_id="predictBatch",
+        operation_class=openapi.takes(_BATCH_BODY),
+        status_code=200,
+        responses=openapi.PROBLEMS,
+    )
+    async def predict_batch(self, request: AnyRequest, served: Served, settings: Settings) -> Batch:
+        """What many workloads will draw, each and together. A bad row is told in `errors` and fails no other."""
+        body, media_type = await _body(request, bodies.JSON, *bodies.YAML_TYPES)
+        return await asyncio.to_thread(
+            _predict_batch, served.predictor, body, media_type=media_type, max_rows=settings.max_batch_rows
+        )
+
+
+class Inferences(Controller):
+    """Manifests in, requests out."""
+
+    tags = ("predictions",)
+
+    @post(
+        "/infer/from-yaml",
+        operation_id="inferFromYaml",
+        operation_class=openapi.takes(_YAML_BODY),
+        status_code=200,
+        responses=openapi.PROBLEMS,
+    )
+    async def infer_from_yaml(self, request: AnyRequest) -> list[InferenceRequest]:
+        """The workloads of manifests as `/predict` takes them: what the model sees of them, without credentials."""
+        body, _ = await _body(request, *_MANIFEST_TYPES)
+        return await asyncio.to_thread(bodies.manifests, body)
+
+
+class Operations(Controller):
+    """How the service is."""
+
+    tags = ("operations",)
+
+    @get("/model", operation_id="getModel", sync_to_thread=False, responses=openapi.NOT_READY)
+    def model(self, served: Served) -> ModelInfo:
+        """The model that is served, how good it was found, and what is wrong with a newer one that is not."""
+        predictor = served.predictor
+        model = predictor.model
+        return ModelInfo(
+            version=predictor.version,
+            target=model.target,
+            step_seconds=model.step_seconds,
+            energy=model.energy,
+            trained_at=model.trained_at,
+            training_size=model.training_size,
+            metrics=model.metrics,
+            interval_level=model.intervals.level,
+            encoder_fingerprint=model.encoder_fingerprint,
+            text_encoder=predictor.encoder.text,
+            notes=list(model.notes),
+            refused=served.refused,
+        )
+
+    @get("/healthz", operation_id="getHealth", sync_to_thread=False)
+    def healthz(self) -> Health:
+        """Whether the process lives."""
+        return Health()
+
+    @get("/readyz", operation_id="getReadiness", sync_to_thread=False, responses=openapi.NOT_READY)
+    def readyz(self, served: Served) -> Readiness:
+        """Whether there is a model."""
+        return Readiness(model_version=served.predictor.version)
+
+    @get("/", include_in_schema=False, sync_to_thread=False)
+    def root(self) -> Redirect:
+        """People who come by find the documentation."""
+        return Redirect("/docs")
+
+
+def _predict_batch(predictor: Predictor, body: bytes, *, media_type: str, max_rows: int) -> Batch:
+    requests, errors = bodies.batch(body, media_type=media_type, max_rows=max_rows)
+    predictions = predictor.predict(requests)
+    return Batch(predictions=predictions, errors=errors, total=predictor.total(predictions))

@@ -1,0 +1,77 @@
+"""Errors into `application/problem+json` (RFC 9457): the one place where they get an HTTP status."""
+
+import logging
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
+from podpower_serving.schemas import Problem
+
+PROBLEM_JSON: Final = "application/problem+json"
+RETRY_AFTER_SECONDS: Final = "2"
+
+_log = logging.getLogger("podpower.serving")
+
+
+class Unreadable(InvalidInput):
+    """The body is not even text of the announced format."""
+
+
+class WrongMediaType(InvalidInput):
+    """The body is announced in a format that is not read here."""
+
+
+_STATUS: Final = {
+    Unreadable: HTTPStatus.BAD_REQUEST,
+    WrongMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    Refused: HTTPStatus.SERVICE_UNAVAILABLE,
+}
+
+
+def from_podpower(request: Request[Any, Any, Any], error: PodpowerError) -> Response[bytes]:
+    """The answer to an error of ours."""
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
+    if status is None:
+        return from_bug(request, error)
+    headers = {"Retry-After": RETRY_AFTER_SECONDS} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
+    return _answer(request, status, str(error), headers)
+
+
+def from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """The answer to what the framework found: no such path, another verb, a body too large."""
+    status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    if status is HTTPStatus.NOT_FOUND:
+        detail = f"no such path: {request.url.path}; see /docs for those there are"
+    elif status is HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = next((value for name, value in headers.items() if name.lower() == "allow"), "another verb")
+        detail = f"{request.method} is not allowed for {request.url.path}: use {allowed}"
+    elif status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        limit = request.app.state.settings.max_body_bytes
+        detail = f"the body is larger than {limit} bytes: send fewer workloads at a time"
+    else:
+        detail = error.detail
+    return _answer(request, status, detail, headers)
+
+
+def from_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The answer to what should not happen: a traceback in the log, none on the wire."""
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    detail = "this is a bug in podpower, not in what you sent; the log of the service says more"
+    return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, {})
+
+
+def _answer(
+    request: Request[Any, Any, Any], status: HTTPStatus, detail: str, headers: dict[str, str]
+) -> Response[bytes]:
+    problem = Problem(
+        status=status.value, title=status.phrase, detail=" ".join(detail.split()), instance=request.url.path
+    )
+    content = msgspec.json.encode(problem)
+    return Response(content=content, status_code=status.value, media_type=PROBLEM_JSON, headers=headers)

@@ -1,0 +1,116 @@
+"""The model that is served: where it comes from, and how another takes its place without a failed request."""
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from podpower.errors import PodpowerError, Unavailable
+from podpower.model.artifacts import load_encoder, load_model, training_fingerprint
+from podpower.model.store import ModelStore
+from podpower.predicting import Predictor
+from podpower_serving.schemas import RefusedModel
+from podpower_serving.settings import Settings
+
+_log = logging.getLogger("podpower.serving")
+
+
+class Source(Protocol):
+    """Where models come from."""
+
+    def current(self) -> str | None:
+        """What names the model to serve; None when there is none yet. Another name means another model."""
+
+    def load(self, name: str) -> Predictor:
+        """The model of that name. PodpowerError when it cannot be served."""
+
+
+class StoreSource:
+    """The latest promoted version of a model store."""
+
+    def __init__(self, store: ModelStore) -> None:
+        self._store = store
+
+    def current(self) -> str | None:
+        """The promoted version."""
+        return self._store.latest()
+
+    def load(self, name: str) -> Predictor:
+        """The version `name`."""
+        return Predictor(*self._store.load(name), version=name)
+
+
+class FileSource:
+    """Two artifacts at fixed paths; when someone replaces them, the new ones are served."""
+
+    def __init__(self, *, encoder_path: str, model_path: str) -> None:
+        self._encoder_path, self._model_path = Path(encoder_path), Path(model_path)
+
+    def current(self) -> str | None:
+        """Time and size of both files; None while one is missing."""
+        try:
+            stats = [path.stat() for path in (self._encoder_path, self._model_path)]
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unavailable(f"cannot access {error.filename}: {error.strerror}") from None
+        return " ".join(f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}" for stat in stats)
+
+    def load(self, name: str) -> Predictor:  # noqa: ARG002  # the paths are fixed
+        """What is in the files now; its version is told by what the model was trained on."""
+        model = load_model(self._model_path)
+        return Predictor(load_encoder(self._encoder_path), model, version=f"file-{training_fingerprint(model)[:12]}")
+
+
+class Served:
+    """The one reference to the model that is served, and what became of the one that should have taken its place."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._name: str | None = None
+        self._predictor: Predictor | None = None
+        self.refused: RefusedModel | None = None
+
+    @property
+    def predictor(self) -> Predictor:
+        """The model now; take it once a request and keep it. Unavailable while there is none."""
+        if self._predictor is None:
+            why = f" ({self.refused.detail})" if self.refused else ""
+            raise Unavailable(f"no model to serve yet{why}: train one and promote it, it is taken up without a restart")
+        return self._predictor
+
+    def refresh(self) -> None:
+        """Take up the source's model if it is another one; one that cannot be served leaves the present one."""
+        name = None
+        try:
+            name = self._source.current()
+            if name is not None and name != self._name:
+                predictor = self._source.load(name)
+                self._predictor, self._name = predictor, name
+                _log.info("serving model %s", predictor.version)
+        except PodpowerError as error:
+            self._refuse(name, str(error))
+        else:
+            self.refused = None
+
+    async def follow(self, *, every_seconds: float) -> None:
+        """`refresh` for ever, off the event loop."""
+        while True:
+            await asyncio.sleep(every_seconds)
+            try:
+                await asyncio.to_thread(self.refresh)
+            except Exception:  # the task must outlive whatever a store may do
+                _log.exception("looking for another model failed; the present one stays")
+
+    def _refuse(self, name: str | None, detail: str) -> None:
+        if self.refused is None or (self.refused.version, self.refused.detail) != (name, detail):
+            _log.warning("model %s refused, the present one stays: %s", name or "pointer", detail)
+            self.refused = RefusedModel(version=name, detail=detail, at=datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def source_of(settings: Settings) -> Source:
+    """The source that `settings` name."""
+    if settings.encoder_path is not None and settings.model_path is not None:
+        return FileSource(encoder_path=settings.encoder_path, model_path=settings.model_path)
+    return StoreSource(ModelStore(settings.model_store))

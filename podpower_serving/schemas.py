@@ -1,0 +1,74 @@
+"""What goes over the wire beside predictions (podpower.predicting) and requests (podpower.specs.requests)."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from podpower.predicting import Prediction, Total
+
+
+class RowError(msgspec.Struct, kw_only=True, frozen=True):
+    """A row or document of a batch, counted from 0, that has no prediction, and what would be right.
+
+    `reason` tells what is broken from what is in order but has no pods (a Service, a ConfigMap).
+    """
+
+    index: int
+    detail: str
+    reason: Literal["broken", "not_a_workload"] = "broken"
+
+
+class Batch(msgspec.Struct, kw_only=True, frozen=True):
+    """Predictions of all rows that can be read, in order, what is wrong with the others, and the sums."""
+
+    predictions: list[Prediction]
+    errors: list[RowError]
+    total: Total
+
+
+class RefusedModel(msgspec.Struct, kw_only=True, frozen=True):
+    """A model that should have been served and cannot be. `version` null: not even its name could be read."""
+
+    version: str | None
+    detail: str
+    at: str
+
+
+class ModelInfo(msgspec.Struct, kw_only=True, frozen=True):
+    """The model that is served: joules are those of a step of `step_seconds`; `refused` is a newer one that is not."""
+
+    version: str
+    target: str
+    step_seconds: float
+    energy: str | None
+    trained_at: str
+    training_size: dict[str, int]
+    metrics: dict[str, Any]
+    interval_level: float
+    encoder_fingerprint: str
+    text_encoder: str
+    notes: list[str]
+    refused: RefusedModel | None
+
+
+class Health(msgspec.Struct, kw_only=True, frozen=True):
+    """The process lives."""
+
+    status: Literal["alive"] = "alive"
+
+
+class Readiness(msgspec.Struct, kw_only=True, frozen=True):
+    """There is a model."""
+
+    model_version: str
+    status: Literal["ready"] = "ready"
+
+
+class Problem(msgspec.Struct, kw_only=True, frozen=True):
+    """RFC 9457: `detail` names the field and says what would be right."""
+
+    status: int
+    title: str
+    detail: str
+    instance: str | None = None
+    type: str = "about:blank"
