@@ -16,6 +16,7 @@ from podpower.errors import InvalidInput
 
 TARGETS = ("energy_step_j", "avg_power_w", "total_energy_j")
 WINDOW_SECONDS = 3600.0
+SHORT_WINDOW_SECONDS = 600.0  # of labels of one hour or less, which would else show no spread at all
 DEFAULT_STEP_SECONDS = 60.0
 # Columns of `train_rows.parquet` (docs/data-contracts.md) that are read here.
 SPEC_HASH, FEATURES, FINGERPRINT, IMAGE_KEY = "_spec_hash", "features", "encoder_fingerprint", "image_key"
@@ -82,7 +83,9 @@ def examples_from_rows(rows: pl.DataFrame, *, target: str = "energy_step_j") -> 
     lengths or two kinds of energy are mixed.
     """
     middle_s = pl.col("ts") - pl.col("step_seconds") / 2  # a step is stamped with its end, which may be the next hour's
-    return _aggregated(rows, target=target, part=middle_s // WINDOW_SECONDS)
+    span_s = middle_s.max() - middle_s.min()
+    window_s = pl.when(span_s > WINDOW_SECONDS).then(WINDOW_SECONDS).otherwise(SHORT_WINDOW_SECONDS)
+    return _aggregated(rows, target=target, part=middle_s // window_s)
 
 
 def pods_from_rows(rows: pl.DataFrame, *, target: str = "energy_step_j") -> Examples:

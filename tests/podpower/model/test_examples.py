@@ -21,9 +21,13 @@ def test_steps_of_one_hour_become_one_weighted_example(make_rows):
 
 
 def test_a_step_that_ends_on_the_hour_belongs_to_the_hour_before(make_rows):
-    rows = make_rows(workloads=1, hours=1)
-    assert rows["ts"].max() == 3600.0
-    assert len(examples_from_rows(rows)) == 1
+    rows = make_rows(workloads=1, hours=2)
+    assert rows["ts"].max() == 7200.0
+    assert examples_from_rows(rows).seconds.tolist() == [360.0, 360.0]
+
+
+def test_labels_of_one_hour_are_cut_finer(make_rows):
+    assert len(examples_from_rows(make_rows(workloads=1, hours=1, every_s=60.0))) == 6
 
 
 def test_power_comes_from_energy_where_it_is_null(make_rows):
