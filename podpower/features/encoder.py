@@ -39,6 +39,10 @@ BLOCK_WEIGHTS = {"numeric": 1.0, "category": 1.0, "text": 1.0}
 _CLIP = 4.0  # robust deviations beyond this are equally far: one giant must not hide all other differences
 _MIN_SCALE = 1.0  # one e-fold: columns that hardly vary in the fitted requests are not blown up
 
+# Embedded when fitting and when encoding: a name or a folder does not tell which weights are behind it.
+_PROBE = InferenceRequest(workload_kind="Deployment", workload_name="redis-cache", containers=[])
+_PROBE_TOLERANCE = 1e-3  # threads and processors differ by less, other weights by more
+
 
 class Encoder:
     """Turns requests into vectors of `dim` float32. Make one with `fit` or `from_state`, never directly.
@@ -94,13 +98,17 @@ class Encoder:
             text_dim = TEXT_DIM
         elif text == "sbert":
             state["sbert_model"] = sbert_model or DEFAULT_SBERT_MODEL
-            text_dim = sbert_vectors(requests[:1], state["sbert_model"]).shape[1]
+            state["sbert_probe"] = sbert_vectors([_PROBE], state["sbert_model"])[0]
+            text_dim = len(state["sbert_probe"])
         state["column_names"] = _column_names(state["vocabularies"], text_dim)
         state["fingerprint"] = _digest(state)
         return cls(state)
 
     def transform(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
-        """The vectors of `requests`, (n, dim), each independent of the others in the batch."""
+        """The vectors of `requests`, (n, dim), each independent of the others in the batch.
+
+        With the text encoder "sbert", Unavailable without its library and Refused with other weights than fitted.
+        """
         if not requests:
             return np.zeros((0, self.dim), dtype=np.float32)
         weights = self._state["block_weights"]
@@ -110,11 +118,21 @@ class Encoder:
         if self.text == "ngram":
             vectors = ngram_vectors(requests, self._state["idf"], self._projection)
         elif self.text == "sbert":
-            vectors = sbert_vectors(requests, self._state["sbert_model"])
+            vectors = self._sentence_vectors(requests)
         else:
             vectors = np.zeros((len(requests), 0), dtype=np.float32)
         blocks.append(vectors * np.float32(np.sqrt(weights["text"])))
         return np.concatenate(blocks, axis=1)
+
+    def _sentence_vectors(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
+        """Refused when the model found under the stored name is another than the one fitted with."""
+        model = self._state["sbert_model"]
+        vectors = sbert_vectors([_PROBE, *requests], model)
+        if vectors.shape[1] != len(self._state["sbert_probe"]) or (
+            np.abs(vectors[0] - self._state["sbert_probe"]).max() > _PROBE_TOLERANCE
+        ):
+            raise Refused(f"the sentence model {model!r} is not the one this encoder was fitted with: fit it again")
+        return vectors[1:]
 
     def _numeric(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
         """Robust deviations, 0 where unknown, then one column a value that says whether it is unknown."""

@@ -269,4 +269,23 @@ def test_sbert_tells_software_apart_with_real_weights(cluster, make_request):
     assert distance(encoder, redis, make_request("bull", "bitnami/redis:8")) < distance(
         encoder, redis, make_request("bull", "bitnami/kafka:8")
     )
-    assert Encoder.from_state(encoder.state()).fingerprint == encoder.fingerprint
+    again = Encoder.from_state(encoder.state())
+    np.testing.assert_allclose(again.transform(cluster), encoder.transform(cluster), atol=1e-5)
+    with pytest.raises(InvalidInput, match="no sentence-transformers model"):
+        Encoder.fit(cluster, text="sbert", sbert_model="/no/such/folder")
+
+
+def test_other_weights_under_the_same_name_are_refused(cluster, monkeypatch):
+    def embedder(seed):
+        def embed(requests, model):
+            """Another fixed vector for each name, as another model would give."""
+            return np.stack([np.cos(np.arange(8) * (len(r.workload_name) + seed)) for r in requests]).astype(np.float32)
+
+        return embed
+
+    monkeypatch.setattr("podpower.features.encoder.sbert_vectors", embedder(seed=1))
+    encoder = Encoder.fit(cluster, text="sbert", sbert_model="some/model")
+    assert encoder.transform(cluster).shape == (len(cluster), encoder.dim)
+    monkeypatch.setattr("podpower.features.encoder.sbert_vectors", embedder(seed=2))
+    with pytest.raises(Refused, match="not the one this encoder was fitted with"):
+        encoder.transform(cluster)
