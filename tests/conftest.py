@@ -1,0 +1,60 @@
+import polars as pl
+import pytest
+
+from podpower.features.encoder import Encoder
+from podpower.model.training import train
+from podpower.specs.hashing import spec_hash
+from podpower.specs.requests import Container, InferenceRequest
+
+
+@pytest.fixture(scope="session")
+def known_requests():
+    """Twelve workloads of four images."""
+
+    return [
+        InferenceRequest(
+            workload_kind="Job" if i % 4 == 3 else "Deployment",
+            workload_name=f"w{i}",
+            containers=[Container(name="c", image=f"acme/app{i % 4}:1", req_cpu_mcpu=100.0 * (i + 1))],
+        )
+        for i in range(12)
+    ]
+
+
+@pytest.fixture(scope="session")
+def make_pair(known_requests):
+    """Trains an encoder and a model that fits it on `known_requests`; the i-th draws (i + 1) * `watts`."""
+
+    def make(watts=1.0, text="ngram"):
+
+        encoder = Encoder.fit(known_requests, text=text)
+        vectors = encoder.transform(known_requests)
+        rows = [
+            {
+                "cluster": "c",
+                "ts": step * 60.0,
+                "namespace": request.namespace,
+                "workload_kind": request.workload_kind,
+                "workload_name": request.workload_name,
+                "pod": f"{request.workload_name}-0",
+                "avg_power_w": (i + 1) * watts,
+                "energy_step_j": (i + 1) * watts * 60.0,
+                "step_seconds": 60.0,
+                "energy": "dynamic",
+                "_spec_hash": spec_hash(request),
+                "features": vectors[i].tolist(),
+                "encoder_fingerprint": encoder.fingerprint,
+                "image_key": f"acme/app{i % 4}",
+            }
+            for i, request in enumerate(known_requests)
+            for step in range(1, 6)
+        ]
+        return encoder, train(pl.DataFrame(rows))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pair(make_pair):
+    """One such pair."""
+    return make_pair()
