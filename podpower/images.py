@@ -1,11 +1,6 @@
 """Image references."""
 
-import re
 from functools import lru_cache
-
-# As the reference grammar has it: the first part is a registry when it has a dot, a port, or is "localhost".
-_REGISTRY = re.compile(r"^(?:[^/]*[.:][^/]*|localhost)/")
-_TAG = re.compile(r":[^/]*$")
 
 
 @lru_cache(maxsize=1 << 14)
@@ -19,5 +14,10 @@ def image_key(image: str | None) -> str | None:
     """
     if not image:
         return None
-    key = _REGISTRY.sub("", _TAG.sub("", image.strip().partition("@")[0])).removeprefix("library/").lower()
-    return key or None
+    # As the reference grammar has it, by splitting: patterns would take quadratic time on a line of colons.
+    folder, slash, name = image.strip().partition("@")[0].rpartition("/")
+    key = folder + slash + name.partition(":")[0]
+    first, slash, rest = key.partition("/")
+    if slash and (first == "localhost" or "." in first or ":" in first):
+        key = rest
+    return key.removeprefix("library/").lower() or None

@@ -26,11 +26,12 @@ NGRAM_SIZES = (3, 4, 5)
 # How much a field's n-grams count. The image says what runs; names are given by people, arguments are the noisiest.
 FIELD_WEIGHTS = {"image": 1.0, "workload": 1.0, "container": 0.5, "command": 0.25}
 
-_WORD = re.compile(r"[a-z0-9]*[a-z][a-z0-9]*")  # a number alone is a port, a size or a version
+_WORD = re.compile(r"[a-z0-9]+")
 _FLAG = re.compile(r"--?[a-zA-Z][\w.-]*")
 _PRIME = np.uint64(1099511628211)  # of FNV-1a, as multiplier of the rolling hash
 _MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))  # the finalizer of MurmurHash3
 _SHIFT = np.uint64(33)
+_MAX_CHARS = 4096  # of a field; more is no name, and what is cached must stay small
 _CHUNK = 1024  # requests at a time: bounds the memory of transform to some 50 MB
 _FEW = 8  # requests whose sketches are mostly zeros: only the rows they touch are read
 _MAX_BASIS_TEXTS = 1024
@@ -44,23 +45,25 @@ def request_words(request: InferenceRequest) -> tuple[str, str, str, str]:
     """
     images, names, commands = [], [], []
     for container in request.containers:
-        images.append(image_key(container.image) or "")
-        names.append(container.name or "")
+        images.append(image_key((container.image or "")[:_MAX_CHARS]) or "")
+        names.append((container.name or "")[:_MAX_CHARS])
         if container.command:
             commands.append(container.command[0].rpartition("/")[2])
         for word in (*(container.command or ())[1:], *(container.args or ())):
             if word.startswith("-"):
                 flag = _FLAG.match(word)
                 commands.append(flag.group() if flag else "")
-    name = stable_name(request.workload_kind, request.workload_name)
-    return " ".join(images), name, " ".join(names), " ".join(commands)
+    name = stable_name(request.workload_kind, request.workload_name[:_MAX_CHARS])
+    texts = (" ".join(images), name, " ".join(names), " ".join(commands))
+    return tuple(text[:_MAX_CHARS] for text in texts)  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=1 << 14)
 def _padded(text: str) -> bytes:
     """Each distinct word between spaces, words between zero bytes, which no n-gram may cross."""
     words = dict.fromkeys(_WORD.findall(text.lower()))
-    return b"".join(b"\0 %b " % word.encode() for word in words)
+    # A number alone is a port, a size or a version.
+    return b"".join(b"\0 %b " % word.encode() for word in words if not word.isdigit())
 
 
 def _ngrams(requests: Sequence[InferenceRequest]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:

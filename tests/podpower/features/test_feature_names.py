@@ -71,3 +71,16 @@ def test_a_pod_reads_like_what_made_it(make_request, kind, labels, annotations, 
 def test_the_first_container_names_the_group(make_request):
     assert first_image_key(make_request(image="quay.io/acme/api:3")) == "acme/api"
     assert first_image_key(make_request(image=None)) is None
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("image", [":" * 300_000, "a." * 150_000, "a:" * 150_000 + "/b", "/" * 300_000], ids=len)
+def test_no_image_takes_long_to_read(image):
+    image_key(image)
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("name", ["-bcdfg" * 50_000, "-1" * 150_000, "-12345678" * 30_000], ids=len)
+@pytest.mark.parametrize("kind", ["Pod", "ReplicaSet", "Job"])
+def test_no_name_takes_long_to_read(kind, name):
+    stable_name(kind, name)
