@@ -45,7 +45,8 @@ class ObjectSource(Protocol):
 
     def events(self, *, start_s: float, end_s: float) -> Iterator[ObjectEvent]:
         """Everything needed to know the cluster in [start_s, end_s): first the objects alive at start_s, each as
-        ADDED with the time it got its present form (which may be long before start_s), then every change in order."""
+        ADDED with the time it got its present form (which may be long before start_s), then every change in order.
+        """
         ...
 
     def changes(self, cursor: str | None) -> tuple[list[ObjectEvent], str]:

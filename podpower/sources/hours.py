@@ -1,0 +1,19 @@
+"""Hours as recordings name them."""
+
+from datetime import UTC, datetime
+
+HOUR_S = 3600.0
+
+
+def hour_name(ts: float) -> str:
+    """The UTC hour that holds `ts` (Unix seconds).
+
+    >>> hour_name(1767225600.0)
+    '2026-01-01T00'
+    """
+    return datetime.fromtimestamp(ts // HOUR_S * HOUR_S, UTC).strftime("%Y-%m-%dT%H")
+
+
+def hours_between(start_s: float, end_s: float) -> list[str]:
+    """Names of the hours that overlap [start_s, end_s), oldest first."""
+    return [hour_name(h * HOUR_S) for h in range(int(start_s // HOUR_S), int(-(-end_s // HOUR_S)))]

@@ -1,0 +1,201 @@
+"""A recording: a folder with what happened in a cluster, read as a source of objects and of samples.
+
+The format is in docs/data-contracts.md. Reading a window touches the files of its hours only: each hour of objects begins
+with a snapshot of those alive, and samples lie in a folder an hour.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import polars as pl
+
+from podpower.errors import InvalidInput, Unavailable
+from podpower.sources.hours import hour_name, hours_between
+from podpower.sources.protocols import (
+    POINTS_SCHEMA,
+    SERIES_SCHEMA,
+    EventType,
+    MetricSamples,
+    ObjectEvent,
+)
+
+META: Final = "recording.json"
+OBJECTS, SNAPSHOTS, SAMPLES, SERIES, TRUTH = "objects", "snapshots", "samples", "series", "truth"
+FORMAT, FORMAT_VERSION = "podpower-recording", 1
+MAX_CHANGES = 50_000  # events one call of `changes` gives; the cursor goes on from there
+
+
+class Meta(msgspec.Struct, kw_only=True, frozen=True):
+    """recording.json. `start_s` and `end_s` (Unix seconds) bound what was written so far."""
+
+    format: str = FORMAT
+    format_version: int = FORMAT_VERSION
+    recording_id: str
+    cluster: str
+    kepler: str
+    scrape_interval_s: float
+    start_s: float
+    end_s: float
+    seed: int | None = None
+    workloads: int | None = None
+
+
+class EventLine(msgspec.Struct, kw_only=True):
+    """One line of objects/<hour>.ndjson."""
+
+    ts: float
+    type: EventType
+    object: dict[str, Any]
+
+
+class _Cursor(msgspec.Struct, kw_only=True, frozen=True):
+    recording_id: str
+    hour: str
+    offset: int
+
+
+class Recording:
+    """The recording in the folder `root`: both an ObjectSource and a MetricSource.
+
+    InvalidInput when the folder is no recording; Unavailable when there is no such folder yet.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.meta = read_meta(self.root)
+        self.cluster = self.meta.cluster
+
+    @property
+    def start_s(self) -> float:
+        """Unix seconds at which the recording begins."""
+        return self.meta.start_s
+
+    @property
+    def end_s(self) -> float:
+        """Unix seconds up to which it was written when it was opened."""
+        return self.meta.end_s
+
+    def events(self, *, start_s: float, end_s: float) -> Iterator[ObjectEvent]:
+        """Objects alive at `start_s` as ADDED with the time of their present form, then each change before `end_s`."""
+        first = hour_name(max(start_s, self.start_s))
+        alive: dict[str, EventLine] = {}
+        for line in self._lines(SNAPSHOTS, first):
+            alive[line.object["metadata"]["uid"]] = line
+        hours = hours_between(max(start_s, self.start_s), end_s)
+        pending: list[EventLine] = []
+        for hour in hours:
+            for line in self._lines(OBJECTS, hour):
+                if line.ts >= start_s:
+                    pending.append(line)
+                elif line.type == "DELETED":
+                    alive.pop(line.object["metadata"]["uid"], None)
+                else:
+                    alive[line.object["metadata"]["uid"]] = line
+            if alive:
+                yield from (ObjectEvent(ts=a.ts, type="ADDED", object=a.object) for a in alive.values())
+                alive = {}
+            yield from (ObjectEvent(ts=p.ts, type=p.type, object=p.object) for p in pending if p.ts < end_s)
+            pending = []
+
+    def changes(self, cursor: str | None) -> tuple[list[ObjectEvent], str]:
+        """The events after `cursor` (None: from the beginning), at most MAX_CHANGES, and the cursor behind them.
+
+        Each event once, none left out. InvalidInput for a damaged line, or the cursor of another recording.
+        """
+        position = self._position(cursor)
+        found: list[ObjectEvent] = []
+        hours = sorted(path.stem for path in (self.root / OBJECTS).glob("*.ndjson"))
+        for hour in (h for h in hours if h >= position.hour):
+            offset = position.offset if hour == position.hour else 0
+            for line, end in self._lines_from(hour, offset):
+                found.append(ObjectEvent(ts=line.ts, type=line.type, object=line.object))
+                position = _Cursor(recording_id=self.meta.recording_id, hour=hour, offset=end)
+                if len(found) >= MAX_CHANGES:
+                    return found, _encoded(position)
+        return found, _encoded(position)
+
+    def metric_names(self, *, start_s: float, end_s: float) -> frozenset[str]:
+        """Metrics with samples in the hours of the window."""
+        names: set[str] = set()
+        for hour in hours_between(start_s, end_s):
+            for part in sorted((self.root / SERIES / hour).glob("*.parquet")):
+                names.update(_parquet(part).select("metric").unique().collect()["metric"].to_list())
+        return frozenset(names)
+
+    def samples(self, metrics: Sequence[str], *, start_s: float, end_s: float) -> MetricSamples:
+        """Raw samples with start_s <= ts <= end_s of these metrics."""
+        hours = hours_between(start_s, end_s + 1e-3)
+        series_parts = [p for h in hours for p in sorted((self.root / SERIES / h).glob("*.parquet"))]
+        point_parts = [p for h in hours for p in sorted((self.root / SAMPLES / h).glob("*.parquet"))]
+        if not series_parts or not point_parts:
+            return MetricSamples(series=pl.DataFrame(schema=SERIES_SCHEMA), points=pl.DataFrame(schema=POINTS_SCHEMA))
+        try:
+            series = pl.concat(_parquet(p).filter(pl.col("metric").is_in(list(metrics))) for p in series_parts)
+            named = series.select(SERIES_SCHEMA.names()).unique("series_id").sort("series_id").collect()
+            within = pl.col("ts").is_between(start_s, end_s)
+            points = pl.concat(_parquet(p).filter(within) for p in point_parts)
+            wanted = points.join(named.lazy().select("series_id"), on="series_id", how="semi").collect()
+        except pl.exceptions.PolarsError as error:
+            raise InvalidInput(f"{self.root}: a part of {hours[0]} to {hours[-1]} is damaged: {error}") from None
+        return MetricSamples(series=named, points=wanted.select(POINTS_SCHEMA.names()))
+
+    def _position(self, cursor: str | None) -> _Cursor:
+        if cursor is None:
+            return _Cursor(recording_id=self.meta.recording_id, hour="", offset=0)
+        try:
+            position = msgspec.json.decode(cursor, type=_Cursor)
+        except msgspec.DecodeError:
+            raise InvalidInput(f"not a cursor of a recording: {cursor[:80]}; reset it") from None
+        if position.recording_id != self.meta.recording_id:
+            raise InvalidInput(f"the cursor belongs to another recording than {self.root}; reset it")
+        return position
+
+    def _lines(self, kind: str, hour: str) -> Iterator[EventLine]:
+        path = self.root / kind / f"{hour}.ndjson"
+        if path.exists():
+            yield from (line for line, _ in _read_lines(path, 0))
+
+    def _lines_from(self, hour: str, offset: int) -> Iterator[tuple[EventLine, int]]:
+        yield from _read_lines(self.root / OBJECTS / f"{hour}.ndjson", offset)
+
+
+def read_meta(root: Path) -> Meta:
+    """recording.json of the folder. InvalidInput or Unavailable as `Recording`."""
+    try:
+        meta = msgspec.json.decode((root / META).read_bytes(), type=Meta)
+    except FileNotFoundError:
+        if root.exists():
+            raise InvalidInput(f"{root} is no recording: it has no {META}; make one with `podpower simulate`") from None
+        raise Unavailable(f"no recording at {root} yet; make one with `podpower simulate --out {root}`") from None
+    except (msgspec.DecodeError, OSError) as error:
+        raise InvalidInput(f"{root / META} cannot be read: {error}") from None
+    if meta.format != FORMAT or meta.format_version != FORMAT_VERSION:
+        raise InvalidInput(f"{root}: format {meta.format} {meta.format_version} is not {FORMAT} {FORMAT_VERSION}")
+    return meta
+
+
+_LINE = msgspec.json.Decoder(EventLine)
+
+
+def _read_lines(path: Path, offset: int) -> Iterator[tuple[EventLine, int]]:
+    """Whole lines from `offset` on and the offset behind each; a line without its break is not yet there."""
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            try:
+                yield _LINE.decode(line), offset
+            except msgspec.DecodeError as error:
+                raise InvalidInput(f"{path}: the line that ends at byte {offset} is damaged: {error}") from None
+
+
+def _parquet(path: Path) -> pl.LazyFrame:
+    return pl.scan_parquet(path)
+
+
+def _encoded(position: _Cursor) -> str:
+    return msgspec.json.encode(position).decode()

@@ -1,0 +1,55 @@
+"""Writing a recording: events are appended, samples come in parts; a reader never sees half of one."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from podpower.files import atomic_file, write_atomically
+from podpower.sources.hours import hour_name
+from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, ObjectEvent
+from podpower.sources.recording import META, OBJECTS, SAMPLES, SERIES, SNAPSHOTS, TRUTH, EventLine, Meta
+
+
+class RecordingWriter:
+    """Writes below `root`, made on the first write."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def meta(self, meta: Meta) -> None:
+        """Say what the recording is and up to where it goes."""
+        write_atomically(self.root / META, msgspec.json.format(msgspec.json.encode(meta)) + b"\n")
+
+    def snapshot(self, hour_start_s: float, alive: Iterable[ObjectEvent]) -> None:
+        """The objects alive when the hour begins, each with the time of its present form."""
+        lines = b"".join(_line(event) for event in alive)
+        write_atomically(self.root / SNAPSHOTS / f"{hour_name(hour_start_s)}.ndjson", lines)
+
+    def events(self, events: Iterable[ObjectEvent]) -> None:
+        """Append events, in order of time, each to its hour."""
+        by_hour: dict[str, list[bytes]] = {}
+        for event in events:
+            by_hour.setdefault(hour_name(event.ts), []).append(_line(event))
+        for hour, lines in sorted(by_hour.items()):
+            path = self.root / OBJECTS / f"{hour}.ndjson"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as stream:
+                stream.write(b"".join(lines))
+
+    def samples(self, hour_start_s: float, part: str, *, series: pl.DataFrame, points: pl.DataFrame) -> None:
+        """One part of an hour's samples; the series before the points, so that no point is without its name."""
+        hour = hour_name(hour_start_s)
+        for folder, table, schema in ((SERIES, series, SERIES_SCHEMA), (SAMPLES, points, POINTS_SCHEMA)):
+            with atomic_file(self.root / folder / hour / f"{part}.parquet") as aside:
+                table.select(schema.names()).write_parquet(aside, compression="zstd")
+
+    def truth(self, hour_start_s: float, part: str, table: pl.DataFrame) -> None:
+        """True joules of each pod and minute, of a simulation."""
+        with atomic_file(self.root / TRUTH / hour_name(hour_start_s) / f"{part}.parquet") as aside:
+            table.write_parquet(aside, compression="zstd")
+
+
+def _line(event: ObjectEvent) -> bytes:
+    return msgspec.json.encode(EventLine(ts=event.ts, type=event.type, object=dict(event.object))) + b"\n"
