@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from litestar import Controller, Request, get, post
+from litestar.di import NamedDependency
 from litestar.openapi.spec import Reference, Schema
 from litestar.response import Redirect
 
@@ -44,7 +45,7 @@ class Predictions(Controller):
         status_code=200,
         responses=openapi.PROBLEMS,
     )
-    async def predict(self, request: AnyRequest, served: Served) -> Prediction:
+    async def predict(self, request: AnyRequest, served: NamedDependency[Served]) -> Prediction:
         """What one workload will draw."""
         body, _ = await _body(request, bodies.JSON)
         return served.predictor.predict([bodies.one_request(body)])[0]
@@ -56,7 +57,7 @@ class Predictions(Controller):
         status_code=200,
         responses=openapi.PROBLEMS,
     )
-    async def explain(self, request: AnyRequest, served: Served) -> Explanation:
+    async def explain(self, request: AnyRequest, served: NamedDependency[Served]) -> Explanation:
         """What one workload will draw, and the measured workloads that says so."""
         body, _ = await _body(request, bodies.JSON)
         return served.predictor.explain([bodies.one_request(body)])[0]
@@ -68,7 +69,7 @@ class Predictions(Controller):
         status_code=200,
         responses=openapi.PROBLEMS,
     )
-    async def predict_from_yaml(self, request: AnyRequest, served: Served) -> Prediction:
+    async def predict_from_yaml(self, request: AnyRequest, served: NamedDependency[Served]) -> Prediction:
         """What the one workload of a manifest will draw; for several there is /predict/batch."""
         body, _ = await _body(request, *_MANIFEST_TYPES)
         predictor = served.predictor
@@ -81,7 +82,9 @@ class Predictions(Controller):
         status_code=200,
         responses=openapi.PROBLEMS,
     )
-    async def predict_batch(self, request: AnyRequest, served: Served, settings: Settings) -> Batch:
+    async def predict_batch(
+        self, request: AnyRequest, served: NamedDependency[Served], settings: NamedDependency[Settings]
+    ) -> Batch:
         """What many workloads will draw, each and together. A bad row is told in `errors` and fails no other."""
         body, media_type = await _body(request, bodies.JSON, *bodies.YAML_TYPES)
         return await asyncio.to_thread(
@@ -113,7 +116,7 @@ class Operations(Controller):
     tags = ("operations",)
 
     @get("/model", operation_id="getModel", sync_to_thread=False, responses=openapi.NOT_READY)
-    def model(self, served: Served) -> ModelInfo:
+    def model(self, served: NamedDependency[Served]) -> ModelInfo:
         """The model that is served, how good it was found, and what is wrong with a newer one that is not."""
         predictor = served.predictor
         model = predictor.model
@@ -138,7 +141,7 @@ class Operations(Controller):
         return Health()
 
     @get("/readyz", operation_id="getReadiness", sync_to_thread=False, responses=openapi.NOT_READY)
-    def readyz(self, served: Served) -> Readiness:
+    def readyz(self, served: NamedDependency[Served]) -> Readiness:
         """Whether there is a model."""
         return Readiness(model_version=served.predictor.version)
 

@@ -11,6 +11,7 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.params import FromPath
 from litestar.response import File
 
 from podpower import __version__
@@ -108,7 +109,7 @@ def openapi_json(request: Request[Any, Any, Any]) -> dict[str, Any]:
 
 
 @get("/docs/assets/{name:str}", include_in_schema=False, sync_to_thread=False, media_type=MediaType.TEXT)
-def swagger_asset(name: str) -> File:
+def swagger_asset(name: FromPath[str]) -> File:
     """A file of Swagger UI."""
     if name not in _ASSETS:
         raise NotFoundException

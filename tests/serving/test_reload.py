@@ -1,0 +1,107 @@
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from podpower.errors import InvalidInput
+from podpower.model.artifacts import save_encoder, save_model
+from podpower.model.store import MODEL_FILE, ModelStore
+from podpower_serving.openapi import REQUEST_EXAMPLE
+from podpower_serving.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def pairs(make_pair):
+    return [make_pair(watts) for watts in (1.0, 2.0)]
+
+
+def wait_until(ready, timeout_seconds=15):
+    deadline = time.monotonic() + timeout_seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_promoted_model_is_taken_up_without_a_failed_request(running, tmp_path, pairs):
+    store = ModelStore(tmp_path)
+    first, second = (store.add(*pair) for pair in pairs)
+    store.promote(first)
+    seen, stop = [], threading.Event()
+
+    with running(Settings(model_store=str(tmp_path), reload_seconds=0.05)) as client:
+
+        def hammer():
+            while not stop.is_set():
+                answer = client.post("/predict", json=REQUEST_EXAMPLE)
+                seen.append((answer.status_code, answer.json().get("model_version")))
+
+        threads = [threading.Thread(target=hammer) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for version in (second, first, second):
+                store.promote(version)
+                wait_until(lambda version=version: client.get("/model").json()["version"] == version)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert {status for status, _ in seen} == {200}
+    assert {version for _, version in seen} == {first, second}
+
+
+def test_a_broken_model_is_refused_and_the_old_one_stays(running, tmp_path, pairs):
+    store = ModelStore(tmp_path)
+    first, second = (store.add(*pair) for pair in pairs)
+    store.promote(first)
+    with running(Settings(model_store=str(tmp_path), reload_seconds=0.05)) as client:
+        pointer = (tmp_path / "latest.json").read_text()
+        (tmp_path / "versions" / second / MODEL_FILE).write_bytes(b"broken")
+        (tmp_path / "latest.json").write_text(pointer.replace(first, second))
+        wait_until(lambda: client.get("/model").json()["refused"])
+        model = client.get("/model").json()
+        assert (model["version"], model["refused"]["version"]) == (first, second)
+        assert client.get("/readyz").status_code == 200
+        assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
+        store.promote(first)
+        wait_until(lambda: client.get("/model").json()["refused"] is None)
+
+
+def test_explicit_files_are_served_and_followed(running, tmp_path, pairs):
+    encoder_path, model_path = tmp_path / "encoder.joblib", tmp_path / "knn_energy.joblib"
+    settings = Settings(encoder_path=str(encoder_path), model_path=str(model_path), reload_seconds=0.05)
+    with running(settings) as client:
+        assert client.get("/readyz").status_code == 503
+        save_encoder(pairs[0][0], encoder_path)
+        save_model(pairs[0][1], model_path)
+        wait_until(lambda: client.get("/readyz").status_code == 200)
+        version = client.get("/model").json()["version"]
+        save_model(pairs[1][1], model_path)
+        wait_until(lambda: client.get("/model").json()["version"] != version)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"ENCODER_PATH": "e"}, "MODEL_PATH"),
+        ({"MODEL_PATH": "m"}, "ENCODER_PATH"),
+        ({"PODPOWER_RELOAD_SECONDS": "often"}, "PODPOWER_RELOAD_SECONDS"),
+        ({"PODPOWER_MAX_BODY_MIB": "-1"}, "PODPOWER_MAX_BODY_MIB"),
+    ],
+)
+def test_wrong_settings_are_named(environment, words):
+    with pytest.raises(InvalidInput, match=words):
+        Settings.from_environment(environment)
+
+
+def test_the_store_defaults_to_the_home():
+    assert Settings.from_environment({"PODPOWER_HOME": "/data"}).model_store == "/data/models"
+
+
+def test_the_service_imports_nothing_heavy():
+    heavy = "{'dagster', 'polars', 'pandas', 'pyarrow', 'sklearn', 'matplotlib', 'torch'}"
+    code = f"import sys, podpower_serving.app; sys.exit(' '.join({heavy} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stderr.strip() == ""
