@@ -1,7 +1,7 @@
 """A recording: a folder with what happened in a cluster, read as a source of objects and of samples.
 
-The format is in docs/data-contracts.md. Reading a window touches the files of its hours only: each hour of objects begins
-with a snapshot of those alive, and samples lie in a folder an hour.
+The format is in docs/data-contracts.md. Reading a window touches the files of its hours only: each hour of objects
+begins with a snapshot of those alive, and samples lie in a folder an hour.
 """
 
 from collections.abc import Iterator, Sequence
