@@ -111,7 +111,7 @@ class Workload:
                     labels=labels,
                     data=data,
                     revision=self.revision,
-                )  # fmt: skip
+                )
             )
         return written
 
