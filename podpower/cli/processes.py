@@ -60,7 +60,7 @@ class Processes:
         self.start(name, command)
         _, child = self._children[-1]
         if child.wait() != 0:
-            raise PodpowerError(f"{name} failed: {self._tail(name)}")
+            raise PodpowerError(f"{name} failed: {self._tail(name)} (see {self.log(name)})")
         self._children.pop()
 
     def log(self, name: str) -> Path:

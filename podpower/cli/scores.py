@@ -29,7 +29,7 @@ def _cells(score: "Score") -> tuple[str, ...]:
         showing.number(score.log_r2, 2),
         showing.number(score.rank_correlation, 2),
         percent(score.mdape),
-        showing.number(score.mae),
+        showing.number(score.mae, 1 if score.mae is not None and score.mae >= 100 else 3),
         showing.number(score.r2, 2),
         percent(score.coverage),
         str(score.count),
