@@ -65,6 +65,7 @@ def build_parser() -> Parser:
     """The parser of every command. Imports command modules, which import nothing heavy."""
     from podpower.cli import (  # noqa: PLC0415  # they import this module
         collect,
+        demo,
         encode,
         evaluate,
         join,
@@ -72,14 +73,16 @@ def build_parser() -> Parser:
         models,
         predict,
         serve,
+        simulate,
         train,
+        up,
     )
 
     parser = Parser(prog="podpower", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"podpower {__version__}")
     _add_debug(parser, default=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for module in (collect, encode, label, join, train, predict, evaluate, serve, models):
+    for module in (simulate, collect, encode, label, join, train, predict, evaluate, serve, models, demo, up):
         module.add(commands)
     return parser
 

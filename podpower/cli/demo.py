@@ -1,0 +1,119 @@
+"""`podpower demo`: from nothing to predictions over HTTP, as `make demo` runs it."""
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from podpower.cli import processes, showing
+from podpower.cli.arguments import Commands, add_command, positive
+from podpower.cli.homes import DAGSTER_HOME, HOME, MODEL_STORE, RECORDING, home_environment
+from podpower.cli.predict import show_predictions
+from podpower.cli.processes import Processes
+from podpower.errors import InvalidInput, PodpowerError
+
+_MARK = ".podpower-demo"  # a folder with it is ours to empty
+_START_SECONDS = 60.0
+_EXAMPLE = Path("examples/deployment.yaml")
+# For an installed package, which has no examples beside it.
+_MANIFEST = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop-web, namespace: shop}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: shop-web}}
+  template:
+    metadata: {labels: {app: shop-web}}
+    spec:
+      containers:
+        - name: nginx
+          image: nginx:1.27
+          resources: {requests: {cpu: 250m, memory: 128Mi}, limits: {cpu: 500m, memory: 256Mi}}
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "demo",
+        run,
+        summary="Simulate a cluster, train through Dagster, serve, predict an example over HTTP, stop.",
+        details="  podpower demo\n  podpower demo --home /tmp/demo --hours 48\n",
+    )
+    parser.add_argument(
+        "--home", metavar="DIR", default=".podpower/demo", help="folder to work in, emptied first (default %(default)s)"
+    )
+    parser.add_argument("--hours", type=positive, default=24, help="hours to simulate (default %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the whole way; what was started is stopped, whatever happens."""
+    started_s = time.monotonic()
+    home = _emptied(Path(arguments.home))
+    # Nothing of the caller's own set-up may mix with the demo's.
+    theirs = {name: value for name, value in os.environ.items() if name not in _PLACES}
+    environment = home_environment(home, theirs)
+    recording = environment[RECORDING]
+    with processes.terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
+        with _step(f"1/4 simulate {arguments.hours} hours of a cluster"):
+            command = processes.podpower_command("simulate", "--out", recording, "--hours", str(arguments.hours))
+            children.run("simulate", command)
+        with _step("2/4 materialize every asset through Dagster, train, promote"):
+            children.run("dagster", [sys.executable, "-m", "podpower_assets.materializing"])
+        with _step("3/4 serve the promoted model"):
+            number = processes.free_port()
+            url = f"http://127.0.0.1:{number}"
+            children.start("api", processes.podpower_command("serve", "--port", str(number)))
+            ready = f"{url}/readyz"
+            children.wait_until(lambda: processes.answers(ready), what="the API", timeout_seconds=_START_SECONDS)
+        with _step(f"4/4 predict {_EXAMPLE} over HTTP"):
+            manifest = _EXAMPLE.read_bytes() if _EXAMPLE.exists() else _MANIFEST.encode()
+            answer = _predictions(url, manifest)
+    print()
+    show_predictions(answer["predictions"], total=answer["total"])
+    print(f"\ndone in {time.monotonic() - started_s:.0f} s; everything that was started is stopped again")
+    print(f"data, models and logs  {arguments.home}")
+    print("keep it running        make up    (Dagster UI on :3000, API and Swagger UI on :8000)")
+    return 0
+
+
+_PLACES = (HOME, RECORDING, MODEL_STORE, DAGSTER_HOME, "ENCODER_PATH", "MODEL_PATH")
+
+
+def _emptied(home: Path) -> Path:
+    """`home`, empty; InvalidInput when it holds what is not the demo's."""
+    if home.exists() and any(home.iterdir()):
+        if not (home / _MARK).exists():
+            raise InvalidInput(f"{home} holds something that is not the demo's: name another folder with --home")
+        shutil.rmtree(home)
+    home.mkdir(parents=True, exist_ok=True)
+    (home / _MARK).touch()
+    return home.resolve()
+
+
+@contextmanager
+def _step(description: str) -> Iterator[None]:
+    """Tell what is done, and how long it took."""
+    started_s = time.monotonic()
+    showing.note(f"{description} ...")
+    yield
+    showing.note(f"    {time.monotonic() - started_s:.1f} s")
+
+
+def _predictions(url: str, manifest: bytes) -> dict[str, Any]:
+    import httpx  # noqa: PLC0415  # an extra
+
+    answer = httpx.post(
+        f"{url}/predict/batch", content=manifest, headers={"Content-Type": "application/yaml"}, timeout=30.0
+    )
+    body: dict[str, Any] = answer.json()
+    if answer.is_error:
+        raise PodpowerError(f"the API refused the example: {body.get('detail', answer.text)}")
+    return body

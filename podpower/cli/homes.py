@@ -1,0 +1,25 @@
+"""Where `demo` and `up` keep things, told to the processes they start through the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+HOME, RECORDING, MODEL_STORE = "PODPOWER_HOME", "PODPOWER_RECORDING", "PODPOWER_MODEL_STORE"
+DAGSTER_HOME, _NO_COLOR = "DAGSTER_HOME", "NO_COLOR"
+_DAGSTER_SETTINGS = "telemetry:\n  enabled: false\n"
+
+
+def home_environment(home: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` with everything below `home` (made here) that it does not place elsewhere itself."""
+    dagster_home = Path(environment.get(DAGSTER_HOME) or home / "dagster")
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    settings = dagster_home / "dagster.yaml"
+    if not settings.exists():
+        settings.write_text(_DAGSTER_SETTINGS)
+    return {
+        RECORDING: str(home / "recording"),
+        MODEL_STORE: str(home / "models"),
+        _NO_COLOR: "1",  # logs are read in files
+        **{name: value for name, value in environment.items() if value},
+        HOME: str(home),
+        DAGSTER_HOME: str(dagster_home),
+    }

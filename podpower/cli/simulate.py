@@ -1,0 +1,66 @@
+"""`podpower simulate`: a recording of a cluster that never was."""
+
+import argparse
+import time
+from pathlib import Path
+
+from podpower.cli import showing
+from podpower.cli.arguments import Commands, add_command, positive
+from podpower.cli.processes import terminate_as_interrupt
+
+_HOUR_S = 3600.0
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "simulate",
+        run,
+        summary="Write a recording of a believable cluster: objects, counters, owners, and true energy.",
+        details="""\
+The same seed and window give the same cluster: web, databases, batch, cron, GPU and DaemonSets, with rollouts,
+restarts that reset counters, gaps and short-lived pods.
+
+  podpower simulate --out data/recording --hours 24
+  podpower simulate --out data/recording --follow
+""",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the recording")
+    parser.add_argument(
+        "--hours", type=positive, default=24, help="hours to write, ending at the last full hour (default %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="which cluster (default %(default)s)")
+    parser.add_argument(
+        "--kepler", choices=("0.9", "0.10"), default="0.10", help="whose metric names and labels (default %(default)s)"
+    )
+    parser.add_argument("--workloads", type=positive, default=40, help="how many workloads (default %(default)s)")
+    parser.add_argument(
+        "--follow",
+        action="store_true",
+        help="then, or on a simulated recording that is there already, go on in real time until Ctrl-C",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Simulate; returns when the window is written, or at Ctrl-C with --follow."""
+    from podpower.simulation import follow, simulate  # noqa: PLC0415
+
+    end_s = time.time() // _HOUR_S * _HOUR_S
+    if not (arguments.follow and (Path(arguments.out) / "recording.json").exists()):
+        with showing.progress("simulating") as advance:
+            simulate(
+                arguments.out,
+                seed=arguments.seed,
+                start_s=end_s - arguments.hours * _HOUR_S,
+                hours=arguments.hours,
+                kepler=arguments.kepler,
+                workloads=arguments.workloads,
+                progress=advance,
+            )
+        showing.note(f"{arguments.out}: {arguments.hours} hours of {arguments.workloads} workloads")
+    if arguments.follow:
+        showing.note(f"{arguments.out}: going on in real time until Ctrl-C")
+        with terminate_as_interrupt():
+            follow(arguments.out, stop=lambda: False)
+    return 0

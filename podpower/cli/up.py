@@ -1,0 +1,89 @@
+"""`podpower up`: the Dagster UI, its sensors and schedules, and the prediction API, until Ctrl-C."""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+from podpower.cli import processes, showing
+from podpower.cli.arguments import Commands, add_command, port, positive
+from podpower.cli.homes import HOME, RECORDING, home_environment
+from podpower.cli.processes import Processes
+from podpower.errors import InvalidInput, Unavailable
+
+DAGSTER_PORT, API_PORT = "PODPOWER_DAGSTER_PORT", "PODPOWER_API_PORT"
+_START_SECONDS = 180.0
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "up",
+        run,
+        summary="Run the Dagster UI with sensors and schedules, and the prediction API, until Ctrl-C.",
+        details=f"""\
+Without a recording of yours in {RECORDING}, a simulated cluster is followed in real time.
+{HOME}, {DAGSTER_PORT} and {API_PORT} stand for --home, --dagster-port and --api-port.
+
+  podpower up
+  {RECORDING}=/data/recording podpower up --dagster-port 3001 --api-port 8001
+""",
+    )
+    parser.add_argument(
+        "--home", metavar="DIR", help="folder for data, models, Dagster's history and logs (default .podpower)"
+    )
+    parser.add_argument("--dagster-port", type=port, metavar="PORT", help="of the Dagster UI (default 3000)")
+    parser.add_argument("--api-port", type=port, metavar="PORT", help="of the prediction API (default 8000)")
+    parser.add_argument(
+        "--hours", type=positive, default=6, help="hours of simulated history to begin with (default %(default)s)"
+    )
+    parser.add_argument(
+        "--workloads", type=positive, default=40, help="about how many to simulate (default %(default)s)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start everything, tell where it is, and wait."""
+    dagster_port = _port(arguments.dagster_port, DAGSTER_PORT, 3000)
+    api_port = _port(arguments.api_port, API_PORT, 8000)
+    for name, number in (("Dagster UI", dagster_port), ("prediction API", api_port)):
+        if not processes.is_free(number):
+            raise Unavailable(f"port {number} for the {name} is taken: stop what listens there, or give another port")
+    home = Path(arguments.home or os.environ.get(HOME) or ".podpower").resolve()
+    environment = home_environment(home, os.environ)
+    with processes.terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
+        if not os.environ.get(RECORDING):
+            _follow(children, environment[RECORDING], arguments)
+        children.start("dagster", processes.dagster_command(dagster_port))
+        children.start("api", processes.podpower_command("serve", "--port", str(api_port)))
+        dagster_url, api_url = f"http://127.0.0.1:{dagster_port}", f"http://127.0.0.1:{api_port}"
+        for what, url in (("the Dagster UI", f"{dagster_url}/server_info"), ("the API", f"{api_url}/healthz")):
+            showing.note(f"waiting for {what}")
+            children.wait_until(lambda url=url: processes.answers(url), what=what, timeout_seconds=_START_SECONDS)  # type: ignore[misc]
+        print(f"Dagster UI      {dagster_url}")
+        print(f"prediction API  {api_url}/docs   (ready as soon as the first model is promoted)")
+        print(f"logs            {home / 'logs'}")
+        print("Ctrl-C stops everything.", flush=True)
+        while True:
+            children.check()
+            time.sleep(0.5)
+
+
+def _follow(children: Processes, recording: str, arguments: argparse.Namespace) -> None:
+    """Start, or take up again, a simulation that goes on in real time."""
+    showing.note(f"following a simulated cluster, recorded in {recording}")
+    sizes = ("--hours", str(arguments.hours), "--workloads", str(arguments.workloads))
+    children.start("simulation", processes.podpower_command("simulate", "--out", recording, *sizes, "--follow"))
+    written = Path(recording) / "recording.json"
+    children.wait_until(written.exists, what="the simulation", timeout_seconds=_START_SECONDS)
+
+
+def _port(given: int | None, variable: str, default: int) -> int:
+    if given is not None:
+        return given
+    text = os.environ.get(variable) or str(default)
+    try:
+        return port(text)
+    except argparse.ArgumentTypeError as error:
+        raise InvalidInput(f"{variable}: {error}") from None
