@@ -1,9 +1,9 @@
 """A small local workflow on files: manifests, labels, and everything made from them by the commands."""
 
 import pytest
-from shop import IMAGES, labels, manifest
 
 from podpower.cli import main
+from tests.podpower.cli.shop import IMAGES, labels, manifest
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ import joblib
 import numpy as np
 import polars as pl
 import pytest
-from shop import labels, manifest
 
 from podpower.cli import main
+from tests.podpower.cli.shop import labels, manifest
 
 ALIAS_BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{n}: &{n} [{','.join([f'*{p}'] * 9)}]\n" for p, n in zip("abcdefghi", "bcdefghij", strict=True)

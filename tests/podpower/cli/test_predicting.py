@@ -6,9 +6,9 @@ import json
 
 import pytest
 import yaml
-from shop import manifest
 
 from podpower.cli import main
+from tests.podpower.cli.shop import manifest
 
 SEEN = manifest("shop-nginx", "nginx:1.27", cpu="100m")
 
