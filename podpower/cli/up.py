@@ -1,6 +1,7 @@
 """`podpower up`: the Dagster UI, its sensors and schedules, and the prediction API, until Ctrl-C."""
 
 import argparse
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -65,9 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"prediction API  {api_url}/docs   (ready as soon as the first model is promoted)")
         print(f"logs            {home / 'logs'}")
         print("Ctrl-C stops everything.", flush=True)
-        while True:
-            children.check()
-            time.sleep(0.5)
+        with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
+            while True:
+                children.check()
+                time.sleep(0.5)
+    return 0
 
 
 def _follow(children: Processes, recording: str, arguments: argparse.Namespace) -> None:
