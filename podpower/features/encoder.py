@@ -167,9 +167,13 @@ class Encoder:
 
 
 def _robust_scales(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Median and interquartile range (as a standard deviation) of each column's known values."""
+    """Median and interquartile range (as a standard deviation) of each column's known values.
+
+    What nobody had when the encoder was fitted has no scale: its values are all equally far (infinite scale), and only
+    that they are known at all tells.
+    """
     centers = np.zeros(values.shape[1], dtype=np.float32)
-    scales = np.ones(values.shape[1], dtype=np.float32)
+    scales = np.full(values.shape[1], np.inf, dtype=np.float32)
     for column in range(values.shape[1]):
         known = values[~np.isnan(values[:, column]), column]
         if len(known):

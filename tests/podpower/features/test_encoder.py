@@ -289,3 +289,19 @@ def test_other_weights_under_the_same_name_are_refused(cluster, monkeypatch):
     monkeypatch.setattr("podpower.features.encoder.sbert_vectors", embedder(seed=2))
     with pytest.raises(Refused, match="not the one this encoder was fitted with"):
         encoder.transform(cluster)
+
+
+def test_a_value_that_no_fitted_request_had_does_not_outweigh_all_others():
+    """With limits nowhere in the fitted requests, a request with limits is still nearest to its like."""
+
+    def request(name: str, image: str, limit: float | None = None) -> InferenceRequest:
+        container = Container(name="c", image=image, req_cpu_mcpu=250.0, lim_cpu_mcpu=limit, lim_mem_mib=limit)
+        return InferenceRequest(workload_kind="Deployment", workload_name=name, containers=[container])
+
+    known = [request("web", "nginx:1.27"), request("db", "postgres:16"), request("cache", "redis:7")]
+    encoder = Encoder.fit(known)
+    limited = encoder.transform([request("web", "nginx:1.27", 500.0), request("web", "nginx:1.27", 8000.0)])
+    distances = np.linalg.norm(encoder.transform(known)[None] - limited[:, None], axis=2)
+    assert distances.argmin(axis=1).tolist() == [0, 0]
+    assert distances.max() < 3
+    np.testing.assert_allclose(limited[0], limited[1])
