@@ -5,7 +5,6 @@ from collections.abc import Mapping
 
 import dagster as dg
 import polars as pl
-from podpower.sources.recording import Recording
 from upath import UPath
 
 from podpower.errors import InvalidInput
@@ -13,6 +12,7 @@ from podpower.features.encoder import Encoder
 from podpower.files import atomic_file, read_bounded, write_atomically
 from podpower.model import artifacts
 from podpower.model.store import ModelStore
+from podpower.sources.recording import Recording
 
 _MAX_ENCODER_BYTES = 1 << 30
 
@@ -89,12 +89,19 @@ class Models(dg.ConfigurableResource):
 
 def resources_from(environment: Mapping[str, str]) -> dict[str, dg.ConfigurableResource]:
     """The resources as PODPOWER_HOME, PODPOWER_RECORDING, PODPOWER_MODEL_STORE and PODPOWER_WINDOW_DAYS place them."""
-    home = environment.get("PODPOWER_HOME") or os.path.abspath(".podpower")
+    home = _home(environment)
     return {
         "source": Source(recording=environment.get("PODPOWER_RECORDING") or f"{home}/recording"),
         "tables": Tables(root=environment.get("PODPOWER_TABLES") or f"{home}/tables"),
-        "models": Models(
-            root=environment.get("PODPOWER_MODEL_STORE") or f"{home}/models",
-            window_days=int(environment.get("PODPOWER_WINDOW_DAYS") or 7),
-        ),
+        "models": models_from(environment),
     }
+
+
+def models_from(environment: Mapping[str, str]) -> Models:
+    """The model store and the days that a model is trained on."""
+    root = environment.get("PODPOWER_MODEL_STORE") or f"{_home(environment)}/models"
+    return Models(root=root, window_days=int(environment.get("PODPOWER_WINDOW_DAYS") or 7))
+
+
+def _home(environment: Mapping[str, str]) -> str:
+    return environment.get("PODPOWER_HOME") or os.path.abspath(".podpower")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 HOME, RECORDING, MODEL_STORE = "PODPOWER_HOME", "PODPOWER_RECORDING", "PODPOWER_MODEL_STORE"
 DAGSTER_HOME, _NO_COLOR = "DAGSTER_HOME", "NO_COLOR"
+_SETTINGS = Path("dagster.yaml")  # the checkout's; an installed package has none beside it
 _DAGSTER_SETTINGS = "telemetry:\n  enabled: false\n"
 
 
@@ -14,7 +15,7 @@ def home_environment(home: Path, environment: Mapping[str, str]) -> dict[str, st
     dagster_home.mkdir(parents=True, exist_ok=True)
     settings = dagster_home / "dagster.yaml"
     if not settings.exists():
-        settings.write_text(_DAGSTER_SETTINGS)
+        settings.write_text(_SETTINGS.read_text() if _SETTINGS.exists() else _DAGSTER_SETTINGS)
     return {
         RECORDING: str(home / "recording"),
         MODEL_STORE: str(home / "models"),

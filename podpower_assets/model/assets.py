@@ -1,5 +1,6 @@
 """`knn_model`, a candidate for each day, and `promoted_model`, what the prediction service picks up."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from podpower.rows import condensed
 from podpower_assets import showing
 from podpower_assets.partitions import DAILY, HOUR_S, day_end_s, hours_between
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
-from podpower_assets.resources import Models, Tables, resources_from
+from podpower_assets.resources import Models, Tables, models_from
 from podpower_assets.training_rows.assets import NAME as ROWS
 
 NAME, PROMOTED = "knn_model", "promoted_model"
@@ -86,13 +87,13 @@ def _number(value: float | None) -> float:
     kinds={"scikitlearn", "numpy"},
     partitions_def=DAILY,
     code_version="1",
-    deps=[dg.AssetDep(ROWS, partition_mapping=look_back(resources_from({})["models"].window_days))],  # type: ignore[attr-defined]
+    deps=[dg.AssetDep(ROWS, partition_mapping=look_back(models_from(os.environ).window_days))],
     automation_condition=FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window(),
     check_specs=[
         dg.AssetCheckSpec(_BEATS, asset=NAME, blocking=True),
         dg.AssetCheckSpec(_SANE, asset=NAME, blocking=True),
     ],
-    description="A KNN model of the window that ends with the day: evaluated, stored, not served before it is promoted.",
+    description="A KNN model of the window that ends with the day: evaluated, stored, served once promoted.",
 )
 def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> Iterator[dg.MaterializeResult]:
     """Train and evaluate each day's candidate."""
