@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from podpower.cli.arguments import build_parser
+from podpower.cli.commands import build_parser
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("podpower", "podpower_assets", "podpower_serving")

@@ -10,7 +10,8 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from podpower.cli.arguments import Parser, UsageError, build_parser
+from podpower.cli.arguments import Parser, UsageError
+from podpower.cli.commands import build_parser
 from podpower.errors import PodpowerError
 
 # Which extra brings a package that is not there.

@@ -1,4 +1,4 @@
-"""Parsing: the parser with every command, its one-line usage errors, and argument types shared by commands."""
+"""What commands parse with: one-line usage errors, and argument types that they share."""
 
 import argparse
 import re
@@ -6,21 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeAlias
 
-from podpower import __version__
-
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
-_DESCRIPTION = "Know what a Kubernetes workload will draw before it runs."
-_EPILOG = """\
-the way of the data:
-  simulate, collect            a recording, or workloads (InferenceRequest) as NDJSON
-  encode fit, encode transform features.parquet
-  label                        labels.parquet: watts and joules a step, from energy counters
-  join, train                  train_rows.parquet, knn_energy.joblib
-  predict, evaluate, serve     watts for a manifest; how good they are; the HTTP API
-
-`podpower COMMAND --help` shows the options of a command with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
-"""
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d|w|)")
 _TIME_OPTIONS = ("--start", "--end")
 _BACKWARDS = re.compile(r"-\d.*")
@@ -61,39 +48,13 @@ class Parser(argparse.ArgumentParser):
         return 2
 
 
-def build_parser() -> Parser:
-    """The parser of every command. Imports command modules, which import nothing heavy."""
-    from podpower.cli import (  # noqa: PLC0415  # they import this module
-        collect,
-        demo,
-        encode,
-        evaluate,
-        join,
-        label,
-        models,
-        predict,
-        serve,
-        simulate,
-        train,
-        up,
-    )
-
-    parser = Parser(prog="podpower", description=_DESCRIPTION, epilog=_EPILOG)
-    parser.add_argument("--version", action="version", version=f"podpower {__version__}")
-    _add_debug(parser, default=False)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for module in (simulate, collect, encode, label, join, train, predict, evaluate, serve, models, demo, up):
-        module.add(commands)
-    return parser
-
-
 def add_command(
     commands: Commands, name: str, run: Callable[[argparse.Namespace], int], *, summary: str, details: str = ""
 ) -> Parser:
     """Add a command that calls `run`; `details` (examples, units) is shown below its options."""
     parser = commands.add_parser(name, help=summary, description=summary, epilog=details)
     parser.set_defaults(run=run, prog=parser.prog)
-    _add_debug(parser, default=argparse.SUPPRESS)
+    add_debug(parser, default=argparse.SUPPRESS)
     return parser
 
 
@@ -103,7 +64,8 @@ def add_group(commands: Commands, name: str, *, summary: str) -> Commands:
     return parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, title="commands")
 
 
-def _add_debug(parser: Parser, *, default: Any) -> None:
+def add_debug(parser: Parser, *, default: Any) -> None:
+    """Add --debug; a command's own must not undo the one before its name, hence `default`."""
     parser.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
 
 

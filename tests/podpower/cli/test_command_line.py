@@ -10,7 +10,7 @@ import pytest
 
 from podpower import __version__
 from podpower.cli import main
-from podpower.cli.arguments import build_parser
+from podpower.cli.commands import build_parser
 
 COMMANDS = ["collect from-file", "encode fit", "encode transform", "label", "join", "train", "predict", "evaluate"]
 
