@@ -131,12 +131,10 @@ def shown(report: EvaluationReport) -> dict[str, Any]:
     """Scores beside the baselines, and what was predicted against what was measured."""
     said: dict[str, Any] = {}
     for split in report.splits:
-        name = split.name.replace(" ", "_")
-        said[f"scores_{name}"] = showing.records(_score_rows(split))
-        said[f"predicted_against_measured_{name}"] = showing.plot(
-            plots.predicted_against_measured(split, unit=report.unit)
-        )
-        said[f"residuals_{name}"] = showing.plot(plots.residuals(split, unit=report.unit))
+        name = split.name.split()[0]  # unseen, time: the UI has little room for names
+        said[f"{name}_scores"] = showing.records(_score_rows(split))
+        said[f"{name}_scatter"] = showing.plot(plots.predicted_against_measured(split, unit=report.unit))
+        said[f"{name}_residuals"] = showing.plot(plots.residuals(split, unit=report.unit))
     return said
 
 
