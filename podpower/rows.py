@@ -1,6 +1,8 @@
 """Training rows: each label with the one spec that was in force at its step, and what did not join."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import polars as pl
 
@@ -39,10 +41,29 @@ class JoinReport:
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedRows:
-    """The labels that have a spec, in their order, with FROM_SPEC; and the report."""
+    """The labels that have a spec, in their order, with FROM_SPEC; and the report.
 
-    rows: pl.DataFrame
+    A vector a row is large: `chunks` gives the rows in parts, for writing one after another, `rows` all at once.
+    """
+
+    labels: pl.DataFrame
+    features: pl.DataFrame
+    spec: pl.Series  # the row of `features` that each of `labels` belongs to
     report: JoinReport
+
+    @cached_property
+    def rows(self) -> pl.DataFrame:
+        """All rows."""
+        return self._rows(self.labels, self.spec)
+
+    def chunks(self, *, size: int = 50_000) -> Iterator[pl.DataFrame]:
+        """The rows in parts of `size`; one empty part where there is none."""
+        for start in range(0, max(1, len(self.labels)), size):
+            yield self._rows(self.labels.slice(start, size), self.spec.slice(start, size))
+
+    def _rows(self, labels: pl.DataFrame, spec: pl.Series) -> pl.DataFrame:
+        given = self.features.select(FROM_SPEC)[spec] if len(self.features) else self.features.select(FROM_SPEC)
+        return labels.drop(c for c in FROM_SPEC if c in labels.columns).hstack(given.get_columns())
 
 
 def join_rows(features: pl.DataFrame, labels: pl.DataFrame) -> JoinedRows:
@@ -58,22 +79,20 @@ def join_rows(features: pl.DataFrame, labels: pl.DataFrame) -> JoinedRows:
         raise InvalidInput(f"features of {len(fingerprints)} encoders ({names}): transform all specs with one")
     matched = _matched(features, labels)
     found = matched["_spec"].is_not_null()
-    kept = labels.filter(found)
-    spec = features[matched["_spec"].filter(found).cast(pl.Int64)] if len(features) else features
-    rows = kept.drop(c for c in FROM_SPEC if c in kept.columns).hstack(spec.select(FROM_SPEC).get_columns())
+    spec = matched["_spec"].filter(found).cast(pl.Int64)
     missing = labels.filter(~found).with_columns(matched["_reason"].filter(~found))
     by_reason = missing.group_by("_reason", maintain_order=True).agg(
         pl.len(), pl.concat_str(*WORKLOAD, separator="/").unique(maintain_order=True).head(_EXAMPLES).alias("examples")
     )
     report = JoinReport(
         labels=len(labels),
-        joined=len(rows),
+        joined=len(spec),
         unjoined=dict(by_reason.select("_reason", "len").iter_rows()),
         examples=dict(by_reason.select("_reason", "examples").iter_rows()),
         specs=len(features),
         specs_without_labels=len(features) - matched["_spec"].drop_nulls().n_unique(),
     )
-    return JoinedRows(rows=rows, report=report)
+    return JoinedRows(labels=labels.filter(found), features=features, spec=spec, report=report)
 
 
 def _matched(features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
@@ -123,26 +142,25 @@ def _both_name_clusters(features: pl.DataFrame, labels: pl.DataFrame) -> bool:
     )
 
 
-def condensed(rows: pl.DataFrame) -> pl.DataFrame:
+def condensed(rows: pl.LazyFrame) -> pl.DataFrame:
     """Rows of one hour as one row for each spec and workload: mean power over the known seconds, as `duration_s`.
 
     What training would aggregate them to anyway, so that a window of many hours fits in memory.
     """
     known = rows.filter(pl.col("energy_step_j").is_not_null() & pl.col("avg_power_w").is_finite())
     # The pods of a Node are workloads of their own.
-    keys = [*WORKLOAD, "_spec_hash"]
-    by_pod = pl.when(pl.col("workload_kind") == "Node").then("pod")
+    by_pod = pl.when(pl.col("workload_kind") == "Node").then("pod").alias("_pod")
+    seconds = pl.col("step_seconds")
     return (
-        known.sort("ts", "pod")
-        .group_by(*keys, by_pod.alias("_pod"), maintain_order=True)
+        known.group_by(*WORKLOAD, "_spec_hash", by_pod)
         .agg(
-            pl.col(
-                "cluster", "encoder_fingerprint", "image_key", "features", "pod", "ts", "energy", "step_seconds"
-            ).first(),
-            ((pl.col("avg_power_w") * pl.col("step_seconds")).sum() / pl.col("step_seconds").sum()).alias(
-                "avg_power_w"
-            ),
-            pl.col("step_seconds").sum().alias("duration_s"),
+            # Alike in all rows of a spec and workload.
+            pl.col("cluster", "encoder_fingerprint", "image_key", "features", "energy", "step_seconds").first(),
+            pl.col("pod", "ts").min(),
+            ((pl.col("avg_power_w") * seconds).sum() / seconds.sum()).alias("avg_power_w"),
+            seconds.sum().alias("duration_s"),
         )
+        .sort(*WORKLOAD, "_spec_hash", "_pod")
         .drop("_pod")
+        .collect(engine="streaming")
     )

@@ -1,17 +1,17 @@
 """What assets read and write: the source, the tables of each partition, the encoder and the model store."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import dagster as dg
 import polars as pl
 from upath import UPath
 
-from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
-from podpower.files import atomic_file, read_bounded, write_atomically
+from podpower.files import read_bounded, write_atomically
 from podpower.model import artifacts
 from podpower.model.store import ModelStore
+from podpower.parquet import read_parquet, scan_parquet, write_parquet
 from podpower.sources.recording import Recording
 
 _MAX_ENCODER_BYTES = 1 << 30
@@ -36,21 +36,19 @@ class Tables(dg.ConfigurableResource):
         """Where the partition lies. Colons, which not every store likes in names, are left out."""
         return UPath(self.root) / asset / f"{partition.replace(':', '')}.parquet"
 
-    def write(self, asset: str, partition: str, table: pl.DataFrame) -> None:
+    def write(self, asset: str, partition: str, table: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
         """Put the partition in place, whole or not at all; the last of two writers wins."""
-        with atomic_file(self.path(asset, partition)) as aside:
-            table.write_parquet(aside, compression="zstd")
+        write_parquet(table, self.path(asset, partition))
 
     def read(self, asset: str, partition: str) -> pl.DataFrame | None:
         """The partition's table; None where it has not been made."""
         path = self.path(asset, partition)
-        if not path.exists():
-            return None
-        try:
-            return pl.read_parquet(read_bounded(path, limit_bytes=8 << 30))
-        except pl.exceptions.PolarsError as error:
-            reason = str(error).splitlines()[0]
-            raise InvalidInput(f"{path} is damaged ({reason}): materialize {asset} {partition} again") from None
+        return read_parquet(path) if path.exists() else None
+
+    def scan(self, asset: str, partition: str) -> pl.LazyFrame | None:
+        """The partition's table, read as far as it is used; None where it has not been made."""
+        path = self.path(asset, partition)
+        return scan_parquet(path) if path.exists() else None
 
     def partitions(self, asset: str) -> list[str]:
         """Names of the files that are there, oldest first."""
@@ -59,7 +57,7 @@ class Tables(dg.ConfigurableResource):
 
     def read_stored(self, asset: str, name: str) -> pl.DataFrame:
         """A table by its name in `partitions`."""
-        return pl.read_parquet(read_bounded(UPath(self.root) / asset / f"{name}.parquet", limit_bytes=8 << 30))
+        return read_parquet(UPath(self.root) / asset / f"{name}.parquet")
 
     def save_encoder(self, encoder: Encoder) -> None:
         """Put the encoder that all features are made with in place."""

@@ -34,6 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     joined = join_rows(read_features(arguments.features), read_labels(arguments.labels))
     if joined.rows.is_empty():
         raise InvalidInput(f"no label has a spec, so there is nothing to train on: {joined.report}")
-    write_table(joined.rows, arguments.out)
+    write_table(joined.chunks(), arguments.out)
     showing.note(f"{arguments.out}: {joined.report}")
     return 0

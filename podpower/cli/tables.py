@@ -1,11 +1,11 @@
-"""Parquet files of the commands: read with a clear complaint, written whole or not at all."""
+"""Parquet files of the commands, `-` for standard input and output."""
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podpower.cli import streams
-from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
     import polars as pl
@@ -13,19 +13,23 @@ if TYPE_CHECKING:
 
 def read_table(path: str) -> "pl.DataFrame":
     """A Parquet file or standard input; InvalidInput when it is not there or not Parquet."""
-    import polars as pl  # noqa: PLC0415  # an extra
+    from podpower.parquet import parse_parquet  # noqa: PLC0415  # polars is an extra
 
-    try:
-        return pl.read_parquet(io.BytesIO(streams.read_bytes(path)))
-    except pl.exceptions.PolarsError as error:
-        raise InvalidInput(f"{streams.display_name(path)} is not a Parquet file: {error}") from error
+    return parse_parquet(streams.read_bytes(path), source=streams.display_name(path))
 
 
-def write_table(table: "pl.DataFrame", out: str) -> None:
-    """Write `table` as Parquet to a file, atomically, its folder made if needed; or to standard output."""
+def write_table(table: "pl.DataFrame | Iterable[pl.DataFrame]", out: str) -> None:
+    """Write a table, or its parts, as Parquet to a file, whole or not at all; or to standard output."""
+    from podpower.parquet import write_parquet  # noqa: PLC0415  # polars is an extra
+
+    if out != streams.STANDARD:
+        write_parquet(table, Path(out))
+        return
+    import polars as pl  # noqa: PLC0415
+
     buffer = io.BytesIO()
-    table.write_parquet(buffer)
-    write_output(buffer.getvalue(), out)
+    (table if isinstance(table, pl.DataFrame) else pl.concat(table)).write_parquet(buffer)
+    streams.standard_output().write(buffer.getvalue())
 
 
 def write_output(data: bytes, out: str) -> None:

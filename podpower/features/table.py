@@ -1,6 +1,5 @@
 """`features.parquet`: the vectors of requests beside what rows are joined and grouped by."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +9,8 @@ from numpy.typing import NDArray
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.features.names import first_image_key
-from podpower.files import AnyPath, atomic_file, read_bounded
+from podpower.files import AnyPath
+from podpower.parquet import read_parquet, write_parquet
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
 
@@ -29,7 +29,6 @@ FEATURES_SCHEMA = pl.Schema(
         "features": pl.List(pl.Float32()),
     }
 )
-_MAX_BYTES = 4 << 30  # some million workloads
 REQUIRED_COLUMNS = ("namespace", "workload_kind", "workload_name", "_spec_hash", "features")
 
 
@@ -68,8 +67,7 @@ def features_table(
 
 def write_features(table: pl.DataFrame, path: AnyPath) -> None:
     """Write a features table as Parquet, whole or not at all."""
-    with atomic_file(path) as aside:
-        table.write_parquet(aside, compression="zstd")
+    write_parquet(table, path)
 
 
 def read_features(path: AnyPath) -> pl.DataFrame:
@@ -77,10 +75,7 @@ def read_features(path: AnyPath) -> pl.DataFrame:
 
     InvalidInput when the file is no Parquet, lacks one of REQUIRED_COLUMNS, or holds vectors of two lengths.
     """
-    try:
-        table = pl.read_parquet(io.BytesIO(read_bounded(path, limit_bytes=_MAX_BYTES)))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidInput(f"{path}: not a readable Parquet file ({str(error).splitlines()[0]})") from error
+    table = read_parquet(path)
     missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
     if missing:
         raise InvalidInput(f"{path}: lacks the columns {', '.join(missing)}; make it with `podpower encode transform`")

@@ -1,13 +1,12 @@
 """The labels table: its schemas, writing it, and reading it back as ours or as the reference system's."""
 
-from pathlib import Path
-
 import polars as pl
 
 from podpower.errors import InvalidInput
-from podpower.files import AnyPath, atomic_file
+from podpower.files import AnyPath
 from podpower.labels.kepler import PSEUDO_PODS
 from podpower.labels.reasons import REFERENCE_NULL
+from podpower.parquet import read_parquet, write_parquet
 
 _WHOSE = {
     "cluster": pl.String(),
@@ -48,22 +47,15 @@ _QUANTITIES = ("avg_power_w", "energy_step_j", "total_energy_j")
 
 def write_labels(table: pl.DataFrame, path: AnyPath) -> None:
     """The table as Parquet, whole or not at all."""
-    with atomic_file(path) as aside:
-        table.write_parquet(aside, compression="zstd")
+    write_parquet(table, path)
 
 
-def read_labels(path: str | Path) -> pl.DataFrame:
+def read_labels(path: AnyPath) -> pl.DataFrame:
     """Labels in WINDOWS_SCHEMA or, where there is no `ts` but `total_energy_j`, JOBS_SCHEMA; more columns are kept.
 
     Pseudo-pods are left out. InvalidInput names the column and what is wrong with it.
     """
-    try:
-        table = pl.read_parquet(path)
-    except FileNotFoundError:
-        raise InvalidInput(f"no such file: {path}") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidInput(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
-    return checked_labels(table, source=str(path))
+    return checked_labels(read_parquet(path), source=str(path))
 
 
 def checked_labels(table: pl.DataFrame, *, source: str) -> pl.DataFrame:

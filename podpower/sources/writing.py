@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import polars as pl
 
-from podpower.files import atomic_file, write_atomically
+from podpower.files import write_atomically
+from podpower.parquet import write_parquet
 from podpower.sources.hours import hour_name
 from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, ObjectEvent
 from podpower.sources.recording import META, OBJECTS, SAMPLES, SERIES, SNAPSHOTS, TRUTH, EventLine, Meta
@@ -42,13 +43,11 @@ class RecordingWriter:
         """One part of an hour's samples; the series before the points, so that no point is without its name."""
         hour = hour_name(hour_start_s)
         for folder, table, schema in ((SERIES, series, SERIES_SCHEMA), (SAMPLES, points, POINTS_SCHEMA)):
-            with atomic_file(self.root / folder / hour / f"{part}.parquet") as aside:
-                table.select(schema.names()).write_parquet(aside, compression="zstd")
+            write_parquet(table.select(schema.names()), self.root / folder / hour / f"{part}.parquet")
 
     def truth(self, hour_start_s: float, part: str, table: pl.DataFrame) -> None:
         """True joules of each pod and minute, of a simulation."""
-        with atomic_file(self.root / TRUTH / hour_name(hour_start_s) / f"{part}.parquet") as aside:
-            table.write_parquet(aside, compression="zstd")
+        write_parquet(table, self.root / TRUTH / hour_name(hour_start_s) / f"{part}.parquet")
 
 
 def _line(event: ObjectEvent) -> bytes:

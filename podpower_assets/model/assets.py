@@ -34,14 +34,15 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
     end_s = day_end_s(day)
     parts, found = [], {"hours": 0, "rows": 0, "rows_of_other_encoders": 0}
     for hour in hours_between(end_s - window_days * 24 * HOUR_S, end_s):
-        rows = tables.read(ROWS, hour)
+        rows = tables.scan(ROWS, hour)
         if rows is None:
             continue
-        own = rows.filter(pl.col("encoder_fingerprint") == encoder.fingerprint)
+        own = pl.col("encoder_fingerprint") == encoder.fingerprint
+        total, fitting = rows.select(pl.len(), own.sum().alias("own")).collect().row(0)
         found["hours"] += 1
-        found["rows"] += len(own)
-        found["rows_of_other_encoders"] += len(rows) - len(own)
-        parts.append(condensed(own))
+        found["rows"] += fitting
+        found["rows_of_other_encoders"] += total - fitting
+        parts.append(condensed(rows.filter(own)))
     if not found["rows"]:
         raise InvalidInput(
             f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"

@@ -42,13 +42,14 @@ def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> Iterator
             if features is None or labels is None:
                 raise InvalidInput(f"features or kepler_labels of {hour} are missing: materialize them first")
             joined = join_rows(features, labels)
-            tables.write(NAME, hour, joined.rows)
+            tables.write(NAME, hour, joined.chunks())
             report = joined.report
-            unique &= not joined.rows.select("namespace", "pod", "ts").is_duplicated().any()
+            unique &= not joined.labels.select("namespace", "pod", "ts").is_duplicated().any()
             labels_all, joined_all = labels_all + report.labels, joined_all + report.joined
             unjoined.update(report.unjoined)
             said = {
-                **showing.table_metadata(joined.rows),
+                **showing.table_metadata(next(joined.chunks(size=1))),
+                "dagster/row_count": report.joined,
                 "join_rate": report.join_rate if report.join_rate is not None else 0.0,
                 "unjoined": showing.counts(report.unjoined, of="reason", examples=report.examples),
                 "specs_without_labels": report.specs_without_labels,
