@@ -275,7 +275,7 @@ class Exporters:
                         "owner_name": direct.get("name", "<none>"),
                         "owner_is_controller": "true",
                     },
-                )  # fmt: skip
+                )
             )
             metric, label = {
                 "ReplicaSet": ("kube_replicaset_owner", "replicaset"),
