@@ -23,8 +23,10 @@ follow_changes = dg.AutomationConditionSensorDefinition(
     description="Carries what changed downstream: labels, rows, the model of today and its promotion.",
 )
 
+ASSETS = (workload_specs, encoder, features, kepler_labels, training_rows, knn_model, promoted_model)
+
 defs = dg.Definitions(
-    assets=[workload_specs, encoder, features, kepler_labels, training_rows, knn_model, promoted_model],
+    assets=ASSETS,
     jobs=[hour_job, model_job],
     schedules=[kepler_labels_hourly, knn_model_daily],
     sensors=[workload_changes, follow_changes, run_failures],

@@ -2,12 +2,11 @@
 
 import dagster as dg
 
-from podpower_assets.partitions import HOUR_S, HOURLY, hour_key
+from podpower_assets.partitions import HOUR_S, hour_key
 
 hour_job = dg.define_asset_job(
     "finished_hour",
     selection=["workload_specs", "features", "kepler_labels", "training_rows"],
-    partitions_def=HOURLY,
     description="The specs, features, labels and training rows of one hour.",
 )
 

@@ -2,12 +2,11 @@
 
 import dagster as dg
 
-from podpower_assets.partitions import DAILY, HOUR_S, day_key
+from podpower_assets.partitions import HOUR_S, day_key
 
 model_job = dg.define_asset_job(
     "finished_day",
     selection=["knn_model", "promoted_model"],
-    partitions_def=DAILY,
     description="The model of one day, and its promotion.",
 )
 

@@ -1,0 +1,67 @@
+"""Checks that fail, and what they stop."""
+
+import shutil
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from podpower.model.evaluation import EvaluationReport, Score, SplitReport
+from podpower_assets.model.assets import checks
+from tests.assets.conftest import HOURS, Place
+
+
+@pytest.fixture
+def zeros(recording: Path, tmp_path: Path) -> Path:
+    """The recording of a cluster without hardware counters: every energy reads 0."""
+    root = tmp_path / "zeros"
+    shutil.copytree(recording, root)
+    names = pl.concat(pl.read_parquet(p) for p in root.glob("series/*/*.parquet"))
+    energy = names.filter(pl.col("metric").str.contains("joules"))["series_id"].unique()
+    for part in root.glob("samples/*/*.parquet"):
+        zero = pl.when(pl.col("series_id").is_in(energy.implode())).then(0.0).otherwise("value")
+        pl.read_parquet(part).with_columns(zero.alias("value")).write_parquet(part)
+    return root
+
+
+def test_a_cluster_that_reads_zero_everywhere_is_not_learned_from(zeros: Path, tmp_path: Path) -> None:
+    with dg.instance_for_test() as instance:
+        place = Place(instance, zeros, tmp_path)
+        result = place.materialize(
+            "workload_specs", "encoder", "features", "kepler_labels", "training_rows", first=HOURS[0]
+        )
+    failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert [e.check_name for e in failed] == ["energy_is_not_all_zero"]
+    assert place.tables.partitions("training_rows") == []
+
+
+def report(*, log_r2: float, coverage: float) -> EvaluationReport:
+    scores = {
+        "podpower": Score(count=9, log_r2=log_r2, coverage=coverage),
+        "constant": Score(count=9, log_r2=-0.05),
+    }
+    split = SplitReport(name="unseen workloads", folds=9, nominal_coverage=0.8, scores=scores, by_basis={}, pods=[])
+    return EvaluationReport(target="energy_step_j", unit="J", step_seconds=60.0, splits=[split], notes=[])
+
+
+@pytest.mark.parametrize(
+    ("log_r2", "coverage", "passed"),
+    [(0.3, 0.8, [True, True]), (-0.2, 0.8, [False, True]), (0.3, 0.2, [True, False]), (-0.05, 0.5, [True, True])],
+    ids=["good", "worse than the constant", "intervals that do not cover", "just as good"],
+)
+def test_a_model_is_held_back_by_what_it_does_on_unseen_workloads(
+    log_r2: float, coverage: float, passed: list[bool]
+) -> None:
+    assert [c.passed for c in checks(report(log_r2=log_r2, coverage=coverage))] == passed
+
+
+def test_a_model_that_fails_its_check_is_stored_but_not_promoted(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The served model stays, and the candidate can be looked at."""
+    store = made.models.open()
+    served, versions = store.latest(), len(store.versions())
+    monkeypatch.setattr("podpower_assets.model.assets._MIN_COVERAGE", 1.1)  # nothing covers as much
+    result = made.materialize("knn_model", "promoted_model", first="2026-01-01")
+    assert [e.check_name for e in result.get_asset_check_evaluations() if not e.passed] == ["intervals_cover"]
+    assert store.latest() == served
+    assert len(store.versions()) == versions + 1

@@ -1,0 +1,49 @@
+"""What Dagster loads, and what people see of it."""
+
+import dagster as dg
+import pytest
+
+from podpower_assets.definitions import defs
+from podpower_assets.partitions import HOURLY as HOURLY_PARTITIONS
+
+FIVE = ("workload_specs", "features", "kepler_labels", "training_rows", "knn_model")
+ASSETS = sorted([*FIVE, "encoder", "promoted_model"])
+GRAPH = defs.resolve_asset_graph()
+
+
+def test_the_asset_keys_are_these() -> None:
+    assert sorted(key.to_user_string() for key in GRAPH.get_all_asset_keys()) == ASSETS
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_every_asset_tells_what_it_is_and_whose(name: str) -> None:
+    node = GRAPH.get(dg.AssetKey(name))
+    assert node.description
+    assert node.owners
+    assert node.kinds
+    assert node.group_name != "default"
+    assert node.code_version
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_each_of_the_five_has_checks_and_is_partitioned_and_backfilled_in_one_run(name: str) -> None:
+    node = GRAPH.get(dg.AssetKey(name))
+    assert node.check_keys
+    assert node.partitions_def is not None
+    assert node.backfill_policy == dg.BackfillPolicy.single_run()
+
+
+def test_the_running_hour_exists_as_a_partition() -> None:
+    keys = HOURLY_PARTITIONS.get_partition_keys()
+    assert keys[0] == "2025-01-01-00:00"
+    assert len(keys) < 100_000  # what the UI shows quickly
+
+
+def test_sensors_and_schedules_run_from_the_start() -> None:
+    repository = defs.get_repository_def()
+    sensors = {s.name: s.default_status for s in repository.sensor_defs}
+    schedules = {s.name: s.default_status for s in repository.schedule_defs}
+    assert sensors == dict.fromkeys(
+        ("workload_changes", "follow_changes", "run_failures"), dg.DefaultSensorStatus.RUNNING
+    )
+    assert schedules == dict.fromkeys(("kepler_labels_hourly", "knn_model_daily"), dg.DefaultScheduleStatus.RUNNING)

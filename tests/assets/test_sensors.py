@@ -1,0 +1,138 @@
+"""What is asked for when something changes, when time passes, and when a run fails."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from podpower.sources.recording import Recording
+from podpower.sources.writing import RecordingWriter
+from podpower_assets.alerts import run_failures
+from podpower_assets.labels.schedules import kepler_labels_hourly
+from podpower_assets.model.schedules import knn_model_daily
+from podpower_assets.resources import Source, Tables
+from podpower_assets.specs.sensors import workload_changes
+from tests.assets.conftest import HOURS
+
+
+@pytest.fixture
+def own_recording(recording: Path, tmp_path: Path) -> Path:
+    root = tmp_path / "recording"
+    shutil.copytree(recording, root)
+    return root
+
+
+def tick(root: Path, tmp_path: Path, cursor: str | None = None) -> dg.SensorResult:
+    resources = {"source": Source(recording=str(root)), "tables": Tables(root=str(tmp_path / "tables"))}
+    context = dg.build_sensor_context(cursor=cursor, resources=resources)
+    result = workload_changes(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def asked(result: dg.SensorResult) -> list[tuple[str, str]]:
+    tags = [request.tags for request in result.run_requests or ()]
+    return [(t["dagster/asset_partition_range_start"], t["dagster/asset_partition_range_end"]) for t in tags]
+
+
+def test_the_first_look_asks_for_all_hours_in_one_run_and_the_encoder_with_them(
+    own_recording: Path, tmp_path: Path
+) -> None:
+    result = tick(own_recording, tmp_path)
+    assert asked(result) == [(HOURS[0], HOURS[-1])]
+    assert result.run_requests is not None
+    selection = {key.to_user_string() for key in result.run_requests[0].asset_selection or ()}
+    assert selection == {"workload_specs", "encoder", "features"}
+
+
+def test_nothing_is_asked_for_twice_and_a_change_asks_for_its_hour_only(own_recording: Path, tmp_path: Path) -> None:
+    first = tick(own_recording, tmp_path)
+    second = tick(own_recording, tmp_path, first.cursor)
+    assert asked(second) == []
+    recording = Recording(own_recording)
+    event = next(iter(recording.events(start_s=recording.start_s, end_s=recording.end_s)))
+    changed = type(event)(ts=recording.end_s - 60.0, type="MODIFIED", object=event.object)
+    RecordingWriter(own_recording).events([changed])
+    third = tick(own_recording, tmp_path, second.cursor)
+    assert asked(third) == [(HOURS[-1], HOURS[-1])]
+    assert asked(tick(own_recording, tmp_path, third.cursor)) == []
+
+
+def test_a_tick_that_is_repeated_asks_for_the_same_run(own_recording: Path, tmp_path: Path) -> None:
+    keys = [tick(own_recording, tmp_path).run_requests[0].run_key for _ in range(2)]  # type: ignore[index]
+    assert keys[0] == keys[1]
+
+
+def test_without_a_recording_the_reason_is_said_and_the_cursor_kept(tmp_path: Path) -> None:
+    result = tick(tmp_path / "nowhere", tmp_path, "cursor")
+    assert asked(result) == []
+    assert "no recording at" in str(result.skip_reason)
+    assert result.cursor == "cursor"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "at", "partition"),
+    [
+        (kepler_labels_hourly, datetime(2026, 1, 1, 10, 7, tzinfo=UTC), "2026-01-01-09:00"),
+        (kepler_labels_hourly, datetime(2026, 1, 1, 0, 7, tzinfo=UTC), "2025-12-31-23:00"),
+        (knn_model_daily, datetime(2026, 1, 2, 0, 25, tzinfo=UTC), "2026-01-01"),
+    ],
+    ids=["an hour", "the last hour of a day", "a day"],
+)
+def test_schedules_ask_for_what_just_ended(schedule: dg.ScheduleDefinition, at: datetime, partition: str) -> None:
+    context = dg.build_schedule_context(scheduled_execution_time=at)
+    request = schedule(context)
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == partition
+
+
+@pytest.fixture
+def webhook() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    received: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/alert", received
+        server.shutdown()
+        thread.join()
+
+
+def test_a_failed_run_is_posted_where_people_asked_for_it(
+    webhook: tuple[str, list[dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, received = webhook
+    monkeypatch.setenv("PODPOWER_ALERT_WEBHOOK", url)
+
+    @dg.op
+    def breaks() -> None:
+        raise dg.Failure(description="no such thing")
+
+    @dg.job(tags={"dagster/partition": "2026-01-01-09:00"})
+    def broken() -> None:
+        breaks()
+
+    with dg.instance_for_test() as instance:
+        result = broken.execute_in_process(instance=instance, raise_on_error=False)
+        context = dg.build_run_status_sensor_context(
+            sensor_name="run_failures", dagster_instance=instance, dagster_run=result.dagster_run,
+            dagster_event=result.get_run_failure_event(),
+        ).for_run_failure()  # fmt: skip
+        run_failures(context)
+    assert [(r["job"], r["partition"]) for r in received] == [("broken", "2026-01-01-09:00")]
+    assert received[0]["run_id"] == result.run_id
