@@ -1,0 +1,77 @@
+"""Labels files, ours and the reference system's."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from podpower.errors import InvalidInput
+from podpower.labels import read_labels
+
+
+def exported(steps: int = 4, **columns: Any) -> pl.DataFrame:
+    """As k8sPodPCP writes it: no power, no energy in a pod's first step, pseudo-pods among the pods."""
+    rows = [
+        {
+            "ts": 1761811743.0 + 60 * step,
+            "namespace": "kernel" if pod == "kernel_processes" else "shop",
+            "workload_kind": "Pod" if pod == "kernel_processes" else "Deployment",
+            "workload_name": pod,
+            "pod": pod,
+            "avg_power_w": None,
+            "energy_step_j": None if step == 0 else 30.0,
+        }
+        for pod in ("web-1", "kernel_processes")
+        for step in range(steps)
+    ]
+    table = pl.DataFrame(rows, schema_overrides={"avg_power_w": pl.Float64, "energy_step_j": pl.Float64})
+    return table.with_columns(**columns)
+
+
+def read(table: pl.DataFrame, folder: Path) -> pl.DataFrame:
+    table.write_parquet(folder / "labels.parquet")
+    return read_labels(folder / "labels.parquet")
+
+
+def test_files_of_the_reference_system_are_read_as_they_are(tmp_path: Path) -> None:
+    labels = read(exported(), tmp_path)
+    assert labels["pod"].unique().to_list() == ["web-1"]
+    assert labels["step_seconds"].unique().to_list() == [60.0]
+    assert labels["avg_power_w"].to_list() == [None, 0.5, 0.5, 0.5]
+    assert labels["reason"].to_list() == ["not_reported", None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop("pod"), "no column pod"),
+        (lambda t: t.drop("energy_step_j", "avg_power_w"), "no column energy_step_j"),
+        (lambda t: t.with_columns(pl.col("energy_step_j").cast(pl.String)), "column energy_step_j holds String"),
+        (lambda t: t.with_columns(energy_step_j=-1.0), "column energy_step_j has .* negative or infinite"),
+        (lambda t: t.with_columns(energy_step_j=math.inf), "column energy_step_j has .* negative or infinite"),
+        (lambda t: t.with_columns(ts=None), "column ts"),
+        (lambda t: pl.concat([t, t]), "rows share pod and ts"),
+        (lambda t: t.with_columns(ts=pl.from_epoch("ts")), "column ts holds Datetime"),
+        (lambda t: t.with_columns(workload_name=3), "column workload_name holds"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_by_its_column(change: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        read(change(exported()), tmp_path)
+
+
+def test_a_file_of_jobs_is_known_by_its_total(tmp_path: Path) -> None:
+    jobs = pl.DataFrame(
+        {"namespace": ["n"], "workload_kind": ["Job"], "workload_name": ["j"], "pod": ["j-1"], "total_energy_j": [5.0]}
+    )
+    assert read(jobs, tmp_path)["total_energy_j"].to_list() == [5.0]
+
+
+def test_what_is_no_parquet_is_told(tmp_path: Path) -> None:
+    (tmp_path / "labels.parquet").write_text("ts,pod\n")
+    with pytest.raises(InvalidInput, match="not a readable Parquet file"):
+        read_labels(tmp_path / "labels.parquet")
+    with pytest.raises(InvalidInput, match="no such file"):
+        read_labels(tmp_path / "none.parquet")
