@@ -11,7 +11,7 @@ from podpower.errors import InvalidInput
 from podpower.quantities import parse_quantity
 from podpower.specs.hashing import digest
 from podpower.specs.redaction import redact_image, redact_value, redact_words
-from podpower.specs.shapes import KubeContainer, PodSpec, Probe, Resources
+from podpower.specs.shapes import Affinity, KubeContainer, PodSpec, Probe, Resources
 
 _PROBE_PERIOD_SECONDS = 10  # the API server's default
 
@@ -22,13 +22,28 @@ def template_digest(pod: PodSpec, *, is_gpu: Callable[[str], bool]) -> str | Non
         "containers": _bare([_rest(c, is_gpu=is_gpu) for c in pod.containers]),
         "init_containers": [{**_rest(c, is_gpu=is_gpu), **_whole(c)} for c in pod.init_containers or ()],
         "node_selector": pod.node_selector or {},
-        "required_nodes": ((pod.affinity or {}).get("nodeAffinity") or {}).get(
-            "requiredDuringSchedulingIgnoredDuringExecution"
-        ),
+        "required_nodes": required_node_terms(pod.affinity),
+        "memory_volumes": sum(_is_in_memory(volume) for volume in pod.volumes or ()),
         "host_network": bool(pod.host_network),
     }
     kept = {name: value for name, value in content.items() if value}
     return digest(kept) if kept else None
+
+
+def required_node_terms(affinity: Affinity | None) -> list[dict[str, Any]]:
+    """The terms of the node affinity that must hold; empty where there are none."""
+    required = affinity.node_affinity.required if affinity and affinity.node_affinity else None
+    return (required.node_selector_terms if required else None) or []
+
+
+def _is_in_memory(volume: dict[str, Any]) -> bool:
+    empty_dir = volume.get("emptyDir")
+    return isinstance(empty_dir, dict) and empty_dir.get("medium") == "Memory"
+
+
+def _probes(container: KubeContainer) -> list[Probe]:
+    probes = (container.liveness_probe, container.readiness_probe, container.startup_probe)
+    return [probe for probe in probes if probe]
 
 
 def _bare(containers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -46,7 +61,7 @@ def _rest(container: KubeContainer, *, is_gpu: Callable[[str], bool]) -> dict[st
         },
         "env_from": sorted(_source(source) for source in container.env_from or ()),
         "devices": _devices({name: value for name, value in amounts.items() if is_gpu(name)}),
-        "probes": [_command(p) for p in (container.liveness_probe, container.readiness_probe) if p and _command(p)],
+        "probes": [_command(probe) for probe in _probes(container) if _command(probe)],
     }
     return {name: value for name, value in rest.items() if value}
 
@@ -79,7 +94,7 @@ def _source(source: dict[str, Any]) -> str:
     for kind in ("configMapRef", "secretRef"):
         reference = source.get(kind)
         if isinstance(reference, dict):
-            return f"{kind}/{reference.get('name')}"
+            return f"{kind}/{reference.get('name')}/{source.get('prefix') or ''}"
     return ""
 
 

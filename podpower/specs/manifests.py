@@ -1,5 +1,7 @@
 """Manifests, as people write or export them, into requests; what is not taken is told."""
 
+import msgspec
+
 from podpower.errors import InvalidInput
 from podpower.specs.documents import Rejected, read_objects
 from podpower.specs.normalising import NotAWorkload, request_from_object
@@ -16,7 +18,7 @@ def read_manifests(
     rejected: list[Rejected] = []
     for index, obj in enumerate(read_objects(data, source=source)):
         if isinstance(obj, Rejected):
-            rejected.append(obj)
+            rejected.append(msgspec.structs.replace(obj, index=index))
             continue
         try:
             requests.append(request_from_object(obj, cluster=cluster))

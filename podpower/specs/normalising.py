@@ -8,7 +8,7 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.quantities import cpu_mcpu, item_count, memory_mib
-from podpower.specs.digests import template_digest
+from podpower.specs.digests import required_node_terms, template_digest
 from podpower.specs.redaction import redact_image, redact_mapping, redact_words
 from podpower.specs.requests import Container, InferenceRequest
 from podpower.specs.shapes import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
@@ -187,21 +187,14 @@ def _node_type(pod: PodSpec) -> str | None:
     for label in _NODE_TYPE_LABELS:
         if label in (pod.node_selector or {}):
             return (pod.node_selector or {})[label]
-    for expression in _required_expressions(pod.affinity):
-        if expression.get("key") in _NODE_TYPE_LABELS and expression.get("operator") == "In":
-            values = expression.get("values")
-            if isinstance(values, list) and len(values) == 1 and isinstance(values[0], str):
-                return values[0]
+    terms = required_node_terms(pod.affinity)
+    expressions = terms[0].get("matchExpressions") if len(terms) == 1 else None
+    for expression in expressions if isinstance(expressions, list) else ():
+        asked = expression if isinstance(expression, dict) else {}
+        values = asked.get("values")
+        if asked.get("key") in _NODE_TYPE_LABELS and asked.get("operator") == "In" and isinstance(values, list):
+            return values[0] if len(values) == 1 and isinstance(values[0], str) else None
     return None
-
-
-def _required_expressions(affinity: dict[str, Any] | None) -> list[dict[str, Any]]:
-    found: Any = affinity or {}
-    for key in ("nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms"):
-        found = found.get(key) if isinstance(found, dict) else None
-    terms = found if isinstance(found, list) and len(found) == 1 else []
-    lists = [term.get("matchExpressions") for term in terms if isinstance(term, dict)]
-    return [e for expressions in lists if isinstance(expressions, list) for e in expressions if isinstance(e, dict)]
 
 
 def _is_gpu(resource: str) -> bool:

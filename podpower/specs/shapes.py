@@ -62,6 +62,25 @@ class KubeContainer(_Shape):
     restart_policy: str | None = None
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+
+
+class NodeSelector(_Shape):
+    """Terms of which one must hold."""
+
+    node_selector_terms: list[dict[str, Any]] | None = None
+
+
+class NodeAffinity(_Shape):
+    """Which nodes a pod wants; only what it requires is read."""
+
+    required: NodeSelector | None = msgspec.field(default=None, name="requiredDuringSchedulingIgnoredDuringExecution")
+
+
+class Affinity(_Shape):
+    """Where a pod wants to be."""
+
+    node_affinity: NodeAffinity | None = None
 
 
 class PodSpec(_Shape):
@@ -71,7 +90,7 @@ class PodSpec(_Shape):
     init_containers: list[KubeContainer] | None = None
     volumes: list[dict[str, Any]] | None = None
     node_selector: dict[str, str] | None = None
-    affinity: dict[str, Any] | None = None
+    affinity: Affinity | None = None
     runtime_class_name: str | None = None
     overhead: Resources | None = None
     resources: ResourceRequirements | None = None

@@ -29,8 +29,8 @@ def label(
     name: str, ts: float = 100.0, digest: str | None = None, kind: str = "Deployment", **rest: Any
 ) -> dict[str, Any]:
     return {
-        "ts": ts, "namespace": "n", "workload_kind": kind, "workload_name": name, "pod": f"{name}-x", "_spec_hash": digest,
-        "energy_step_j": 60.0, "avg_power_w": 1.0, "step_seconds": 60.0, **rest,
+        "ts": ts, "namespace": "n", "workload_kind": kind, "workload_name": name, "pod": f"{name}-x",
+        "_spec_hash": digest, "energy_step_j": 60.0, "avg_power_w": 1.0, "step_seconds": 60.0, **rest,
     }  # fmt: skip
 
 

@@ -96,6 +96,31 @@ def test_json_documents_in_a_row_and_lists_are_flattened() -> None:
     assert isinstance(found[1], Rejected)
 
 
+def test_a_broken_json_document_does_not_lose_those_around_it() -> None:
+    found = objects(f"{GOOD}\n{{broken\n{GOOD}\n{{'a': NaN}}\n")
+    assert [type(f) for f in found] == [dict, Rejected, dict, Rejected]
+    deep = objects(GOOD + '{"a":' * 50_000)
+    assert [type(f) for f in deep] == [dict, Rejected]
+
+
+def test_an_error_names_the_line_of_the_file() -> None:
+    text = f"# a comment\n---\n{GOOD}\n---\nkind: Pod\nmetadata: [x\n"
+    assert "not valid YAML: line 7" in str(objects(text)[1])
+    assert "line 5: the key" in str(objects("---\n---\nb: 1\na: 1\na: 2\n")[0])
+
+
+def test_an_explicit_text_stays_one() -> None:
+    assert objects("a: !!str 123\nb: !!str yes\nc: 123\n") == [{"a": "123", "b": "yes", "c": 123}]
+
+
+def test_what_is_rejected_is_numbered_by_its_place_among_the_objects() -> None:
+    service = '{"kind": "Service", "metadata": {"name": "s"}}'
+    _, rejected = read_manifests(
+        f'{{"kind": "List", "items": [{GOOD}, {service}]}}\n---\na: [\n---\n{service}'.encode(), source="f"
+    )
+    assert [r.index for r in rejected] == [1, 2, 3]
+
+
 @given(st.binary(max_size=200))
 def test_no_input_breaks_the_reader(data: bytes) -> None:
     for found in read_objects(data, source="fuzz"):

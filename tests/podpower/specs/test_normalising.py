@@ -1,6 +1,10 @@
+import contextlib
+import copy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput
 from podpower.specs.normalising import NotAWorkload, request_from_object
@@ -130,6 +134,38 @@ def test_volumes_node_type_and_runtime_class_are_read_from_camel_case() -> None:
 )  # fmt: skip
 def test_an_error_names_the_field_and_what_would_be_right(manifest: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
+        request_from_object(manifest)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=5,
+)
+RICH = pod(
+    initContainers=[{"name": "i", "image": "b", "restartPolicy": "Always"}],
+    affinity={"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["m5"]}]}]}}},
+    volumes=[{"name": "v", "emptyDir": {"medium": "Memory"}}],
+    containers=[{"name": "c", "image": "b", "env": [{"name": "A", "valueFrom": {"x": 1}}],
+                 "envFrom": [{"secretRef": {"name": "s"}}], "livenessProbe": {"exec": {"command": ["c"]}},
+                 "resources": {"requests": {"cpu": 1}, "limits": {"nvidia.com/gpu": 1}}}],
+)  # fmt: skip
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(path for key, item in inner for path in paths(item, (*at, key)))]
+
+
+@given(st.sampled_from(paths(RICH)[1:]), JSON)
+def test_anything_anywhere_in_a_manifest_is_read_or_refused(path: tuple[Any, ...], value: Any) -> None:
+    manifest = copy.deepcopy(RICH)
+    holder: Any = manifest
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = value
+    with contextlib.suppress(InvalidInput):
         request_from_object(manifest)
 
 
