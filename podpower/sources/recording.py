@@ -66,6 +66,7 @@ class Recording:
         self.root = Path(root)
         self.meta = read_meta(self.root)
         self.cluster = self.meta.cluster
+        self.damaged: list[str] = []  # lines that were passed over in what was read so far
 
     @property
     def start_s(self) -> float:
@@ -102,7 +103,8 @@ class Recording:
     def changes(self, cursor: str | None) -> tuple[list[ObjectEvent], str]:
         """The events after `cursor` (None: from the beginning), at most MAX_CHANGES, and the cursor behind them.
 
-        Each event once, none left out. InvalidInput for a damaged line, or the cursor of another recording.
+        Each event once, none left out but for damaged lines, which are told in `damaged`. InvalidInput for the cursor
+        of another recording.
         """
         position = self._position(cursor)
         found: list[ObjectEvent] = []
@@ -121,7 +123,11 @@ class Recording:
         names: set[str] = set()
         for hour in hours_between(start_s, end_s):
             for part in sorted((self.root / SERIES / hour).glob("*.parquet")):
-                names.update(_parquet(part).select("metric").unique().collect()["metric"].to_list())
+                try:
+                    found = _parquet(part).select("metric").unique().collect()["metric"]
+                except pl.exceptions.PolarsError as error:
+                    raise InvalidInput(f"{part} is damaged: {str(error).splitlines()[0]}") from None
+                names.update(found.to_list())
         return frozenset(names)
 
     def samples(self, metrics: Sequence[str], *, start_s: float, end_s: float) -> MetricSamples:
@@ -155,10 +161,10 @@ class Recording:
     def _lines(self, kind: str, hour: str) -> Iterator[EventLine]:
         path = self.root / kind / f"{hour}.ndjson"
         if path.exists():
-            yield from (line for line, _ in _read_lines(path, 0))
+            yield from (line for line, _ in _read_lines(path, 0, damaged=self.damaged))
 
     def _lines_from(self, hour: str, offset: int) -> Iterator[tuple[EventLine, int]]:
-        yield from _read_lines(self.root / OBJECTS / f"{hour}.ndjson", offset)
+        yield from _read_lines(self.root / OBJECTS / f"{hour}.ndjson", offset, damaged=self.damaged)
 
 
 def read_meta(root: Path) -> Meta:
@@ -179,8 +185,10 @@ def read_meta(root: Path) -> Meta:
 _LINE = msgspec.json.Decoder(EventLine)
 
 
-def _read_lines(path: Path, offset: int) -> Iterator[tuple[EventLine, int]]:
-    """Whole lines from `offset` on and the offset behind each; a line without its break is not yet there."""
+def _read_lines(path: Path, offset: int, *, damaged: list[str]) -> Iterator[tuple[EventLine, int]]:
+    """Whole lines from `offset` on and the offset behind each; a line without its break is not yet there. One that
+    cannot be read is passed over and told in `damaged`.
+    """
     with path.open("rb") as stream:
         stream.seek(offset)
         for line in stream:
@@ -190,7 +198,7 @@ def _read_lines(path: Path, offset: int) -> Iterator[tuple[EventLine, int]]:
             try:
                 yield _LINE.decode(line), offset
             except msgspec.DecodeError as error:
-                raise InvalidInput(f"{path}: the line that ends at byte {offset} is damaged: {error}") from None
+                damaged.append(f"{path}: the line that ends at byte {offset} is damaged: {error}")
 
 
 def _parquet(path: Path) -> pl.LazyFrame:

@@ -1,5 +1,6 @@
 """`workload_specs`: which template of which workload was in force in the hour, and which pods it made."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import dagster as dg
@@ -39,10 +40,12 @@ def workload_specs(
             table = specs_table(observations)
             tables.write(NAME, hour, table)
             specs, rejected_all = specs + len(table), rejected_all + len(rejected)
-            reasons = {r.detail: 1 for r in rejected}
-            said = {**showing.table_metadata(table), "rejected": len(rejected)}
+            reasons = Counter(r.detail for r in rejected)
+            damaged = len(recording.damaged)
+            said = {**showing.table_metadata(table), "rejected": len(rejected), "damaged_lines": damaged}
             if rejected:
                 said["rejected_objects"] = showing.counts(reasons, of="reason")
+            recording.damaged.clear()
             context.add_asset_metadata(said, partition_key=hour)
     yield dg.MaterializeResult(
         check_results=[

@@ -25,9 +25,12 @@ _INTERVAL_SECONDS = int(os.environ.get("PODPOWER_SENSOR_SECONDS") or 30)
 def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
     """Ask for the hours of the changes since the cursor."""
     try:
-        changes, cursor = source.open().changes(context.cursor)
+        recording = source.open()
+        changes, cursor = recording.changes(context.cursor)
     except PodpowerError as error:
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+    for line in recording.damaged:
+        context.log.warning(line)
     hours = known_hours(hour_key(change.ts) for change in changes)
     if not hours:
         return dg.SensorResult(skip_reason="nothing changed", cursor=cursor)

@@ -105,3 +105,26 @@ def test_what_is_no_recording_is_told_from_what_is_not_there_yet(tmp_path: Path)
         Recording(tmp_path)
     with pytest.raises(Unavailable, match="simulate"):
         Recording(tmp_path / "later")
+
+
+def test_a_damaged_line_is_passed_over_and_told(tmp_path: Path) -> None:
+    writer = recorded(tmp_path)
+    writer.events([event(1, ts=START_S + 1)])
+    path = tmp_path / OBJECTS / "2026-01-01T00.ndjson"
+    path.write_bytes(path.read_bytes() + b'{"ts": 5, "type"\n')
+    writer.events([event(2, ts=START_S + 2)])
+    source = Recording(tmp_path)
+    changes, cursor = source.changes(None)
+    assert uids(changes) == ["u1", "u2"]
+    assert len(source.damaged) == 1
+    assert "2026-01-01T00.ndjson: the line that ends at byte" in source.damaged[0]
+    assert Recording(tmp_path).changes(cursor)[0] == []
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    recorded(tmp_path)
+    part = tmp_path / "series" / "2026-01-01T00" / "00.parquet"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"PAR1")
+    with pytest.raises(InvalidInput, match=r"00\.parquet is damaged"):
+        Recording(tmp_path).metric_names(start_s=START_S, end_s=START_S + 3600)
