@@ -58,7 +58,7 @@ class Predictions(Controller):
         responses=openapi.PROBLEMS,
     )
     async def explain(self, request: AnyRequest, served: NamedDependency[Served]) -> Explanation:
-        """What one workload will draw, and the measured workloads that says so."""
+        """What one workload will draw, and the measured workloads that say so."""
         body, _ = await _body(request, bodies.JSON)
         return served.predictor.explain([bodies.one_request(body)])[0]
 
