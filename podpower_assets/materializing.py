@@ -4,11 +4,10 @@ import os
 import sys
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from podpower.errors import PodpowerError
+from podpower.errors import InvalidInput, PodpowerError
 from podpower_assets.definitions import defs
-from podpower_assets.partitions import day_key, hours_between, known_hours
+from podpower_assets.partitions import day_key, first_hour, hours_between, known_hours, range_tags
 from podpower_assets.resources import resources_from
 
 HOURLY_ASSETS = ("workload_specs", "encoder", "features", "kepler_labels", "training_rows")
@@ -20,6 +19,10 @@ def materialize_recording(instance: dg.DagsterInstance) -> None:
     resources = resources_from(os.environ)
     recording = resources["source"].open()  # type: ignore[attr-defined]
     hours = known_hours(hours_between(recording.start_s, recording.end_s))
+    if not hours:
+        raise InvalidInput(
+            f"the recording ends before the first partition, {first_hour()}: set PODPOWER_PARTITIONS_START"
+        )
     day = day_key(recording.end_s - 1)
     _run(instance, HOURLY_ASSETS, first=hours[0], last=hours[-1])
     _run(instance, DAILY_ASSETS, first=day, last=day)
@@ -30,7 +33,7 @@ def _run(instance: dg.DagsterInstance, names: tuple[str, ...], *, first: str, la
     result = job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(name) for name in names],
-        tags={ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last},
+        tags=range_tags(first, last),
         raise_on_error=False,
     )
     failures = [e for e in result.all_events if e.is_step_failure]

@@ -46,6 +46,11 @@ def hours_between(start_s: float, end_s: float) -> list[str]:
     return [hour_key(hour * HOUR_S) for hour in range(first, int(-(-end_s // HOUR_S)))]
 
 
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """Tags of one run over the partitions from `first` to `last`, as Dagster's own backfills of a range set them."""
+    return {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+
+
 def known_hours(keys: Iterable[str]) -> list[str]:
     """Those of `keys` that are not before the first hour, oldest first, each once."""
     return sorted({key for key in keys if key >= first_hour()})

@@ -3,12 +3,11 @@
 import os
 
 import dagster as dg
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from podpower.errors import PodpowerError
 from podpower_assets.features.assets import ENCODER
 from podpower_assets.features.assets import NAME as FEATURES
-from podpower_assets.partitions import hour_key, known_hours
+from podpower_assets.partitions import first_hour, hour_key, known_hours, range_tags
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 
@@ -33,11 +32,12 @@ def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables
         context.log.warning(line)
     hours = known_hours(hour_key(change.ts) for change in changes)
     if not hours:
-        return dg.SensorResult(skip_reason="nothing changed", cursor=cursor)
+        early = f"all {len(changes)} changes are before the first partition, {first_hour()}"
+        return dg.SensorResult(skip_reason=early if changes else "nothing changed", cursor=cursor)
     selection = [SPECS, FEATURES] if tables.encoder() else [SPECS, ENCODER, FEATURES]
     request = dg.RunRequest(
         run_key=cursor,  # a tick that is repeated after a crash asks for the same run
         asset_selection=[dg.AssetKey(name) for name in selection],
-        tags={ASSET_PARTITION_RANGE_START_TAG: hours[0], ASSET_PARTITION_RANGE_END_TAG: hours[-1]},
+        tags=range_tags(hours[0], hours[-1]),
     )
     return dg.SensorResult(run_requests=[request], cursor=cursor)

@@ -1,5 +1,8 @@
 """Assets made over a real recording by real runs."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,8 +11,12 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
+from podpower.model.store import ModelStore
+from podpower.simulation import simulate
 from podpower.specs.requests import Container, InferenceRequest
+from podpower_assets.materializing import materialize_recording
 from tests.assets.conftest import DAY, HOURLY, HOURS, Place
 
 
@@ -116,3 +123,21 @@ def test_rows_of_another_encoder_are_left_out_and_counted(made: Place, tmp_path:
         assert metadata["rows_of_other_encoders"].value == len(rows)
     finally:
         made.tables.write("training_rows", HOURS[0], rows)
+
+
+def test_a_recording_before_the_first_partition_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(tmp_path / "recording", seed=1, start_s=1700000000.0, hours=0.1, workloads=2)
+    monkeypatch.setenv("PODPOWER_RECORDING", str(tmp_path / "recording"))
+    with dg.instance_for_test() as instance, pytest.raises(InvalidInput, match="set PODPOWER_PARTITIONS_START"):
+        materialize_recording(instance)
+
+
+def test_the_whole_recording_is_materialized_by_one_call(recording: Path, tmp_path: Path) -> None:
+    """What `python -m podpower_assets.materializing` does, on an instance whose resources come from the environment."""
+    environment = {**os.environ, "PODPOWER_RECORDING": str(recording), "PODPOWER_HOME": str(tmp_path)}
+    environment["DAGSTER_HOME"] = str(tmp_path)
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    command = [sys.executable, "-m", "podpower_assets.materializing"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert ModelStore(tmp_path / "models").latest() is not None
