@@ -108,8 +108,9 @@ def test_what_is_known_is_what_the_counter_counted(gaps: list[float], increases:
     counted = 0.0
     for number, gap in enumerate(gaps):
         ts += gap
-        counted += increases[number]
-        shown = increases[number] if number == reset and number else shown + increases[number]
+        before, shown = shown, increases[number] + (0.0 if number == reset else shown)
+        # Only a fall shows that a counter began anew: one that has passed its old value is taken to have gone on.
+        counted += shown - before if shown >= before else shown
         samples.append((ts, shown))
         true.append((ts, counted))
 
