@@ -1,10 +1,19 @@
+import os
+
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from podpower.features.encoder import Encoder
 from podpower.model.training import train
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import Container, InferenceRequest
+
+# No deadline: the machine's speed is no property of the code. A verification must give the same verdict twice, so there
+# the examples are always the same; elsewhere every run looks at new ones.
+settings.register_profile("podpower", deadline=None)
+settings.register_profile("verification", deadline=None, derandomize=True)
+settings.load_profile("verification" if os.environ.get("CI") else "podpower")
 
 
 @pytest.fixture(scope="session")
