@@ -2,16 +2,22 @@
 
 import argparse
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from podpower.cli import inputs, showing
 from podpower.cli.arguments import Commands, UsageError, add_command, seconds
+from podpower.cli.connections import add_prometheus, open_prometheus
 from podpower.cli.tables import write_table
 from podpower.cli.times import parse_time
 from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from podpower.labels.report import LabelReport
+    from podpower.sources.protocols import MetricSource, ObjectSource
+    from podpower.specs.documents import Rejected
 
 
 def add(commands: Commands) -> None:
@@ -23,21 +29,24 @@ def add(commands: Commands) -> None:
         summary="Turn energy counters into labels: watts and joules of each pod, by step (window) or in all (job).",
         details="""\
 Energy that is not known is null with a reason, never 0. T is Unix seconds, RFC 3339 (2026-01-31T06:00:00Z), or
-relative to now (-6h, now).
+relative to now (-6h, now). Of a Prometheus, the last hour is taken unless told otherwise; who asks is told by
+PODPOWER_PROMETHEUS_TOKEN_FILE and its like (README, Configuration).
 
+  podpower label --prom http://prometheus:9090 --mode window --start -6h --end now --out labels.parquet
+  podpower label --prom https://mimir/prometheus --match 'cluster="prod"' --mode job --start -1d --out labels.parquet
   podpower label --recording recording/ --out labels.parquet
-  podpower label --recording recording/ --mode job --start -6h --end now --out labels.parquet
 """,
     )
-    parser.add_argument("--recording", required=True, metavar="DIR", help="recording to read, as `simulate` writes it")
+    add_prometheus(parser)
+    parser.add_argument("--recording", metavar="DIR", help="read a recording in place of a Prometheus")
     parser.add_argument(
         "--mode",
         choices=("window", "job"),
         default="window",
         help="a row a pod and step, or a row a pod (default %(default)s)",
     )
-    parser.add_argument("--start", metavar="T", help="from here (default: the recording's start)")
-    parser.add_argument("--end", metavar="T", help="to here (default: the recording's end)")
+    parser.add_argument("--start", metavar="T", help="from here (default: an hour before the end; a recording's start)")
+    parser.add_argument("--end", metavar="T", help="to here (default: now; a recording's end)")
     parser.add_argument("--step", type=seconds, default=60.0, metavar="SPAN", help="length of a step (default 60s)")
     parser.add_argument(
         "--energy",
@@ -49,47 +58,83 @@ relative to now (-6h, now).
         "--owner-source",
         choices=("auto", "k8s", "prom"),
         default="auto",
-        help="who owns a pod: by the recorded objects, by kube_*_owner series, or objects first (default %(default)s)",
+        help="who owns a pod: by the cluster's objects, by kube_*_owner series, or objects first (default %(default)s)",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="where to write labels.parquet")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Label, write, and tell what is unknown and why."""
+    if arguments.recording and arguments.prom:
+        raise UsageError("give --prom or --recording, not both")
     now_s = time.time()
     given = {
         option: parse_time(text, now_s=now_s, option=option)
         for option, text in (("--start", arguments.start), ("--end", arguments.end))
         if text is not None
     }
-    from podpower.labels import label_jobs, label_windows  # noqa: PLC0415
-    from podpower.sources.recording import Recording  # noqa: PLC0415
+    rejected: list[Rejected] = []
+    if arguments.recording:
+        from podpower.sources.recording import Recording  # noqa: PLC0415
+
+        recording = Recording(arguments.recording)
+        start_s, end_s = given.get("--start", recording.start_s), given.get("--end", recording.end_s)
+        _check(start_s, end_s)
+        specs, rejected = _specs(recording, start_s=start_s, end_s=end_s)
+        report = _export(arguments, recording, specs, start_s=start_s, end_s=end_s)
+    else:
+        end_s = given.get("--end", now_s)
+        start_s = given.get("--start", end_s - 3600.0)
+        _check(start_s, end_s)
+        with open_prometheus(arguments, cluster=None) as prometheus:
+            report = _export(arguments, prometheus, None, start_s=start_s, end_s=end_s)
+    _tell(report, arguments.out)
+    return inputs.report(rejected)
+
+
+def _check(start_s: float, end_s: float) -> None:
+    if start_s >= end_s:
+        raise UsageError("--start must be before --end: the window is empty")
+
+
+def _specs(source: "ObjectSource", *, start_s: float, end_s: float) -> "tuple[pl.DataFrame, list[Rejected]]":
     from podpower.specs.observing import observe  # noqa: PLC0415
     from podpower.specs.table import specs_table  # noqa: PLC0415
 
-    source = Recording(arguments.recording)
-    start_s = given.get("--start", source.start_s)
-    end_s = given.get("--end", source.end_s)
-    if start_s >= end_s:
-        raise UsageError("--start must be before --end: the window is empty")
-    observations, rejected = observe(
-        source.events(start_s=start_s, end_s=end_s), start_s=start_s, end_s=end_s, cluster=source.cluster
-    )
-    make = label_windows if arguments.mode == "window" else label_jobs
-    labels = make(
-        source,
-        specs_table(observations),
-        start_s=start_s,
-        end_s=end_s,
-        step_seconds=arguments.step,
-        energy=arguments.energy,
+    events = source.events(start_s=start_s, end_s=end_s)
+    observations, rejected = observe(events, start_s=start_s, end_s=end_s, cluster=source.cluster)
+    return specs_table(observations), rejected
+
+
+def _export(
+    arguments: argparse.Namespace, source: "MetricSource", specs: "pl.DataFrame | None", *, start_s: float, end_s: float
+) -> "LabelReport":
+    """Write the labels piece by piece. InvalidInput, and no file, where no pod has any."""
+    from podpower.labels import Asked, WindowExport, label_jobs  # noqa: PLC0415
+
+    asked = Asked(
+        start_s=start_s, end_s=end_s, step_seconds=arguments.step, energy=arguments.energy,
         owner_source=arguments.owner_source,
-    )
-    if labels.table.is_empty():
+    )  # fmt: skip
+    with showing.progress("labelling") as advance:
+        if arguments.mode == "job":
+            labels = label_jobs(source, specs, asked, progress=advance)
+            _check_any(labels.report)
+            write_table(labels.table, arguments.out)
+            return labels.report
+        export = WindowExport(source, specs, asked)
+
+        def pieces() -> "Iterator[pl.DataFrame]":
+            yield from export.pieces(advance)
+            _check_any(export.report)  # in here, so that nothing is put in place
+
+        write_table(pieces(), arguments.out)
+        return export.report
+
+
+def _check_any(report: "LabelReport") -> None:
+    if not report.rows:
         raise InvalidInput("no pod has energy counters between start and end: give another window")
-    write_table(labels.table, arguments.out)
-    _tell(labels.report, arguments.out)
-    return inputs.report(rejected)
 
 
 def _tell(report: "LabelReport", out: str) -> None:

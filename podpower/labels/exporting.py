@@ -1,30 +1,29 @@
-"""From a source of samples to the labels table: windows (one row a pod and step) and jobs (one row a pod)."""
+"""From a source of samples to the labels table: windows (one row a pod and step) and jobs (one row a pod).
+
+A range is gone through in pieces of about an hour, so that memory does not grow with its length: while one piece is
+counted the next is fetched, and every sample is fetched once.
+"""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
 from podpower.errors import InvalidInput
 from podpower.labels import reasons
 from podpower.labels.counters import ENDED_AFTER_S, ENERGY, REASON, TS, clean, pod_energy, step_energy
+from podpower.labels.jobs import Jobs
 from podpower.labels.kepler import PSEUDO_PODS, Energy, Generation, detect, pod_series
-from podpower.labels.owners import (
-    OWNER_METRICS,
-    OwnerSource,
-    owners_from_series,
-    owners_from_specs,
-    with_owners,
-)
-from podpower.labels.report import LabelReport
+from podpower.labels.owners import OwnerSource, Owning
+from podpower.labels.report import LabelReport, Tally
 from podpower.labels.table import JOBS_SCHEMA, WINDOWS_SCHEMA
-from podpower.sources.protocols import MetricSource
+from podpower.sources.protocols import MetricSamples, MetricSource, Selector
 
-PIECE_S = 3600.0  # samples are read and counted an hour at a time, which bounds the memory
+PIECE_S = 3600.0
 NO_IDLE = "this Kepler attributes no idle energy to pods: total is the same as dynamic"
-ALL_ZERO = "all energy is 0 J: Kepler finds no hardware counters here, as on most cloud VMs; do not train on this"
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,176 +34,168 @@ class Labels:
     report: LabelReport
 
 
-def label_windows(
-    source: MetricSource,
-    specs: pl.DataFrame | None = None,
-    *,
-    start_s: float,
-    end_s: float,
-    step_seconds: float = 60.0,
-    energy: Energy = "dynamic",
-    owner_source: OwnerSource = "auto",
-) -> Labels:
-    """Energy of each pod in each step of [start_s, end_s], whose edges are start_s + k * step_seconds.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is asked of an export: energy of each pod in steps of [start_s, end_s], edges at start_s + k * step."""
 
-    `specs` is the `workload_specs` table: owners and templates as the objects tell. InvalidInput for an empty range;
-    Unavailable where Kepler's series are missing.
+    start_s: float
+    end_s: float
+    step_seconds: float = 60.0
+    energy: Energy = "dynamic"
+    owner_source: OwnerSource = "auto"
+
+    def __post_init__(self) -> None:
+        step = self.step_seconds
+        if not (step > 0 and math.isfinite(step) and self.end_s - self.start_s >= step):
+            raise InvalidInput(f"no whole step of {step:g} s between start and end: give a longer range")
+
+    def pieces(self) -> list[tuple[float, int]]:
+        """Start and number of steps of each piece."""
+        total = int((self.end_s - self.start_s + 1e-6) // self.step_seconds)
+        at_once = max(1, int(PIECE_S // self.step_seconds))
+        return [
+            (self.start_s + first * self.step_seconds, min(at_once, total - first))
+            for first in range(0, total, at_once)
+        ]
+
+
+class WindowExport:
+    """Window labels piece by piece: iterate once, then `report` tells of all of them."""
+
+    def __init__(self, source: MetricSource, specs: pl.DataFrame | None, asked: Asked) -> None:
+        """InvalidInput for what cannot be asked; Unavailable where Kepler's series are missing."""
+        self._source, self._asked = source, asked
+        self._names = source.metric_names(start_s=asked.start_s, end_s=asked.end_s)
+        self._generations = detect(self._names)
+        self._selectors = [s for g in self._generations for s in g.selectors(self._names, energy=asked.energy)]
+        self._owning = Owning(source, specs, self._names, owner_source=asked.owner_source)
+        self.tally = Tally(generation=" and ".join(g.name for g in self._generations), energy=asked.energy)
+        if asked.energy == "total" and not any(g.has_idle for g in self._generations):
+            self.tally.warn(NO_IDLE)
+
+    @property
+    def report(self) -> LabelReport:
+        """Counts of the pieces so far."""
+        return self.tally.report()
+
+    def pieces(self, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+        """Tables in WINDOWS_SCHEMA, one for each piece of time in order; `progress` is told pieces done and in all."""
+        pieces = self._asked.pieces()
+        for done, (piece, samples) in enumerate(zip(pieces, self._fetched(pieces), strict=True), start=1):
+            table = self._labelled(samples, start_s=piece[0], steps=piece[1])
+            self.tally.count(table, column=ENERGY)
+            yield table
+            if progress:
+                progress(done, len(pieces))
+
+    def _fetched(self, pieces: list[tuple[float, int]]) -> Iterator[MetricSamples]:
+        """Samples of each piece and its margins. Those of the margins are kept, not fetched again."""
+        step, margin_s = self._asked.step_seconds, ENDED_AFTER_S + self._asked.step_seconds
+        ends = [start + steps * step + margin_s for start, steps in pieces]
+        begins = [pieces[0][0] - margin_s, *(end + 1e-3 for end in ends[:-1])]
+        kept = None
+        for number, new in enumerate(_prefetched(self._source, self._selectors, list(zip(begins, ends, strict=True)))):
+            whole = new if kept is None else _joined(kept, new)
+            yield whole
+            if number + 1 < len(pieces):
+                kept = _since(whole, pieces[number + 1][0] - margin_s)
+
+    def _labelled(self, samples: MetricSamples, *, start_s: float, steps: int) -> pl.DataFrame:
+        asked = self._asked
+        stepped = self._stepped(samples, start_s=start_s, steps=steps)
+        if samples.partial:
+            stepped = stepped.with_columns(
+                pl.lit(None, dtype=pl.Float64).alias(ENERGY), pl.lit(reasons.PARTIAL_ANSWER).alias(REASON)
+            )
+        end_s = start_s + steps * asked.step_seconds
+        owned, said = self._owning.of(stepped, start_s=start_s, end_s=end_s, step_seconds=asked.step_seconds)
+        self.tally.warn(*samples.warnings, *said)
+        table = owned.with_columns(
+            (pl.col(ENERGY) / asked.step_seconds).alias("avg_power_w"),
+            pl.lit(asked.step_seconds).alias("step_seconds"),
+            pl.lit(asked.energy).alias("energy"),
+            pl.lit(self._source.cluster).alias("cluster"),
+        )
+        return table.select(WINDOWS_SCHEMA.names()).cast(WINDOWS_SCHEMA).sort("namespace", "pod", TS)
+
+    def _stepped(self, samples: MetricSamples, *, start_s: float, steps: int) -> pl.DataFrame:
+        """Energy of pods; where two generations measured a step, the newest that knows it."""
+        per_generation = [
+            self._of_generation(samples, generation, start_s=start_s, steps=steps) for generation in self._generations
+        ]
+        if len(per_generation) == 1:
+            return per_generation[0]
+        ranked = pl.concat(table.with_columns(rank=number) for number, table in enumerate(per_generation))
+        best = ranked.sort(pl.col(ENERGY).is_null(), "rank").unique(["namespace", "pod", TS], keep="first")
+        return best.drop("rank")
+
+    def _of_generation(
+        self, samples: MetricSamples, generation: Generation, *, start_s: float, steps: int
+    ) -> pl.DataFrame:
+        series = pod_series(samples.series, generation, energy=self._asked.energy)
+        pseudo = series["pod"].is_in(PSEUDO_PODS)
+        self.tally.exclude(series.filter(pseudo)["pod"].n_unique())
+        series = series.filter(~pseudo)
+        points = clean(samples.points.join(series.select("series_id", "series"), on="series_id").drop("series_id"))
+        per_series = step_energy(points, start_s=start_s, steps=steps, step_seconds=self._asked.step_seconds)
+        pods = series.select("series", "namespace", "pod").unique("series")
+        return pod_energy(per_series.join(pods, on="series"))
+
+
+def label_windows(source: MetricSource, specs: pl.DataFrame | None, asked: Asked) -> Labels:
+    """Energy of each pod in each step. `specs` is the `workload_specs` table: owners and templates as objects tell.
+
+    Unavailable where Kepler's series are missing. The whole table is in memory: `WindowExport` gives it in pieces.
     """
-    if not (step_seconds > 0 and math.isfinite(step_seconds) and end_s - start_s >= step_seconds):
-        raise InvalidInput(f"no whole step of {step_seconds:g} s between start and end: give a longer range")
-    names = source.metric_names(start_s=start_s, end_s=end_s)
-    generation = detect(names)
-    pieces, warnings, excluded = [], list[str](), 0
-    if energy == "total" and not generation.has_idle:
-        warnings.append(NO_IDLE)
-    for piece_start, steps in _pieces(start_s, end_s, step_seconds):
-        table, dropped, said = _piece(
-            source, specs, generation, names,
-            start_s=piece_start, steps=steps, step_seconds=step_seconds, energy=energy, owner_source=owner_source,
-        )  # fmt: skip
-        pieces.append(table)
-        excluded = max(excluded, dropped)
-        warnings += (w for w in said if w not in warnings)
-    table = pl.concat(pieces).with_columns(pl.lit(source.cluster).alias("cluster"))
-    return _finished(
-        table, WINDOWS_SCHEMA,
-        generation=generation.name, energy=energy, excluded=excluded, warnings=warnings, column=ENERGY,
-    )  # fmt: skip
+    export = WindowExport(source, specs, asked)
+    table = pl.concat(export.pieces()).sort("namespace", "pod", TS)
+    return Labels(table=table, report=export.report)
 
 
 def label_jobs(
-    source: MetricSource,
-    specs: pl.DataFrame | None = None,
-    *,
-    start_s: float,
-    end_s: float,
-    step_seconds: float = 60.0,
-    energy: Energy = "dynamic",
-    owner_source: OwnerSource = "auto",
+    source: MetricSource, specs: pl.DataFrame | None, asked: Asked, *, progress: Progress | None = None
 ) -> Labels:
-    """One row a pod: all the energy it is known to have used in [start_s, end_s], its time, and mean power.
+    """One row a pod: all the energy it is known to have used, its time, and mean power.
 
     The partial first and last steps of a pod's life are left out of energy and time alike; any other unknown step
     makes the total null.
     """
-    windows = label_windows(
-        source, specs, start_s=start_s, end_s=end_s, step_seconds=step_seconds, energy=energy, owner_source=owner_source
+    export = WindowExport(source, specs, asked)
+    jobs = Jobs()
+    for table in export.pieces(progress):
+        jobs.add(table)
+    table = jobs.table().select(JOBS_SCHEMA.names()).cast(JOBS_SCHEMA)
+    return Labels(table=table, report=export.tally.of_jobs(table))
+
+
+def _prefetched(
+    source: MetricSource, selectors: list[Selector], spans: list[tuple[float, float]]
+) -> Iterator[MetricSamples]:
+    """Samples of each span in order; the next one is on its way while one is being used."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+
+        def fetch(number: int) -> "Future[MetricSamples]":
+            return pool.submit(source.samples, selectors, start_s=spans[number][0], end_s=spans[number][1])
+
+        coming = fetch(0)
+        for number in range(len(spans)):
+            here = coming.result()
+            if number + 1 < len(spans):
+                coming = fetch(number + 1)
+            yield here
+
+
+def _joined(first: MetricSamples, second: MetricSamples) -> MetricSamples:
+    series = pl.concat([first.series, second.series]).unique("series_id", keep="first", maintain_order=True)
+    return MetricSamples(
+        series=series,
+        points=pl.concat([first.points, second.points]),
+        warnings=tuple(dict.fromkeys((*first.warnings, *second.warnings))),
+        partial=first.partial or second.partial,
     )
-    edge = [reasons.FIRST_STEP, reasons.LAST_STEP]
-    inner = ~pl.col(REASON).is_in(edge).fill_null(value=False)
-    known = pl.col(ENERGY).is_not_null()
-    per_pod = windows.table.sort(TS).group_by("cluster", "namespace", "pod", "energy", maintain_order=True).agg(
-        pl.col("workload_kind", "workload_name", "_spec_hash").last(),
-        pl.col(TS).filter(known).min().sub(step_seconds).alias("start_s"),
-        pl.col(TS).filter(known).max().alias("end_s"),
-        (known.sum() * step_seconds).cast(pl.Float64).alias("duration_s"),
-        pl.col(ENERGY).sum().alias("total_energy_j"),
-        pl.when(known.sum() == 0).then(pl.col(REASON).first())
-        .when((inner & ~known).any()).then(pl.lit(reasons.PARTLY_UNKNOWN)).alias(REASON),
-    )  # fmt: skip
-    unknown = pl.col(REASON).is_not_null()
-    table = per_pod.with_columns(
-        pl.when(~unknown).then("total_energy_j").alias("total_energy_j"),
-        pl.when(~unknown).then(pl.col("total_energy_j") / pl.col("duration_s")).alias("avg_power_w"),
-    )
-    report = windows.report
-    return _finished(
-        table, JOBS_SCHEMA,
-        generation=report.generation, energy=energy, excluded=report.excluded_pseudo_pods,
-        warnings=[w for w in report.warnings if w != ALL_ZERO], column="total_energy_j",
-    )  # fmt: skip
 
 
-def _pieces(start_s: float, end_s: float, step_seconds: float) -> Iterator[tuple[float, int]]:
-    """Start and number of steps of pieces of about PIECE_S."""
-    total = int((end_s - start_s + 1e-6) // step_seconds)
-    at_once = max(1, int(PIECE_S // step_seconds))
-    for first in range(0, total, at_once):
-        yield start_s + first * step_seconds, min(at_once, total - first)
-
-
-def _piece(
-    source: MetricSource,
-    specs: pl.DataFrame | None,
-    generation: Generation,
-    names: frozenset[str],
-    *,
-    start_s: float,
-    steps: int,
-    step_seconds: float,
-    energy: Energy,
-    owner_source: OwnerSource,
-) -> tuple[pl.DataFrame, int, tuple[str, ...]]:
-    """Labels of some steps, how many pseudo-pods were left out, and the source's warnings."""
-    end_s = start_s + steps * step_seconds
-    margin_s = ENDED_AFTER_S + step_seconds
-    samples = source.samples(generation.metrics(names), start_s=start_s - margin_s, end_s=end_s + margin_s)
-    series = pod_series(samples.series, generation, energy=energy)
-    pseudo = series["pod"].is_in(PSEUDO_PODS)
-    excluded = series.filter(pseudo)["pod"].n_unique()
-    series = series.filter(~pseudo)
-    points = clean(samples.points.join(series.select("series_id", "series"), on="series_id").drop("series_id"))
-    per_series = step_energy(points, start_s=start_s, steps=steps, step_seconds=step_seconds)
-    pods = series.select("series", "namespace", "pod").unique("series")
-    stepped = pod_energy(per_series.join(pods, on="series"))
-    tables, said = _owners(source, specs, names, start_s=start_s - margin_s, end_s=end_s, owner_source=owner_source)
-    owned = with_owners(stepped, owners=tables, step_seconds=step_seconds)
-    table = owned.with_columns(
-        (pl.col(ENERGY) / step_seconds).alias("avg_power_w"),
-        pl.lit(step_seconds).alias("step_seconds"),
-        pl.lit(energy).alias("energy"),
-    )
-    return table, excluded, (*samples.warnings, *said)
-
-
-def _owners(
-    source: MetricSource,
-    specs: pl.DataFrame | None,
-    names: frozenset[str],
-    *,
-    start_s: float,
-    end_s: float,
-    owner_source: OwnerSource,
-) -> tuple[list[pl.DataFrame], tuple[str, ...]]:
-    if owner_source not in {"prom", "k8s", "auto"}:
-        raise InvalidInput(f"unknown owner source {owner_source!r}: use prom, k8s or auto")
-    tables, warnings = [], tuple[str, ...]()
-    if specs is not None and owner_source != "prom":
-        tables.append(owners_from_specs(specs))
-    present = [metric for metric in OWNER_METRICS if metric in names]
-    if present and owner_source != "k8s":
-        samples = source.samples(present, start_s=start_s, end_s=end_s)
-        tables.append(owners_from_series(samples))
-        warnings = samples.warnings
-    if not tables:
-        warnings = (*warnings, "no owners known: neither objects nor kube_pod_owner; each pod is its own workload")
-    return tables, warnings
-
-
-def _finished(
-    table: pl.DataFrame,
-    schema: pl.Schema,
-    *,
-    generation: str,
-    energy: str,
-    excluded: int,
-    warnings: list[str],
-    column: str,
-) -> Labels:
-    ordered = table.select(schema.names()).cast(schema).sort(*(c for c in ("namespace", "pod", TS) if c in schema))
-    known = ordered[column].drop_nulls()
-    all_zero = len(known) > 0 and float(known.max() or 0.0) == 0.0  # type: ignore[arg-type]
-    counts: dict[str, Any] = dict(ordered[REASON].drop_nulls().value_counts(sort=True).iter_rows())
-    report = LabelReport(
-        generation=generation,
-        energy=energy,
-        pods=ordered.select("namespace", "pod").n_unique() if len(ordered) else 0,
-        rows=len(ordered),
-        known=len(known),
-        null_reasons=counts,
-        excluded_pseudo_pods=excluded,
-        all_zero=all_zero,
-        total_energy_j=float(known.sum()),
-        warnings=(*warnings, ALL_ZERO) if all_zero else tuple(warnings),
-    )
-    return Labels(table=ordered, report=report)
+def _since(samples: MetricSamples, ts: float) -> MetricSamples:
+    points = samples.points.filter(pl.col("ts") >= ts)
+    series = samples.series.join(points.select("series_id").unique(), on="series_id", how="semi")
+    return MetricSamples(series=series, points=points, partial=samples.partial)

@@ -4,14 +4,14 @@ Sources: Kepler 0.7 to 0.9 and 0.10 and later, their documentation of metrics
 (https://sustainable-computing.io/design/metrics/, https://github.com/sustainable-computing-io/kepler/tree/main/docs).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.sources.protocols import LABEL_COLUMNS
+from podpower.sources.protocols import LABEL_COLUMNS, Selector
 
 Energy = Literal["dynamic", "total"]
 
@@ -38,6 +38,15 @@ class Generation:
             return [str(self.total)]
         return [metric for metric in self.components if metric in names]
 
+    def selectors(self, names: Collection[str], *, energy: Energy) -> list[Selector]:
+        """What to ask a source for: of the metrics that exist no more than adds up to `energy`."""
+        if energy not in {"dynamic", "total"}:
+            raise InvalidInput(f"unknown energy {energy!r}: use dynamic or total")
+        labels: Mapping[str, tuple[str, ...]] = {"zone": _CPU_ZONES}
+        if self.has_idle:
+            labels = {"mode": ("dynamic",) if energy == "dynamic" else ("dynamic", "idle")}
+        return [Selector(metric=metric, labels=labels) for metric in self.metrics(names)]
+
 
 KEPLER_0_9 = Generation(
     name="0.9",
@@ -59,11 +68,14 @@ GENERATIONS = (KEPLER_0_10, KEPLER_0_9)
 _NODE_METRICS = ("kepler_node_cpu_joules_total", "kepler_node_cpu_watts", "kepler_container_cpu_joules_total")
 
 
-def detect(names: Collection[str]) -> Generation:
-    """The generation whose pod series exist. Unavailable, with the fix, where none does."""
-    for generation in GENERATIONS:
-        if generation.metrics(names):
-            return generation
+def detect(names: Collection[str]) -> list[Generation]:
+    """The generations whose pod series exist, the newest first: two where Kepler was upgraded within the time.
+
+    Unavailable, with the fix, where there is none.
+    """
+    found = [generation for generation in GENERATIONS if generation.metrics(names)]
+    if found:
+        return found
     if any(name in names for name in _NODE_METRICS):
         raise Unavailable(
             "Kepler reports nodes but no pods: set `kube.enabled: true` in Kepler's configuration and give it access "
@@ -81,8 +93,6 @@ def pod_series(series: pl.DataFrame, generation: Generation, *, energy: Energy) 
     `series` is alike for series that continue each other, as a terminated pod's continues the running one's.
     `namespace` and `pod` of the result are the workload's; those of the samples are the exporter's and not used.
     """
-    if energy not in {"dynamic", "total"}:
-        raise InvalidInput(f"unknown energy {energy!r}: use dynamic or total")
     own = series.filter(pl.col("metric").is_in([generation.total or "", *generation.components]))
     if generation.has_idle:
         modes = ["dynamic"] if energy == "dynamic" else ["dynamic", "idle"]

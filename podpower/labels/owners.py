@@ -4,11 +4,11 @@ from typing import Literal
 
 import polars as pl
 
+from podpower.errors import InvalidInput
 from podpower.labels.counters import ENDED_AFTER_S
-from podpower.sources.protocols import MetricSamples
+from podpower.sources.protocols import SERIES_SCHEMA, MetricSource, Selector
 
 OwnerSource = Literal["prom", "k8s", "auto"]
-OWNER_METRICS = ("kube_pod_owner", "kube_replicaset_owner", "kube_job_owner")
 
 OWNERS_SCHEMA = pl.Schema(
     {
@@ -21,6 +21,93 @@ OWNERS_SCHEMA = pl.Schema(
         "_spec_hash": pl.String(),
     }
 )
+NO_OWNERS = "no owners known: neither objects nor kube_pod_owner; each pod is its own workload"
+POD_OWNER = "kube_pod_owner"
+# Controllers that are themselves controlled: their metric, and the label that names them.
+_ABOVE = {"ReplicaSet": ("kube_replicaset_owner", "replicaset"), "Job": ("kube_job_owner", "job_name")}
+OWNER_METRICS = (POD_OWNER, *(metric for metric, _ in _ABOVE.values()))
+_POD = ["namespace", "pod"]
+_WORKLOAD = ["namespace", "workload_kind", "workload_name"]
+_ABOVE_SCHEMA = pl.Schema({name: pl.String() for name in (*_WORKLOAD, "above_kind", "above_name")})
+
+
+class Owning:
+    """Gives steps their workload: by the objects, else by owner series, which are asked for only where needed."""
+
+    def __init__(
+        self, source: MetricSource, specs: pl.DataFrame | None, names: frozenset[str], *, owner_source: OwnerSource
+    ) -> None:
+        """`specs` is the `workload_specs` table, `names` the metrics that exist. InvalidInput for another source."""
+        if owner_source not in {"prom", "k8s", "auto"}:
+            raise InvalidInput(f"unknown owner source {owner_source!r}: use prom, k8s or auto")
+        self._source = source
+        self._by_objects = owners_from_specs(specs) if specs is not None and owner_source != "prom" else None
+        self._metrics = frozenset() if owner_source == "k8s" else names & frozenset(OWNER_METRICS)
+        self._above = pl.DataFrame(schema=_ABOVE_SCHEMA)
+
+    def of(
+        self, steps: pl.DataFrame, *, start_s: float, end_s: float, step_seconds: float
+    ) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        """`with_owners` of steps in [start_s, end_s], and warnings."""
+        tables = [] if self._by_objects is None else [self._by_objects]
+        if not tables and POD_OWNER not in self._metrics:
+            return with_owners(steps, owners=[], step_seconds=step_seconds), (NO_OWNERS,)
+        said: tuple[str, ...] = ()
+        if POD_OWNER in self._metrics and not (tables and _all_known(steps, tables[0])):
+            by_series, said = self._from_series(start_s=start_s - ENDED_AFTER_S - step_seconds, end_s=end_s)
+            tables.append(by_series)
+        return with_owners(steps, owners=tables, step_seconds=step_seconds), said
+
+    def _from_series(self, *, start_s: float, end_s: float) -> tuple[pl.DataFrame, tuple[str, ...]]:
+        """OWNERS_SCHEMA of all pods with an owner series in the time, and warnings."""
+        found = self._source.series([Selector(metric=POD_OWNER)], start_s=start_s, end_s=end_s)
+        pods = _direct_owners(found.table).with_columns(
+            pl.lit(start_s).alias("from_s"), pl.lit(end_s).alias("to_s"), pl.lit(None, pl.String).alias("_spec_hash")
+        )
+        ambiguous = pods.group_by(_POD).agg(pl.struct("workload_kind", "workload_name").n_unique().alias("n"))
+        names = ambiguous.filter(pl.col("n") > 1)
+        if len(names):
+            pods = pl.concat(
+                [pods.join(names, on=_POD, how="anti"), self._lives(pods, names, start_s=start_s, end_s=end_s)]
+            )
+        pods = pods.unique([*_POD, "workload_kind", "workload_name", "from_s"])
+        said = self._learn_above(pods, start_s=start_s, end_s=end_s)
+        pods = pods.join(self._above, on=_WORKLOAD, how="left").with_columns(
+            pl.coalesce("above_kind", "workload_kind").alias("workload_kind"),
+            pl.coalesce("above_name", "workload_name").alias("workload_name"),
+        )
+        return pods.select(OWNERS_SCHEMA.names()).cast(OWNERS_SCHEMA), (*found.warnings, *said)
+
+    def _lives(self, pods: pl.DataFrame, names: pl.DataFrame, *, start_s: float, end_s: float) -> pl.DataFrame:
+        """Pods whose name had several owners, each with the time between its first and last sample."""
+        selector = Selector(metric=POD_OWNER, labels={"pod": tuple(names["pod"].unique().sort())})
+        samples = self._source.samples([selector], start_s=start_s, end_s=end_s)
+        lives = samples.points.group_by("series_id").agg(
+            pl.col("ts").min().alias("from_s"), (pl.col("ts").max() + ENDED_AFTER_S).alias("to_s")
+        )
+        dated = pods.drop("from_s", "to_s").join(lives, on="series_id")
+        return dated.join(names, on=_POD, how="semi").select(pods.columns)
+
+    def _learn_above(self, pods: pl.DataFrame, *, start_s: float, end_s: float) -> tuple[str, ...]:
+        """Who controls the ReplicaSets and Jobs of these pods, asked once for each: that never changes."""
+        said: tuple[str, ...] = ()
+        for kind, (metric, label) in _ABOVE.items():
+            wanted = pods.filter(pl.col("workload_kind") == kind).select(_WORKLOAD).unique()
+            if metric not in self._metrics or not len(wanted.join(self._above, on=_WORKLOAD, how="anti")):
+                continue
+            found = self._source.series([Selector(metric=metric)], start_s=start_s, end_s=end_s)
+            said += found.warnings
+            above = _controlled(found.table).select(
+                "namespace",
+                pl.lit(kind).alias("workload_kind"),
+                pl.col(label).alias("workload_name"),
+                pl.when(_is_owned()).then("owner_kind").alias("above_kind"),
+                pl.when(_is_owned()).then("owner_name").alias("above_name"),
+            )
+            known = pl.concat([self._above, above.cast(_ABOVE_SCHEMA), wanted.join(above, on=_WORKLOAD, how="anti")
+                .with_columns(pl.lit(None, pl.String).alias(c) for c in ("above_kind", "above_name"))])  # fmt: skip
+            self._above = known.unique(_WORKLOAD, keep="first", maintain_order=True)
+        return said
 
 
 def owners_from_specs(specs: pl.DataFrame) -> pl.DataFrame:
@@ -37,51 +124,29 @@ def owners_from_specs(specs: pl.DataFrame) -> pl.DataFrame:
     ).cast(OWNERS_SCHEMA)
 
 
-def owners_from_series(samples: MetricSamples) -> pl.DataFrame:
-    """Pods and their top owners from kube_pod_owner, kube_replicaset_owner and kube_job_owner, in OWNERS_SCHEMA.
+def _all_known(steps: pl.DataFrame, owners: pl.DataFrame) -> bool:
+    pods = steps.select(_POD).unique()
+    return len(pods.join(owners, on=_POD, how="anti")) == 0
 
-    A series tells of the time between its first and last sample, so that a reused name has one owner at a time.
-    """
-    lives = samples.points.group_by("series_id").agg(
-        pl.col("ts").min().alias("from_s"), pl.col("ts").max().alias("to_s")
-    )
-    series = samples.series.join(lives, on="series_id")
-    series = series.filter(pl.col("owner_is_controller").is_null() | (pl.col("owner_is_controller") != "false"))
-    owned = pl.col("owner_kind").is_not_null() & ~pl.col("owner_kind").is_in(["", "<none>"])
-    pods = series.filter(pl.col("metric") == "kube_pod_owner").select(
+
+def _is_owned() -> pl.Expr:
+    return pl.col("owner_kind").is_not_null() & ~pl.col("owner_kind").is_in(["", "<none>"])
+
+
+def _controlled(series: pl.DataFrame) -> pl.DataFrame:
+    """Without owners that do not control."""
+    return series.filter(pl.col("owner_is_controller").is_null() | (pl.col("owner_is_controller") != "false"))
+
+
+def _direct_owners(series: pl.DataFrame) -> pl.DataFrame:
+    """Pods of kube_pod_owner (SERIES_SCHEMA) and what directly owns them; a pod without owner owns itself."""
+    return _controlled(series.select(SERIES_SCHEMA.names())).select(
+        "series_id",
         "namespace",
         "pod",
-        "from_s",
-        "to_s",
-        pl.when(owned).then("owner_kind").otherwise(pl.lit("Pod")).alias("workload_kind"),
-        pl.when(owned).then("owner_name").otherwise("pod").alias("workload_name"),
+        pl.when(_is_owned()).then("owner_kind").otherwise(pl.lit("Pod")).alias("workload_kind"),
+        pl.when(_is_owned()).then("owner_name").otherwise("pod").alias("workload_name"),
     )
-    for metric, kind, label in (
-        ("kube_replicaset_owner", "ReplicaSet", "replicaset"),
-        ("kube_job_owner", "Job", "job_name"),
-    ):
-        above = (
-            series.filter((pl.col("metric") == metric) & owned)
-            .sort("to_s")
-            .unique(["namespace", label], keep="last", maintain_order=True)
-            .select(
-                "namespace",
-                pl.lit(kind).alias("workload_kind"),
-                pl.col(label).alias("workload_name"),
-                pl.col("owner_kind").alias("above_kind"),
-                pl.col("owner_name").alias("above_name"),
-            )
-        )
-        pods = (
-            pods.join(above, on=["namespace", "workload_kind", "workload_name"], how="left")
-            .with_columns(
-                pl.coalesce("above_kind", "workload_kind").alias("workload_kind"),
-                pl.coalesce("above_name", "workload_name").alias("workload_name"),
-            )
-            .drop("above_kind", "above_name")
-        )
-    pods = pods.with_columns(pl.col("to_s") + ENDED_AFTER_S, pl.lit(None, dtype=pl.String).alias("_spec_hash"))
-    return pods.select(OWNERS_SCHEMA.names()).cast(OWNERS_SCHEMA)
 
 
 def with_owners(steps: pl.DataFrame, *, owners: list[pl.DataFrame], step_seconds: float) -> pl.DataFrame:
@@ -95,7 +160,7 @@ def with_owners(steps: pl.DataFrame, *, owners: list[pl.DataFrame], step_seconds
         names = {c: f"{c}_{number}" for c in columns}
         known = table.sort("from_s").rename({**names, "to_s": "to_s_known"})
         found = found.join_asof(
-            known, left_on="ts", right_on="from_s", by=["namespace", "pod"], strategy="backward", check_sortedness=False
+            known, left_on="ts", right_on="from_s", by=_POD, strategy="backward", check_sortedness=False
         )
         alive = pl.col("to_s_known").is_null() | (pl.col("to_s_known") > pl.col("ts") - step_seconds)
         found = found.with_columns(pl.when(alive).then(name).alias(name) for name in names.values())

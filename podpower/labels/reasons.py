@@ -6,6 +6,7 @@ SHORT_LIVED = "short_lived"  # the pod lived inside the step
 CONTAINER_CHANGED = "container_changed"  # a container of the pod began or ended inside the step
 COUNTER_RESET = "counter_reset"  # a counter began anew inside the step: what it had counted last is lost
 GAP = "gap"  # samples are missing around an edge of the step
+PARTIAL_ANSWER = "partial_answer"  # the source of samples said that some may be missing
 PARTLY_UNKNOWN = "partly_unknown"  # job mode: some step of the pod's life is not known
 REFERENCE_NULL = "not_reported"  # a file of the reference system had no energy here
 
@@ -16,6 +17,7 @@ REASONS = (
     CONTAINER_CHANGED,
     COUNTER_RESET,
     GAP,
+    PARTIAL_ANSWER,
     PARTLY_UNKNOWN,
     REFERENCE_NULL,
 )

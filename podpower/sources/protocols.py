@@ -1,7 +1,7 @@
 """What every source of cluster objects and of metric samples gives; recordings, clusters and Prometheus alike."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import polars as pl
@@ -30,11 +30,31 @@ class ObjectEvent:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Selector:
+    """Series of one metric. Each label given here has one of its values, or is absent."""
+
+    metric: str
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MetricSamples:
-    """Samples of many series. `series` (SERIES_SCHEMA) names each once, `points` (POINTS_SCHEMA) holds raw values."""
+    """Samples of many series. `series` (SERIES_SCHEMA) names each once, `points` (POINTS_SCHEMA) holds raw values.
+
+    `partial`: the source said that samples may be missing; nothing may be concluded from those that came.
+    """
 
     series: pl.DataFrame
     points: pl.DataFrame
+    warnings: tuple[str, ...] = ()
+    partial: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFound:
+    """Which series there are: `table` in SERIES_SCHEMA."""
+
+    table: pl.DataFrame
     warnings: tuple[str, ...] = ()
 
 
@@ -55,14 +75,21 @@ class ObjectSource(Protocol):
 
 
 class MetricSource(Protocol):
-    """Samples of counters and owner series."""
+    """Samples of counters and owner series. `cluster` is None where nobody named it."""
 
-    cluster: str
+    @property
+    def cluster(self) -> str | None:
+        """Whose samples they are."""
+        ...
 
     def metric_names(self, *, start_s: float, end_s: float) -> frozenset[str]:
         """Which metrics have any sample in [start_s, end_s); from these the Kepler generation is told."""
         ...
 
-    def samples(self, metrics: Sequence[str], *, start_s: float, end_s: float) -> MetricSamples:
-        """Raw samples with start_s <= ts <= end_s of the metrics of these names."""
+    def samples(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> MetricSamples:
+        """Raw samples with start_s <= ts <= end_s, as they were scraped."""
+        ...
+
+    def series(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> SeriesFound:
+        """The series with any sample in [start_s, end_s], without the samples."""
         ...

@@ -19,6 +19,8 @@ from podpower.sources.protocols import (
     EventType,
     MetricSamples,
     ObjectEvent,
+    Selector,
+    SeriesFound,
 )
 
 META: Final = "recording.json"
@@ -130,15 +132,15 @@ class Recording:
                 names.update(found.to_list())
         return frozenset(names)
 
-    def samples(self, metrics: Sequence[str], *, start_s: float, end_s: float) -> MetricSamples:
-        """Raw samples with start_s <= ts <= end_s of these metrics."""
+    def samples(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> MetricSamples:
+        """Raw samples with start_s <= ts <= end_s."""
         hours = hours_between(start_s, end_s + 1e-3)
         series_parts = [p for h in hours for p in sorted((self.root / SERIES / h).glob("*.parquet"))]
         point_parts = [p for h in hours for p in sorted((self.root / SAMPLES / h).glob("*.parquet"))]
         if not series_parts or not point_parts:
             return MetricSamples(series=pl.DataFrame(schema=SERIES_SCHEMA), points=pl.DataFrame(schema=POINTS_SCHEMA))
         try:
-            series = pl.concat(_parquet(p).filter(pl.col("metric").is_in(list(metrics))) for p in series_parts)
+            series = pl.concat(_parquet(p).filter(_selected(selectors)) for p in series_parts)
             named = series.select(SERIES_SCHEMA.names()).unique("series_id").sort("series_id").collect()
             within = pl.col("ts").is_between(start_s, end_s)
             points = pl.concat(_parquet(p).filter(within) for p in point_parts)
@@ -146,6 +148,11 @@ class Recording:
         except pl.exceptions.PolarsError as error:
             raise InvalidInput(f"{self.root}: a part of {hours[0]} to {hours[-1]} is damaged: {error}") from None
         return MetricSamples(series=named, points=wanted.select(POINTS_SCHEMA.names()))
+
+    def series(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> SeriesFound:
+        """The series with any sample in [start_s, end_s]."""
+        found = self.samples(selectors, start_s=start_s, end_s=end_s)
+        return SeriesFound(table=found.series.join(found.points, on="series_id", how="semi"))
 
     def _position(self, cursor: str | None) -> _Cursor:
         if cursor is None:
@@ -199,6 +206,16 @@ def _read_lines(path: Path, offset: int, *, damaged: list[str]) -> Iterator[tupl
                 yield _LINE.decode(line), offset
             except msgspec.DecodeError as error:
                 damaged.append(f"{path}: the line that ends at byte {offset} is damaged: {error}")
+
+
+def _selected(selectors: Sequence[Selector]) -> pl.Expr:
+    chosen = pl.lit(value=False)
+    for selector in selectors:
+        one = pl.col("metric") == selector.metric
+        for label, values in selector.labels.items():
+            one &= pl.col(label).is_null() | pl.col(label).is_in(list(values))
+        chosen |= one
+    return chosen
 
 
 def _parquet(path: Path) -> pl.LazyFrame:

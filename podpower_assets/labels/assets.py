@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from podpower.labels import label_windows
+from podpower.labels import Asked, label_windows
 from podpower_assets import showing
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
@@ -40,7 +40,9 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
         for hour in context.partition_keys:
             start_s = hour_start_s(hour)
             labels = label_windows(
-                recording, tables.read(SPECS, hour), start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS
+                recording,
+                tables.read(SPECS, hour),
+                Asked(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS),
             )
             tables.write(NAME, hour, labels.table)
             report = labels.report

@@ -7,7 +7,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.labels import Labels, label_jobs, label_windows
+from podpower.labels import Asked, Labels, label_jobs, label_windows
 from podpower.simulation import simulate
 from podpower.sources.recording import Recording
 from podpower.specs.observing import observe
@@ -33,7 +33,7 @@ def specs(recording: Recording) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def labels(recording: Recording, specs: pl.DataFrame) -> Labels:
-    return label_windows(recording, specs, start_s=recording.start_s, end_s=recording.end_s)
+    return label_windows(recording, specs, Asked(start_s=recording.start_s, end_s=recording.end_s))
 
 
 def truth(root: Path) -> pl.DataFrame:
@@ -69,7 +69,9 @@ def test_pods_belong_to_the_workload_and_template_that_made_them(labels: Labels,
 
 
 def test_owner_series_know_the_same_workloads(recording: Recording, labels: Labels) -> None:
-    by_series = label_windows(recording, None, start_s=recording.start_s, end_s=recording.end_s, owner_source="prom")
+    by_series = label_windows(
+        recording, None, Asked(start_s=recording.start_s, end_s=recording.end_s, owner_source="prom")
+    )
     keys = ["namespace", "pod", "ts"]
     known = labels.table.filter(pl.col("reason").is_null())
     both = known.join(by_series.table, on=keys, suffix="_series")
@@ -87,14 +89,14 @@ def test_the_result_does_not_depend_on_how_the_range_is_cut(
 ) -> None:
     middle = recording.start_s + 3600
     parts = [
-        label_windows(recording, specs, start_s=a, end_s=b).table
+        label_windows(recording, specs, Asked(start_s=a, end_s=b)).table
         for a, b in ((recording.start_s, middle), (middle, recording.end_s))
     ]
     assert_frame_equal(pl.concat(parts).sort("namespace", "pod", "ts"), labels.table)
 
 
 def test_total_energy_has_the_idle_share_where_there_is_one(recording: Recording, specs: pl.DataFrame) -> None:
-    total = label_windows(recording, specs, start_s=recording.start_s, end_s=recording.end_s, energy="total")
+    total = label_windows(recording, specs, Asked(start_s=recording.start_s, end_s=recording.end_s, energy="total"))
     known = total.table.filter(pl.col("energy_step_j").is_not_null())
     both = known.join(truth(recording.root), on=["ts", "namespace", "pod"])
     expected = both["dynamic_j"].sum() + (both["idle_j"].sum() if total.report.generation == "0.9" else 0.0)
@@ -103,7 +105,7 @@ def test_total_energy_has_the_idle_share_where_there_is_one(recording: Recording
 
 
 def test_a_job_is_one_row_with_all_it_is_known_to_have_used(recording: Recording, specs: pl.DataFrame) -> None:
-    jobs = label_jobs(recording, specs, start_s=recording.start_s, end_s=recording.end_s)
+    jobs = label_jobs(recording, specs, Asked(start_s=recording.start_s, end_s=recording.end_s))
     assert jobs.table.select("namespace", "pod").is_unique().all()
     known = jobs.table.filter(pl.col("total_energy_j").is_not_null())
     assert len(known) > 20
@@ -113,6 +115,6 @@ def test_a_job_is_one_row_with_all_it_is_known_to_have_used(recording: Recording
 
 def test_an_empty_window_is_refused(recording: Recording) -> None:
     with pytest.raises(InvalidInput, match="no whole step"):
-        label_windows(recording, None, start_s=START_S, end_s=START_S + 10)
+        label_windows(recording, None, Asked(start_s=START_S, end_s=START_S + 10))
     with pytest.raises(Unavailable, match="no Kepler metrics"):
-        label_windows(recording, None, start_s=0.0, end_s=3600.0)
+        label_windows(recording, None, Asked(start_s=0.0, end_s=3600.0))

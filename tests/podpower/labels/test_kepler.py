@@ -68,8 +68,9 @@ def test_idle_energy_is_kept_apart_and_components_are_not_added_to_their_total()
 
 
 def test_the_generation_shows_in_the_names() -> None:
-    assert detect({"up", "kepler_pod_cpu_joules_total"}) is KEPLER_0_10
-    assert detect({"up", "kepler_container_joules_total"}) is KEPLER_0_9
+    assert detect({"up", "kepler_pod_cpu_joules_total"}) == [KEPLER_0_10]
+    assert detect({"up", "kepler_container_joules_total"}) == [KEPLER_0_9]
+    assert detect({"kepler_container_joules_total", "kepler_pod_cpu_joules_total"}) == [KEPLER_0_10, KEPLER_0_9]
 
 
 def test_a_kepler_without_pods_is_told_how_to_get_them() -> None:

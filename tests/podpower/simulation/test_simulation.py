@@ -10,11 +10,13 @@ import pytest
 
 from podpower.errors import InvalidInput
 from podpower.simulation import change_workload, follow, simulate
+from podpower.sources.protocols import Selector
 from podpower.sources.recording import Recording, read_meta
 from podpower.sources.writing import RecordingWriter
 from podpower.specs.observing import observe
 
 START_S = 1767258000.0
+COUNTED = Selector(metric="kepler_container_joules_total")
 
 
 def digest(root: Path) -> dict[str, str]:
@@ -70,7 +72,9 @@ def test_both_generations_show_what_they_show(tmp_path: Path) -> None:
 
 def test_counters_only_fall_when_an_exporter_restarts(tmp_path: Path) -> None:
     recording = Recording(small(tmp_path / "r", hours=10))
-    samples = recording.samples(["kepler_container_joules_total"], start_s=START_S, end_s=recording.end_s)
+    samples = recording.samples(
+        [Selector(metric="kepler_container_joules_total")], start_s=START_S, end_s=recording.end_s
+    )
     named = samples.points.filter(pl.col("value").is_not_nan()).join(samples.series, on="series_id")
     falls = named.sort("series_id", "ts").with_columns(fall=pl.col("value").diff().over("series_id") < 0)
     at = falls.filter("fall").group_by("instance", (pl.col("ts") // 60).alias("minute")).len()
@@ -129,7 +133,8 @@ def test_following_goes_on_where_the_recording_stands(tmp_path: Path) -> None:
     assert parts.end_s >= START_S + 3480
     assert list(parts.events(**window)) == list(whole.events(**window))
     ours, theirs = (
-        r.samples(["kepler_container_joules_total"], **window).points.sort("series_id", "ts") for r in (parts, whole)
+        r.samples([Selector(metric="kepler_container_joules_total")], **window).points.sort("series_id", "ts")
+        for r in (parts, whole)
     )
     assert ours.equals(theirs)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, ObjectEvent
+from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, ObjectEvent, Selector
 from podpower.sources.recording import META, OBJECTS, Meta, Recording
 from podpower.sources.writing import RecordingWriter
 
@@ -85,7 +85,7 @@ def test_samples_keep_to_the_window_and_the_metrics(tmp_path: Path) -> None:
     )
     writer.samples(START_S, "p0", series=series, points=points)
     source = Recording(tmp_path)
-    found = source.samples(["a"], start_s=START_S, end_s=START_S + 30)
+    found = source.samples([Selector(metric="a")], start_s=START_S, end_s=START_S + 30)
     assert found.points["value"].to_list() == [1.0]
     assert found.series["series_id"].to_list() == [1]
     assert source.metric_names(start_s=START_S, end_s=START_S + 60) == {"a", "b"}

@@ -1,0 +1,206 @@
+"""Answers of /api/v1/query, decoded while they come: what is complete becomes columns, so no answer is ever whole.
+
+An answer reads `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{...},"values":[[ts,"v"],...]},
+...]},"warnings":[...]}`. Series are told apart at `},{"metric":`, which no text inside JSON can hold: a quote in it is
+escaped. An answer that is written otherwise is decoded when it has come to its end.
+"""
+
+import hashlib
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from podpower.errors import InvalidInput, Unavailable
+from podpower.sources.protocols import LABEL_COLUMNS, POINTS_SCHEMA, SERIES_SCHEMA
+
+E = TypeVar("E", bound="_Envelope")
+
+_BETWEEN, _FIRST = b'},{"metric":', b'"result":['
+_BATCH_BYTES = 1 << 20
+_NOT_NUMBERS = (b"NaN", b"+Inf", b"-Inf")
+_RETRIED_TYPES = frozenset({"timeout", "canceled", "unavailable", "internal"})
+
+
+class _Series(msgspec.Struct):
+    metric: dict[str, str] = {}
+    values: msgspec.Raw = msgspec.Raw(b"[]")
+    value: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class _Data(msgspec.Struct):
+    result: list[_Series] | None = None
+
+
+class _Envelope(msgspec.Struct, rename={"error_type": "errorType", "is_partial": "isPartial"}, kw_only=True):
+    status: str
+    error_type: str = ""
+    error: str = ""
+    warnings: list[str] = []
+    infos: list[str] = []
+    is_partial: bool = False
+
+
+class _Answer(_Envelope):
+    data: _Data | None = None
+
+
+class _Values(_Envelope):
+    data: list[str] = []
+
+
+_SERIES = msgspec.json.Decoder(list[_Series])
+_ANSWER = msgspec.json.Decoder(_Answer)
+_VALUES = msgspec.json.Decoder(_Values)
+_NUMBERS = msgspec.json.Decoder(list[float | None])
+
+
+class Matrix:
+    """Takes in the chunks of one answer. `finish` checks that it came to its end; then `series` and `points`."""
+
+    def __init__(self, metric: str) -> None:
+        self._metric = metric
+        self._buffer = bytearray()
+        self._look_at = _BATCH_BYTES  # how long the buffer gets before it is looked through
+        self._head: bytes | None = None  # what stands before the first series, once that is known
+        self._names: dict[int, dict[str, str]] = {}
+        self._ids: list[NDArray[np.uint64]] = []
+        self._numbers: list[NDArray[np.float64]] = []
+        self.clusters: set[str] = set()  # values of the label `cluster`
+        self.warnings: tuple[str, ...] = ()
+        self.partial = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Take in the next bytes. Unavailable or InvalidInput when they are no such answer."""
+        self._buffer += chunk
+        if len(self._buffer) >= self._look_at:
+            self._take()
+            self._look_at = max(_BATCH_BYTES, 2 * len(self._buffer))
+
+    def finish(self) -> None:
+        """No more bytes come. Unavailable when the answer is cut short, or Prometheus says so; else InvalidInput."""
+        head = self._head or b""
+        answer = decode_answer(head + bytes(self._buffer))
+        self._buffer.clear()
+        self._add(answer.data.result or [] if answer.data else [])
+        self.warnings = (*answer.warnings, *answer.infos)
+        self.partial = answer.is_partial or any(not w.startswith("PromQL ") for w in answer.warnings)
+
+    @property
+    def values(self) -> int:
+        """How many samples came."""
+        return sum(len(ids) for ids in self._ids)
+
+    def series(self) -> pl.DataFrame:
+        """SERIES_SCHEMA of what came."""
+        columns: dict[str, list[Any]] = {"series_id": list(self._names), "metric": [self._metric] * len(self._names)}
+        for label in LABEL_COLUMNS:
+            columns[label] = [labels.get(label) for labels in self._names.values()]
+        return pl.DataFrame(columns, schema=SERIES_SCHEMA)
+
+    def points(self) -> pl.DataFrame:
+        """POINTS_SCHEMA of what came; what is no number is NaN."""
+        numbers = np.concatenate([*self._numbers, np.empty((0, 2))])
+        ids = np.concatenate([*self._ids, np.empty(0, dtype=np.uint64)])
+        return pl.DataFrame({"series_id": ids, "ts": numbers[:, 0], "value": numbers[:, 1]}, schema=POINTS_SCHEMA)
+
+    def _take(self) -> None:
+        """Decode every series that is complete."""
+        if self._head is None:
+            first = self._buffer.find(_FIRST)
+            if first < 0:
+                return
+            self._head = bytes(self._buffer[: first + len(_FIRST)])
+            del self._buffer[: first + len(_FIRST)]
+        last = self._buffer.rfind(_BETWEEN)
+        if last < 0:
+            return
+        complete = b"[" + self._buffer[: last + 1] + b"]"
+        del self._buffer[: last + 2]
+        try:
+            self._add(_SERIES.decode(complete))
+        except msgspec.DecodeError as error:
+            raise InvalidInput(f"the answer of Prometheus cannot be read: {error}") from None
+
+    def _add(self, series: list[_Series]) -> None:
+        if not series:
+            return
+        ids, counts, texts = [], [], []
+        for one in series:
+            text = bytes(one.values)
+            if text == b"[]":
+                text = bytes(one.value)
+            count = text.count(b",") + 1 >> 1
+            if not count:
+                continue
+            number = series_id({**one.metric, "__name__": self._metric})
+            self._names.setdefault(number, described(one.metric))
+            self.clusters.add(one.metric.get("cluster", ""))
+            ids.append(number)
+            counts.append(count)
+            texts.append(text)
+        if not texts:
+            return
+        numbers = _numbers(texts)
+        if len(numbers) != sum(counts):
+            raise InvalidInput("the answer of Prometheus cannot be read: a sample is no pair of time and value")
+        self._ids.append(np.repeat(np.array(ids, dtype=np.uint64), counts))
+        self._numbers.append(numbers)
+
+
+def decode_answer(data: bytes) -> _Answer:
+    """An answer as a whole. Errors as `Matrix.finish`."""
+    return _decoded(data, _ANSWER)
+
+
+def decode_names(data: bytes) -> list[str]:
+    """An answer of /api/v1/label/.../values. Errors as `Matrix.finish`."""
+    return _decoded(data, _VALUES).data
+
+
+def _decoded(data: bytes, decoder: "msgspec.json.Decoder[E]") -> E:
+    try:
+        answer = decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"this does not answer as Prometheus does: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        start = data[:1000].lstrip().lower()
+        if start.startswith((b"<!doctype", b"<html", b"<")):
+            raise InvalidInput(
+                "a web page came in place of an answer, perhaps to log in: check the URL and the credentials"
+            ) from None
+        if start.startswith(b"{"):
+            raise Unavailable("the answer of Prometheus was cut short") from None
+        raise InvalidInput("what answers is no Prometheus: check the URL") from None
+    if answer.status != "success":
+        said = f"Prometheus says {answer.error_type or 'error'}: {answer.error or 'nothing more'}"
+        raise (Unavailable if answer.error_type in _RETRIED_TYPES else InvalidInput)(said)
+    return answer
+
+
+def described(labels: dict[str, str]) -> dict[str, str]:
+    """Labels as LABEL_COLUMNS mean them. An owner series that was scraped without `honor_labels` has the labels of
+    what it describes under `exported_`.
+    """
+    exported = {f"{name}": labels[f"exported_{name}"] for name in ("namespace", "pod") if f"exported_{name}" in labels}
+    return labels | exported if exported and "owner_kind" in labels else labels
+
+
+def series_id(labels: dict[str, str]) -> int:
+    """The same for the same labels, in whatever order."""
+    told = "\0".join(f"{name}\1{value}" for name, value in sorted(labels.items()))
+    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "little")
+
+
+def _numbers(texts: list[bytes]) -> NDArray[np.float64]:
+    """Times and values, two columns, of `[[ts,"v"],...]` or `[ts,"v"]` one after another."""
+    flat = b",".join(texts).translate(None, b'[]" ')
+    if b"N" in flat or b"I" in flat:
+        for word in _NOT_NUMBERS:
+            flat = flat.replace(word, b"null")
+    try:
+        return np.array(_NUMBERS.decode(b"[" + flat + b"]"), dtype=np.float64).reshape(-1, 2)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise InvalidInput(f"the answer of Prometheus cannot be read: {error}") from None

@@ -1,0 +1,144 @@
+"""Where a Prometheus is and how to prove who asks. Credentials stay in here: they are shown by nothing."""
+
+import base64
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from podpower.errors import InvalidInput
+
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+_MATCHER = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*(=|!=|=~|!~)"(?:[^"\\]|\\.)*"')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """The address without user and password, and settings of connections.
+
+    Of `token`, `token_file` and `username` at most one; files are read anew for each request, because they rotate.
+    `match` are label matchers that every query gets, such as `cluster="prod"`.
+    """
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    token_file: str | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    password_file: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+    verify_tls: bool = True
+    timeout_s: float = 120.0
+    match: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        ways = [self.token is not None, self.token_file is not None, self.username is not None]
+        if sum(ways) > 1:
+            raise InvalidInput("Prometheus: give one of a token, a token file, or a user name")
+        for name, value in self.headers.items():
+            if not _HEADER.fullmatch(name) or "\n" in value or "\r" in value:
+                raise InvalidInput(f"Prometheus: {name!r} is not a header: write NAME=VALUE, e.g. X-Scope-OrgID=team-a")
+        for matcher in self.match:
+            if not _MATCHER.fullmatch(matcher):
+                raise InvalidInput(f'Prometheus: {matcher!r} is not a label matcher: write e.g. cluster="prod"')
+
+    def authorization(self) -> dict[str, str]:
+        """The headers of a request. InvalidInput when a file with a secret cannot be read."""
+        headers = dict(self.headers)
+        token = _secret(self.token_file) if self.token_file else self.token
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        elif self.username is not None:
+            password = _secret(self.password_file) if self.password_file else self.password or ""
+            pair = base64.b64encode(f"{self.username}:{password}".encode()).decode()
+            headers["Authorization"] = f"Basic {pair}"
+        return headers
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """How TLS is checked, and who we are. InvalidInput names the file that cannot be used."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidInput(f"Prometheus: no certificates in the CA file {self.ca_file}: {error}") from None
+        if self.cert_file:
+            try:
+                context.load_cert_chain(self.cert_file, self.key_file)
+            except (OSError, ssl.SSLError) as error:
+                raise InvalidInput(f"Prometheus: the certificate {self.cert_file} cannot be used: {error}") from None
+        if not self.verify_tls:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+def parse_url(url: str) -> tuple[str, str | None, str | None]:
+    """The address without user and password, these two, and without a slash at its end. InvalidInput as `Endpoint`."""
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError as error:
+        raise InvalidInput(f"not a URL of a Prometheus: {error}") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InvalidInput(f"not a URL of a Prometheus: write http://HOST:9090 or https://..., not {parts.geturl()!r}")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    netloc = f"{host}:{port}" if port else host
+    path = parts.path.rstrip("/").removesuffix("/api/v1")
+    bare = urlunsplit((parts.scheme, netloc, path, "", ""))
+    username = unquote(parts.username) if parts.username is not None else None
+    password = unquote(parts.password) if parts.password is not None else None
+    return bare, username, password
+
+
+def endpoint_from(environment: Mapping[str, str], *, url: str | None = None) -> Endpoint | None:
+    """The endpoint that PODPOWER_PROMETHEUS_* describe; `url` goes before theirs. None where neither names one."""
+    given = url or environment.get("PODPOWER_PROMETHEUS_URL")
+    if not given:
+        return None
+    bare, username, password = parse_url(given)
+    headers = environment.get("PODPOWER_PROMETHEUS_HEADERS") or ""
+    return Endpoint(
+        url=bare,
+        token=environment.get("PODPOWER_PROMETHEUS_TOKEN") or None,
+        token_file=environment.get("PODPOWER_PROMETHEUS_TOKEN_FILE") or None,
+        username=username or environment.get("PODPOWER_PROMETHEUS_USERNAME") or None,
+        password=password or environment.get("PODPOWER_PROMETHEUS_PASSWORD") or None,
+        password_file=environment.get("PODPOWER_PROMETHEUS_PASSWORD_FILE") or None,
+        headers=dict(_pair(part) for part in headers.split(",") if part.strip()),
+        ca_file=environment.get("PODPOWER_PROMETHEUS_CA_FILE") or None,
+        cert_file=environment.get("PODPOWER_PROMETHEUS_CERT_FILE") or None,
+        key_file=environment.get("PODPOWER_PROMETHEUS_KEY_FILE") or None,
+        verify_tls=is_true(environment.get("PODPOWER_PROMETHEUS_VERIFY_SSL"), default=True),
+        match=tuple(m.strip() for m in (environment.get("PODPOWER_PROMETHEUS_MATCH") or "").split(",") if m.strip()),
+    )
+
+
+def is_true(text: str | None, *, default: bool) -> bool:
+    """A switch of the environment: true, false, 1, 0, yes, no, on, off. InvalidInput for anything else."""
+    if text is None or not text.strip():
+        return default
+    word = text.strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off"}:
+        return False
+    raise InvalidInput(f"{text!r} is neither true nor false")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise InvalidInput("Prometheus: a header is written NAME=VALUE, e.g. X-Scope-OrgID=team-a")
+    return name.strip(), value.strip()
+
+
+def _secret(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise InvalidInput(f"Prometheus: {path} cannot be read: {reason}") from None

@@ -1,0 +1,170 @@
+"""Raw samples, names and lives of series from the HTTP API of Prometheus.
+
+Samples are asked for with a range selector in an instant query (`metric{...}[3600s]`), which gives them as they were
+scraped; /api/v1/query_range would give them moved to a grid, with what a counter showed up to five minutes before.
+Prometheus, Thanos, Mimir and VictoriaMetrics answer it alike. Each question is split so that neither side has to hold
+more than a bounded number of samples, and in halves where the server still refuses.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+
+import httpx
+import polars as pl
+
+from podpower.errors import InvalidInput
+from podpower.sources.prometheus.decoding import Matrix, decode_names
+from podpower.sources.prometheus.endpoint import Endpoint
+from podpower.sources.prometheus.http import Http, TooMuch
+from podpower.sources.protocols import (
+    POINTS_SCHEMA,
+    SERIES_SCHEMA,
+    MetricSamples,
+    Selector,
+    SeriesFound,
+)
+
+MAX_SAMPLES = 2_000_000  # of one question; Prometheus' own limit is 50 million
+_SHORTEST_S = 60.0  # below this a question is not split any more
+_CHUNK_BYTES = 1 << 18
+_PROBE_S = 300.0
+_NAMES = ("kepler_.*", "kube_(pod|replicaset|job)_owner")
+_QUERY, _VALUES = "/api/v1/query", "/api/v1/label/__name__/values"
+# Thanos and VictoriaMetrics fail rather than leave out what they could not reach; others pass these over.
+_WHOLE = {"partial_response": "false", "deny_partial_response": "1"}
+
+
+class Prometheus:
+    """A MetricSource. `concurrency` bounds how many questions are asked at a time."""
+
+    def __init__(self, endpoint: Endpoint, *, cluster: str | None = None, concurrency: int = 2) -> None:
+        """InvalidInput for an endpoint whose files cannot be used; nothing is asked yet."""
+        self.cluster = cluster
+        self.endpoint = endpoint
+        self._http = Http(endpoint, connections=concurrency)
+        self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
+        self._density: dict[str, float] = {}  # metric -> samples a second in the last answer
+
+    def __enter__(self) -> "Prometheus":
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait for what is being asked and close the connections."""
+        self._pool.shutdown(cancel_futures=True)
+        self._http.close()
+
+    def metric_names(self, *, start_s: float, end_s: float) -> frozenset[str]:
+        """Names of Kepler's and owners' metrics in the time range; Prometheus looks at whole blocks, of two hours."""
+        match = self._matcher("__name__", "=~", "|".join(_NAMES))
+        parameters = {"match[]": "{" + ",".join((match, *self.endpoint.match)) + "}"}
+        parameters |= {"start": f"{start_s:.3f}", "end": f"{end_s:.3f}"}
+        return frozenset(self._http.ask(_VALUES, parameters, _names))
+
+    def instant(self, query: str, *, ts: float) -> list[tuple[Mapping[str, str | None], float]]:
+        """Labels and value of each element of an instant vector at `ts`; labels are LABEL_COLUMNS."""
+        matrix = self._asked(query, ts=ts, metric="")
+        joined = matrix.points().join(matrix.series(), on="series_id")
+        return [({c: row[c] for c in row if c not in POINTS_SCHEMA}, row["value"]) for row in joined.to_dicts()]
+
+    def samples(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> MetricSamples:
+        """Raw samples with start_s <= ts <= end_s."""
+        spans = [(selector, a, b) for selector in selectors for a, b in self._spans(selector, start_s, end_s)]
+        answers = list(self._pool.map(lambda span: self._raw(*span), spans))
+        self._one_cluster(matrix for answer in answers for matrix in answer)
+        found = [matrix for answer in answers for matrix in answer]
+        points = [matrix.points() for matrix in found]
+        series = [matrix.series() for matrix in found]
+        within = pl.col("ts").is_between(start_s, end_s)
+        return MetricSamples(
+            series=pl.concat([*series, pl.DataFrame(schema=SERIES_SCHEMA)]).unique("series_id", maintain_order=True),
+            points=pl.concat([*points, pl.DataFrame(schema=POINTS_SCHEMA)]).filter(within),
+            warnings=_told(found),
+            partial=any(matrix.partial for matrix in found),
+        )
+
+    def series(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> SeriesFound:
+        """The series with any sample in [start_s, end_s]; one value of each crosses the wire."""
+        span_ms = math.ceil((end_s - start_s) * 1000) + 1
+
+        def ask(selector: Selector) -> Matrix:
+            query = f"last_over_time({self._selector(selector)}[{span_ms}ms])"
+            return self._asked(query, ts=end_s, metric=selector.metric)
+
+        answers = list(self._pool.map(ask, selectors))
+        self._one_cluster(answers)
+        tables = [matrix.series() for matrix in answers]
+        return SeriesFound(table=pl.concat([*tables, pl.DataFrame(schema=SERIES_SCHEMA)]), warnings=_told(answers))
+
+    def _spans(self, selector: Selector, start_s: float, end_s: float) -> Iterator[tuple[float, float]]:
+        """Pieces of the range with about MAX_SAMPLES samples each."""
+        density = self._density.get(selector.metric) or self._probed(selector, end_s)
+        length_s = max(_SHORTEST_S, MAX_SAMPLES / density) if density else math.inf
+        count = max(1, math.ceil((end_s - start_s) / length_s))
+        for number in range(count):
+            span_s = (end_s - start_s) / count
+            yield start_s + number * span_s, start_s + (number + 1) * span_s
+
+    def _probed(self, selector: Selector, end_s: float) -> float:
+        """Samples a second shortly before the end of the range; 0 where there are none."""
+        query = f"sum(count_over_time({self._selector(selector)}[{_PROBE_S:g}s]))"
+        counted = self._asked(query, ts=min(end_s, time.time()), metric="").points()
+        return float(counted["value"].sum()) / _PROBE_S
+
+    def _raw(self, selector: Selector, start_s: float, end_s: float) -> list[Matrix]:
+        """Answers that together hold the range, a little more on the left: Prometheus 3 leaves out the very edge."""
+        span_ms = math.ceil((end_s - start_s) * 1000) + 1
+        try:
+            matrix = self._asked(f"{self._selector(selector)}[{span_ms}ms]", ts=end_s, metric=selector.metric)
+        except TooMuch as error:
+            if end_s - start_s < 2 * _SHORTEST_S:
+                raise InvalidInput(f"{error}: raise the server's limit on queries (--query.max-samples)") from None
+            middle_s = (start_s + end_s) / 2
+            return self._raw(selector, start_s, middle_s) + self._raw(selector, middle_s, end_s)
+        self._density[selector.metric] = matrix.values / max(end_s - start_s, 1.0)
+        return [matrix]
+
+    def _asked(self, query: str, *, ts: float, metric: str) -> Matrix:
+        def take(response: httpx.Response) -> Matrix:
+            matrix = Matrix(metric)
+            for chunk in response.iter_bytes(_CHUNK_BYTES):
+                matrix.feed(chunk)
+            matrix.finish()
+            return matrix
+
+        return self._http.ask(_QUERY, {"query": query, "time": f"{ts:.3f}", **_WHOLE}, take)
+
+    def _selector(self, selector: Selector) -> str:
+        matchers = [
+            self._matcher(label, "=~", "|".join((*values, ""))) for label, values in sorted(selector.labels.items())
+        ]
+        return selector.metric + "{" + ",".join((*matchers, *self.endpoint.match)) + "}"
+
+    @staticmethod
+    def _matcher(label: str, operator: str, value: str) -> str:
+        return f"{label}{operator}{json.dumps(value)}"
+
+    def _one_cluster(self, answers: Sequence[Matrix] | Iterator[Matrix]) -> None:
+        clusters = sorted(set().union(*(matrix.clusters for matrix in answers)))
+        if len(clusters) > 1:
+            named = ", ".join(c or "none" for c in clusters[:5])
+            raise InvalidInput(
+                f"{self.endpoint.url} has series of several clusters (label cluster: {named}), whose pods may share "
+                f"names: choose one, e.g. --match 'cluster=\"{clusters[-1]}\"'"
+            )
+
+
+def _names(response: httpx.Response) -> list[str]:
+    return decode_names(response.read())
+
+
+def _told(answers: Sequence[Matrix]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"Prometheus: {w}" for matrix in answers for w in matrix.warnings))
