@@ -83,10 +83,10 @@ class Recording:
     def events(self, *, start_s: float, end_s: float) -> Iterator[ObjectEvent]:
         """Objects alive at `start_s` as ADDED with the time of their present form, then each change before `end_s`."""
         first = hour_name(max(start_s, self.start_s))
-        alive: dict[str, EventLine] = {}
-        for line in self._lines(SNAPSHOTS, first):
-            alive[line.object["metadata"]["uid"]] = line
+        alive = self._alive_at(first)
         hours = hours_between(max(start_s, self.start_s), end_s)
+        if not hours:  # before it began: the objects that it found, with the time they have been as they are
+            yield from (ObjectEvent(ts=a.ts, type="ADDED", object=a.object) for a in alive.values())
         pending: list[EventLine] = []
         for hour in hours:
             for line in self._lines(OBJECTS, hour):
@@ -110,6 +110,9 @@ class Recording:
         """
         position = self._position(cursor)
         found: list[ObjectEvent] = []
+        if cursor is None:  # what a live cluster had when it was first seen
+            began = self._lines(SNAPSHOTS, hour_name(self.start_s))
+            found += (ObjectEvent(ts=max(b.ts, self.start_s), type="ADDED", object=b.object) for b in began)
         hours = sorted(path.stem for path in (self.root / OBJECTS).glob("*.ndjson"))
         for hour in (h for h in hours if h >= position.hour):
             offset = position.offset if hour == position.hour else 0
@@ -164,6 +167,20 @@ class Recording:
         if position.recording_id != self.meta.recording_id:
             raise InvalidInput(f"the cursor belongs to another recording than {self.root}; reset it")
         return position
+
+    def _alive_at(self, hour: str) -> dict[str, EventLine]:
+        """The objects at the beginning of the hour: its snapshot, or the last one before it and what came after."""
+        snapshots = sorted(path.stem for path in (self.root / SNAPSHOTS).glob("*.ndjson") if path.stem <= hour)
+        base = snapshots[-1] if snapshots else ""
+        alive = {line.object["metadata"]["uid"]: line for line in self._lines(SNAPSHOTS, base)}
+        between = sorted(path.stem for path in (self.root / OBJECTS).glob("*.ndjson") if base <= path.stem < hour)
+        for earlier in between:
+            for line in self._lines(OBJECTS, earlier):
+                if line.type == "DELETED":
+                    alive.pop(line.object["metadata"]["uid"], None)
+                else:
+                    alive[line.object["metadata"]["uid"]] = line
+        return alive
 
     def _lines(self, kind: str, hour: str) -> Iterator[EventLine]:
         path = self.root / kind / f"{hour}.ndjson"

@@ -1,5 +1,6 @@
 """Writing a recording: events are appended, samples come in parts; a reader never sees half of one."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,6 +39,8 @@ class RecordingWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as stream:
                 stream.write(b"".join(lines))
+                stream.flush()
+                os.fsync(stream.fileno())
 
     def samples(self, hour_start_s: float, part: str, *, series: pl.DataFrame, points: pl.DataFrame) -> None:
         """One part of an hour's samples; the series before the points, so that no point is without its name."""

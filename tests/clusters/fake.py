@@ -1,4 +1,4 @@
-"""A stateful fake of the Kubernetes API server: lists in pages, watches, compaction and failures, over a real socket."""
+"""A stateful fake of the Kubernetes API server over a real socket: paged lists, watches, compaction, failures."""
 
 import asyncio
 import base64
@@ -12,38 +12,30 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import formatdate
-from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 from aiohttp import web
 
-_GZIP_FROM = 128 * 1024  # bytes of a body; the real server's threshold and its compression level, 1
+_GZIP_FROM = 128 * 1024  # bytes of a body; the real server's threshold, and 1 is its level
 _LOG_LIMIT = 200_000  # events kept per resource; then the older half is compacted away
 _SNAPSHOT_LIMIT = 64  # lists whose next pages can still be asked for
 _BATCH = 256  # events per write of a watch
-_DEFAULT_WATCH_S = 1800.0
+_DEFAULT_WATCH_S = 1800
 _REASONS = {
-    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed", 409: "Conflict",
-    410: "Expired", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout",
+    400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed", 410: "Expired",
+    429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout",
 }  # fmt: skip
-_BUILTIN = (
-    ("", "v1", "pods", "Pod", True),
-    ("", "v1", "nodes", "Node", False),
-    ("", "v1", "services", "Service", True),
-    ("", "v1", "namespaces", "Namespace", False),
-    ("", "v1", "configmaps", "ConfigMap", True),
-    ("apps", "v1", "deployments", "Deployment", True),
-    ("apps", "v1", "statefulsets", "StatefulSet", True),
-    ("apps", "v1", "daemonsets", "DaemonSet", True),
-    ("apps", "v1", "replicasets", "ReplicaSet", True),
-    ("apps", "v1", "controllerrevisions", "ControllerRevision", True),
-    ("batch", "v1", "jobs", "Job", True),
-    ("batch", "v1", "cronjobs", "CronJob", True),
-)
+_BUILTIN = {
+    ("", "v1", True): "pods Pod services Service configmaps ConfigMap",
+    ("", "v1", False): "nodes Node namespaces Namespace",
+    ("apps", "v1", True): "deployments Deployment statefulsets StatefulSet daemonsets DaemonSet replicasets ReplicaSet "
+    "controllerrevisions ControllerRevision",
+    ("batch", "v1", True): "jobs Job cronjobs CronJob",
+}
 _FIELDS = {"Pod": ("status.phase", "spec.nodeName"), "Namespace": ("status.phase",)}  # beside metadata.name, .namespace
-_TERM = re.compile(r"(?P<no>!?)\s*(?P<key>[\w./-]+)\s*(?:(?P<op>==?|!=)\s*(?P<value>[\w.-]*)|(?P<set>\s(?:not)?in)\s*\((?P<values>[^)]*)\))?")
+_TERM = re.compile(r"(!?)\s*([\w./-]+)\s*(?:(==?|!=)\s*([\w.-]*)|\s(in|notin)\s*\((.*)\))?")
+_YES = ("1", "true", "True")
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
 
 
@@ -61,7 +53,6 @@ class _Entry:
     """One object in one version; its JSON is made once, when it is stored."""
 
     key: str
-    namespace: str
     rv: int
     labels: Mapping[str, str]
     fields: Mapping[str, str]
@@ -74,8 +65,7 @@ _Match = Callable[[_Entry], bool]
 
 @dataclass(frozen=True, slots=True)
 class _Event:
-    rv: int
-    type: str
+    verb: str
     entry: _Entry
     old: _Entry | None
     line: bytes
@@ -99,6 +89,7 @@ class _Resource:
         self.api_version = f"{self.group}/{self.version}" if self.group else self.version
         self.full_name = f"{self.plural}.{self.group}" if self.group else self.plural
         self.head = f'{{"kind":"{self.kind}","apiVersion":"{self.api_version}",'.encode()
+        self.more_fields = _FIELDS.get(self.kind, ()) if self.typed else ()
 
     def sorted(self) -> tuple[list[str], list[_Entry]]:
         if self.ordered is None:
@@ -106,17 +97,21 @@ class _Resource:
             self.ordered = keys, [self.entries[key] for key in keys]
         return self.ordered
 
+    def key(self, namespace: str | None, name: str) -> str:
+        return f"{(namespace or 'default') if self.namespaced else ''}/{name}"
+
     def entry(self, obj: Mapping[str, Any], meta: dict[str, Any], rv: int) -> _Entry:
         meta["resourceVersion"] = str(rv)
-        item = _encode({"metadata": meta} | {k: v for k, v in obj.items() if k not in ("kind", "apiVersion", "metadata")})
-        namespace = meta.get("namespace", "") if self.namespaced else ""
-        fields = {"metadata.name": meta["name"], "metadata.namespace": namespace}
-        for path in _FIELDS.get(self.kind, ()) if self.typed else ():
+        rest = {name: value for name, value in obj.items() if name not in ("kind", "apiVersion", "metadata")}
+        item = _encode({"metadata": meta, **rest})
+        fields = {"metadata.name": meta["name"], "metadata.namespace": meta.get("namespace", "")}
+        for path in self.more_fields:
             outer, inner = path.split(".")
             fields[path] = (obj.get(outer) or {}).get(inner) or ""
-        full = self.head + item[1:]
-        labels = dict(meta.get("labels") or {})
-        return _Entry(f"{namespace}/{meta['name']}", namespace, rv, labels, fields, item if self.typed else full, full)
+        full, labels = self.head + item[1:], dict(meta.get("labels") or {})
+        return _Entry(
+            self.key(meta.get("namespace"), meta["name"]), rv, labels, fields, item if self.typed else full, full
+        )
 
     def renewed(self, old: _Entry, rv: int) -> _Entry:
         obj = _decode(old.full)
@@ -126,30 +121,71 @@ class _Resource:
 @dataclass(eq=False)
 class _Watch:
     resource: _Resource
-    namespace: str
+    prefix: str  # of the keys it sees
     match: _Match | None
     bookmarks: bool
-    transport: asyncio.Transport
-    outbox: list[bytes]
+    request: web.BaseRequest
+    outbox: list[bytes] = field(default_factory=list)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
 
-
-@dataclass
-class _Failure:
-    status: int
-    count: int
-    headers: dict[str, str]
-    path: str
+    def seen(self, event: _Event) -> bytes | None:
+        """The event as this watch gets it: an object that enters its selectors is added, one that leaves is deleted."""
+        if not event.entry.key.startswith(self.prefix):
+            return None
+        if self.match is None:
+            return event.line
+        now = event.verb != "DELETED" and self.match(event.entry)
+        before = event.old is not None and self.match(event.old)
+        if event.old and before and not now and event.verb != "DELETED":
+            return _line("DELETED", self.resource.renewed(event.old, event.entry.rv).full)
+        if now and not before:
+            return _line("ADDED", event.entry.full)
+        return event.line if before else None
 
 
 class _Refused(Exception):
-    def __init__(self, code: int, message: str, headers: Mapping[str, str] | None = None, **details: Any) -> None:
+    def __init__(self, code: int, message: str, headers: Mapping[str, str] | None = None, **details: str) -> None:
         super().__init__(message)
-        self.code, self.headers = code, dict(headers or {})
-        self.body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        self.body |= {"message": message, "reason": _REASONS.get(code, "Unknown"), "code": code}
-        if details:
-            self.body["details"] = details
+        self.code, self.headers = code, headers or {}
+        self.body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
+        self.body |= {"reason": _REASONS.get(code, "Unknown"), "code": code} | ({"details": details} if details else {})
+
+
+def _line(verb: str, full: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (verb.encode(), full)
+
+
+def _number(params: Mapping[str, str], name: str) -> int:
+    value = params.get(name) or "0"
+    if not value.isdecimal():
+        raise _Refused(400, f'Invalid value: "{value}": {name} must be a number')
+    return int(value)
+
+
+def _selection(resource: _Resource, params: Mapping[str, str]) -> _Match | None:
+    tests: list[tuple[str, str, bool, set[str] | None]] = []
+    for source in ("label", "field"):
+        for term in re.split(r",(?![^(]*\))", params.get(f"{source}Selector", "")):
+            no, key, op, value, among, values = (
+                (found := _TERM.fullmatch(term.strip())) and found.groups() or [None] * 6
+            )
+            if not term.strip():
+                continue
+            if not key or (no and (op or among)):
+                raise _Refused(400, f'unable to parse requirement: "{term}"')
+            if source == "field" and key not in ("metadata.name", "metadata.namespace", *resource.more_fields):
+                raise _Refused(400, f"field label not supported: {key}")
+            wanted = {value} if op else {value.strip() for value in values.split(",")} if among else None
+            tests.append((source + "s", key, bool(no) or op == "!=" or among == "notin", wanted))
+
+    def match(entry: _Entry) -> bool:
+        for source, key, negated, wanted in tests:
+            value = getattr(entry, source).get(key)
+            if (value is not None if wanted is None else value in wanted) == negated:
+                return False
+        return True
+
+    return match if tests else None
 
 
 class FakeCluster:
@@ -163,11 +199,14 @@ class FakeCluster:
         self.slow_s = 0.0
         self.clock_skew_s = 0.0
         self.forbidden: set[tuple[str, str | None]] = set()
-        self._resources = [_Resource(*kind, typed=True) for kind in _BUILTIN]
+        self._resources: list[_Resource] = []
+        for (group, version, namespaced), words in _BUILTIN.items():
+            for plural, kind in zip(words.split()[::2], words.split()[1::2], strict=True):
+                self._resources.append(_Resource(group, version, plural, kind, namespaced, typed=True))
         self._rv = 1000
         self._snapshots: dict[tuple[_Resource, int], tuple[list[str], list[_Entry]]] = {}
         self._watches: set[_Watch] = set()
-        self._failures: list[_Failure] = []
+        self._failures: list[tuple[int, dict[str, str], str]] = []
         self._changed = threading.Condition()  # guards all of the above
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -180,11 +219,9 @@ class FakeCluster:
             raise TimeoutError("the fake cluster did not start")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
-
-    # What a test does to the cluster
 
     def register(self, group: str, version: str, plural: str, kind: str, namespaced: bool = True) -> None:
         with self._changed:
@@ -192,8 +229,7 @@ class FakeCluster:
 
     def add(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         with self._changed:
-            resource = self._resource(obj["kind"], obj.get("apiVersion"))
-            entry = self._new_entry(resource, obj)
+            resource, entry = self._stored(obj)
             if entry.key in resource.entries:
                 raise ValueError(f"{resource.full_name} {entry.key!r} already exists")
             return self._commit(resource, "ADDED", entry)
@@ -202,23 +238,20 @@ class FakeCluster:
         """Store without events: open watches never learn of these objects, and watches from before get 410."""
         with self._changed:
             for obj in objs:
-                resource = self._resource(obj["kind"], obj.get("apiVersion"))
-                entry = self._new_entry(resource, obj)
+                resource, entry = self._stored(obj)
                 resource.entries[entry.key] = entry
                 resource.ordered, resource.floor = None, self._rv
 
     def update(self, obj: Mapping[str, Any]) -> dict[str, Any]:
         with self._changed:
             resource = self._resource(obj["kind"], obj.get("apiVersion"))
-            old = resource.entries[self._key(resource, obj["metadata"].get("namespace"), obj["metadata"]["name"])]
-            was = _decode(old.full)["metadata"]
-            kept = {name: was[name] for name in ("uid", "creationTimestamp")}
-            return self._commit(resource, "MODIFIED", self._new_entry(resource, obj, kept))
+            old = resource.entries[resource.key(obj["metadata"].get("namespace"), obj["metadata"]["name"])]
+            return self._commit(resource, "MODIFIED", self._stored(obj, _decode(old.full)["metadata"])[1])
 
     def delete(self, kind: str, namespace: str | None, name: str) -> dict[str, Any]:
         with self._changed:
             resource = self._resource(kind)
-            old = resource.entries[self._key(resource, namespace, name)]
+            old = resource.entries[resource.key(namespace, name)]
             self._rv += 1
             return self._commit(resource, "DELETED", resource.renewed(old, self._rv))
 
@@ -229,9 +262,7 @@ class FakeCluster:
                     self._send(watch, self._bookmark_line(watch.resource))
 
     def cut(self, kind: str | None = None, *, mid_line: bool = False) -> None:
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(self._cut, self._resource(kind) if kind else None, mid_line, done)
-        done.wait(10)
+        asyncio.run_coroutine_threadsafe(self._cut(kind, mid_line), self._loop).result(10)
 
     def forget(self, kind: str | None = None, how: str = "status") -> None:
         """Every version seen so far is now too old: 410 as a `status` or as an `event` of the watch."""
@@ -241,9 +272,9 @@ class FakeCluster:
                 resource.log, resource.floor, resource.how = [], self._rv, how
                 self._snapshots = {key: kept for key, kept in self._snapshots.items() if key[0] is not resource}
 
-    def fail_next(self, status: int, *, count: int = 1, headers: Mapping[str, str] | None = None, path: str = "") -> None:
+    def fail_next(self, status: int, *, count: int = 1, headers: dict | None = None, path: str = "") -> None:
         with self._changed:
-            self._failures.append(_Failure(status, count, {k: str(v) for k, v in (headers or {}).items()}, path))
+            self._failures += [(status, {k: str(v) for k, v in (headers or {}).items()}, path)] * count
 
     def forbid(self, plural: str, verb: str | None = None) -> None:
         with self._changed:
@@ -251,15 +282,14 @@ class FakeCluster:
 
     def watches(self, kind: str | None = None) -> int:
         with self._changed:
-            resource = self._resource(kind) if kind else None
-            return sum(resource in (None, watch.resource) for watch in self._watches)
+            return len(self._watches_of(kind))
 
     def wait_for_watches(self, n: int, timeout: float = 5, kind: str | None = None) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: self.watches(kind) >= n, timeout):
                 raise TimeoutError(f"{self.watches(kind)} watches are open after {timeout} s, not {n}")
 
-    # The store; the lock is held
+    # The store. Its callers hold the lock.
 
     def _resource(self, kind: str, api_version: str | None = None) -> _Resource:
         for resource in self._resources:
@@ -267,29 +297,32 @@ class FakeCluster:
                 return resource
         raise KeyError(f"no resource of kind {kind} in {api_version or 'any group'}")
 
-    def _key(self, resource: _Resource, namespace: str | None, name: str) -> str:
-        return f"{(namespace or 'default') if resource.namespaced else ''}/{name}"
+    def _watches_of(self, kind: str | None) -> list[_Watch]:
+        resource = self._resource(kind) if kind else None
+        return [watch for watch in self._watches if resource in (None, watch.resource)]
 
-    def _new_entry(self, resource: _Resource, obj: Mapping[str, Any], kept: Mapping[str, str] | None = None) -> _Entry:
-        self._rv += 1
-        meta = dict(obj["metadata"])
+    def _stored(self, obj: Mapping[str, Any], was: Mapping[str, Any] | None = None) -> tuple[_Resource, _Entry]:
+        resource, meta = self._resource(obj["kind"], obj.get("apiVersion")), dict(obj["metadata"])
         if resource.namespaced:
             meta["namespace"] = meta.get("namespace") or "default"
-        kept = kept or {"uid": str(uuid.uuid4()), "creationTimestamp": self._now().strftime("%Y-%m-%dT%H:%M:%SZ")}
-        return resource.entry(obj, meta | {name: meta.get(name) or value for name, value in kept.items()}, self._rv)
+        born = datetime.fromtimestamp(time.time() + self.clock_skew_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        was = was or {"uid": str(uuid.uuid4()), "creationTimestamp": born}
+        meta |= {name: meta.get(name) or was[name] for name in ("uid", "creationTimestamp")}
+        self._rv += 1
+        return resource, resource.entry(obj, meta, self._rv)
 
     def _commit(self, resource: _Resource, verb: str, entry: _Entry) -> dict[str, Any]:
-        old = resource.entries.pop(entry.key, None) if verb == "DELETED" else resource.entries.get(entry.key)
+        old = resource.entries.pop(entry.key, None)
         if verb != "DELETED":
             resource.entries[entry.key] = entry
         resource.ordered = None
-        event = _Event(entry.rv, verb, entry, old, _line(verb, entry.full))
+        event = _Event(verb, entry, old, _line(verb, entry.full))
         resource.log.append(event)
         if len(resource.log) > _LOG_LIMIT:
-            resource.floor = resource.log[_LOG_LIMIT // 2].rv
+            resource.floor = resource.log[_LOG_LIMIT // 2].entry.rv
             del resource.log[: _LOG_LIMIT // 2 + 1]
         for watch in self._watches:
-            if watch.resource is resource and (line := _seen(resource, event, watch.namespace, watch.match)):
+            if watch.resource is resource and (line := watch.seen(event)):
                 self._send(watch, line)
         return _decode(entry.full)
 
@@ -306,10 +339,7 @@ class FakeCluster:
             self._watches.discard(watch)
             self._changed.notify_all()
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(time.time() + self.clock_skew_s, UTC)
-
-    # The server; runs in its own thread
+    # The server, in its own thread.
 
     async def _serve(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -320,58 +350,54 @@ class FakeCluster:
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         self._started.set()
         await self._stop.wait()
-        self._cut(None, False, threading.Event())
+        await self._cut(None, mid_line=False)
         await runner.cleanup()
 
-    def _cut(self, resource: _Resource | None, mid_line: bool, done: threading.Event) -> None:
+    async def _cut(self, kind: str | None, mid_line: bool) -> None:
         with self._changed:
-            for watch in [watch for watch in self._watches if resource in (None, watch.resource)]:
-                if mid_line:
-                    watch.transport.write(b'1000\r\n{"type":"MODIFIED","object":' + watch.resource.head + b'"metad')
-                watch.transport.abort()
+            for watch in self._watches_of(kind):
                 self._drop(watch)
-        done.set()
+                if transport := watch.request.transport:
+                    if mid_line:
+                        transport.write(b'1000\r\n{"type":"MODIFIED","object":' + watch.resource.head + b'"metad')
+                    transport.abort()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        params = dict(request.query)
+        params, body = dict(request.query), await request.read()
         self.requests.append(Request(request.method, request.path, params, request.headers.copy(), time.monotonic()))
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
+        code, more = 201 if request.method == "POST" else 200, {}
         try:
-            self._admit(request)
-            body = await request.read()
-            answer = self._answer(request, params, body)
+            with self._changed:
+                answer = self._answer(request, params, body)
         except _Refused as refused:
-            return self._response(request, _encode(refused.body), refused.code, refused.headers)
-        if isinstance(answer, bytes):
-            created = 201 if request.method == "POST" else 200
-            return self._response(request, answer, created, {} if answer != b"ok" else {"Content-Type": "text/plain"})
-        return await self._stream(request, params, answer)
+            answer, code, more = _encode(refused.body), refused.code, refused.headers
+        if isinstance(answer, _Watch):
+            return await self._stream(answer, _number(params, "timeoutSeconds") or _DEFAULT_WATCH_S)
+        headers = self._headers() | more
+        if len(answer) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+            answer = gzip.compress(answer, 1, mtime=0)
+            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+        return web.Response(body=answer, status=code, headers=headers)
 
-    def _admit(self, request: web.BaseRequest) -> None:
-        with self._changed:
-            failure = next((failure for failure in self._failures if failure.count and failure.path in request.path), None)
-            if failure:
-                failure.count -= 1
-                raise _Refused(failure.status, f"failed on request: {failure.status}", failure.headers)
+    def _headers(self) -> dict[str, str]:
+        date = formatdate(time.time() + self.clock_skew_s, usegmt=True)
+        return {"Content-Type": "application/json", "Cache-Control": "no-cache, private", "Date": date}
+
+    def _answer(self, request: web.BaseRequest, params: Mapping[str, str], body: bytes) -> bytes | _Watch:
+        for i, (code, headers, part) in enumerate(self._failures):
+            if part in request.path:
+                del self._failures[i]
+                raise _Refused(code, "the test asked for this failure", headers)
         if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
             raise _Refused(401, "Unauthorized")
-
-    def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
-        date = formatdate(time.time() + self.clock_skew_s, usegmt=True)
-        return {"Content-Type": "application/json", "Cache-Control": "no-cache, private", "Date": date, **more}
-
-    def _response(self, request: web.BaseRequest, body: bytes, code: int, more: Mapping[str, str]) -> web.Response:
-        headers = self._headers(more)
-        if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
-            body = gzip.compress(body, 1, mtime=0)
-            headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-        return web.Response(body=body, status=code, headers=headers)
-
-    def _answer(self, request: web.BaseRequest, params: Mapping[str, str], body: bytes) -> "bytes | _Watch":
         match request.method, request.path.strip("/").split("/"):
             case "POST", ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"]:
-                return self._review(_decode(body))
+                review = _decode(body)
+                asked = review["spec"].get("resourceAttributes") or {}
+                denied = self.forbidden & {(asked.get("resource"), None), (asked.get("resource"), asked.get("verb"))}
+                return _encode(review | {"metadata": {}, "status": {"allowed": not denied}})
             case "GET", ["version"]:
                 return _encode({"major": "1", "minor": "33", "gitVersion": "v1.33.1", "platform": "linux/amd64"})
             case "GET", ["readyz" | "livez" | "healthz"]:
@@ -379,29 +405,22 @@ class FakeCluster:
             case "GET", ["api"]:
                 return _encode({"kind": "APIVersions", "versions": ["v1"]})
             case "GET", ["apis"]:
-                names = dict.fromkeys(resource.group for resource in self._resources if resource.group)
-                groups = [self._group(name) for name in names]
-                return _encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+                return _encode({"kind": "APIGroupList", "apiVersion": "v1", "groups": self._groups()})
             case "GET", ["api", "v1", *rest]:
                 return self._resource_answer(request, params, "v1", rest)
-            case "GET", ["apis", group] if any(group == resource.group for resource in self._resources):
-                return _encode({"kind": "APIGroup", "apiVersion": "v1", **self._group(group)})
             case "GET", ["apis", group, version, *rest]:
                 return self._resource_answer(request, params, f"{group}/{version}", rest)
             case "GET", _:
                 raise _Refused(404, "the server could not find the requested resource")
         raise _Refused(405, "the server does not allow this method on the requested resource")
 
-    def _group(self, name: str) -> dict[str, Any]:
-        versions = dict.fromkeys(resource.version for resource in self._resources if resource.group == name)
-        served = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
-        return {"name": name, "versions": served, "preferredVersion": served[0]}
-
-    def _review(self, review: dict[str, Any]) -> bytes:
-        asked = review["spec"].get("resourceAttributes") or {}
-        verbs = {None, asked.get("verb")}
-        denied = any(plural == asked.get("resource") and verb in verbs for plural, verb in self.forbidden)
-        return _encode(review | {"metadata": {}, "status": {"allowed": not denied}})
+    def _groups(self) -> list[dict[str, Any]]:
+        groups: dict[str, list[dict[str, str]]] = {}
+        for r in self._resources:
+            served = {"groupVersion": r.api_version, "version": r.version}
+            if r.group and served not in groups.setdefault(r.group, []):
+                groups[r.group].append(served)
+        return [{"name": name, "versions": all_, "preferredVersion": all_[0]} for name, all_ in groups.items()]
 
     def _resource_answer(
         self, request: web.BaseRequest, params: Mapping[str, str], api_version: str, rest: list[str]
@@ -420,8 +439,11 @@ class FakeCluster:
             namespace, rest = rest[1], rest[2:]
         resource = next((resource for resource in served if rest[:1] == [resource.plural]), None)
         named = len(rest) > 1
-        if not resource or len(rest) > 2 or (namespace and not resource.namespaced) or (
-            named and resource.namespaced and not namespace
+        if (
+            not resource
+            or len(rest) > 2
+            or (namespace and not resource.namespaced)
+            or (named and resource.namespaced and not namespace)
         ):
             raise _Refused(404, "the server could not find the requested resource")
         watching = params.get("watch") in ("1", "true", "True")
@@ -486,7 +508,12 @@ class FakeCluster:
         return head + b",".join([entry.item for entry in picked]) + b"]}"
 
     def _watch(
-        self, request: web.BaseRequest, resource: _Resource, namespace: str, match: _Match | None, params: Mapping[str, str]
+        self,
+        request: web.BaseRequest,
+        resource: _Resource,
+        namespace: str,
+        match: _Match | None,
+        params: Mapping[str, str],
     ) -> _Watch:
         since = _number(params, "resourceVersion")
         bookmarks = params.get("allowWatchBookmarks") in ("1", "true", "True")
@@ -517,13 +544,13 @@ class FakeCluster:
                 watch.wake.clear()
                 with self._changed:
                     lines, watch.outbox = watch.outbox, []
-                    over = watch not in self._watches or self._loop.time() >= deadline
-                    if over:
+                    live, late = watch in self._watches, self._loop.time() >= deadline
+                    if live and late:
                         self._drop(watch)
-                        lines += [self._bookmark_line(watch.resource)] if watch.bookmarks and watch.wake else []
+                        lines += [self._bookmark_line(watch.resource)] if watch.bookmarks else []
                 for i in range(0, len(lines), _BATCH):
                     await response.write(b"".join(lines[i : i + _BATCH]))
-                if over:
+                if late or not live:
                     await response.write_eof()
                     return response
                 await watch.wake.wait()

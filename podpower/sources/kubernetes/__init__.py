@@ -1,0 +1,1 @@
+"""A live cluster as a source of objects: raw JSON over HTTP, listed in pages and watched from there."""

@@ -1,0 +1,154 @@
+"""Which API server, whom it trusts, and who we are: from a kubeconfig or from inside a pod.
+
+The `kubernetes` package reads the configuration, with exec plugins and rotating tokens; requests are made without it.
+"""
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podpower.errors import InvalidInput, Unavailable
+
+if TYPE_CHECKING:
+    from kubernetes.client import Configuration
+
+_IN_CLUSTER = "in-cluster"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """How to reach a cluster. What is None is taken from the configuration that is found.
+
+    `kubeconfig` may name several files, separated as in KUBECONFIG.
+    """
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    ca_file: str | None = None
+    verify_tls: bool | None = None
+    cluster: str | None = None  # what to call it
+
+
+@dataclass(kw_only=True)
+class Access:
+    """An API server and the credentials for it, which nothing shows."""
+
+    server: str
+    cluster: str
+    ssl_context: ssl.SSLContext = field(repr=False)
+    verifies_tls: bool = True
+    server_name: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    _wanted: Wanted = field(default_factory=Wanted, repr=False)
+    _configuration: Any = field(default=None, repr=False)
+
+    def authorization(self, *, anew: bool = False) -> dict[str, str]:
+        """The headers that prove who we are; `anew` after they were refused. Unavailable when a plugin fails."""
+        if anew:
+            self._configuration = _configured(self._wanted)[0]
+        proofs = [s["value"] for s in self._configuration.auth_settings().values() if s["key"] == "authorization"]
+        return {"Authorization": str(proofs[0])} if proofs else {}
+
+
+def open_access(wanted: Wanted) -> Access:
+    """The access that is asked for. InvalidInput says what is wrong with the configuration, or that there is none."""
+    configuration, cluster, proxy = _configured(wanted)
+    verify = configuration.verify_ssl if wanted.verify_tls is None else wanted.verify_tls
+    return Access(
+        server=configuration.host,
+        cluster=wanted.cluster or cluster,
+        ssl_context=_ssl_context(configuration, wanted.ca_file, verify=verify),
+        verifies_tls=verify or not configuration.host.startswith("https"),
+        server_name=configuration.tls_server_name,
+        proxy=proxy,
+        _wanted=wanted,
+        _configuration=configuration,
+    )
+
+
+def is_configured(environment: Mapping[str, str]) -> bool:
+    """Whether there is a cluster to be found without being told."""
+    places = (environment.get("KUBECONFIG"), environment.get("KUBERNETES_SERVICE_HOST"))
+    return any(places) or Path("~/.kube/config").expanduser().exists()
+
+
+def wanted_from(environment: Mapping[str, str], **given: Any) -> Wanted:
+    """What KUBECONFIG, K8S_CA_FILE, VERIFY_SSL and PODPOWER_CLUSTER say; `given` that are not None go before them."""
+    from podpower.sources.prometheus.endpoint import is_true  # noqa: PLC0415
+
+    verify = environment.get("VERIFY_SSL")
+    found = {
+        "kubeconfig": environment.get("KUBECONFIG") or None,
+        "ca_file": environment.get("K8S_CA_FILE") or None,
+        "verify_tls": is_true(verify, default=True) if verify else None,
+        "cluster": environment.get("PODPOWER_CLUSTER") or None,
+    }
+    return Wanted(**{**found, **{name: value for name, value in given.items() if value is not None}})
+
+
+def _configured(wanted: Wanted) -> "tuple[Configuration, str, str | None]":
+    """Settings of the client, the cluster's name, and its proxy."""
+    from kubernetes import config  # noqa: PLC0415  # an extra, and slow to import
+    from kubernetes.client import Configuration  # noqa: PLC0415
+
+    configuration = Configuration()
+    inside = not wanted.kubeconfig and not wanted.context and bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    try:
+        if inside:
+            config.load_incluster_config(client_configuration=configuration)
+            return configuration, _IN_CLUSTER, None
+        return _from_kubeconfig(wanted, configuration)
+    except config.ConfigException as error:
+        raise InvalidInput(_explained(error, wanted)) from None
+
+
+def _from_kubeconfig(wanted: Wanted, configuration: "Configuration") -> "tuple[Configuration, str, str | None]":
+    import yaml  # noqa: PLC0415
+    from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger  # noqa: PLC0415
+
+    paths = wanted.kubeconfig or "~/.kube/config"
+    if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep)):
+        raise InvalidInput(
+            f"no kubeconfig at {paths}: give --kubeconfig FILE or set KUBECONFIG; inside a pod its service account is "
+            "used"
+        )
+    try:
+        whole = KubeConfigMerger(paths).config
+        loader = KubeConfigLoader(config_dict=whole, active_context=wanted.context)
+        loader.load_and_set(configuration)
+    except (yaml.YAMLError, OSError, UnicodeDecodeError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"kubeconfig {paths} cannot be read: {' '.join(str(error).split())}") from None
+    name = str(loader.current_context["context"]["cluster"])
+    proxy = whole["clusters"].get_with_name(name)["cluster"].safe_get("proxy-url")
+    return configuration, name, proxy
+
+
+def _explained(error: Exception, wanted: Wanted) -> str:
+    said = " ".join(str(error).split())
+    where = wanted.kubeconfig or "~/.kube/config"
+    if "current-context" in said or "in contexts list" in said or "contexts" in said:
+        named = f"no context {wanted.context!r}" if wanted.context else "no current context"
+        return f"kubeconfig {where} has {named}: give --context NAME, see `kubectl config get-contexts`"
+    if "exec" in said:
+        raise Unavailable(f"kubeconfig {where}: the credential plugin failed: {said}")
+    return f"kubeconfig {where}: {said}"
+
+
+def _ssl_context(configuration: "Configuration", ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
+    authorities = ca_file or configuration.ssl_ca_cert or None
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidInput(f"no certificates in the CA file {authorities}: {error}") from None
+    if configuration.cert_file:
+        try:
+            context.load_cert_chain(configuration.cert_file, configuration.key_file)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidInput(f"the kubeconfig's client certificate cannot be used: {error}") from None
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,177 @@
+"""Requests to the API server: what can be tried again is, what cannot is told with the rule or setting that is missing.
+
+Sources: Kubernetes API Concepts (https://kubernetes.io/docs/reference/using-api/api-concepts/) for lists, watches and
+410; RFC 9110 for Retry-After.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+
+from podpower.errors import InvalidInput, Unavailable
+from podpower.retrying import Backoff, retry_after_s
+from podpower.sources.kubernetes.access import Access
+from podpower.sources.kubernetes.kinds import Kind
+
+PAGE = 500
+_CONNECT_S, _READ_S = 10.0, 60.0
+_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_MAX_LINE_BYTES = 16 << 20  # etcd holds objects of at most 1.5 MiB
+Parameters = Mapping[str, str | int]
+Note = Callable[[str], None]
+
+
+class Gone(Exception):
+    """410: what was asked for lies before the history that the server keeps. List again."""
+
+
+class Again(Exception):
+    """The connection, or the server, failed in a way that may pass."""
+
+    def __init__(self, message: str, *, wait_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class Api:
+    """The API server of one access. `tries`: how often a list is tried; None for as long as it takes."""
+
+    def __init__(self, access: Access, *, tries: int | None = 5, note: Note = lambda _: None) -> None:
+        self.access = access
+        self._tries, self.note = tries, note
+        self._client = httpx.AsyncClient(
+            base_url=access.server,
+            verify=access.ssl_context,
+            proxy=access.proxy,
+            follow_redirects=False,  # credentials are for this server
+            timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            headers={"User-Agent": "podpower", "Accept": "application/json"},
+        )
+
+    async def __aenter__(self) -> "Api":
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def get(self, path: str, parameters: Parameters | None = None, *, kind: Kind | None = None) -> bytes:
+        """The body of a good answer. Gone, Unavailable when it does not work out in `tries`, else InvalidInput."""
+        return await self._repeated(lambda: self._get(path, parameters or {}, kind), what=path)
+
+    async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """The body of the answer to a review, which changes nothing. Errors as `get`."""
+
+        async def once() -> bytes:
+            async with self._opened("POST", path, {}, None, content=msgspec.json.encode(body)) as response:
+                return await response.aread()
+
+        return await self._repeated(once, what=path)
+
+    async def watch(self, path: str, parameters: Parameters, *, kind: Kind, idle_s: float) -> AsyncIterator[bytes]:
+        """Lines of a watch until the server ends it. Again when nothing came for `idle_s`, or the connection broke."""
+        timeout = httpx.Timeout(idle_s, connect=_CONNECT_S)
+        async with self._opened("GET", path, parameters, kind, timeout=timeout) as response:
+            pending = b""
+            async for chunk in response.aiter_bytes():
+                *lines, pending = (pending + chunk).split(b"\n") if b"\n" in chunk else (pending + chunk,)
+                for line in lines:
+                    yield line
+                if len(pending) > _MAX_LINE_BYTES:
+                    raise Again("an event has no end")
+
+    async def _repeated(self, once: Callable[[], Any], *, what: str) -> bytes:
+        backoff = Backoff()
+        tried = 0
+        while True:
+            try:
+                return await once()  # type: ignore[no-any-return]
+            except Again as error:
+                tried += 1
+                if self._tries is not None and tried >= self._tries:
+                    raise Unavailable(f"{self.access.server}: {error}") from None
+                self.note(f"{what}: {error}; trying again")
+                await asyncio.sleep(backoff.next_s(at_least_s=error.wait_s))
+
+    async def _get(self, path: str, parameters: Parameters, kind: Kind | None) -> bytes:
+        async with self._opened("GET", path, parameters, kind) as response:
+            return await response.aread()
+
+    @asynccontextmanager
+    async def _opened(
+        self, method: str, path: str, parameters: Parameters, kind: Kind | None, **more: Any
+    ) -> AsyncIterator[httpx.Response]:
+        """A good answer, its body unread; credentials that were refused are got anew once."""
+        try:
+            for anew in (False, True):
+                headers = await asyncio.to_thread(self.access.authorization, anew=anew)
+                if "content" in more:
+                    headers["Content-Type"] = "application/json"
+                extensions = {"sni_hostname": self.access.server_name} if self.access.server_name else {}
+                request = self._client.build_request(
+                    method, path, params=dict(parameters), headers=headers, extensions=extensions, **_only(more)
+                )
+                response = await self._client.send(request, stream=True)
+                try:
+                    if response.status_code == 401 and not anew:
+                        continue
+                    if not response.is_success:
+                        await self._refuse(response, kind, watches="watch" in parameters)
+                    yield response
+                    return
+                finally:
+                    await response.aclose()
+        except httpx.TimeoutException as error:
+            raise Again(f"no answer in time ({type(error).__name__})") from None
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise Again(f"cannot be reached: {error or type(error).__name__}") from None
+
+    async def _refuse(self, response: httpx.Response, kind: Kind | None, *, watches: bool) -> None:
+        status = response.status_code
+        said = _message(await response.aread())
+        server = self.access.server
+        if status == 410:
+            raise Gone
+        if status in _RETRIED:
+            raise Again(f"answers {status}{said}", wait_s=retry_after_s(response.headers))
+        if status == 401:
+            raise InvalidInput(f"{server} refuses the credentials (401{said}): log in again, or check the context")
+        if status == 403:
+            needed = f"; the missing rule is {kind.rule('get', 'list', 'watch')}" if kind else ""
+            raise Forbidden(f"{server} forbids this (403{said}){needed}")
+        if status == 404 and kind:
+            raise Missing(f"{server} has no {kind.plural} of {kind.api_version}: check the kind, or install its CRD")
+        if response.is_redirect:
+            where = urlsplit(response.headers.get("location", "")).hostname
+            raise InvalidInput(f"{server} redirects to {where}: that is no API server, or a proxy wants a login")
+        raise InvalidInput(f"{server} answers {status}{said}{' to a watch' if watches else ''}")
+
+
+class Forbidden(InvalidInput):
+    """403, with the rule that would allow it."""
+
+
+class Missing(InvalidInput):
+    """404: there is no such kind or object."""
+
+
+def _only(more: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: more[name] for name in ("content", "timeout") if name in more}
+
+
+def _message(body: bytes) -> str:
+    """The message of a Status object, in one line."""
+    try:
+        status = msgspec.json.decode(body)
+        message = status.get("message", "") if isinstance(status, dict) else ""
+    except msgspec.DecodeError:
+        message = ""
+    return f": {' '.join(str(message).split())[:300]}" if message else ""

@@ -1,0 +1,188 @@
+"""A live cluster as an ObjectSource: polled into a journal, from which any hour since is read."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from podpower.errors import InvalidInput
+from podpower.sources.kubernetes.access import Access, Wanted, open_access
+from podpower.sources.kubernetes.api import Again, Api, Gone, Missing, Note
+from podpower.sources.kubernetes.following import (
+    EVERYTHING,
+    Change,
+    Known,
+    Reached,
+    Selection,
+    Stream,
+    listed,
+    streams_of,
+    watched,
+)
+from podpower.sources.kubernetes.journal import Journal
+from podpower.sources.kubernetes.kinds import OBSERVED, Kind
+from podpower.sources.kubernetes.times import present_form_s
+from podpower.sources.protocols import ObjectEvent
+from podpower.sources.recording import META, Recording
+from podpower.specs.essentials import essential
+
+# A server sends a bookmark two seconds before the end of a watch, so a poll reaches the present even when all is quiet.
+POLL_S = 4.0
+_OWNERS_LONGER_S = 1.0  # owners are watched a little longer than pods: no pod comes without what made it
+_IDLE_S = 20.0
+_KEPT_DAYS = 30.0
+_RANK = {"Pod": 2, "ReplicaSet": 1, "Job": 1, "ControllerRevision": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """What of a cluster is observed."""
+
+    kinds: tuple[Kind, ...] = OBSERVED
+    selection: Selection = EVERYTHING
+
+
+class LiveObjects:
+    """The cluster that `wanted` describes, its journal kept in `root`. `kept_days` bound how far back that reaches."""
+
+    def __init__(
+        self, root: Path, wanted: Wanted, watching: Watching | None = None, *, kept_days: float = _KEPT_DAYS
+    ) -> None:
+        """InvalidInput when there is no such cluster; nothing is asked of it yet."""
+        self.root = root
+        self.access = open_access(wanted)
+        self.cluster = self.access.cluster
+        self._watching = watching or Watching()
+        self._kept_days = kept_days
+
+    def poll(self, *, seconds: float = POLL_S, note: Note = lambda _: None) -> int:
+        """Append what changed since the last poll and return how many events that were.
+
+        Misses nothing when it is called at least every five minutes, which is the history that etcd keeps; after a
+        longer pause it finds what is different. Unavailable when the cluster does not answer.
+        """
+        now_s = time.time()
+        with Journal.opened(self.root, cluster=self.cluster) as journal:
+            changes, versions = asyncio.run(self._caught_up(journal, seconds=seconds, note=note))
+            written = journal.append(changes, versions, now_s=time.time())
+            journal.prune(before_s=now_s - self._kept_days * 86400.0)
+        return written
+
+    def events(self, *, start_s: float, end_s: float) -> Iterator[ObjectEvent]:
+        """Of the journal; before it began, of the objects that were there then and say how long."""
+        if not (self.root / META).exists():
+            self.poll()
+        return Recording(self.root).events(start_s=start_s, end_s=end_s)
+
+    def changes(self, cursor: str | None) -> tuple[list[ObjectEvent], str]:
+        """Poll, then the events since `cursor` and the cursor behind them."""
+        self.poll()
+        return Recording(self.root).changes(cursor)
+
+    @property
+    def damaged(self) -> list[str]:
+        """Lines of the journal that could not be read; it is mended when it is opened."""
+        return []
+
+    async def _caught_up(self, journal: Journal, *, seconds: float, note: Note) -> tuple[list[Change], dict[str, str]]:
+        async with Api(self.access, note=note) as api:
+            streams = await open_streams(api, self._watching)
+            found = await asyncio.gather(*(_catch_up(api, stream, journal, seconds) for stream in streams))
+        changes = [change for one, _ in found for change in one]
+        return changes, {stream.key: version for stream, (_, version) in zip(streams, found, strict=True)}
+
+
+async def open_streams(api: Api, watching: Watching) -> list[Stream]:
+    """Streams of the kinds, those that were given by their path named as the API names them."""
+    kinds = [kind if kind.name else await _named(api, kind) for kind in watching.kinds]
+    return streams_of(tuple(kinds), watching.selection)
+
+
+def present_objects(
+    access: Access, watching: Watching | None = None, *, note: Note = lambda _: None
+) -> list[ObjectEvent]:
+    """The objects that are there now, owners first, each ADDED at the time since which it is as it is."""
+
+    async def gathered() -> list[ObjectEvent]:
+        async with Api(access, note=note) as api:
+            streams = await open_streams(api, watching or Watching())
+            found = await asyncio.gather(*(_present(api, stream) for stream in streams))
+        return [event for one in found for event in one]
+
+    events = asyncio.run(gathered())
+    return sorted(events, key=lambda event: _RANK.get(str(event.object.get("kind")), 0))
+
+
+async def _present(api: Api, stream: Stream) -> list[ObjectEvent]:
+    events = []
+    async for item in listed(api, stream, Known()):
+        if isinstance(item, Change):
+            ts = present_form_s(item.object) or 0.0
+            events.append(ObjectEvent(ts=ts, type="ADDED", object=essential(item.object)))
+    return events
+
+
+async def _catch_up(api: Api, stream: Stream, journal: Journal, seconds: float) -> tuple[list[Change], str]:
+    """Changes of a stream since the journal's version, and the version reached."""
+    known = Known(journal.last)
+    known.versions = journal.known(stream)
+    version = journal.versions.get(stream.key)
+    changes: list[Change] = []
+    if version is not None:
+        longer_s = 0.0 if stream.kind.name == "Pod" else _OWNERS_LONGER_S
+        try:
+            async for found in watched(api, stream, version, known, timeout_s=seconds + longer_s, idle_s=_IDLE_S):
+                version = found.version or version
+                if isinstance(found, Change):
+                    changes.append(found)
+            return changes, str(version)
+        except Gone:
+            api.note(f"{stream.kind}: the history before {version} is gone; listing again")
+        except Again as error:
+            api.note(f"{stream.kind}: {error}")
+            return changes, str(version)
+    async for item in listed(api, stream, known):
+        if isinstance(item, Reached):
+            version = item.version
+        else:
+            changes.append(_slim(item))
+    return changes, str(version)
+
+
+def _slim(change: Change) -> Change:
+    """The change with no more of its object than is kept and dated by."""
+    kept = essential(change.object)
+    managers = (change.object.get("metadata") or {}).get("managedFields")
+    if isinstance(managers, list):
+        kept["metadata"]["managedFields"] = [
+            {name: manager.get(name) for name in ("time", "subresource", "operation")}
+            for manager in managers
+            if isinstance(manager, dict)
+        ]
+    return Change(stream=change.stream, type=change.type, object=kept, version=change.version)
+
+
+class _Resource(msgspec.Struct):
+    name: str
+    kind: str
+
+
+class _Resources(msgspec.Struct):
+    resources: list[_Resource] = []
+
+
+async def _named(api: Api, kind: Kind) -> Kind:
+    """The kind with the name that the API gives it. Missing where there is none."""
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    try:
+        found = msgspec.json.decode(await api.get(root, kind=kind), type=_Resources)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"{api.access.server}{root} is no list of resources: {error}") from None
+    names = [resource.kind for resource in found.resources if resource.name == kind.plural]
+    if not names:
+        raise Missing(f"{api.access.server} has no {kind.plural} of {kind.api_version}: check the kind")
+    return dataclasses.replace(kind, name=names[0])

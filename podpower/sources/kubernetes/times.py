@@ -1,0 +1,74 @@
+"""When an object got its present form, by its own words."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from podpower.sources.protocols import EventType
+
+_LAG_S = 300.0  # what is watched is told at most so late; older times are of something else
+
+
+def happened_s(obj: Mapping[str, Any], type_: EventType, *, now_s: float, listed: bool) -> float:
+    """Unix seconds at which the change happened, as the object tells; `now_s` where it does not, or cannot be.
+
+    `listed`: the object was found as it is, and may have been so for long.
+    """
+    told_s = _deleted_s(obj) if type_ == "DELETED" else _ended_s(obj) or present_form_s(obj)
+    if told_s is None or told_s > now_s:
+        return now_s
+    return told_s if listed or told_s > now_s - _LAG_S else now_s
+
+
+def present_form_s(obj: Mapping[str, Any]) -> float | None:
+    """Since when its spec is as it is: a pod's since it was made, another's since it was last written
+    (`managedFields` without `status`; server-side apply, Kubernetes 1.18 and later).
+    """
+    metadata = _mapping(obj.get("metadata"))
+    made_s = parse_time(metadata.get("creationTimestamp"))
+    if obj.get("kind") == "Pod":
+        return made_s
+    managers = metadata.get("managedFields")
+    written = [
+        parse_time(manager.get("time"))
+        for manager in (managers if isinstance(managers, list) else ())
+        if isinstance(manager, Mapping) and not manager.get("subresource") and manager.get("operation") != "Delete"
+    ]
+    return max((s for s in written if s is not None), default=made_s)
+
+
+def parse_time(text: Any) -> float | None:
+    """Unix seconds of an RFC 3339 time of the API; None for anything else."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+def _ended_s(pod: Mapping[str, Any]) -> float | None:
+    """When the last container of a pod that is over ended."""
+    status = _mapping(pod.get("status"))
+    if pod.get("kind") != "Pod" or status.get("phase") not in {"Succeeded", "Failed"}:
+        return None
+    return max(_finished(status), default=None)
+
+
+def _deleted_s(obj: Mapping[str, Any]) -> float | None:
+    """When the containers of a deleted pod ended. Its deletionTimestamp is only when it had to."""
+    return max(_finished(_mapping(obj.get("status"))), default=None) if obj.get("kind") == "Pod" else None
+
+
+def _finished(status: Mapping[str, Any]) -> Iterator[float]:
+    states = status.get("containerStatuses")
+    for container in states if isinstance(states, list) else ():
+        ended = _mapping(_mapping(_mapping(container).get("state")).get("terminated"))
+        finished_s = parse_time(ended.get("finishedAt"))
+        if finished_s is not None:
+            yield finished_s
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
