@@ -1,16 +1,87 @@
-"""Options that say where a Prometheus is, and what they open. Secrets come from the environment or from files, never
-from the command line, where every user of the machine can read them.
+"""Options that say where a cluster and a Prometheus are, and what they open.
+
+Secrets come from the environment or from files, never from the command line, where every user of the machine can read
+them.
 """
 
 import argparse
 import os
 from typing import TYPE_CHECKING
 
+from podpower.cli import showing
 from podpower.cli.arguments import Parser, positive
 from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from podpower.sources.kubernetes.access import Access, Wanted
+    from podpower.sources.kubernetes.live import Watching
     from podpower.sources.prometheus.source import Prometheus
+
+
+def add_kubernetes(parser: Parser) -> None:
+    """Add what says which cluster, and how far it is trusted."""
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, the pod's own account, ~/.kube/config"
+    )
+    parser.add_argument("--context", metavar="NAME", help="of the kubeconfig (default: its current one)")
+    parser.add_argument("--cluster", metavar="NAME", help="what to call the cluster (default: as the kubeconfig does)")
+    parser.add_argument(
+        "--ca-file", metavar="FILE", help="certificates to trust (default: K8S_CA_FILE, the kubeconfig's)"
+    )
+    parser.add_argument(
+        "--verify-ssl",
+        action=argparse.BooleanOptionalAction,
+        help="check the server's certificate (default: VERIFY_SSL, the kubeconfig's, else yes)",
+    )
+    parser.add_argument("--suppress-tls-warnings", action="store_true", help="do not warn of unchecked certificates")
+
+
+def add_selection(parser: Parser, *, kinds: str) -> None:
+    """Add what says which objects; `kinds` tells of the default."""
+    parser.add_argument(
+        "--kinds", nargs="+", metavar="K", help=f"Deployment, pods, ray.io/v1/rayclusters ... (default: {kinds})"
+    )
+    parser.add_argument("--namespaces", nargs="+", default=[], metavar="N", help="only these (default: all)")
+    parser.add_argument("--exclude-namespaces", nargs="+", default=[], metavar="N", help="not these")
+    parser.add_argument("--selector", metavar="LABELS", help="only objects with these labels, e.g. app=web,tier!=test")
+
+
+def wanted(arguments: argparse.Namespace) -> "Wanted":
+    """The cluster that the options, or the environment, describe."""
+    from podpower.sources.kubernetes.access import wanted_from  # noqa: PLC0415
+
+    return wanted_from(
+        os.environ,
+        kubeconfig=arguments.kubeconfig,
+        context=arguments.context,
+        ca_file=arguments.ca_file,
+        verify_tls=arguments.verify_ssl,
+        cluster=arguments.cluster,
+    )
+
+
+def open_cluster(arguments: argparse.Namespace) -> "Access":
+    """Access to that cluster; warns where nobody checks whether it is the right one."""
+    from podpower.sources.kubernetes.access import open_access  # noqa: PLC0415
+
+    access = open_access(wanted(arguments))
+    if not access.verifies_tls and not arguments.suppress_tls_warnings:
+        showing.note(f"warning: the certificate of {access.server} is not checked")
+    return access
+
+
+def watching(arguments: argparse.Namespace, *, kinds: str) -> "Watching":
+    """The objects that the options select; `kinds` names the default in podpower.sources.kubernetes.kinds."""
+    from podpower.sources.kubernetes import kinds as known  # noqa: PLC0415
+    from podpower.sources.kubernetes.following import Selection  # noqa: PLC0415
+    from podpower.sources.kubernetes.live import Watching  # noqa: PLC0415
+
+    chosen = known.parse_kinds(arguments.kinds) if arguments.kinds else getattr(known, kinds)
+    selection = Selection(
+        namespaces=tuple(dict.fromkeys(arguments.namespaces)), exclude=tuple(arguments.exclude_namespaces),
+        labels=arguments.selector,
+    )  # fmt: skip
+    return Watching(kinds=chosen, selection=selection)
 
 
 def add_prometheus(parser: Parser) -> None:

@@ -44,6 +44,10 @@ class Objects:
         if obj.get("kind") == "ControllerRevision" and (owner := controller_of(obj)):
             self._revisions.pop((owner.get("uid", ""), _revision_hash(metadata)), None)
 
+    def named(self, uid: str) -> Object | None:
+        """The object of this uid."""
+        return self._by_uid.get(uid)
+
     def made(self, pod: Object) -> Made:
         """The top owner and template of a pod. A missing owner ends the chain; what is known of it is its reference."""
         metadata = pod.get("metadata") or {}

@@ -91,6 +91,15 @@ class Reached:
     listed: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Interrupted:
+    """The stream broke and goes on by itself; `reason` "gone" when it has to list again, else "broken"."""
+
+    stream: Stream
+    reason: str
+    detail: str
+
+
 class Known:
     """What was told of a stream's objects: the resourceVersion of each uid, and how to name one that has gone."""
 
@@ -116,7 +125,9 @@ class Known:
         return Change(stream=stream, type=type_, object=obj, version=version)
 
 
-async def follow(api: Api, stream: Stream, version: str | None, known: Known) -> AsyncIterator[Change | Reached]:
+async def follow(
+    api: Api, stream: Stream, version: str | None, known: Known
+) -> AsyncIterator[Change | Reached | Interrupted]:
     """Every change from `version` on, or from a new list, for ever. InvalidInput where it cannot work."""
     backoff = Backoff()
     while True:
@@ -135,10 +146,10 @@ async def follow(api: Api, stream: Stream, version: str | None, known: Known) ->
             if time.monotonic() - began < _QUICK_S:
                 await asyncio.sleep(backoff.next_s())
         except Gone:
-            api.note(f"{stream.kind}: the history before {version} is gone; listing again")
+            yield Interrupted(stream=stream, reason="gone", detail=f"the history before {version} is gone")
             version = None
         except Again as error:
-            api.note(f"{stream.kind}: {error}; going on from {version}")
+            yield Interrupted(stream=stream, reason="broken", detail=str(error))
             await asyncio.sleep(backoff.next_s(at_least_s=error.wait_s))
 
 
