@@ -6,6 +6,7 @@ import sys
 import dagster as dg
 
 from podpower.errors import InvalidInput, PodpowerError
+from podpower.sources.recording import Recording
 from podpower_assets.definitions import defs
 from podpower_assets.partitions import day_key, first_hour, hours_between, known_hours, range_tags
 from podpower_assets.resources import resources_from
@@ -17,7 +18,7 @@ DAILY_ASSETS = ("knn_model", "promoted_model")
 def materialize_recording(instance: dg.DagsterInstance) -> None:
     """All hours of the recording in one run, then the model of its last day. PodpowerError when a run fails."""
     resources = resources_from(os.environ)
-    recording = resources["source"].open()  # type: ignore[attr-defined]
+    recording = Recording(resources["source"].recording)  # type: ignore[attr-defined]
     hours = known_hours(hours_between(recording.start_s, recording.end_s))
     if not hours:
         raise InvalidInput(

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 
 import dagster as dg
 import polars as pl
@@ -12,19 +13,21 @@ from podpower.files import read_bounded, write_atomically
 from podpower.model import artifacts
 from podpower.model.store import ModelStore
 from podpower.parquet import read_parquet, scan_parquet, write_parquet
-from podpower.sources.recording import Recording
+from podpower.sources.opening import PROMETHEUS_URL, RECORDING, Sources, opened_sources
 
 _MAX_ENCODER_BYTES = 1 << 30
 
 
 class Source(dg.ConfigurableResource):
-    """Where objects and samples come from."""
+    """Where objects and samples come from. `recording` is a folder: a recording to read, or, where the environment
+    names a Prometheus, what the live cluster did. Credentials are no part of it: Dagster stores configurations.
+    """
 
     recording: str
 
-    def open(self) -> Recording:
-        """The recording; InvalidInput or Unavailable when there is none."""
-        return Recording(self.recording)
+    def opened(self) -> AbstractContextManager[Sources]:
+        """The sources; InvalidInput or Unavailable when there are none."""
+        return opened_sources(self.recording, os.environ)
 
 
 class Tables(dg.ConfigurableResource):
@@ -88,8 +91,9 @@ class Models(dg.ConfigurableResource):
 def resources_from(environment: Mapping[str, str]) -> dict[str, dg.ConfigurableResource]:
     """The resources as PODPOWER_HOME, PODPOWER_RECORDING, PODPOWER_MODEL_STORE and PODPOWER_WINDOW_DAYS place them."""
     home = _home(environment)
+    place = "journal" if environment.get(PROMETHEUS_URL) else "recording"
     return {
-        "source": Source(recording=environment.get("PODPOWER_RECORDING") or f"{home}/recording"),
+        "source": Source(recording=environment.get(RECORDING) or f"{home}/{place}"),
         "tables": Tables(root=environment.get("PODPOWER_TABLES") or f"{home}/tables"),
         "models": models_from(environment),
     }

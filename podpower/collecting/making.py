@@ -51,7 +51,7 @@ class Making:
         reference = controller_of(obj)
         below: Mapping[str, Any] = obj
         for _ in range(_MAX_CHAIN):
-            if reference is None:
+            if reference is None or reference.get("kind") == "Node":  # a static pod's: it makes none by a template
                 return
             if reference.get("kind") in {"StatefulSet", "DaemonSet"}:
                 await self._learn_revision(below, reference, namespace)

@@ -35,15 +35,11 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
     """Label each hour."""
     rows, known, zero_hours = 0, 0, 0
     reasons: Counter[str] = Counter()
-    with deciding():
-        recording = source.open()
+    with deciding(), source.opened() as sources:
         for hour in context.partition_keys:
             start_s = hour_start_s(hour)
-            labels = label_windows(
-                recording,
-                tables.read(SPECS, hour),
-                Asked(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS),
-            )
+            asked = Asked(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS)
+            labels = label_windows(sources.metrics, tables.read(SPECS, hour), asked)
             tables.write(NAME, hour, labels.table)
             report = labels.report
             rows, known, zero_hours = rows + report.rows, known + report.known, zero_hours + report.all_zero

@@ -31,21 +31,20 @@ def workload_specs(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Fold the hour's objects into observations."""
     specs, rejected_all = 0, 0
-    with deciding():
-        recording = source.open()
+    with deciding(), source.opened() as sources:
         for hour in context.partition_keys:
             start_s = hour_start_s(hour)
-            events = recording.events(start_s=start_s, end_s=start_s + HOUR_S)
-            observations, rejected = observe(events, start_s=start_s, end_s=start_s + HOUR_S, cluster=recording.cluster)
+            events = sources.objects.events(start_s=start_s, end_s=start_s + HOUR_S)
+            observations, rejected = observe(events, start_s=start_s, end_s=start_s + HOUR_S, cluster=sources.cluster)
             table = specs_table(observations)
             tables.write(NAME, hour, table)
             specs, rejected_all = specs + len(table), rejected_all + len(rejected)
             reasons = Counter(r.detail for r in rejected)
-            damaged = len(recording.damaged)
+            damaged = len(sources.damaged)
             said = {**showing.table_metadata(table), "rejected": len(rejected), "damaged_lines": damaged}
             if rejected:
                 said["rejected_objects"] = showing.counts(reasons, of="reason")
-            recording.damaged.clear()
+            sources.damaged.clear()
             context.add_asset_metadata(said, partition_key=hour)
     yield dg.MaterializeResult(
         check_results=[

@@ -24,11 +24,12 @@ _INTERVAL_SECONDS = int(os.environ.get("PODPOWER_SENSOR_SECONDS") or 30)
 def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
     """Ask for the hours of the changes since the cursor."""
     try:
-        recording = source.open()
-        changes, cursor = recording.changes(context.cursor)
+        with source.opened() as sources:
+            changes, cursor = sources.objects.changes(context.cursor)
+            damaged = list(sources.damaged)
     except PodpowerError as error:
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
-    for line in recording.damaged:
+    for line in damaged:
         context.log.warning(line)
     hours = known_hours(hour_key(change.ts) for change in changes)
     if not hours:

@@ -5,6 +5,8 @@ Sources: Kubernetes API Concepts (https://kubernetes.io/docs/reference/using-api
 """
 
 import asyncio
+import email.utils
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -45,6 +47,7 @@ class Api:
     def __init__(self, access: Access, *, tries: int | None = 5, note: Note = lambda _: None) -> None:
         self.access = access
         self._tries, self.note = tries, note
+        self.clock_ahead_s: float | None = None  # the server's clock less ours, to a second, in the last answer
         self._client = httpx.AsyncClient(
             base_url=access.server,
             verify=access.ssl_context,
@@ -120,6 +123,7 @@ class Api:
                     method, path, params=dict(parameters), headers=headers, extensions=extensions, **_only(more)
                 )
                 response = await self._client.send(request, stream=True)
+                self.clock_ahead_s = _clock_ahead_s(response.headers.get("date"))
                 try:
                     if response.status_code == 401 and not anew:
                         continue
@@ -161,6 +165,13 @@ class Forbidden(InvalidInput):
 
 class Missing(InvalidInput):
     """404: there is no such kind or object."""
+
+
+def _clock_ahead_s(date: str | None) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(date or "").timestamp() - time.time()
+    except (ValueError, TypeError):
+        return None
 
 
 def _only(more: Mapping[str, Any]) -> dict[str, Any]:

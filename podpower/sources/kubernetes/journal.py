@@ -21,7 +21,7 @@ from podpower.sources.hours import HOUR_S, hour_name, hour_start_s
 from podpower.sources.kubernetes.following import Change, Stream
 from podpower.sources.kubernetes.times import happened_s
 from podpower.sources.protocols import EventType, ObjectEvent
-from podpower.sources.recording import META, OBJECTS, SERIES, SNAPSHOTS, EventLine, Meta, read_meta
+from podpower.sources.recording import META, OBJECTS, SNAPSHOTS, EventLine, Meta, read_meta
 from podpower.sources.writing import RecordingWriter
 from podpower.specs.essentials import essential
 
@@ -56,11 +56,11 @@ class Journal:
 
     @classmethod
     @contextmanager
-    def opened(cls, root: Path, *, cluster: str, now_s: float | None = None) -> "Iterator[Journal]":
+    def opened(cls, root: Path, *, cluster: str, begins_s: float | None = None) -> "Iterator[Journal]":
         """The journal in `root`, begun if there is none. Unavailable while another process writes it; InvalidInput
         when it is of another cluster.
         """
-        now_s = time.time() if now_s is None else now_s
+        begins_s = time.time() if begins_s is None else begins_s
         root.mkdir(parents=True, exist_ok=True)
         with (root / LOCK).open("ab") as lock:
             try:
@@ -75,8 +75,8 @@ class Journal:
                     raise InvalidInput(f"{root} records the cluster {meta.cluster}, not {cluster}: name another folder")
             else:
                 meta = Meta(
-                    recording_id=str(uuid.uuid4()), cluster=cluster, kepler="", scrape_interval_s=0.0, start_s=now_s,
-                    end_s=now_s,
+                    recording_id=str(uuid.uuid4()), cluster=cluster, kepler="", scrape_interval_s=0.0, start_s=begins_s,
+                    end_s=begins_s,
                 )  # fmt: skip
             yield cls(root, meta)
 
@@ -245,8 +245,3 @@ def _mend(path: Path) -> None:
     if whole < len(data):
         with path.open("r+b") as stream:
             stream.truncate(whole)
-
-
-def has_samples(root: Path) -> bool:
-    """Whether the recording also holds samples."""
-    return (root / SERIES).exists()

@@ -27,13 +27,14 @@ from podpower.sources.kubernetes.journal import Journal
 from podpower.sources.kubernetes.kinds import OBSERVED, Kind
 from podpower.sources.kubernetes.times import present_form_s
 from podpower.sources.protocols import ObjectEvent
-from podpower.sources.recording import META, Recording
+from podpower.sources.recording import META, Recording, read_meta
 from podpower.specs.essentials import essential
 
 # A server sends a bookmark two seconds before the end of a watch, so a poll reaches the present even when all is quiet.
 POLL_S = 4.0
 _OWNERS_LONGER_S = 1.0  # owners are watched a little longer than pods: no pod comes without what made it
 _IDLE_S = 20.0
+_FRESH_S = 120.0  # a journal that ends sooner than this ago is read as it is
 _KEPT_DAYS = 30.0
 _RANK = {"Pod": 2, "ReplicaSet": 1, "Job": 1, "ControllerRevision": 1}
 
@@ -59,14 +60,15 @@ class LiveObjects:
         self._watching = watching or Watching()
         self._kept_days = kept_days
 
-    def poll(self, *, seconds: float = POLL_S, note: Note = lambda _: None) -> int:
-        """Append what changed since the last poll and return how many events that were.
+    def poll(self, *, seconds: float = POLL_S, begins_s: float | None = None, note: Note = lambda _: None) -> int:
+        """Append what changed since the last poll and return how many events that were. A new journal begins at
+        `begins_s`, now unless given: what is there tells itself since when.
 
         Misses nothing when it is called at least every five minutes, which is the history that etcd keeps; after a
         longer pause it finds what is different. Unavailable when the cluster does not answer.
         """
         now_s = time.time()
-        with Journal.opened(self.root, cluster=self.cluster) as journal:
+        with Journal.opened(self.root, cluster=self.cluster, begins_s=begins_s) as journal:
             changes, versions = asyncio.run(self._caught_up(journal, seconds=seconds, note=note))
             written = journal.append(changes, versions, now_s=time.time())
             journal.prune(before_s=now_s - self._kept_days * 86400.0)
@@ -74,7 +76,8 @@ class LiveObjects:
 
     def events(self, *, start_s: float, end_s: float) -> Iterator[ObjectEvent]:
         """Of the journal; before it began, of the objects that were there then and say how long."""
-        if not (self.root / META).exists():
+        reached_s = read_meta(self.root).end_s if (self.root / META).exists() else 0.0
+        if reached_s < min(end_s, time.time() - _FRESH_S):
             self.poll()
         return Recording(self.root).events(start_s=start_s, end_s=end_s)
 

@@ -1,0 +1,68 @@
+"""Which sources there are: a recording, or a live cluster and its Prometheus, as the environment says."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from podpower.errors import InvalidInput
+from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from
+from podpower.sources.protocols import MetricSource, ObjectSource
+from podpower.sources.recording import Recording
+
+PROMETHEUS_URL, RECORDING = "PODPOWER_PROMETHEUS_URL", "PODPOWER_RECORDING"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Objects and samples of one cluster. `damaged` grows by what of the objects could not be read."""
+
+    objects: ObjectSource
+    metrics: MetricSource
+    damaged: list[str]
+
+    @property
+    def cluster(self) -> str:
+        """Its name."""
+        return self.objects.cluster
+
+
+@contextmanager
+def opened_sources(place: str, environment: Mapping[str, str]) -> Iterator[Sources]:
+    """The live cluster where PODPOWER_PROMETHEUS_URL is set, its objects kept in `place`; else the recording there.
+
+    Credentials come from the environment each time and stay out of every configuration that is stored.
+    """
+    endpoint = endpoint_from(environment)
+    if endpoint is None:
+        recording = Recording(place)
+        yield Sources(objects=recording, metrics=recording, damaged=recording.damaged)
+        return
+    with opened_live(place, endpoint, environment) as sources:
+        yield sources
+
+
+@contextmanager
+def opened_live(place: str, endpoint: Endpoint, environment: Mapping[str, str]) -> Iterator[Sources]:
+    """The cluster that KUBECONFIG and its like describe, and this Prometheus. Errors as `LiveObjects`."""
+    from podpower.sources.kubernetes.access import wanted_from  # noqa: PLC0415  # an extra
+    from podpower.sources.kubernetes.following import Selection  # noqa: PLC0415
+    from podpower.sources.kubernetes.kinds import OBSERVED, parse_kinds  # noqa: PLC0415
+    from podpower.sources.kubernetes.live import LiveObjects, Watching  # noqa: PLC0415
+    from podpower.sources.prometheus.source import Prometheus  # noqa: PLC0415
+
+    if "://" in place:
+        raise InvalidInput(f"{RECORDING}={place}: what a live cluster does is kept in a local folder, not at a URL")
+    more = parse_kinds([environment.get("PODPOWER_KINDS") or ""])
+    selection = Selection(
+        namespaces=_names(environment.get("PODPOWER_NAMESPACES")),
+        exclude=_names(environment.get("PODPOWER_EXCLUDE_NAMESPACES")),
+    )
+    watching = Watching(kinds=tuple(dict.fromkeys((*OBSERVED, *more))), selection=selection)
+    objects = LiveObjects(Path(place), wanted_from(environment), watching)
+    with Prometheus(endpoint, cluster=objects.cluster) as prometheus:
+        yield Sources(objects=objects, metrics=prometheus, damaged=objects.damaged)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(word for word in (text or "").replace(",", " ").split() if word)
