@@ -17,7 +17,8 @@ from podpower.errors import PodpowerError
 # Which extra brings a package that is not there.
 _EXTRAS = {
     "pipeline": ("polars", "pyarrow", "sklearn", "matplotlib"),
-    "serving": ("httpx", "litestar", "uvicorn"),
+    "serving": ("litestar", "uvicorn"),
+    "k8s": ("httpx", "kubernetes", "prometheus_client"),
     "assets": ("dagster", "dagster_webserver"),
     "sbert": ("sentence_transformers",),
     "s3": ("s3fs",),

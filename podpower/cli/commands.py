@@ -4,12 +4,14 @@ from podpower import __version__
 from podpower.cli import (
     collect,
     demo,
+    doctor,
     encode,
     evaluate,
     join,
     label,
     models,
     predict,
+    record,
     serve,
     simulate,
     train,
@@ -20,7 +22,9 @@ from podpower.cli.arguments import Parser, add_debug
 _DESCRIPTION = "Know what a Kubernetes workload will draw before it runs."
 _EPILOG = """\
 the way of the data:
-  simulate, collect            a recording, or workloads (InferenceRequest) as NDJSON
+  doctor                       is there everything in a cluster that labels need?
+  simulate, record             a recording of a cluster that never was, or of a live one
+  collect                      workloads (InferenceRequest) as NDJSON, from files or a live cluster
   encode fit, encode transform features.parquet
   label                        labels.parquet: watts and joules a step, from energy counters
   join, train                  train_rows.parquet, knn_energy.joblib
@@ -28,7 +32,7 @@ the way of the data:
 
 `podpower COMMAND --help` shows the options of a command with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
-_COMMANDS = (simulate, collect, encode, label, join, train, predict, evaluate, serve, models, demo, up)
+_COMMANDS = (doctor, simulate, record, collect, encode, label, join, train, predict, evaluate, serve, models, demo, up)
 
 
 def build_parser() -> Parser:

@@ -1,16 +1,17 @@
 """`podpower label`: energy counters into watts and joules."""
 
 import argparse
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from podpower.cli import inputs, showing
 from podpower.cli.arguments import Commands, UsageError, add_command, seconds
-from podpower.cli.connections import add_prometheus, open_prometheus
+from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluster, open_prometheus
 from podpower.cli.tables import write_table
 from podpower.cli.times import parse_time
-from podpower.errors import InvalidInput
+from podpower.errors import InvalidInput, PodpowerError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,6 +39,7 @@ PODPOWER_PROMETHEUS_TOKEN_FILE and its like (README, Configuration).
 """,
     )
     add_prometheus(parser)
+    add_kubernetes(parser)
     parser.add_argument("--recording", metavar="DIR", help="read a recording in place of a Prometheus")
     parser.add_argument(
         "--mode",
@@ -74,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         if text is not None
     }
     rejected: list[Rejected] = []
+    specs: pl.DataFrame | None
     if arguments.recording:
         from podpower.sources.recording import Recording  # noqa: PLC0415
 
@@ -86,8 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
         end_s = given.get("--end", now_s)
         start_s = given.get("--start", end_s - 3600.0)
         _check(start_s, end_s)
-        with open_prometheus(arguments, cluster=None) as prometheus:
-            report = _export(arguments, prometheus, None, start_s=start_s, end_s=end_s)
+        cluster, specs, rejected = _live_specs(arguments, start_s=start_s, end_s=end_s)
+        with open_prometheus(arguments, cluster=cluster) as prometheus:
+            report = _export(arguments, prometheus, specs, start_s=start_s, end_s=end_s)
     _tell(report, arguments.out)
     return inputs.report(rejected)
 
@@ -95,6 +99,35 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(start_s: float, end_s: float) -> None:
     if start_s >= end_s:
         raise UsageError("--start must be before --end: the window is empty")
+
+
+def _live_specs(
+    arguments: argparse.Namespace, *, start_s: float, end_s: float
+) -> "tuple[str | None, pl.DataFrame | None, list[Rejected]]":
+    """The cluster's name and what its present objects tell; nothing where owner series have to do.
+
+    A cluster is only asked where it was named, by an option or KUBECONFIG, or is the one we run in: any other might not
+    be the one that Prometheus knows.
+    """
+    named = bool(arguments.kubeconfig or arguments.context or os.environ.get("KUBECONFIG"))
+    inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    called = arguments.cluster or os.environ.get("PODPOWER_CLUSTER") or None
+    if arguments.owner_source == "prom" or not (named or inside or arguments.owner_source == "k8s"):
+        return called, None, []
+    from podpower.sources.kubernetes.live import present_objects  # noqa: PLC0415
+    from podpower.specs.observing import observe  # noqa: PLC0415
+    from podpower.specs.table import specs_table  # noqa: PLC0415
+
+    try:
+        access = open_cluster(arguments)
+        events = present_objects(access, note=showing.note)
+    except PodpowerError as error:
+        if arguments.owner_source == "k8s":
+            raise
+        showing.note(f"owners by kube_*_owner series only: {error}")
+        return called, None, []
+    observations, rejected = observe(events, start_s=start_s, end_s=end_s, cluster=access.cluster)
+    return access.cluster, specs_table(observations), rejected
 
 
 def _specs(source: "ObjectSource", *, start_s: float, end_s: float) -> "tuple[pl.DataFrame, list[Rejected]]":

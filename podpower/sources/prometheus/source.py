@@ -69,8 +69,10 @@ class Prometheus:
         parameters |= {"start": f"{start_s:.3f}", "end": f"{end_s:.3f}"}
         return frozenset(self._http.ask(_VALUES, parameters, _names))
 
-    def instant(self, query: str, *, ts: float) -> list[tuple[Mapping[str, str | None], float]]:
-        """Labels and value of each element of an instant vector at `ts`; labels are LABEL_COLUMNS."""
+    def instant(self, query: str, *, ts: float | None) -> list[tuple[Mapping[str, str | None], float]]:
+        """Labels and value of each element of an instant vector at `ts`, the server's now when None; labels are
+        LABEL_COLUMNS.
+        """
         matrix = self._asked(query, ts=ts, metric="")
         joined = matrix.points().join(matrix.series(), on="series_id")
         return [({c: row[c] for c in row if c not in POINTS_SCHEMA}, row["value"]) for row in joined.to_dicts()]
@@ -132,7 +134,7 @@ class Prometheus:
         self._density[selector.metric] = matrix.values / max(end_s - start_s, 1.0)
         return [matrix]
 
-    def _asked(self, query: str, *, ts: float, metric: str) -> Matrix:
+    def _asked(self, query: str, *, ts: float | None, metric: str) -> Matrix:
         def take(response: httpx.Response) -> Matrix:
             matrix = Matrix(metric)
             for chunk in response.iter_bytes(_CHUNK_BYTES):
@@ -140,7 +142,8 @@ class Prometheus:
             matrix.finish()
             return matrix
 
-        return self._http.ask(_QUERY, {"query": query, "time": f"{ts:.3f}", **_WHOLE}, take)
+        at = {} if ts is None else {"time": f"{ts:.3f}"}
+        return self._http.ask(_QUERY, {"query": query, **at, **_WHOLE}, take)
 
     def _selector(self, selector: Selector) -> str:
         matchers = [

@@ -1,0 +1,62 @@
+"""`podpower doctor`: whether everything is there that labels need."""
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from podpower.cli import showing
+from podpower.cli.arguments import Commands, add_command
+from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluster, open_prometheus
+
+if TYPE_CHECKING:
+    from podpower.doctor import Finding
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "doctor",
+        run,
+        summary="Check the cluster, Prometheus and Kepler; each failure comes with the command that fixes it.",
+        details="""\
+Looks at: the API server and our rights there, Prometheus, which Kepler, kube_pod_owner, energy that is not zero, how
+often it is scraped, running pods without energy, and clocks. Exit code 1 when anything fails.
+
+  podpower doctor --prom http://localhost:9090
+  podpower doctor --format json
+""",
+    )
+    add_prometheus(parser)
+    add_kubernetes(parser)
+    parser.add_argument("--format", choices=("table", "json"), default="table", help="(default %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Examine and show; 1 when anything fails."""
+    from podpower.doctor import Finding, examine_cluster, examine_pods, examine_prometheus  # noqa: PLC0415
+    from podpower.errors import PodpowerError  # noqa: PLC0415
+
+    with showing.progress("examining"):
+        findings = examine_cluster(lambda: open_cluster(arguments))
+        reached = findings[0].state == "ok"
+        try:
+            with open_prometheus(arguments, cluster=None) as prometheus:
+                findings += examine_prometheus(prometheus)
+                if reached and not any(f.check == "prometheus" and f.state == "fail" for f in findings):
+                    findings.append(examine_pods(open_cluster(arguments), prometheus))
+        except PodpowerError as error:
+            fix = "podpower doctor --prom http://HOST:9090"
+            findings.append(Finding(check="prometheus", state="fail", detail=str(error), fix=fix))
+    _show(findings, arguments.format)
+    return 1 if any(finding.state == "fail" for finding in findings) else 0
+
+
+def _show(findings: "list[Finding]", form: str) -> None:
+    if form == "json":
+        print(json.dumps([finding.as_dict() for finding in findings], indent=2))
+        return
+    showing.table(("check", "", "found"), [(f.check, f.state, f.detail) for f in findings])
+    for finding in findings:
+        if finding.fix:
+            print(f"\n{finding.check}: {finding.fix}")

@@ -1,0 +1,77 @@
+"""`podpower record`: a live cluster as a recording."""
+
+import argparse
+import time
+from pathlib import Path
+
+from podpower.cli import showing
+from podpower.cli.arguments import Commands, UsageError, add_command, seconds
+from podpower.cli.connections import (
+    add_kubernetes,
+    add_prometheus,
+    add_selection,
+    open_cluster,
+    open_prometheus,
+    wanted,
+    watching,
+)
+from podpower.cli.processes import terminate_as_interrupt
+from podpower.cli.times import parse_time
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "record",
+        run,
+        summary="Record a live cluster: its objects as they change, without credentials, and its energy counters.",
+        details="""\
+The folder is what `simulate` writes, without the truth: labels, specs and the Dagster assets read it anywhere, with no
+cluster. A recording that is there is gone on with. Of the time before it was begun (--start) there are samples, and the
+objects that still live.
+
+  podpower record --out data/recording --prom http://localhost:9090 --start -6h --end now
+  podpower record --out data/recording --prom http://localhost:9090 --end +1h
+""",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the recording")
+    parser.add_argument("--start", metavar="T", default="now", help="samples from here (default: now)")
+    parser.add_argument("--end", metavar="T", help="to here, e.g. now, +6h (default: until Ctrl-C)")
+    parser.add_argument(
+        "--every", type=seconds, default=60.0, metavar="SPAN", help="how often to look; at most 4m (default 60s)"
+    )
+    add_prometheus(parser)
+    add_kubernetes(parser)
+    add_selection(parser, kinds="all that tell which template made a pod")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Record until the end that was given, Ctrl-C or SIGTERM."""
+    from podpower.sources.kubernetes.live import LiveObjects  # noqa: PLC0415
+    from podpower.sources.recorder import Recorder  # noqa: PLC0415
+    from podpower.sources.recording import read_meta  # noqa: PLC0415
+
+    now_s = time.time()
+    start_s = parse_time(arguments.start, now_s=now_s, option="--start")
+    end_s = parse_time(arguments.end, now_s=now_s, option="--end") if arguments.end else float("inf")
+    if start_s > min(now_s, end_s):
+        raise UsageError("--start must not be in the future, nor after --end")
+    if arguments.every > 240.0:
+        raise UsageError("--every must be at most 4m: a cluster keeps its history for about five minutes")
+    root = Path(arguments.out)
+    if (root / "recording.json").exists():
+        start_s = read_meta(root).end_s
+        showing.note(f"{root}: going on from {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(start_s))}")
+    open_cluster(arguments)  # complains and warns before anything is written
+    objects = LiveObjects(root, wanted(arguments), watching(arguments, kinds="OBSERVED"))
+    with open_prometheus(arguments, cluster=objects.cluster) as prometheus:
+        recorder = Recorder(objects, prometheus, note=showing.note)
+        stopped = False
+        try:
+            with terminate_as_interrupt():
+                recorder.run(since_s=start_s, until_s=end_s, every_s=arguments.every, stop=lambda: False)
+        except KeyboardInterrupt:
+            stopped = True
+    showing.note(f"{root}: {recorder.events} events and {recorder.samples} samples of {objects.cluster}")
+    return 130 if stopped and end_s != float("inf") else 0

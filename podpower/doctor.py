@@ -1,0 +1,248 @@
+"""What lies between a cluster and its labels: what is in order, and for what is not the command that mends it."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import msgspec
+
+from podpower.errors import InvalidInput, PodpowerError
+from podpower.labels.kepler import PSEUDO_PODS, Generation, detect
+from podpower.sources.kubernetes.access import Access
+from podpower.sources.kubernetes.api import Api
+from podpower.sources.kubernetes.following import Change, Known, Stream, listed
+from podpower.sources.kubernetes.kinds import BUILT_IN, OBSERVED, Kind
+from podpower.sources.prometheus.source import Prometheus
+
+State = Literal["ok", "warn", "fail"]
+
+SKEW_S = 30.0
+WINDOW_S = 3600.0
+_SLOW_SCRAPE_S = 60.0
+_SHOWN = 3
+_VERBS = ("list", "watch")
+_HELM_KEPLER = (
+    "helm upgrade --install kepler oci://quay.io/sustainable_computing_io/charts/kepler -n kepler --create-namespace"
+)
+_HELM_STATE = (
+    "helm upgrade --install kube-state-metrics prometheus-community/kube-state-metrics -n monitoring --create-namespace"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at. `fix` is a command, or what to set, where there is something to do."""
+
+    check: str
+    state: State
+    detail: str
+    fix: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Plain values."""
+        return asdict(self)
+
+
+def examine_cluster(open_access: Callable[[], Access], *, kinds: Sequence[Kind] = OBSERVED) -> list[Finding]:
+    """Whether the cluster answers, its clock is ours, and we may read what is needed."""
+    try:
+        access = open_access()
+    except PodpowerError as error:
+        return [Finding(check="cluster", state="fail", detail=str(error), fix="kubectl config get-contexts")]
+    return asyncio.run(_examine_cluster(access, kinds))
+
+
+async def _examine_cluster(access: Access, kinds: Sequence[Kind]) -> list[Finding]:
+    async with Api(access, tries=2) as api:
+        try:
+            version = msgspec.json.decode(await api.get("/version")).get("gitVersion", "of unknown version")
+        except (PodpowerError, msgspec.DecodeError, AttributeError) as error:
+            return [Finding(check="cluster", state="fail", detail=str(error), fix="kubectl cluster-info")]
+        found = [Finding(check="cluster", state="ok", detail=f"{access.cluster} at {access.server}, {version}")]
+        found.append(_clock("cluster clock", api.clock_ahead_s))
+        found.append(await _rights(api, kinds))
+        return found
+
+
+async def _rights(api: Api, kinds: Sequence[Kind]) -> Finding:
+    """By SelfSubjectAccessReview, which everybody may create."""
+    missing: dict[Kind, list[str]] = {}
+    for kind in kinds:
+        for verb in _VERBS:
+            if not await _may(api, kind, verb):
+                missing.setdefault(kind, []).append(verb)
+    if not missing:
+        return Finding(check="rights", state="ok", detail=f"may list and watch {', '.join(str(k) for k in kinds)}")
+    resources = ",".join(f"{k.plural}.{k.group}" if k.group else k.plural for k in missing)
+    rules = " ".join(kind.rule(*verbs) for kind, verbs in missing.items())
+    return Finding(
+        check="rights",
+        state="fail",
+        detail=f"missing rules: {rules}",
+        fix=f"kubectl create clusterrole podpower --verb=get,list,watch --resource={resources} && "
+        "kubectl create clusterrolebinding podpower --clusterrole=podpower --serviceaccount=NAMESPACE:ACCOUNT",
+    )
+
+
+async def _may(api: Api, kind: Kind, verb: str) -> bool:
+    attributes = {"group": kind.group, "version": kind.version, "resource": kind.plural, "verb": verb}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+    try:
+        answer = msgspec.json.decode(await api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review))
+    except (InvalidInput, msgspec.DecodeError):
+        return False
+    return bool((answer.get("status") or {}).get("allowed"))
+
+
+def examine_prometheus(prometheus: Prometheus, *, now_s: float | None = None) -> list[Finding]:
+    """Whether Prometheus answers, its clock is ours, and Kepler's and the owners' series are there and right."""
+    now_s = time.time() if now_s is None else now_s
+    url = prometheus.endpoint.url
+    try:
+        [(_, server_s)] = prometheus.instant("vector(time())", ts=None)
+        names = prometheus.metric_names(start_s=now_s - WINDOW_S, end_s=now_s)
+    except PodpowerError as error:
+        fix = "kubectl -n monitoring port-forward svc/prometheus-operated 9090, then --prom http://localhost:9090"
+        return [Finding(check="prometheus", state="fail", detail=str(error), fix=fix)]
+    found = [
+        Finding(check="prometheus", state="ok", detail=f"{url} answers"),
+        _clock("prometheus clock", server_s - time.time()),
+    ]
+    found.append(_owners(names))
+    try:
+        generations = detect(names)
+    except PodpowerError as error:
+        fix = f"{_HELM_KEPLER} (docs/kepler.md)"
+        if "kube.enabled" in str(error):
+            fix = "set config.kube.enabled to true in Kepler's values and upgrade it (docs/kepler.md)"
+        return [*found, Finding(check="kepler", state="fail", detail=str(error), fix=fix)]
+    found.append(_generations(generations))
+    for generation in generations:
+        found += _energy(prometheus, generation, names, now_s=now_s)
+    return found
+
+
+def examine_pods(access: Access, prometheus: Prometheus, *, now_s: float | None = None) -> Finding:
+    """Whether every running pod has energy."""
+    now_s = time.time() if now_s is None else now_s
+    try:
+        running = asyncio.run(_running_pods(access))
+        names = prometheus.metric_names(start_s=now_s - WINDOW_S, end_s=now_s)
+        measured = {
+            (labels.get(g.namespace_label), labels.get(g.pod_label))
+            for g in detect(names)
+            for metric in g.metrics(names)
+            for labels, _ in prometheus.instant(
+                f"group by ({g.namespace_label}, {g.pod_label}) ({metric})", ts=now_s
+            )
+        }  # fmt: skip
+    except PodpowerError as error:
+        return Finding(check="pods", state="fail", detail=str(error), fix="see the checks above")
+    without = {pod: node for pod, node in running.items() if pod not in measured}
+    if not without:
+        return Finding(check="pods", state="ok", detail=f"all {len(running)} running pods have energy")
+    nodes = sorted({node for node in without.values() if node})
+    shown = ", ".join("/".join(pod) for pod in sorted(without)[:_SHOWN])
+    state: State = "fail" if len(without) == len(running) else "warn"
+    return Finding(
+        check="pods",
+        state=state,
+        detail=f"{len(without)} of {len(running)} running pods have no energy, e.g. {shown}; on {', '.join(nodes[:5])}",
+        fix="kubectl get pods -A -o wide | grep kepler: it must run on these nodes too (tolerations, nodeSelector)",
+    )
+
+
+async def _running_pods(access: Access) -> dict[tuple[str, str], str | None]:
+    found = {}
+    async with Api(access, tries=2) as api:
+        async for item in listed(api, Stream(kind=BUILT_IN["Pod"]), Known()):
+            if isinstance(item, Change) and (item.object.get("status") or {}).get("phase") == "Running":
+                metadata = item.object.get("metadata") or {}
+                key = (str(metadata.get("namespace")), str(metadata.get("name")))
+                found[key] = (item.object.get("spec") or {}).get("nodeName")
+    return found
+
+
+def _clock(check: str, ahead_s: float | None) -> Finding:
+    if ahead_s is None:
+        return Finding(check=check, state="warn", detail="the server does not say its time", fix="")
+    if abs(ahead_s) <= SKEW_S:
+        return Finding(check=check, state="ok", detail=f"within {SKEW_S:g} s of ours")
+    side = "ahead of" if ahead_s > 0 else "behind"
+    return Finding(
+        check=check,
+        state="fail",
+        detail=f"{abs(ahead_s):.0f} s {side} ours: labels would be joined to the wrong specs",
+        fix="timedatectl set-ntp true, on the machine whose clock is wrong",
+    )
+
+
+def _owners(names: frozenset[str]) -> Finding:
+    if "kube_pod_owner" in names:
+        return Finding(check="owners", state="ok", detail="kube_pod_owner is there")
+    return Finding(
+        check="owners",
+        state="warn",
+        detail="no kube_pod_owner: pods that are gone cannot be told to which workload they belonged",
+        fix=_HELM_STATE,
+    )
+
+
+def _generations(generations: Sequence[Generation]) -> Finding:
+    named = " and ".join(g.name for g in generations)
+    if len(generations) == 1:
+        return Finding(check="kepler", state="ok", detail=f"metrics of Kepler {named}")
+    return Finding(
+        check="kepler",
+        state="warn",
+        detail=f"metrics of Kepler {named} within an hour: the newer goes before the older",
+        fix="helm uninstall of the older one, once its history is no longer needed",
+    )
+
+
+def _energy(
+    prometheus: Prometheus, generation: Generation, names: frozenset[str], *, now_s: float
+) -> Iterator[Finding]:
+    """Whether the counters count, belong to workloads, and are scraped often enough."""
+    metric = generation.metrics(names)[0]
+    try:
+        yield from _counting(prometheus, generation, metric, now_s=now_s)
+    except PodpowerError as error:
+        yield Finding(check="energy", state="fail", detail=str(error), fix="see docs/operations.md")
+
+
+def _counting(prometheus: Prometheus, generation: Generation, metric: str, *, now_s: float) -> Iterator[Finding]:
+    pseudo = json.dumps("|".join(PSEUDO_PODS))
+    selector = f"{metric}{{{generation.pod_label}!~{pseudo}}}"
+    largest = prometheus.instant(f"max({selector})", ts=now_s)
+    if not largest:
+        yield Finding(
+            check="energy", state="fail", detail=f"{metric} has no sample in the last 5 minutes",
+            fix="kubectl get pods -A | grep kepler, and the targets page of Prometheus",
+        )  # fmt: skip
+        return
+    if largest[0][1] == 0:
+        yield Finding(
+            check="energy",
+            state="fail",
+            detail=f"{metric} is 0 J everywhere: no hardware counters are seen, as on most cloud VMs",
+            fix="run Kepler where RAPL is readable, as on bare metal (ls /sys/class/powercap/intel-rapl)",
+        )
+    else:
+        yield Finding(check="energy", state="ok", detail=f"{metric} counts up to {largest[0][1]:.3g} J")
+    counted = prometheus.instant(f"max(count_over_time({selector}[10m]))", ts=now_s)
+    every_s = 600.0 / counted[0][1] if counted else 0.0
+    slow = every_s > _SLOW_SCRAPE_S
+    yield Finding(
+        check="scrapes",
+        state="warn" if slow else "ok",
+        detail=f"a sample every {every_s:.0f} s" + (": steps of a minute are mostly interpolated" if slow else ""),
+        fix="set the interval of Kepler's ServiceMonitor to 30s (docs/kepler.md)" if slow else "",
+    )
