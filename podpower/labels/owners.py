@@ -111,13 +111,13 @@ class Owning:
 
 
 def owners_from_specs(specs: pl.DataFrame) -> pl.DataFrame:
-    """Pods of the `workload_specs` table with their lives, in OWNERS_SCHEMA."""
+    """Pods of the `workload_specs` table with their lives, in OWNERS_SCHEMA; a counter may outlive its pod a little."""
     exploded = specs.explode("pods").drop_nulls("pods")
     return exploded.select(
         "namespace",
         pl.col("pods").struct.field("pod"),
         pl.col("pods").struct.field("from_s"),
-        pl.col("pods").struct.field("to_s"),
+        pl.col("pods").struct.field("to_s") + ENDED_AFTER_S,
         "workload_kind",
         "workload_name",
         "_spec_hash",

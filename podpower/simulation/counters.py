@@ -54,6 +54,7 @@ class Exporters:
         self._interval_s = scrape_interval_s
         self._counters: dict[tuple[str, int], _Counter] = {}  # pod uid and restarts (0.9: and container number)
         self._names: dict[int, dict[str, str | None]] = {}  # labels of each series
+        self._terminated: list[tuple[float, _Counter]] = []  # pods that have ended, and when that is scraped
         self._phases = (
             np.random.default_rng([cluster.seed, 3]).uniform(0, scrape_interval_s, len(cluster.nodes)).round(3)
         )
@@ -88,12 +89,15 @@ class Exporters:
                 values.append(found[2])
         self._accrue(ts, of_pod)
         ended_ids, ended_times = self._stale(ts)
+        last_ids, last_times, last_values = self._last_words(ts)
         owner_ids, owner_times = self._owners(pods, ts)
         points = pl.DataFrame(
             {
-                "series_id": np.concatenate([*ids, ended_ids, owner_ids]).astype(np.uint64),
-                "ts": np.concatenate([*times, ended_times, owner_times]),
-                "value": np.concatenate([*values, np.full(len(ended_ids), np.nan), np.ones(len(owner_ids))]),
+                "series_id": np.concatenate([*ids, last_ids, ended_ids, owner_ids]).astype(np.uint64),
+                "ts": np.concatenate([*times, last_times, ended_times, owner_times]),
+                "value": np.concatenate(
+                    [*values, last_values, np.full(len(ended_ids), np.nan), np.ones(len(owner_ids))]
+                ),
             },
             schema=POINTS_SCHEMA,
         )
@@ -195,7 +199,7 @@ class Exporters:
     def _named(self, metric: str, labels: dict[str, str | None]) -> int:
         told = "\0".join([metric, *(f"{k}={v}" for k, v in labels.items() if v is not None)])
         series_id = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "little")
-        self._names[series_id] = {"metric": metric, **labels}
+        self._names[series_id] = {**labels, "metric": metric}
         return series_id
 
     def _restart(self, node: int) -> None:
@@ -250,9 +254,28 @@ class Exporters:
         ids, times = [np.zeros(0, dtype=np.uint64)], [np.zeros(0)]
         for key in [k for k, c in self._counters.items() if c.pod is not None and c.pod.end_s <= ts + MINUTE_S]:
             counter = self._end(key, ts)
+            if self._kepler == "0.10" and counter.pod is not None:
+                after_s = counter.pod.end_s - self._phases[counter.node]
+                scraped_s = np.ceil(after_s / self._interval_s) * self._interval_s + self._phases[counter.node]
+                self._terminated.append((float(scraped_s), counter))
             ids.append(counter.series_ids)
             times.append(np.full(len(counter.series_ids), ts + MINUTE_S - 0.001))
         return np.concatenate(ids), np.concatenate(times)
+
+    def _last_words(self, ts: float) -> tuple[NDArray[np.uint64], FloatArray, FloatArray]:
+        """Kepler 0.10 shows the final counters of a pod that has ended once more, as `state="terminated"`."""
+        ids, times, values = [np.zeros(0, dtype=np.uint64)], [np.zeros(0)], [np.zeros(0)]
+        due = [(at, counter) for at, counter in self._terminated if at < ts + MINUTE_S]
+        self._terminated = [(at, counter) for at, counter in self._terminated if at >= ts + MINUTE_S]
+        for at, counter in due:
+            if counter.node in self._cluster.restarted_exporters or at < self._cluster.unscraped.get(counter.node, 0.0):
+                continue
+            labels = [self._names[i] for i in counter.series_ids.tolist()]
+            own = [self._named(str(n["metric"]), {**n, "metric": None, "state": "terminated"}) for n in labels]
+            ids.append(np.array(own, dtype=np.uint64))
+            times.append(np.full(len(own), at))
+            values.append((counter.dynamic * (counter.dynamic_j - counter.offset_dynamic_j)).round(_JOULES_DIGITS))
+        return np.concatenate(ids), np.concatenate(times), np.concatenate(values)
 
     def _end(self, key: tuple[str, int], ts: float) -> _Counter:  # noqa: ARG002
         return self._counters.pop(key)

@@ -20,6 +20,7 @@ E = TypeVar("E", bound="_Envelope")
 
 _BETWEEN, _FIRST = b'},{"metric":', b'"result":['
 _BATCH_BYTES = 1 << 20
+_NO_PAIR = "the answer of Prometheus cannot be read: a sample is no pair of time and value"
 _NOT_NUMBERS = (b"NaN", b"+Inf", b"-Inf")
 _RETRIED_TYPES = frozenset({"timeout", "canceled", "unavailable", "internal"})
 
@@ -132,20 +133,22 @@ class Matrix:
             text = bytes(one.values)
             if text == b"[]":
                 text = bytes(one.value)
-            count = text.count(b",") + 1 >> 1
-            if not count:
+            if text == b"[]":
                 continue
+            commas = text.count(b",")
+            if not commas % 2:
+                raise InvalidInput(_NO_PAIR)
             number = series_id({**one.metric, "__name__": self._metric})
             self._names.setdefault(number, described(one.metric))
             self.clusters.add(one.metric.get("cluster", ""))
             ids.append(number)
-            counts.append(count)
+            counts.append((commas + 1) // 2)
             texts.append(text)
         if not texts:
             return
         numbers = _numbers(texts)
         if len(numbers) != sum(counts):
-            raise InvalidInput("the answer of Prometheus cannot be read: a sample is no pair of time and value")
+            raise InvalidInput(_NO_PAIR)
         self._ids.append(np.repeat(np.array(ids, dtype=np.uint64), counts))
         self._numbers.append(numbers)
 

@@ -1,0 +1,308 @@
+"""Answers that no Prometheus should give: each becomes a clear error or a null, never a wrong number."""
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podpower.errors import InvalidInput, Unavailable
+from podpower.labels import Asked, Labels, label_windows
+from podpower.retrying import Backoff
+from podpower.sources.prometheus.decoding import Matrix
+from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from, parse_url
+from podpower.sources.prometheus.source import Prometheus
+
+START_S = 1767258000.0
+HOUR = Asked(start_s=START_S, end_s=START_S + 3600)
+NAMES = json.dumps({"status": "success", "data": ["kepler_pod_cpu_joules_total"]}).encode()
+JSON = "application/json"
+
+
+@dataclass
+class Answer:
+    body: bytes
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    promised: int | None = None  # Content-Length, where it is not the truth
+
+
+@dataclass
+class Server:
+    """Answers questions for samples by `answers` one after another, the last one again and again."""
+
+    url: str = ""
+    answers: list[Answer] = field(default_factory=list)
+    asked: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
+
+    def answer(self, path: str, query: str) -> Answer:
+        if path.endswith("/values"):
+            return Answer(NAMES)
+        if "count_over_time" in query:
+            return Answer(answered([]))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    scripted = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
+            self.respond(urlsplit(self.path).path, body)
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            self.respond(parts.path, parts.query)
+
+        def respond(self, path: str, form: str) -> None:
+            parameters = {name: values[0] for name, values in parse_qs(form).items()}
+            scripted.asked.append((path, parameters, dict(self.headers)))
+            answer = scripted.answer(path, parameters.get("query", ""))
+            self.send_response(answer.status)
+            length = len(answer.body) if answer.promised is None else answer.promised
+            for name, value in {"Content-Type": JSON, "Content-Length": str(length), **answer.headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+            if answer.promised is not None:
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        scripted.url = f"http://127.0.0.1:{listening.server_port}"
+        yield scripted
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda _self, at_least_s=0.0: min(at_least_s, 0.01))
+
+
+def series(pod: str = "web", *, watts: float = 5.0, values: list[list[object]] | None = None) -> dict[str, object]:
+    labels = {"__name__": "kepler_pod_cpu_joules_total", "pod_namespace": "shop", "pod_name": pod, "zone": "package"}
+    grown = [[START_S - 900 + 30 * k, f"{1000 + watts * 30 * k:.3f}"] for k in range(200)]
+    return {"metric": labels, "values": grown if values is None else values}
+
+
+def answered(result: list[dict[str, object]], **more: object) -> bytes:
+    whole = {"status": "success", "data": {"resultType": "matrix", "result": result}, **more}
+    return json.dumps(whole, separators=(",", ":")).encode()
+
+
+def labelled(server: Server, **endpoint: object) -> Labels:
+    with Prometheus(Endpoint(url=server.url, timeout_s=5.0, **endpoint)) as prometheus:  # type: ignore[arg-type]
+        return label_windows(prometheus, None, HOUR)
+
+
+def questions(server: Server) -> int:
+    return sum("[" in asked.get("query", "") and "count_over" not in asked["query"] for _, asked, _ in server.asked)
+
+
+GOOD = Answer(answered([series()]))
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        (Answer(b'{"status":"error","errorType":"bad_data","error":"parse error"}'), InvalidInput, "bad_data: parse"),
+        (Answer(b'{"status":"error","errorType":"timeout","error":"too slow"}'), Unavailable, "timeout: too slow"),
+        (Answer(b"<!DOCTYPE html><title>Log in</title>"), InvalidInput, "web page .* perhaps to log in"),
+        (Answer(b"pong"), InvalidInput, "no Prometheus: check the URL"),
+        (Answer(b""), InvalidInput, "no Prometheus"),
+        (Answer(b"[1,2]"), InvalidInput, "does not answer as Prometheus does"),
+        (Answer(GOOD.body[:-40]), Unavailable, "cut short"),
+        (Answer(GOOD.body[:-40], promised=len(GOOD.body)), Unavailable, "cannot be reached"),
+        (Answer(b"", 302, {"Location": "https://login.example/?next=x"}), InvalidInput, "https://login.example/"),
+        (Answer(b"", 401), InvalidInput, "PODPOWER_PROMETHEUS_TOKEN_FILE"),
+        (Answer(b"", 404), InvalidInput, "no Prometheus API"),
+        (Answer(b'{"status":"error","errorType":"bad_data","error":"no"}', 400), InvalidInput, "400: bad_data: no"),
+        (Answer(b"down", 503), Unavailable, "503: down"),
+        (Answer(b"", 500), Unavailable, "500"),
+        (Answer(answered([series(values=[[1.0, "x"]])])), InvalidInput, "cannot be read"),
+        (Answer(answered([series(values=[[START_S]])])), InvalidInput, "cannot be read"),
+        (Answer(answered([{"metric": {"a": 1}, "values": []}])), InvalidInput, "does not answer as"),  # type: ignore[dict-item]
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_an_error_that_says_so(
+    server: Server, answer: Answer, error: type[Exception], told: str
+) -> None:
+    server.answers = [answer]
+    with pytest.raises(error, match=told):
+        labelled(server)
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_what_may_pass_is_tried_again(server: Server, status: int) -> None:
+    server.answers = [Answer(b"", status, {"Retry-After": "0"}), GOOD]
+    assert labelled(server).report.known == 60
+    assert questions(server) == 2
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again_and_counted_once(server: Server) -> None:
+    server.answers = [Answer(GOOD.body[: len(GOOD.body) // 2], promised=len(GOOD.body)), GOOD]
+    assert labelled(server).table["avg_power_w"].to_list() == pytest.approx([5.0] * 60)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_what_will_not_pass_is_asked_once(server: Server, status: int) -> None:
+    server.answers = [Answer(b'{"status":"error","errorType":"bad_data","error":"no"}', status)]
+    with pytest.raises(InvalidInput):
+        labelled(server)
+    assert questions(server) == 1
+
+
+def test_a_proxy_that_lets_no_post_through_is_asked_by_get(server: Server) -> None:
+    server.answers = [Answer(b"", 405), GOOD]
+    assert labelled(server).report.known == 60
+
+
+@pytest.mark.parametrize(
+    "more", [{"warnings": ["store 10.0.0.7 did not answer"]}, {"isPartial": True}], ids=["Thanos", "VictoriaMetrics"]
+)
+def test_a_partial_answer_is_no_answer(server: Server, more: dict[str, object]) -> None:
+    server.answers = [Answer(answered([series()], **more))]
+    labels = labelled(server)
+    assert labels.report.known == 0
+    assert labels.report.null_reasons == {"partial_answer": 60}
+    assert all(w in " ".join(labels.report.warnings) for w in more.get("warnings", ()))  # type: ignore[attr-defined]
+
+
+def test_remarks_on_the_query_are_passed_on_and_change_nothing(server: Server) -> None:
+    server.answers = [Answer(answered([series()], warnings=["PromQL warning: odd"], infos=["PromQL info: hm"]))]
+    labels = labelled(server)
+    assert labels.report.known == 60
+    assert {"Prometheus: PromQL warning: odd", "Prometheus: PromQL info: hm"} <= set(labels.report.warnings)
+
+
+def test_what_is_no_number_is_no_measurement(server: Server) -> None:
+    odd = [[START_S + 600.5 + n, word] for n, word in enumerate(("NaN", "+Inf", "-Inf", "-3"))]
+    one = series()
+    server.answers = [Answer(answered([one | {"values": sorted([*one["values"], *odd])}]))]  # type: ignore[misc]
+    assert labelled(server).table["avg_power_w"].to_list() == pytest.approx([5.0] * 60)
+
+
+def test_series_out_of_order_and_twice_count_once(server: Server) -> None:
+    one = series()
+    backwards = one | {"values": one["values"][::-1]}  # type: ignore[index]
+    server.answers = [Answer(answered([backwards, one, series("db", watts=2.0)]))]
+    watts = labelled(server).table.group_by("pod").agg(pl.col("avg_power_w").mean())
+    assert dict(watts.iter_rows()) == {"web": pytest.approx(5.0), "db": pytest.approx(2.0)}
+
+
+def test_credentials_and_headers_are_sent_and_shown_nowhere(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret\n")
+    server.answers = [Answer(b"", 401)]
+    endpoint = Endpoint(url=server.url, token_file=str(tmp_path / "token"), headers={"X-Scope-OrgID": "team-a"})
+    with Prometheus(endpoint) as prometheus, pytest.raises(InvalidInput) as refused:
+        label_windows(prometheus, None, HOUR)
+    sent = server.asked[-1][2]
+    assert sent["Authorization"] == "Bearer s3cret"
+    assert sent["X-Scope-OrgID"] == "team-a"
+    assert "s3cret" not in str(refused.value) + repr(endpoint)
+
+
+def test_a_rotated_token_is_read_anew(server: Server, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("one")
+    server.answers = [GOOD]
+    with Prometheus(Endpoint(url=server.url, token_file=str(token))) as prometheus:
+        label_windows(prometheus, None, HOUR)
+        token.write_text("two")
+        label_windows(prometheus, None, HOUR)
+    sent = [headers["Authorization"] for _, _, headers in server.asked]
+    assert (sent[0], sent[-1]) == ("Bearer one", "Bearer two")
+
+
+def test_user_and_password_of_a_url_become_basic_authentication() -> None:
+    endpoint = endpoint_from({}, url="https://user:p%40ss@prom.example:9090/prometheus/")
+    assert endpoint is not None
+    assert endpoint.url == "https://prom.example:9090/prometheus"
+    pair = base64.b64encode(b"user:p@ss").decode()
+    assert endpoint.authorization() == {"Authorization": f"Basic {pair}"}
+    assert "p@ss" not in repr(endpoint)
+
+
+@pytest.mark.parametrize("url", ["", "prometheus:9090", "ftp://x", "http://", "http://a:b", "http://[::1"])
+def test_what_is_no_url_says_how_to_write_one(url: str) -> None:
+    with pytest.raises(InvalidInput, match="URL of a Prometheus"):
+        parse_url(url)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"token": "a", "username": "b"}, "one of a token"),
+        ({"match": ("cluster=prod",)}, "not a label matcher"),
+        ({"headers": {"X Y": "1"}}, "not a header"),
+        ({"headers": {"X": "1\r\nHost: evil"}}, "not a header"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, object], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        Endpoint(url="http://x", **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"ca_file": "/nowhere/ca.pem"}, "no certificates in the CA file /nowhere/ca.pem"),
+        ({"cert_file": "/nowhere/c.pem"}, "certificate /nowhere/c.pem cannot be used"),
+        ({"token_file": "/nowhere/token"}, "/nowhere/token cannot be read"),
+    ],
+)
+def test_files_that_are_not_there_are_named(server: Server, settings: dict[str, object], told: str) -> None:
+    server.answers = [GOOD]
+    with pytest.raises(InvalidInput, match=told):
+        labelled(server, **settings)
+
+
+LABELS = st.dictionaries(st.text(max_size=8), st.text(max_size=12), max_size=3)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
+SERIES = st.tuples(LABELS, st.lists(st.tuples(st.floats(0, 2e9), NUMBERS), max_size=5))
+TRICKS = st.sampled_from(['},{"metric":', ']},{"metric":{', '"result":[', "\\", '"values":[['])
+
+
+@given(st.lists(SERIES, max_size=6), st.lists(TRICKS, max_size=3), st.integers(1, 40), st.booleans())
+def test_an_answer_is_read_alike_in_whatever_pieces_it_comes(
+    wanted: list[tuple[dict[str, str], list[tuple[float, float]]]], tricks: list[str], size: int, compact: bool
+) -> None:
+    result = [
+        {"metric": {**labels, **{f"trick{n}": t for n, t in enumerate(tricks)}, "pod_name": str(number)},
+         "values": [[ts, str(value)] for ts, value in samples]}
+        for number, (labels, samples) in enumerate(wanted)
+    ]  # fmt: skip
+    whole = {"status": "success", "data": {"resultType": "matrix", "result": result}}
+    body = json.dumps(whole, separators=(",", ":") if compact else (", ", ": ")).encode()
+    read = taken(lambda matrix: [matrix.feed(body[i : i + size]) for i in range(0, len(body), size)], batch=size)
+    expected = sorted((str(n), ts, value) for n, (_, samples) in enumerate(wanted) for ts, value in samples)
+    assert read == expected
+
+
+def taken(feed: Callable[[Matrix], object], *, batch: int) -> list[tuple[str, float, float]]:
+    from podpower.sources.prometheus import decoding  # noqa: PLC0415
+
+    before, decoding._BATCH_BYTES = decoding._BATCH_BYTES, batch
+    try:
+        matrix = Matrix("m")
+        feed(matrix)
+        matrix.finish()
+    finally:
+        decoding._BATCH_BYTES = before
+    joined = matrix.points().join(matrix.series(), on="series_id")
+    return sorted(joined.select("pod_name", "ts", "value").rows())
