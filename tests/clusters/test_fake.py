@@ -100,7 +100,7 @@ def test_a_watch_without_a_version_starts_with_everything_and_ends_in_time_with_
 
     answer = api.get(PODS, params=WATCH | {"timeoutSeconds": "1"})
 
-    assert list(read(answer)) == [("ADDED", "a"), ("ADDED", "b"), ("BOOKMARK", version)]
+    assert list(read(answer)) == [("ADDED", "b"), ("ADDED", "a"), ("BOOKMARK", version)]  # by namespace
     assert json.loads(answer.text.splitlines()[0])["object"]["kind"] == "Pod"
 
 

@@ -3,9 +3,11 @@
 The `kubernetes` package reads the configuration, with exec plugins and rotating tokens; requests are made without it.
 """
 
+import logging
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,12 +120,32 @@ def _from_kubeconfig(wanted: Wanted, configuration: "Configuration") -> "tuple[C
     try:
         whole = KubeConfigMerger(paths).config
         loader = KubeConfigLoader(config_dict=whole, active_context=wanted.context)
-        loader.load_and_set(configuration)
+        with _what_is_logged() as said:
+            loader.load_and_set(configuration)
     except (yaml.YAMLError, OSError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise InvalidInput(f"kubeconfig {paths} cannot be read: {' '.join(str(error).split())}") from None
-    name = str(loader.current_context["context"]["cluster"])
+    context = loader.current_context["context"]
+    user = whole["users"].get_with_name(context.get("user"), safe=True)
+    if user and "exec" in user["user"] and not configuration.api_key and not configuration.cert_file:
+        reason = "; ".join(said) or "no reason given"
+        raise Unavailable(f"kubeconfig {paths}: the credential plugin gave nothing: {reason}")
+    name = str(context["cluster"])
     proxy = whole["clusters"].get_with_name(name)["cluster"].safe_get("proxy-url")
     return configuration, name, proxy
+
+
+@contextmanager
+def _what_is_logged() -> Iterator[list[str]]:
+    """The complaints of the `kubernetes` package, which it logs and goes on."""
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield said
+    finally:
+        root.removeHandler(handler)
 
 
 def _explained(error: Exception, wanted: Wanted) -> str:
@@ -132,8 +154,6 @@ def _explained(error: Exception, wanted: Wanted) -> str:
     if "current-context" in said or "in contexts list" in said or "contexts" in said:
         named = f"no context {wanted.context!r}" if wanted.context else "no current context"
         return f"kubeconfig {where} has {named}: give --context NAME, see `kubectl config get-contexts`"
-    if "exec" in said:
-        raise Unavailable(f"kubeconfig {where}: the credential plugin failed: {said}")
     return f"kubeconfig {where}: {said}"
 
 

@@ -1,0 +1,204 @@
+"""Who we are to a cluster: kubeconfigs, plugins, certificates, the account of a pod."""
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from podpower.errors import InvalidInput, Unavailable
+from podpower.retrying import Backoff
+from podpower.sources.kubernetes.access import Wanted, open_access, wanted_from
+from podpower.sources.kubernetes.api import Api, Forbidden, Missing
+from podpower.sources.kubernetes.kinds import BUILT_IN, Kind, parse_kinds
+from tests.clusters.fake import FakeCluster
+from tests.clusters.objects import write_kubeconfig, write_plugin
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda _self, at_least_s=0.0: min(at_least_s, 0.01))
+
+
+@pytest.fixture
+def cluster() -> Iterator[FakeCluster]:
+    with FakeCluster() as fake:
+        yield fake
+
+
+def asked(wanted: Wanted, path: str = "/version", **given: object) -> bytes:
+    async def ask() -> bytes:
+        async with Api(open_access(wanted), tries=3) as api:
+            return await api.get(path, **given)  # type: ignore[arg-type]
+
+    return asyncio.run(ask())
+
+
+def test_a_token_of_the_kubeconfig_is_sent_and_shown_nowhere(cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.token = "t0ken"
+    config = write_kubeconfig(tmp_path / "config", cluster.url)
+    access = open_access(Wanted(kubeconfig=str(config)))
+    assert b"gitVersion" in asked(Wanted(kubeconfig=str(config)))
+    assert access.cluster == "test-cluster"
+    assert "t0ken" not in repr(access)
+
+
+def test_credentials_that_expired_are_got_anew_once(cluster: FakeCluster, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("old")
+    cluster.token = "new"
+    config = write_kubeconfig(tmp_path / "config", cluster.url, user=write_plugin(tmp_path / "plugin", token))
+
+    async def ask() -> bytes:
+        async with Api(open_access(Wanted(kubeconfig=str(config)))) as api:
+            token.write_text("new")
+            return await api.get("/version")
+
+    assert b"gitVersion" in asyncio.run(ask())
+    assert (tmp_path / "token.calls").read_text().count("call") == 2
+
+
+def test_credentials_that_stay_wrong_are_an_error_after_one_more_try(cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.token = "other"
+    config = write_kubeconfig(tmp_path / "config", cluster.url)
+    with pytest.raises(InvalidInput, match="refuses the credentials"):
+        asked(Wanted(kubeconfig=str(config)))
+    assert len(cluster.requests) == 2
+
+
+def test_a_plugin_that_fails_is_told_of(cluster: FakeCluster, tmp_path: Path) -> None:
+    broken = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/nowhere/plugin"}}
+    config = write_kubeconfig(tmp_path / "config", cluster.url, user=broken)
+    with pytest.raises(Unavailable, match=r"credential plugin gave nothing: .*No such file"):
+        asked(Wanted(kubeconfig=str(config)))
+
+
+def test_what_is_forbidden_names_the_rule_that_is_missing(cluster: FakeCluster, tmp_path: Path) -> None:
+    cluster.forbid("deployments")
+    config = write_kubeconfig(tmp_path / "config", cluster.url)
+    rule = r'apiGroups: \["apps"\], resources: \["deployments"\], verbs: \["get", "list", "watch"\]'
+    with pytest.raises(Forbidden, match=rule):
+        asked(Wanted(kubeconfig=str(config)), "/apis/apps/v1/deployments", kind=BUILT_IN["Deployment"])
+    assert len(cluster.requests) == 1
+
+
+def test_a_kind_that_is_not_there_is_named(cluster: FakeCluster, tmp_path: Path) -> None:
+    config = write_kubeconfig(tmp_path / "config", cluster.url)
+    kind = Kind(group="ray.io", version="v1", plural="rayclusters", name=None)
+    with pytest.raises(Missing, match=r"no rayclusters of ray\.io/v1"):
+        asked(Wanted(kubeconfig=str(config)), kind.path(), kind=kind)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_may_pass_is_tried_again_as_late_as_asked(cluster: FakeCluster, tmp_path: Path, status: int) -> None:
+    cluster.fail_next(status, count=2, headers={"Retry-After": 7})
+    config = write_kubeconfig(tmp_path / "config", cluster.url)
+    assert b"gitVersion" in asked(Wanted(kubeconfig=str(config)))
+    assert len(cluster.requests) == 3
+
+
+def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
+    config = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:9")
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9: cannot be reached"):
+        asked(Wanted(kubeconfig=str(config)))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "no kubeconfig at"),
+        ("", "cannot be read|Invalid|no current context"),
+        ("{{{", "cannot be read"),
+        ("- 1", "cannot be read|Invalid"),
+        ("apiVersion: v1\nkind: Config\nclusters: []\nusers: []\ncontexts: []\n", "no current context"),
+    ],
+)
+def test_a_kubeconfig_that_cannot_be_used_says_why(tmp_path: Path, text: str | None, told: str) -> None:
+    if text is not None:
+        (tmp_path / "config").write_text(text)
+    with pytest.raises(InvalidInput, match=told):
+        open_access(Wanted(kubeconfig=str(tmp_path / "config")))
+
+
+def test_a_context_that_is_not_there_says_how_to_see_them(tmp_path: Path) -> None:
+    config = write_kubeconfig(tmp_path / "config", "http://x")
+    with pytest.raises(InvalidInput, match=r"no context 'other'.*get-contexts"):
+        open_access(Wanted(kubeconfig=str(config), context="other"))
+    without = write_kubeconfig(tmp_path / "without", "http://x", current=None)
+    with pytest.raises(InvalidInput, match="no current context"):
+        open_access(Wanted(kubeconfig=str(without)))
+    assert open_access(Wanted(kubeconfig=str(without), context="test")).server == "http://x"
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate; its key beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on the PATH")
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path.with_suffix(".key")), "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+def test_certificates_are_checked_unless_told_otherwise(tmp_path: Path, authority: Path) -> None:
+    skipping = write_kubeconfig(tmp_path / "skip", "https://x", cluster={"insecure-skip-tls-verify": True})
+    checking = write_kubeconfig(tmp_path / "check", "https://x")
+    assert not open_access(Wanted(kubeconfig=str(skipping))).verifies_tls
+    assert open_access(Wanted(kubeconfig=str(skipping), verify_tls=True)).verifies_tls
+    ours = open_access(Wanted(kubeconfig=str(checking), ca_file=str(authority)))
+    assert ours.ssl_context.verify_mode == ssl.CERT_REQUIRED
+    assert len(ours.ssl_context.get_ca_certs()) == 1
+    with pytest.raises(InvalidInput, match="no certificates in the CA file"):
+        open_access(Wanted(kubeconfig=str(checking), ca_file=str(tmp_path / "check")))
+
+
+def test_the_environment_says_where_and_how() -> None:
+    found = wanted_from(
+        {"KUBECONFIG": "a", "K8S_CA_FILE": "b", "VERIFY_SSL": "no", "PODPOWER_CLUSTER": "c"}, context="d"
+    )
+    assert found == Wanted(kubeconfig="a", ca_file="b", verify_tls=False, cluster="c", context="d")
+    assert wanted_from({"KUBECONFIG": "a"}, kubeconfig="e", verify_tls=None).kubeconfig == "e"
+    with pytest.raises(InvalidInput, match="neither true nor false"):
+        wanted_from({"VERIFY_SSL": "perhaps"})
+
+
+def test_inside_a_pod_its_account_is_used(
+    cluster: FakeCluster, tmp_path: Path, authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kubernetes.config import incluster_config  # noqa: PLC0415
+
+    token = tmp_path / "token"
+    token.write_text("first")
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    access = open_access(Wanted())
+    assert (access.server, access.cluster) == ("https://10.0.0.1:443", "in-cluster")
+    assert access.authorization() == {"Authorization": "Bearer first"} or "first" in str(access.authorization())
+    token.write_text("second")
+    assert "second" in str(access.authorization(anew=True))
+
+
+def test_a_proxy_of_the_kubeconfig_is_used(tmp_path: Path) -> None:
+    config = write_kubeconfig(
+        tmp_path / "config", "http://cluster.example", cluster={"proxy-url": "http://127.0.0.1:9"}
+    )
+    assert open_access(Wanted(kubeconfig=str(config))).proxy == "http://127.0.0.1:9"
+
+
+def test_kinds_are_written_as_people_write_them() -> None:
+    kinds = parse_kinds(["Deployment,pods", "statefulset", "ray.io/v1/rayclusters", "apps/v1/deployments", "v1/nodes"])
+    assert [str(kind) for kind in kinds] == [
+        "Deployment", "Pod", "StatefulSet", "ray.io/v1/rayclusters", "/v1/nodes",
+    ]  # fmt: skip
+    assert kinds[3].path("shop") == "/apis/ray.io/v1/namespaces/shop/rayclusters"
+    assert kinds[4].path() == "/api/v1/nodes"
+    for wrong in ("Deploy", "a/b/c/d", "x//y", "ray.io/../nodes"):
+        with pytest.raises(InvalidInput, match="unknown kind"):
+            parse_kinds([wrong])
