@@ -1,8 +1,9 @@
 """Writing a recording: events are appended, samples come in parts; a reader never sees half of one."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -10,7 +11,7 @@ import polars as pl
 from podpower.files import write_atomically
 from podpower.parquet import write_parquet
 from podpower.sources.hours import hour_name
-from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, ObjectEvent
+from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, EventType, ObjectEvent
 from podpower.sources.recording import META, OBJECTS, SAMPLES, SERIES, SNAPSHOTS, TRUTH, EventLine, Meta
 
 
@@ -26,21 +27,28 @@ class RecordingWriter:
 
     def snapshot(self, hour_start_s: float, alive: Iterable[ObjectEvent]) -> None:
         """The objects alive when the hour begins, each with the time of its present form."""
-        lines = b"".join(_line(event) for event in alive)
-        write_atomically(self.root / SNAPSHOTS / f"{hour_name(hour_start_s)}.ndjson", lines)
+        self.snapshot_lines(hour_name(hour_start_s), (event_line(e.ts, e.type, e.object) for e in alive))
+
+    def snapshot_lines(self, hour: str, lines: Iterable[bytes]) -> None:
+        """The same of `event_line`s."""
+        write_atomically(self.root / SNAPSHOTS / f"{hour}.ndjson", b"".join(lines))
 
     def events(self, events: Iterable[ObjectEvent]) -> None:
         """Append events, in order of time, each to its hour."""
         by_hour: dict[str, list[bytes]] = {}
         for event in events:
-            by_hour.setdefault(hour_name(event.ts), []).append(_line(event))
+            by_hour.setdefault(hour_name(event.ts), []).append(event_line(event.ts, event.type, event.object))
         for hour, lines in sorted(by_hour.items()):
-            path = self.root / OBJECTS / f"{hour}.ndjson"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as stream:
-                stream.write(b"".join(lines))
-                stream.flush()
-                os.fsync(stream.fileno())
+            self.event_lines(hour, lines)
+
+    def event_lines(self, hour: str, lines: Iterable[bytes]) -> None:
+        """Append `event_line`s to an hour; they are on disk when this returns."""
+        path = self.root / OBJECTS / f"{hour}.ndjson"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as stream:
+            stream.writelines(lines)
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def samples(self, hour_start_s: float, part: str, *, series: pl.DataFrame, points: pl.DataFrame) -> None:
         """One part of an hour's samples; the series before the points, so that no point is without its name."""
@@ -53,5 +61,6 @@ class RecordingWriter:
         write_parquet(table, self.root / TRUTH / hour_name(hour_start_s) / f"{part}.parquet")
 
 
-def _line(event: ObjectEvent) -> bytes:
-    return msgspec.json.encode(EventLine(ts=event.ts, type=event.type, object=dict(event.object))) + b"\n"
+def event_line(ts: float, type_: EventType, obj: Mapping[str, Any]) -> bytes:
+    """One line of objects/ or snapshots/."""
+    return msgspec.json.encode(EventLine(ts=ts, type=type_, object=dict(obj))) + b"\n"

@@ -16,18 +16,15 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
-_GZIP_FROM = 128 * 1024  # bytes of a body; the real server's threshold, and 1 is its level
-_YES = ("1", "true", "True")
 _REASONS = {410: "Expired", 500: "InternalError", 504: "Timeout"}  # of the others, the HTTP phrase without spaces
-_BUILTIN = {
-    "": "Pod Service ConfigMap Node Namespace",
-    "apps": "Deployment StatefulSet DaemonSet ReplicaSet ControllerRevision",
-    "batch": "Job CronJob",
-}
-_FIELDS = {"Pod": (("status", "phase"), ("spec", "nodeName")), "Namespace": (("status", "phase"),)}
+_BUILTIN = """Pod Service ConfigMap Node Namespace apps/Deployment apps/StatefulSet apps/DaemonSet apps/ReplicaSet
+apps/ControllerRevision batch/Job batch/CronJob"""
+_FIELDS = {"Pod": ("status.phase", "spec.nodeName"), "Namespace": ("status.phase",)}  # beside name and namespace
 _TERM = re.compile(r"(!(?!.*[=(]))?\s*([\w./-]+)(?:\s*(==?|!=|\s(?:not)?in(?=\s*\())\s*\(?([^()]*)\)?)?")
 _LINE = b'{"type":"%s","object":%s}\n'  # of a watch
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
+_Match = Callable[["_Entry"], bool]
+_Event = tuple[bytes, "_Entry", "_Entry | None"]  # the verb, the object, and what it was before
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +46,8 @@ class _Entry:  # one object in one version; its JSON is made once, when it is st
     full: bytes  # with kind and apiVersion
 
 
-_Match = Callable[[_Entry], bool]
-_Event = tuple[bytes, _Entry, _Entry | None]  # the verb, the object, and what it was before
-
-
 class _Refused(Exception):
     def __init__(self, code: int, message: str, headers: Mapping[str, str] | None = None, **details: str) -> None:
-        super().__init__(message)
         self.code, self.headers = code, headers or {}
         reason = _REASONS.get(code) or HTTPStatus(code).phrase.replace(" ", "")
         self.body = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
@@ -84,8 +76,7 @@ class _Resource:
         one = rf"/{self.plural}(?:/([^/]+))?"
         inside = rf"(?:/{self.plural}|/namespaces/([^/]+){one})" if self.namespaced else f"(){one}"
         self.path = re.compile(re.escape(self.root) + inside)
-        more = _FIELDS.get(self.kind, ()) if self.typed else ()
-        self.fields = {f"{a}.{b}": (a, b) for a, b in (("metadata", "name"), ("metadata", "namespace"), *more)}
+        self.fields = {p: p.split(".") for p in ("metadata.name", "metadata.namespace", *_FIELDS.get(self.kind, ()))}
 
     def sorted(self) -> tuple[list[str], list[_Entry]]:
         if self.ordered is None:
@@ -146,9 +137,8 @@ class FakeCluster:
         self.requests: list[Request] = []
         self.page_limit, self.slow_s, self.clock_skew_s = 500, 0.0, 0.0
         self.forbidden: set[tuple[str, str | None]] = set()
-        kinds = [(group, kind) for group, kinds in _BUILTIN.items() for kind in kinds.split()]
-        spread = {kind: kind not in ("Node", "Namespace") for _, kind in kinds}
-        self._resources = [_Resource(group, "v1", f"{k.lower()}s", k, spread[k], typed=True) for group, k in kinds]
+        kinds = [word.rpartition("/")[::2] for word in _BUILTIN.split()]  # those with N belong to no namespace
+        self._resources = [_Resource(g, "v1", f"{k.lower()}s", k, k[0] != "N", typed=True) for g, k in kinds]
         self._rv = 1000
         self._pages: dict[str, tuple[_Resource, int, tuple[list[str], list[_Entry]], int]] = {}
         self._watches: set[_Watch] = set()
@@ -219,8 +209,7 @@ class FakeCluster:
                 for watch in [watch for watch in self._watches if kind in (None, watch.resource.kind)]:
                     self._watches.discard(watch)
                     if transport := watch.request.transport:
-                        half = b'1000\r\n{"type":"MODIFIED","object":' + watch.resource.head + b'"metad'
-                        transport.write(half if mid_line else b"")
+                        transport.write(b'1000\r\n{"type":"MODIFIED","object":{"kind' if mid_line else b"")
                         transport.abort()
 
         self._run(abort())
@@ -265,10 +254,9 @@ class FakeCluster:
         return resource, resource.entry({**obj, "metadata": meta}, self._rv)
 
     def _commit(self, resource: _Resource, verb: bytes, entry: _Entry) -> dict[str, Any]:
-        event = verb, entry, resource.entries.pop(entry.key, None)
+        resource.ordered, event = None, (verb, entry, resource.entries.pop(entry.key, None))
         if verb != b"DELETED":
             resource.entries[entry.key] = entry
-        resource.ordered = None
         resource.log.append(event)
         for watch in self._watches:
             if watch.resource is resource and (line := watch.line(event)):
@@ -293,21 +281,19 @@ class FakeCluster:
         headers["Date"] = formatdate(time.time() + self.clock_skew_s, usegmt=True)
         if isinstance(answer, _Watch):
             return await self._stream(answer, headers)
-        if len(answer) > _GZIP_FROM and "gzip" in asked.get("Accept-Encoding", ""):
+        if len(answer) > 128 * 1024 and "gzip" in asked.get("Accept-Encoding", ""):  # as the real server does
             answer = gzip.compress(answer, 1, mtime=0)
             headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         return web.Response(body=answer, status=code, headers=headers)
 
     def _answer(self, request: web.BaseRequest, body: bytes) -> bytes | _Watch:
-        for failure in self._failures:
-            if failure[2] in request.path:
-                self._failures.remove(failure)
-                raise _Refused(failure[0], "the test asked for this failure", failure[1])
+        for failure in [failure for failure in self._failures if failure[2] in request.path]:
+            self._failures.remove(failure)
+            raise _Refused(failure[0], "the test asked for this failure", failure[1])
         if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
             raise _Refused(401, "Unauthorized")
         if request.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews" and request.method == "POST":
-            review = _decode(body)
-            asked = review["spec"].get("resourceAttributes") or {}
+            asked = (review := _decode(body))["spec"].get("resourceAttributes") or {}
             denied = self.forbidden & {(asked.get("resource"), verb) for verb in (None, asked.get("verb"))}
             return _encode(review | {"metadata": {}, "status": {"allowed": not denied}})
         if request.method != "GET":
@@ -320,8 +306,8 @@ class FakeCluster:
         return _encode(known)
 
     def _discovery(self) -> dict[str, Any]:
-        version = {"major": "1", "minor": "33", "gitVersion": "v1.33.1"}
-        known: dict[str, Any] = {"/version": version, "/readyz": msgspec.Raw(b"ok")}
+        known: dict[str, Any] = {"/readyz": msgspec.Raw(b"ok"), "/api": {"kind": "APIVersions", "versions": ["v1"]}}
+        known["/version"] = {"major": "1", "minor": "33", "gitVersion": "v1.33.1"}
         groups: dict[str, Any] = {}
         for r in self._resources:
             listed = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": r.api_version, "resources": []}
@@ -330,14 +316,13 @@ class FakeCluster:
             served = {"groupVersion": r.api_version, "version": r.version}
             group = groups.setdefault(r.group, {"name": r.group, "versions": [], "preferredVersion": served})
             group["versions"] += [served] if served not in group["versions"] else []
-        named = [group for group in groups.values() if group["name"]]
+        named = list(groups.values())[1:]  # without the core group, which is the first
         known["/apis"] = {"kind": "APIGroupList", "apiVersion": "v1", "groups": named}
-        known["/api"] = {"kind": "APIVersions", "versions": ["v1"]}
         return known
 
     def _serve(self, request: web.BaseRequest, resource: _Resource, namespace: str, name: str) -> bytes | _Watch:
         params = request.query
-        verb = "get" if name else "watch" if params.get("watch") in _YES else "list"
+        verb = "get" if name else "watch" if params.get("watch") in ("1", "true") else "list"
         about = {"name": name or "", "group": resource.group, "kind": resource.plural}
         if self.forbidden & {(resource.plural, None), (resource.plural, verb)}:
             what = f'cannot {verb} resource "{resource.plural}" in API group "{resource.group}"'
@@ -351,7 +336,7 @@ class FakeCluster:
         if verb == "list":
             return self._list(resource, namespace, match, params)
         since, seconds = int(params.get("resourceVersion") or 0), int(params.get("timeoutSeconds") or 0) or 1800
-        bookmarks, deadline = params.get("allowWatchBookmarks") in _YES, self._loop.time() + seconds
+        bookmarks, deadline = params.get("allowWatchBookmarks") in ("1", "true"), self._loop.time() + seconds
         watch = _Watch(request, resource, match, bookmarks, deadline)
         if since and since < resource.floor:
             expired = _Refused(410, f"too old resource version: {since} ({resource.floor})")
@@ -373,9 +358,8 @@ class FakeCluster:
             if token not in self._pages:
                 raise _Refused(410, "The provided continue parameter is too old to display a consistent list result.")
             _, rv, (keys, entries), at = self._pages[token]
-        limit = min(int(params.get("limit") or 0), self.page_limit) or len(keys)
-        if params.get("resourceVersion") == "0":
-            limit = len(keys)  # the real server answers these from its cache, which does not page
+        paged = params.get("resourceVersion") != "0"  # the real server answers 0 from its cache, which does not page
+        limit = (paged and min(int(params.get("limit") or 0), self.page_limit)) or len(keys)
         at = at or bisect_left(keys, f"{namespace}/" if namespace else "")
         end = bisect_left(keys, f"{namespace}0") if namespace else len(keys)  # "0" follows "/"
         picked: list[_Entry] = []
@@ -386,15 +370,14 @@ class FakeCluster:
         if at < end:
             meta["continue"] = uuid.uuid4().hex
             self._pages[meta["continue"]] = resource, rv, (keys, entries), at
-            if len(self._pages) > 256:  # they hold old versions of the objects
-                del self._pages[next(iter(self._pages))]
+            self._pages = dict(list(self._pages.items())[-256:])  # they hold old versions of the objects
             meta |= {} if params.keys() & {"labelSelector", "fieldSelector"} else {"remainingItemCount": end - at}
         head = resource.head.replace(b'",', b'List",', 1) + b'"metadata":' + _encode(meta) + b',"items":['
         return head + b",".join([entry.item for entry in picked]) + b"]}"
 
     async def _stream(self, watch: _Watch, headers: Mapping[str, str]) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
-        timer = self._loop.call_at(watch.deadline, watch.wake.set)
+        self._loop.call_at(watch.deadline, watch.wake.set)
         try:
             await response.prepare(watch.request)
             while True:
@@ -412,6 +395,5 @@ class FakeCluster:
                     return response
                 await watch.wake.wait()
         finally:
-            timer.cancel()
             with self._changed:
                 self._watches.discard(watch)

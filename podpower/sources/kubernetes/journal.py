@@ -7,7 +7,7 @@ credentials and without what podpower does not read (`podpower.specs.essentials`
 import fcntl
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,16 @@ from podpower.files import write_atomically
 from podpower.sources.hours import HOUR_S, hour_name, hour_start_s
 from podpower.sources.kubernetes.following import Change, Stream
 from podpower.sources.kubernetes.times import happened_s
-from podpower.sources.protocols import EventType, ObjectEvent
+from podpower.sources.protocols import EventType
 from podpower.sources.recording import META, OBJECTS, SNAPSHOTS, EventLine, Meta, read_meta
-from podpower.sources.writing import RecordingWriter
+from podpower.sources.writing import RecordingWriter, event_line
 from podpower.specs.essentials import essential
 
 VERSIONS, LOCK = "versions.json", "journal.lock"
 _LINE = msgspec.json.Decoder(EventLine)
-# Within a poll owners come before what they own, and what has gone comes last.
-_RANK = {"Pod": 2, "ReplicaSet": 1, "Job": 1, "ControllerRevision": 1}
+# Of what is written at once owners come before what they own, and what has gone comes last.
+OWNERSHIP = {"ReplicaSet": 1, "Job": 1, "ControllerRevision": 1, "Pod": 2}
+_GONE = 3
 
 
 @dataclass(slots=True)
@@ -41,18 +42,24 @@ class _Entry:
 
 
 class Journal:
-    """The recording in `root` that is written from the cluster `cluster`. Open it with `opened`."""
+    """The recording in `root`, open to be written. `take` what changed, then `write` it."""
 
-    def __init__(self, root: Path, meta: Meta) -> None:
-        self.root = root
-        self.cluster = meta.cluster
-        self._meta = meta
+    def __init__(self, root: Path, meta: Meta, *, now_s: float) -> None:
+        """Use `opened`."""
+        self.root, self.meta = root, meta
         self._writer = RecordingWriter(root)
         self._alive: dict[str, _Entry] = {}
-        self._recent: set[tuple[str, str, str]] = set()  # uid, version and type of what was written last
+        self._recent: set[tuple[str, str, str]] = set()  # uid, version and type of what the newest hour has
+        self._taken: list[list[bytes]] = [[] for _ in range(_GONE + 1)]
         self.versions: dict[str, str] = {}  # where each stream goes on
-        self._hour = ""  # the newest that anything was written to
+        self._begins = not (root / META).exists()
         self._load()
+        newest = max((path.stem for path in (root / SNAPSHOTS).glob("*.ndjson")), default="")
+        self._hour = max(newest, hour_name(meta.start_s if self._begins else now_s))
+        if not self._begins and self._hour > newest:
+            alive = (event_line(e.ts, "ADDED", self._object(e)) for e in self._alive.values())
+            self._writer.snapshot_lines(self._hour, alive)
+            self._recent.clear()
 
     @classmethod
     @contextmanager
@@ -60,7 +67,7 @@ class Journal:
         """The journal in `root`, begun if there is none. Unavailable while another process writes it; InvalidInput
         when it is of another cluster.
         """
-        begins_s = time.time() if begins_s is None else begins_s
+        now_s = time.time()
         root.mkdir(parents=True, exist_ok=True)
         with (root / LOCK).open("ab") as lock:
             try:
@@ -74,16 +81,12 @@ class Journal:
                 if meta.cluster != cluster:
                     raise InvalidInput(f"{root} records the cluster {meta.cluster}, not {cluster}: name another folder")
             else:
+                start_s = now_s if begins_s is None else begins_s
                 meta = Meta(
-                    recording_id=str(uuid.uuid4()), cluster=cluster, kepler="", scrape_interval_s=0.0, start_s=begins_s,
-                    end_s=begins_s,
+                    recording_id=str(uuid.uuid4()), cluster=cluster, kepler="", scrape_interval_s=0.0, start_s=start_s,
+                    end_s=start_s,
                 )  # fmt: skip
-            yield cls(root, meta)
-
-    @property
-    def meta(self) -> Meta:
-        """What it is, and up to when it goes."""
-        return self._meta
+            yield cls(root, meta, now_s=now_s)
 
     def known(self, stream: Stream) -> dict[str, str]:
         """The resourceVersion of each uid of the stream that is alive."""
@@ -101,89 +104,68 @@ class Journal:
         entry = self._alive.get(uid)
         return None if entry is None else self._object(entry)
 
-    def append(self, changes: Iterable[Change], versions: dict[str, str], *, now_s: float) -> int:
-        """Write what is new in `changes`, then where each stream goes on; returns how many events were written."""
-        first = not (self.root / META).exists()
-        # An object that is first listed has been as it is for some time; one that is first watched began now.
-        ordered = sorted(changes, key=_order)
-        events = [event for change in ordered if (event := self._event(change, now_s=now_s, first=first))]
-        if first:
-            self._remember(events)
-            self._writer.snapshot(self._meta.start_s, events)
-            self._hour = hour_name(self._meta.start_s)
-        else:
-            self._write(events)
-        self._roll(hour_name(now_s), now_s)
-        self._meta = msgspec.structs.replace(self._meta, end_s=now_s)
-        self._writer.meta(self._meta)
-        self.versions = {**self.versions, **versions}
-        write_atomically(self.root / VERSIONS, msgspec.json.encode(self.versions))
-        return len(events)
-
-    def prune(self, *, before_s: float) -> None:
-        """Remove hours that ended before `before_s`; the recording then begins later."""
-        limit = hour_name(before_s)
-        newest = hour_name(self._meta.end_s)
-        for kind in (OBJECTS, SNAPSHOTS):
-            for path in (self.root / kind).glob("*.ndjson"):
-                if path.stem < min(limit, newest):
-                    path.unlink()
-        if before_s > self._meta.start_s:
-            start_s = min(before_s, self._meta.end_s) // HOUR_S * HOUR_S
-            self._meta = msgspec.structs.replace(self._meta, start_s=max(start_s, self._meta.start_s))
-            self._writer.meta(self._meta)
-
-    def _event(self, change: Change, *, now_s: float, first: bool) -> ObjectEvent | None:
-        """The event in its essential form; None for what changes nothing that is read."""
+    def take(self, change: Change, *, now_s: float) -> bool:
+        """Keep a change to be written; False for one that changes nothing that is read, or was written before."""
         kept = essential(change.object)
         metadata = kept["metadata"]
         uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
-        if not uid or (uid, version, change.type) in self._recent:
-            return None
-        type_: EventType = change.type
         before = self._alive.get(uid)
-        if type_ == "DELETED":
-            if before is None:
-                return None
-        else:
-            type_ = "MODIFIED" if before is not None else "ADDED"
-            if before is not None and before.content == _content(kept):
+        if not uid or (uid, version, change.type) in self._recent or (change.type == "DELETED" and before is None):
+            return False
+        type_: EventType = change.type
+        content = _content(kept)
+        if type_ != "DELETED":
+            type_ = "ADDED" if before is None else "MODIFIED"
+            if before is not None and before.content == content:
                 before.version = version
-                return None
-        listed = first or (change.version is None and type_ != "DELETED")
-        ts = happened_s(change.object, type_, now_s=now_s, listed=listed)
-        return ObjectEvent(ts=ts, type=type_, object=kept)
+                return False
+        # What is listed has been as it is for some time; what is watched happens now.
+        told_s = happened_s(change.object, type_, now_s=now_s, listed=change.version is None)
+        ts = told_s if self._begins else self._within_hour(told_s)
+        rank = _GONE if type_ == "DELETED" else OWNERSHIP.get(str(kept.get("kind")), 0)
+        self._taken[rank].append(event_line(ts, type_, kept))
+        self._remember(uid, version, type_, ts, content)
+        return True
 
-    def _write(self, events: list[ObjectEvent]) -> None:
-        """Append, never to an hour before the newest; the objects alive are written at the beginning of each hour."""
-        by_hour: dict[str, list[ObjectEvent]] = {}
-        floor_s = hour_start_s(self._hour)
-        for event in events:
-            placed = ObjectEvent(ts=max(event.ts, floor_s), type=event.type, object=event.object)
-            by_hour.setdefault(hour_name(placed.ts), []).append(placed)
-        for hour in sorted(by_hour):
-            self._roll(hour, by_hour[hour][0].ts)
-            self._writer.events(by_hour[hour])
-            self._remember(by_hour[hour])
+    def write(self, versions: Mapping[str, str], *, now_s: float) -> int:
+        """Put what was taken on disk, then where each stream goes on; returns how many events that were."""
+        lines = [line for ranked in self._taken for line in ranked]
+        if self._begins:
+            self._writer.snapshot_lines(self._hour, lines)
+        elif lines:
+            self._writer.event_lines(self._hour, lines)
+        self._taken = [[] for _ in self._taken]
+        self._begins = False
+        self.meta = msgspec.structs.replace(self.meta, end_s=max(now_s, self.meta.end_s))
+        self._writer.meta(self.meta)
+        self.versions = {**self.versions, **versions}
+        write_atomically(self.root / VERSIONS, msgspec.json.encode(self.versions))
+        return len(lines)
 
-    def _roll(self, hour: str, ts: float) -> None:
-        if hour <= self._hour:
+    def prune(self, *, before_s: float) -> None:
+        """Remove the objects of hours before `before_s`, but for the newest; the recording then begins later."""
+        kept = [path for path in (self.root / SNAPSHOTS).glob("*.ndjson") if path.stem >= hour_name(before_s)]
+        if before_s <= self.meta.start_s or not kept:
             return
-        if not (self.root / SNAPSHOTS / f"{hour}.ndjson").exists():
-            alive = (ObjectEvent(ts=e.ts, type="ADDED", object=self._object(e)) for e in self._alive.values())
-            self._writer.snapshot(ts, alive)
-        self._hour = hour
-        self._recent.clear()
+        first = min(path.stem for path in kept)
+        for kind in (OBJECTS, SNAPSHOTS):
+            for path in (self.root / kind).glob("*.ndjson"):
+                if path.stem < first:
+                    path.unlink()
+        self.meta = msgspec.structs.replace(self.meta, start_s=max(self.meta.start_s, hour_start_s(first)))
+        self._writer.meta(self.meta)
 
-    def _remember(self, events: Iterable[ObjectEvent]) -> None:
-        for event in events:
-            metadata = event.object["metadata"]
-            uid, version = metadata["uid"], str(metadata.get("resourceVersion", ""))
-            self._recent.add((uid, version, event.type))
-            if event.type == "DELETED":
-                self._alive.pop(uid, None)
-            else:
-                self._alive[uid] = _Entry(event.ts, version, _content(event.object))
+    def _within_hour(self, ts: float) -> float:
+        """Nothing is written to another hour than the newest."""
+        begins_s = hour_start_s(self._hour)
+        return min(max(ts, begins_s), begins_s + HOUR_S - 1e-3)
+
+    def _remember(self, uid: str, version: str, type_: str, ts: float, content: bytes) -> None:
+        self._recent.add((uid, version, type_))
+        if type_ == "DELETED":
+            self._alive.pop(uid, None)
+        else:
+            self._alive[uid] = _Entry(ts, version, content)
 
     @staticmethod
     def _object(entry: _Entry) -> dict[str, Any]:
@@ -204,8 +186,9 @@ class Journal:
                         event = _LINE.decode(line)
                     except msgspec.DecodeError:
                         continue  # the reader of the recording tells of it
-                    self._remember([ObjectEvent(ts=event.ts, type=event.type, object=event.object)])
-            self._hour = max(self._hour, path.stem)
+                    metadata = event.object["metadata"]
+                    uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
+                    self._remember(uid, version, event.type, event.ts, _content(event.object))
         versions = self.root / VERSIONS
         if versions.exists():
             try:
@@ -225,12 +208,6 @@ class _Identity(msgspec.Struct, rename={"api_version": "apiVersion"}):
 
 
 _IDENTITY = msgspec.json.Decoder(_Identity)
-
-
-def _order(change: Change) -> tuple[int, int]:
-    if change.type == "DELETED":
-        return (3, 0)
-    return (_RANK.get(str(change.object.get("kind")), 0), 0)
 
 
 def _content(obj: Any) -> bytes:

@@ -23,7 +23,7 @@ from podpower.sources.kubernetes.following import (
     streams_of,
     watched,
 )
-from podpower.sources.kubernetes.journal import Journal
+from podpower.sources.kubernetes.journal import OWNERSHIP, Journal
 from podpower.sources.kubernetes.kinds import OBSERVED, Kind
 from podpower.sources.kubernetes.times import present_form_s
 from podpower.sources.protocols import ObjectEvent
@@ -36,7 +36,6 @@ _OWNERS_LONGER_S = 1.0  # owners are watched a little longer than pods: no pod c
 _IDLE_S = 20.0
 _FRESH_S = 120.0  # a journal that ends sooner than this ago is read as it is
 _KEPT_DAYS = 30.0
-_RANK = {"Pod": 2, "ReplicaSet": 1, "Job": 1, "ControllerRevision": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +68,8 @@ class LiveObjects:
         """
         now_s = time.time()
         with Journal.opened(self.root, cluster=self.cluster, begins_s=begins_s) as journal:
-            changes, versions = asyncio.run(self._caught_up(journal, seconds=seconds, note=note))
-            written = journal.append(changes, versions, now_s=time.time())
+            versions = asyncio.run(self._caught_up(journal, seconds=seconds, note=note))
+            written = journal.write(versions, now_s=time.time())
             journal.prune(before_s=now_s - self._kept_days * 86400.0)
         return written
 
@@ -91,12 +90,12 @@ class LiveObjects:
         """Lines of the journal that could not be read; it is mended when it is opened."""
         return []
 
-    async def _caught_up(self, journal: Journal, *, seconds: float, note: Note) -> tuple[list[Change], dict[str, str]]:
+    async def _caught_up(self, journal: Journal, *, seconds: float, note: Note) -> dict[str, str]:
+        """Take what changed into the journal; returns the version that each stream reached."""
         async with Api(self.access, note=note) as api:
             streams = await open_streams(api, self._watching)
-            found = await asyncio.gather(*(_catch_up(api, stream, journal, seconds) for stream in streams))
-        changes = [change for one, _ in found for change in one]
-        return changes, {stream.key: version for stream, (_, version) in zip(streams, found, strict=True)}
+            reached = await asyncio.gather(*(_catch_up(api, stream, journal, seconds) for stream in streams))
+        return {stream.key: version for stream, version in zip(streams, reached, strict=True)}
 
 
 async def open_streams(api: Api, watching: Watching) -> list[Stream]:
@@ -117,7 +116,7 @@ def present_objects(
         return [event for one in found for event in one]
 
     events = asyncio.run(gathered())
-    return sorted(events, key=lambda event: _RANK.get(str(event.object.get("kind")), 0))
+    return sorted(events, key=lambda event: OWNERSHIP.get(str(event.object.get("kind")), 0))
 
 
 async def _present(api: Api, stream: Stream) -> list[ObjectEvent]:
@@ -129,44 +128,30 @@ async def _present(api: Api, stream: Stream) -> list[ObjectEvent]:
     return events
 
 
-async def _catch_up(api: Api, stream: Stream, journal: Journal, seconds: float) -> tuple[list[Change], str]:
-    """Changes of a stream since the journal's version, and the version reached."""
+async def _catch_up(api: Api, stream: Stream, journal: Journal, seconds: float) -> str:
+    """Take the changes of a stream since the journal's version; returns the version reached."""
     known = Known(journal.last)
     known.versions = journal.known(stream)
     version = journal.versions.get(stream.key)
-    changes: list[Change] = []
     if version is not None:
         longer_s = 0.0 if stream.kind.name == "Pod" else _OWNERS_LONGER_S
         try:
             async for found in watched(api, stream, version, known, timeout_s=seconds + longer_s, idle_s=_IDLE_S):
                 version = found.version or version
                 if isinstance(found, Change):
-                    changes.append(found)
-            return changes, str(version)
+                    journal.take(found, now_s=time.time())
+            return str(version)
         except Gone:
             api.note(f"{stream.kind}: the history before {version} is gone; listing again")
         except Again as error:
             api.note(f"{stream.kind}: {error}")
-            return changes, str(version)
+            return str(version)
     async for item in listed(api, stream, known):
         if isinstance(item, Reached):
             version = item.version
         else:
-            changes.append(_slim(item))
-    return changes, str(version)
-
-
-def _slim(change: Change) -> Change:
-    """The change with no more of its object than is kept and dated by."""
-    kept = essential(change.object)
-    managers = (change.object.get("metadata") or {}).get("managedFields")
-    if isinstance(managers, list):
-        kept["metadata"]["managedFields"] = [
-            {name: manager.get(name) for name in ("time", "subresource", "operation")}
-            for manager in managers
-            if isinstance(manager, dict)
-        ]
-    return Change(stream=change.stream, type=change.type, object=kept, version=change.version)
+            journal.take(item, now_s=time.time())
+    return str(version)
 
 
 class _Resource(msgspec.Struct):

@@ -1,0 +1,160 @@
+"""A large cluster listed and watched: time and memory for 50,000 pods, and how soon a change is a line.
+
+The API server is the tests' own, in this process; `podpower collect watch` runs beside it. `--pods` and `--seconds` set
+the size.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the API server of the tests
+from tests.clusters.fake import FakeCluster
+from tests.clusters.objects import deployment, owned, running_pod, write_kubeconfig
+
+PODS_A_WORKLOAD = 25
+EVENTS_A_SECOND = 500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pods", type=int, default=50_000)
+    parser.add_argument("--seconds", type=int, default=20)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, FakeCluster() as cluster:
+        config = write_kubeconfig(Path(folder) / "config", cluster.url)
+        fill(cluster, arguments.pods)
+        listed = list_all(config, Path(folder) / "listed.ndjson", pods=arguments.pods)
+        polled = poll_all(config, Path(folder) / "journal")
+        told = follow(cluster, config, Path(folder) / "told.ndjson", seconds=arguments.seconds)
+    print(json.dumps({"pods": arguments.pods, **listed, **polled, **told}))
+
+
+def fill(cluster: FakeCluster, pods: int) -> None:
+    """Deployments with their ReplicaSets, and pods with what a real one carries beside its spec: about 5 KB each."""
+    baggage = [{"manager": "kubelet", "operation": "Update", "time": "2026-01-01T00:00:00Z", "fieldsV1": {
+        f"f:field-{n}": {"f:nested": {}, "f:more": {}} for n in range(60)}}]  # fmt: skip
+    statuses = [{"name": "main", "ready": True, "restartCount": 0, "imageID": "sha256:" + "0" * 64} for _ in range(4)]
+    made = []
+    for number in range(-(-pods // PODS_A_WORKLOAD)):
+        web = deployment(f"web-{number}", image=f"registry.example/team/web-{number % 97}:1", LOG_LEVEL="info")
+        stored = {**web, "metadata": {**web["metadata"], "uid": f"d-{number}"}}
+        template = web["spec"]["template"]
+        replicas = owned("ReplicaSet", f"web-{number}-5d9", stored, spec={"replicas": 25, "template": template})
+        replicas["metadata"]["uid"] = f"r-{number}"
+        made += [stored, replicas]
+        for pod_number in range(min(PODS_A_WORKLOAD, pods - number * PODS_A_WORKLOAD)):
+            pod = running_pod(f"web-{number}-5d9-{pod_number:05d}", replicas, template, labels={"app": f"web-{number}"})
+            pod["metadata"]["managedFields"] = baggage
+            pod["status"]["containerStatuses"] = statuses
+            made.append(pod)
+    cluster.put_many(made)
+
+
+def list_all(config: Path, out: Path, *, pods: int) -> dict[str, object]:
+    """Every pod as a line under its Deployment, by the template of its ReplicaSet."""
+    began = time.perf_counter()
+    watch = start(config, out, "--kinds", "Pod", "--emit-initial")
+    process = psutil.Process(watch.pid)
+    peak = 0.0
+    while lines_of(out) < pods:
+        peak = max(peak, process.memory_info().rss / 2**20)
+        if watch.poll() is not None:
+            raise SystemExit("the watch ended")
+        time.sleep(0.2)
+    seconds = time.perf_counter() - began
+    stop(watch)
+    return {"list_and_normalise_s": round(seconds, 1), "list_peak_mib": round(peak)}
+
+
+def poll_all(config: Path, journal: Path) -> dict[str, object]:
+    """The first poll of the sensor, and one that finds nothing new."""
+    code = (
+        "import sys, time, resource; from pathlib import Path\n"
+        "from podpower.sources.kubernetes.live import LiveObjects\n"
+        "from podpower.sources.kubernetes.access import Wanted\n"
+        "live = LiveObjects(Path(sys.argv[2]), Wanted(kubeconfig=sys.argv[1])); times = []\n"
+        "for _ in range(2):\n"
+        "    began = time.perf_counter(); live.poll(); times.append(time.perf_counter() - began)\n"
+        "print(*times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, config, journal], check=True, capture_output=True, text=True)
+    first, second, peak = map(float, done.stdout.split())
+    return {"first_poll_s": round(first, 1), "next_poll_s": round(second, 1), "poll_peak_mib": round(peak)}
+
+
+def follow(cluster: FakeCluster, config: Path, out: Path, *, seconds: int) -> dict[str, object]:
+    """Changes of Deployments at a steady rate, each timed until its line is there to be read."""
+    watch = start(config, out, "--kinds", "Deployment")
+    cluster.wait_for_watches(1, timeout=60)
+    time.sleep(1)
+    sent: dict[str, float] = {}
+    seen: dict[str, float] = {}
+    done = threading.Event()
+    reading = threading.Thread(target=read_along, args=(out, seen, done))
+    reading.start()
+    began = time.time()
+    for number in range(EVENTS_A_SECOND * seconds):
+        due = began + number / EVENTS_A_SECOND
+        time.sleep(max(0.0, due - time.time()))
+        sent_s = time.time()
+        stored = cluster.update(deployment(f"web-{number % 200}", image=f"nginx:{number}", LOG_LEVEL="info"))
+        sent[stored["metadata"]["resourceVersion"]] = sent_s
+    deadline = time.time() + 30
+    while len(seen) < len(sent) and time.time() < deadline:
+        time.sleep(0.1)
+    done.set()
+    reading.join()
+    stop(watch)
+    delays = [seen[version] - sent_s for version, sent_s in sent.items() if version in seen]
+    p50, p99 = np.percentile(delays, [50, 99]) * 1000
+    lost = len(sent) - len(seen)
+    return {"events": len(sent), "lost": lost, "event_p50_ms": round(p50, 1), "event_p99_ms": round(p99, 1)}
+
+
+def read_along(out: Path, seen: dict[str, float], done: threading.Event) -> None:
+    """When each line could be read."""
+    pending = b""
+    with out.open("rb") as stream:
+        while not done.is_set():
+            chunk = stream.read()
+            if not chunk:
+                time.sleep(0.002)
+                continue
+            now_s = time.time()
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                seen[msgspec.json.decode(line)["resource_version"]] = now_s
+
+
+def start(config: Path, out: Path, *options: str) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "podpower", "collect", "watch", "--kubeconfig", os.fspath(config)]
+    return subprocess.Popen([*command, "--output", os.fspath(out), *options], stderr=subprocess.DEVNULL)
+
+
+def stop(watch: "subprocess.Popen[bytes]") -> None:
+    watch.send_signal(signal.SIGTERM)
+    if watch.wait(timeout=30) != 0:
+        raise SystemExit("the watch did not end cleanly")
+
+
+def lines_of(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with path.open("rb") as stream:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: stream.read(1 << 20), b""))
+
+
+if __name__ == "__main__":
+    main()
