@@ -81,13 +81,14 @@ def list_all(config: Path, out: Path, *, pods: int) -> dict[str, object]:
 def poll_all(config: Path, journal: Path) -> dict[str, object]:
     """The first poll of the sensor, and one that finds nothing new."""
     code = (
-        "import sys, time, resource; from pathlib import Path\n"
+        "import sys, time; from pathlib import Path\n"
         "from podpower.sources.kubernetes.live import LiveObjects\n"
         "from podpower.sources.kubernetes.access import Wanted\n"
         "live = LiveObjects(Path(sys.argv[2]), Wanted(kubeconfig=sys.argv[1])); times = []\n"
         "for _ in range(2):\n"
         "    began = time.perf_counter(); live.poll(); times.append(time.perf_counter() - began)\n"
-        "print(*times, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)\n"
+        "peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0]\n"
+        "print(*times, int(peak.split()[1]) / 1024)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, config, journal], check=True, capture_output=True, text=True)
     first, second, peak = map(float, done.stdout.split())

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from podpower.files import write_atomically
+from podpower.files import atomic_file, write_atomically
 from podpower.parquet import write_parquet
 from podpower.sources.hours import hour_name
 from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, EventType, ObjectEvent
@@ -31,7 +31,8 @@ class RecordingWriter:
 
     def snapshot_lines(self, hour: str, lines: Iterable[bytes]) -> None:
         """The same of `event_line`s."""
-        write_atomically(self.root / SNAPSHOTS / f"{hour}.ndjson", b"".join(lines))
+        with atomic_file(self.root / SNAPSHOTS / f"{hour}.ndjson") as aside, aside.open("wb") as stream:
+            stream.writelines(lines)
 
     def events(self, events: Iterable[ObjectEvent]) -> None:
         """Append events, in order of time, each to its hour."""

@@ -16,6 +16,7 @@ from podpower.errors import InvalidInput
 from podpower.retrying import Backoff
 from podpower.sources.kubernetes.api import PAGE, Again, Api, Gone
 from podpower.sources.kubernetes.kinds import Kind
+from podpower.sources.kubernetes.reading import read_object
 from podpower.sources.protocols import EventType
 
 _WATCH_S = 290  # less than the five minutes of history that etcd keeps
@@ -194,18 +195,19 @@ async def watched(
         except msgspec.DecodeError:
             raise Again("an event was cut short") from None
         if event.type == "ERROR":
-            _refuse(event.object)
-        reached = str((event.object.get("metadata") or {}).get("resourceVersion") or version)
+            _refuse(msgspec.json.decode(event.object))
+        obj = read_object(event.object)
+        reached = str((obj.get("metadata") or {}).get("resourceVersion") or version)
         if event.type == "BOOKMARK":
             yield Reached(stream=stream, version=reached)
         elif event.type in {"ADDED", "MODIFIED", "DELETED"}:
-            change = known.change(stream, event.type, event.object, reached)  # type: ignore[arg-type]
+            change = known.change(stream, event.type, obj, reached)  # type: ignore[arg-type]
             yield change or Reached(stream=stream, version=reached)
 
 
 class _Event(msgspec.Struct):
     type: str
-    object: dict[str, Any] = {}
+    object: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class _ListMeta(msgspec.Struct, rename={"version": "resourceVersion", "rest": "continue"}):
@@ -217,7 +219,7 @@ class _Page(msgspec.Struct, rename={"api_version": "apiVersion"}):
     metadata: _ListMeta
     kind: str = "List"
     api_version: str = ""
-    items: list[dict[str, Any]] | None = None
+    items: list[msgspec.Raw] | None = None
 
     @property
     def version(self) -> str:
@@ -226,7 +228,8 @@ class _Page(msgspec.Struct, rename={"api_version": "apiVersion"}):
     def objects(self) -> Iterator[dict[str, Any]]:
         """Items, with the kind and version that typed lists leave out."""
         kind = self.kind.removesuffix("List")
-        for item in self.items or ():
+        for raw in self.items or ():
+            item = read_object(raw)
             item.setdefault("kind", kind)
             item.setdefault("apiVersion", self.api_version)
             yield item

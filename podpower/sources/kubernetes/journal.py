@@ -5,6 +5,7 @@ credentials and without what podpower does not read (`podpower.specs.essentials`
 """
 
 import fcntl
+import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -129,10 +130,11 @@ class Journal:
 
     def write(self, versions: Mapping[str, str], *, now_s: float) -> int:
         """Put what was taken on disk, then where each stream goes on; returns how many events that were."""
-        lines = [line for ranked in self._taken for line in ranked]
+        count = sum(map(len, self._taken))
+        lines = (line for ranked in self._taken for line in ranked)
         if self._begins:
             self._writer.snapshot_lines(self._hour, lines)
-        elif lines:
+        elif count:
             self._writer.event_lines(self._hour, lines)
         self._taken = [[] for _ in self._taken]
         self._begins = False
@@ -140,7 +142,7 @@ class Journal:
         self._writer.meta(self.meta)
         self.versions = {**self.versions, **versions}
         write_atomically(self.root / VERSIONS, msgspec.json.encode(self.versions))
-        return len(lines)
+        return count
 
     def prune(self, *, before_s: float) -> None:
         """Remove the objects of hours before `before_s`, but for the newest; the recording then begins later."""
@@ -189,6 +191,8 @@ class Journal:
                     metadata = event.object["metadata"]
                     uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
                     self._remember(uid, version, event.type, event.ts, _content(event.object))
+            if path.parent.name == SNAPSHOTS:
+                self._recent.clear()
         versions = self.root / VERSIONS
         if versions.exists():
             try:
@@ -217,8 +221,10 @@ def _content(obj: Any) -> bytes:
 
 def _mend(path: Path) -> None:
     """Cut off a line that a crash left without its end."""
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        with path.open("r+b") as stream:
-            stream.truncate(whole)
+    with path.open("r+b") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - 1))
+        if stream.read(1) in {b"", b"\n"}:
+            return
+        stream.seek(0)
+        stream.truncate(sum(len(line) for line in stream if line.endswith(b"\n")))
