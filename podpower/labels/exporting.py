@@ -1,7 +1,7 @@
 """From a source of samples to the labels table: windows (one row a pod and step) and jobs (one row a pod).
 
-A range is gone through in pieces of about an hour, so that memory does not grow with its length: while one piece is
-counted the next is fetched, and every sample is fetched once.
+A range is gone through in pieces, so that memory does not grow with its length: while one piece is counted the next is
+fetched, and every sample is fetched once.
 """
 
 import math
@@ -21,7 +21,7 @@ from podpower.labels.report import LabelReport, Tally
 from podpower.labels.table import JOBS_SCHEMA, WINDOWS_SCHEMA
 from podpower.sources.protocols import MetricSamples, MetricSource, Selector
 
-PIECE_S = 3600.0
+PIECE_S = 1200.0
 NO_IDLE = "this Kepler attributes no idle energy to pods: total is the same as dynamic"
 Progress = Callable[[int, int], None]
 

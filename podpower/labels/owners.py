@@ -6,6 +6,7 @@ import polars as pl
 
 from podpower.errors import InvalidInput
 from podpower.labels.counters import ENDED_AFTER_S
+from podpower.sources.hours import HOUR_S
 from podpower.sources.protocols import SERIES_SCHEMA, MetricSource, Selector
 
 OwnerSource = Literal["prom", "k8s", "auto"]
@@ -44,6 +45,8 @@ class Owning:
         self._by_objects = owners_from_specs(specs) if specs is not None and owner_source != "prom" else None
         self._metrics = frozenset() if owner_source == "k8s" else names & frozenset(OWNER_METRICS)
         self._above = pl.DataFrame(schema=_ABOVE_SCHEMA)
+        self._hours: tuple[float, float] | None = None  # of which `_by_series` tells
+        self._by_series = pl.DataFrame(schema=OWNERS_SCHEMA)
 
     def of(
         self, steps: pl.DataFrame, *, start_s: float, end_s: float, step_seconds: float
@@ -54,8 +57,13 @@ class Owning:
             return with_owners(steps, owners=[], step_seconds=step_seconds), (NO_OWNERS,)
         said: tuple[str, ...] = ()
         if POD_OWNER in self._metrics and not (tables and _all_known(steps, tables[0])):
-            by_series, said = self._from_series(start_s=start_s - ENDED_AFTER_S - step_seconds, end_s=end_s)
-            tables.append(by_series)
+            # Whole hours at a time: the pieces of an hour have their owners in common.
+            begins_s, ends_s = start_s // HOUR_S * HOUR_S, -(-end_s // HOUR_S) * HOUR_S
+            hours = (begins_s - ENDED_AFTER_S - step_seconds, ends_s)
+            if hours != self._hours:
+                self._by_series, said = self._from_series(start_s=hours[0], end_s=hours[1])
+                self._hours = hours
+            tables.append(self._by_series)
         return with_owners(steps, owners=tables, step_seconds=step_seconds), said
 
     def _from_series(self, *, start_s: float, end_s: float) -> tuple[pl.DataFrame, tuple[str, ...]]:

@@ -30,7 +30,6 @@ from podpower.sources.protocols import (
 
 MAX_SAMPLES = 2_000_000  # of one question; Prometheus' own limit is 50 million
 _SHORTEST_S = 60.0  # below this a question is not split any more
-_CHUNK_BYTES = 1 << 18
 _PROBE_S = 300.0
 _NAMES = ("kepler_.*", "kube_(pod|replicaset|job)_owner")
 _QUERY, _VALUES = "/api/v1/query", "/api/v1/label/__name__/values"
@@ -137,7 +136,7 @@ class Prometheus:
     def _asked(self, query: str, *, ts: float | None, metric: str) -> Matrix:
         def take(response: httpx.Response) -> Matrix:
             matrix = Matrix(metric)
-            for chunk in response.iter_bytes(_CHUNK_BYTES):
+            for chunk in response.iter_bytes():
                 matrix.feed(chunk)
             matrix.finish()
             return matrix
