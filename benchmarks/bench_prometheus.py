@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,12 +48,14 @@ def main() -> None:
             print(json.dumps(measured(url, Path(folder), hours=arguments.hours, runs=arguments.runs)))
 
 
-def write_counters(path: Path, *, pods: int, hours: int) -> None:
+def write_counters(
+    path: Path, *, pods: int, hours: int, scrape_s: float = SCRAPE_S, modes: Sequence[str] = ("dynamic", "idle")
+) -> None:
     """OpenMetrics text of one counter a pod and mode, and of the pods' owners."""
-    ts = START_S + np.arange(0, hours * 3600 + 1, SCRAPE_S)
+    ts = START_S + np.arange(0, hours * 3600 + 1, scrape_s)
     rng = np.random.default_rng(1)
     with path.open("wb") as out:
-        for mode in ("dynamic", "idle"):
+        for mode in modes:
             for pod in range(pods):
                 joules = np.cumsum(rng.lognormal(4, 0.3, len(ts))).round(3)
                 labels = (
