@@ -27,7 +27,7 @@ def essential(obj: Mapping[str, Any]) -> dict[str, Any]:
     if "spec" in obj:
         kept["spec"] = _mapping(obj["spec"], _pod_spec if obj.get("kind") == "Pod" else _workload_spec)
     if obj.get("kind") == "ControllerRevision":
-        kept["data"] = _mapping(obj.get("data"), lambda data: {"spec": _mapping(data.get("spec"), _workload_spec)})
+        kept["data"] = _mapping(obj.get("data"), _holder)
         kept["revision"] = obj.get("revision")
     phase = (obj.get("status") or {}).get("phase") if isinstance(obj.get("status"), Mapping) else None
     if phase is not None:
@@ -53,7 +53,7 @@ def _some(value: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
 def _metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     kept = _some(metadata, _METADATA)
     for name in ("labels", "annotations"):
-        if metadata.get(name):
+        if metadata.get(name) is not None:
             kept[name] = _texts(metadata[name])
     if isinstance(metadata.get("ownerReferences"), list):
         kept["ownerReferences"] = [_some(r, _OWNER) for r in metadata["ownerReferences"] if isinstance(r, Mapping)]
@@ -73,9 +73,7 @@ def _workload_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     if "template" in spec:
         kept["template"] = _mapping(spec["template"], _template)
     if "jobTemplate" in spec:
-        kept["jobTemplate"] = _mapping(
-            spec["jobTemplate"], lambda job: {"spec": _mapping(job.get("spec"), _workload_spec)}
-        )
+        kept["jobTemplate"] = _mapping(spec["jobTemplate"], _holder)
     if "workloadRef" in spec:
         kept["workloadRef"] = {}
     if isinstance(spec.get("volumeClaimTemplates"), list) and spec["volumeClaimTemplates"]:
@@ -83,8 +81,13 @@ def _workload_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def _holder(holder: Mapping[str, Any]) -> dict[str, Any]:
+    """What has the spec of a workload inside: the template of a job, the data of a ControllerRevision."""
+    return {"spec": _mapping(holder["spec"], _workload_spec)} if "spec" in holder else {}
+
+
 def _template(template: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {"spec": _mapping(template.get("spec"), _pod_spec)}
+    kept = {"spec": _mapping(template["spec"], _pod_spec)} if "spec" in template else {}
     if "metadata" in template:
         kept["metadata"] = _mapping(template["metadata"], _metadata)
     return kept
@@ -97,26 +100,27 @@ def _pod_spec(spec: Mapping[str, Any]) -> dict[str, Any]:
             kept[name] = _each(spec[name], _container)
     if "volumes" in spec:
         kept["volumes"] = _each(spec["volumes"], _volume)
-    required = _inside(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
-    if required is not None:
-        kept["affinity"] = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+    if "affinity" in spec:
+        kept["affinity"] = _mapping(spec["affinity"], _affinity)
     return kept
+
+
+def _affinity(affinity: Mapping[str, Any]) -> dict[str, Any]:
+    required = ("requiredDuringSchedulingIgnoredDuringExecution",)
+    if "nodeAffinity" not in affinity:
+        return {}
+    return {"nodeAffinity": _mapping(affinity["nodeAffinity"], lambda nodes: _some(nodes, required))}
 
 
 def _each(values: Any, keep: Callable[[Mapping[str, Any]], dict[str, Any]]) -> Any:
     return [_mapping(value, keep) for value in values] if isinstance(values, list) else _odd(values)
 
 
-def _inside(value: Any, *names: str) -> Any:
-    for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
 def _container(container: Mapping[str, Any]) -> dict[str, Any]:
     kept = _some(container, _CONTAINER)
-    if isinstance(container.get("image"), str):
-        kept["image"] = redact_image(container["image"])
+    if "image" in container:
+        image = container["image"]
+        kept["image"] = redact_image(image) if isinstance(image, str) else _odd(image)
     for name in ("command", "args"):
         if name in container:
             kept[name] = _words(container[name])
@@ -125,17 +129,26 @@ def _container(container: Mapping[str, Any]) -> dict[str, Any]:
     if "envFrom" in container:
         kept["envFrom"] = container["envFrom"] if isinstance(container["envFrom"], list) else _odd(container["envFrom"])
     for name in _PROBES:
-        if isinstance(container.get(name), Mapping):
-            command = _inside(container[name], "exec", "command")
-            if command is not None:
-                kept[name] = {"exec": {"command": _words(command)}, **_some(container[name], ("periodSeconds",))}
+        if name in container:
+            kept[name] = _mapping(container[name], _probe)
     return kept
+
+
+def _probe(probe: Mapping[str, Any]) -> dict[str, Any]:
+    kept = _some(probe, ("periodSeconds",))
+    if "exec" in probe:
+        kept["exec"] = _mapping(probe["exec"], _run)
+    return kept
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {"command": _words(run["command"])} if "command" in run else {}
 
 
 def _words(words: Any) -> Any:
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         return redact_words(words)
-    return [] if isinstance(words, list) else _odd(words)
+    return [_odd(word) for word in words] if isinstance(words, list) else _odd(words)
 
 
 def _variable(variable: Mapping[str, Any]) -> dict[str, Any]:
