@@ -15,6 +15,7 @@ from podpower.sources.kubernetes.access import Access
 from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.following import Change, Known, Stream, listed
 from podpower.sources.kubernetes.kinds import BUILT_IN, OBSERVED, Kind
+from podpower.sources.kubernetes.times import present_form_s
 from podpower.sources.prometheus.source import Prometheus
 
 State = Literal["ok", "warn", "fail"]
@@ -23,6 +24,8 @@ SKEW_S = 30.0
 WINDOW_S = 3600.0
 _SLOW_SCRAPE_S = 60.0
 _SHOWN = 3
+_RECENT = "30m"  # within this a running pod has been scraped, unless something is wrong
+_YOUNG_S = 120.0  # a pod that runs for less may not have been
 _VERBS = ("list", "watch")
 _HELM_KEPLER = (
     "helm upgrade --install kepler oci://quay.io/sustainable_computing_io/charts/kepler -n kepler --create-namespace"
@@ -133,14 +136,14 @@ def examine_pods(access: Access, prometheus: Prometheus, *, now_s: float | None 
     """Whether every running pod has energy."""
     now_s = time.time() if now_s is None else now_s
     try:
-        running = asyncio.run(_running_pods(access))
+        running = asyncio.run(_running_pods(access, since_s=now_s - _YOUNG_S))
         names = prometheus.metric_names(start_s=now_s - WINDOW_S, end_s=now_s)
         measured = {
             (labels.get(g.namespace_label), labels.get(g.pod_label))
             for g in detect(names)
             for metric in g.metrics(names)
             for labels, _ in prometheus.instant(
-                f"group by ({g.namespace_label}, {g.pod_label}) ({metric})", ts=now_s
+                f"group by ({g.namespace_label}, {g.pod_label}) (last_over_time({metric}[{_RECENT}]))", ts=now_s
             )
         }  # fmt: skip
     except PodpowerError as error:
@@ -159,11 +162,14 @@ def examine_pods(access: Access, prometheus: Prometheus, *, now_s: float | None 
     )
 
 
-async def _running_pods(access: Access) -> dict[tuple[str, str], str | None]:
+async def _running_pods(access: Access, *, since_s: float) -> dict[tuple[str, str], str | None]:
+    """Namespace and name of pods that have run since then, and their node."""
     found = {}
     async with Api(access, tries=2) as api:
         async for item in listed(api, Stream(kind=BUILT_IN["Pod"]), Known()):
             if isinstance(item, Change) and (item.object.get("status") or {}).get("phase") == "Running":
+                if (present_form_s(item.object) or 0.0) > since_s:
+                    continue
                 metadata = item.object.get("metadata") or {}
                 key = (str(metadata.get("namespace")), str(metadata.get("name")))
                 found[key] = (item.object.get("spec") or {}).get("nodeName")

@@ -52,9 +52,11 @@ class Progress:
 
     @classmethod
     def of_file(cls, output: Path) -> "Progress":
-        """Go on with `output`, or begin it. InvalidInput when it holds something else; Unavailable while another
-        process writes it.
+        """Go on with `output`, or begin it; a device or pipe is only written to. InvalidInput when it holds something
+        else; Unavailable while another process writes it.
         """
+        if output.exists() and not output.is_file():
+            return cls(None, output.open("wb", buffering=0))
         output.parent.mkdir(parents=True, exist_ok=True)
         stream = output.open("a+b")
         try:

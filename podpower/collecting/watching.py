@@ -121,6 +121,7 @@ class _Writer:
     async def _write(self, items: list[_Item]) -> None:
         lines: list[bytes] = []
         versions: dict[str, str] = {}
+        listed = False
         for item in items:
             if isinstance(item, Change):
                 line = await self._line(item)
@@ -132,6 +133,7 @@ class _Writer:
                 continue
             elif item.listed:
                 self._counting.listed(item.stream.kind.key)
+                listed = True
             if item.version is not None:
                 versions[item.stream.key] = item.version
         begun = self._progress.written
@@ -143,6 +145,8 @@ class _Writer:
             for line in lines:
                 begun += len(line)
                 await self._poster.put(line, begun)
+        if listed:
+            self._checkpoint()  # from here on a change is told even if the next watch has to find it
 
     async def _line(self, change: Change) -> bytes | None:
         """The line of a change; None for what is told otherwise."""

@@ -296,6 +296,8 @@ class FakeCluster:
             asked = (review := _decode(body))["spec"].get("resourceAttributes") or {}
             denied = self.forbidden & {(asked.get("resource"), verb) for verb in (None, asked.get("verb"))}
             return _encode(review | {"metadata": {}, "status": {"allowed": not denied}})
+        if request.method in ("POST", "PUT", "DELETE"):
+            return self._written(request, body)
         if request.method != "GET":
             raise _Refused(405, "the server does not allow this method on the requested resource")
         for resource in self._resources:
@@ -304,6 +306,22 @@ class FakeCluster:
         if not (known := self._discovery().get(request.path)):
             raise _Refused(404, "the server could not find the requested resource")
         return _encode(known)
+
+    def _written(self, request: web.BaseRequest, body: bytes) -> bytes:
+        """An object made, replaced or deleted over HTTP, as kubectl does it."""
+        for resource in self._resources:
+            if not (found := resource.path.fullmatch(request.path)):
+                continue
+            namespace, name = found[1] or "", found[2]
+            if request.method == "DELETE":
+                if f"{namespace}/{name}" not in resource.entries:
+                    raise _Refused(404, f'{resource.full_name} "{name}" not found')
+                return _encode(self.delete(resource.kind, namespace, name))
+            obj = {**_decode(body), "kind": resource.kind, "apiVersion": resource.api_version}
+            if resource.namespaced:
+                obj["metadata"] = {**obj["metadata"], "namespace": namespace}
+            return _encode(self.add(obj) if request.method == "POST" else self.update(obj))
+        raise _Refused(404, "the server could not find the requested resource")
 
     def _discovery(self) -> dict[str, Any]:
         known: dict[str, Any] = {"/readyz": msgspec.Raw(b"ok"), "/api": {"kind": "APIVersions", "versions": ["v1"]}}

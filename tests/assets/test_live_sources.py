@@ -1,0 +1,99 @@
+"""The assets on a live cluster and its Prometheus instead of a recording."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from podpower.sources.kubernetes import live as polling
+from podpower_assets.partitions import hour_key
+from podpower_assets.resources import Source, resources_from
+from podpower_assets.specs.sensors import workload_changes
+from tests.assets.conftest import Place
+from tests.clusters.living import Living, living
+from tests.clusters.objects import deployment
+from tests.clusters.prometheus import need_prometheus
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
+    need_prometheus()
+    with living(tmp_path_factory.mktemp("lived"), hours=3) as running:
+        yield running
+
+
+@pytest.fixture
+def place(lived: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    monkeypatch.setattr(polling, "POLL_S", 1.0)
+    monkeypatch.setenv("PODPOWER_PROMETHEUS_URL", lived.prometheus_url)
+    monkeypatch.setenv("KUBECONFIG", str(lived.kubeconfig))
+    with dg.instance_for_test() as instance:
+        yield Place(instance, tmp_path / "journal", tmp_path)
+
+
+def tick(place: Place, cursor: str | None = None) -> dg.SensorResult:
+    context = dg.build_sensor_context(cursor=cursor, resources={"source": place.source, "tables": place.tables})
+    result = workload_changes(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def test_the_sensor_asks_for_the_hour_of_a_change(place: Place, lived: Living) -> None:
+    first = tick(place)
+    assert first.run_requests is not None
+    assert len(first.run_requests) == 1
+    quiet = tick(place, first.cursor)
+    assert not quiet.run_requests
+    lived.cluster.add(deployment(f"new-{time.monotonic_ns()}"))
+    changed = tick(place, quiet.cursor)
+    assert changed.run_requests is not None
+    assert changed.run_requests[0].tags["dagster/asset_partition_range_end"] == hour_key(time.time())
+
+
+def test_hours_before_podpower_came_are_labelled_with_the_templates_that_still_live(place: Place) -> None:
+    hour_s = time.time() // 3600 * 3600 - 3600
+    hour = hour_key(hour_s)
+    hourly = ("workload_specs", "encoder", "features", "kepler_labels", "training_rows")
+    result = place.materialize(*hourly, first=hour)
+    assert result.success
+    labels = place.tables.read("kepler_labels", hour)
+    rows = place.tables.read("training_rows", hour)
+    assert labels is not None
+    assert rows is not None
+    assert labels["energy_step_j"].is_not_null().mean() > 0.9  # type: ignore[operator]
+    assert set(labels["cluster"]) == {"test-cluster"}
+    assert rows["_spec_hash"].n_unique() > 10
+
+
+def test_a_prometheus_that_is_away_is_tried_again_later(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODPOWER_PROMETHEUS_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("podpower.sources.prometheus.http._TRIES", 1)
+    monkeypatch.setattr("podpower_assets.policies._RETRY_SECONDS", 0)
+    monkeypatch.setattr("podpower_assets.policies.MAX_RETRIES", 0)
+    result = place.materialize("kepler_labels", first=hour_key(time.time() - 3600))
+    assert not result.success
+    assert "cannot be reached" in str([event.message for event in result.all_events if event.is_step_failure]) or any(
+        "cannot be reached" in str(event.event_specific_data) for event in result.all_events
+    )
+
+
+def test_a_cluster_that_is_away_leaves_the_cursor(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", "/nowhere/config")
+    result = tick(place, "cursor")
+    assert "no kubeconfig at" in str(result.skip_reason)
+    assert result.cursor == "cursor"
+
+
+def test_what_dagster_stores_holds_no_credentials() -> None:
+    environment = {
+        "PODPOWER_HOME": "/data",
+        "PODPOWER_PROMETHEUS_URL": "http://user:hunter2@prom",
+        "PODPOWER_PROMETHEUS_TOKEN": "s3cret",
+    }
+    source = resources_from(environment)["source"]
+    assert isinstance(source, Source)
+    assert source.recording == "/data/journal"
+    assert "hunter2" not in repr(source)
+    assert "s3cret" not in repr(source)

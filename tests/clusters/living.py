@@ -1,0 +1,50 @@
+"""A live cluster for tests: the objects and the last hours of counters of one simulation, behind real sockets."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from podpower.simulation import simulate
+from podpower.sources.recording import Recording
+from tests.clusters.fake import FakeCluster
+from tests.clusters.objects import write_kubeconfig
+from tests.clusters.prometheus import backfill_recording, serving
+
+_ELSEWHERE = {"RayCluster", "Node"}  # owners that nobody watches
+
+
+@dataclass(frozen=True)
+class Living:
+    cluster: FakeCluster
+    kubeconfig: Path
+    prometheus_url: str
+    recording: Recording
+
+    def truth(self) -> pl.DataFrame:
+        """True joules of each pod and minute."""
+        parts = pl.concat(pl.read_parquet(path) for path in self.recording.root.glob("truth/*/*.parquet"))
+        return parts.group_by("ts", "namespace", "pod").agg(pl.col("dynamic_j").sum())
+
+
+@contextlib.contextmanager
+def living(folder: Path, *, hours: int, seed: int = 5, kepler: str = "0.10", workloads: int = 20) -> Iterator[Living]:
+    """The cluster as it is now, after `hours` that Prometheus remembers."""
+    start_s = time.time() // 60 * 60 - hours * 3600
+    simulate(folder / "recording", seed=seed, start_s=start_s, hours=hours, workloads=workloads, kepler=kepler)
+    recording = Recording(folder / "recording")
+    backfill_recording(recording.root, folder / "tsdb")
+    alive = {}
+    for event in recording.events(start_s=recording.start_s, end_s=recording.end_s):
+        uid = event.object["metadata"]["uid"]
+        if event.type == "DELETED":
+            alive.pop(uid, None)
+        else:
+            alive[uid] = event.object
+    with FakeCluster() as cluster, serving(folder / "tsdb") as url:
+        cluster.register("argoproj.io", "v1alpha1", "rollouts", "Rollout")
+        cluster.put_many(obj for obj in alive.values() if obj["kind"] not in _ELSEWHERE)
+        yield Living(cluster, write_kubeconfig(folder / "kubeconfig", cluster.url), url, recording)

@@ -1,0 +1,391 @@
+"""`podpower collect watch` as a process: what it writes, how it goes on, and how it ends."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from podpower.specs.ndjson import read_ndjson
+from podpower.specs.requests import InferenceRequest
+from tests.clusters.fake import FakeCluster
+from tests.clusters.objects import deployment, owned, running_pod, write_kubeconfig
+
+Line = dict[str, Any]
+
+
+@pytest.fixture
+def cluster() -> Iterator[FakeCluster]:
+    with FakeCluster() as fake:
+        yield fake
+
+
+def until(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.02)
+
+
+class Watching:
+    """Starts watches that write to one output, and reads it."""
+
+    def __init__(self, cluster: FakeCluster, folder: Path) -> None:
+        self.cluster, self.folder = cluster, folder
+        self.out = folder / "in.ndjson"
+        self._config = write_kubeconfig(folder / "config", cluster.url)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str, output: bool = True, watches: int = 7) -> None:
+        command = [sys.executable, "-m", "podpower", "collect", "watch", "--kubeconfig", str(self._config), *options]
+        if output:
+            command += ["--output", str(self.out)]
+        with (self.folder / "stderr").open("ab") as stderr, (self.folder / "stdout").open("ab") as stdout:
+            self.process = subprocess.Popen(command, stderr=stderr, stdout=stdout)
+        if watches:
+            self.cluster.wait_for_watches(watches, timeout=20)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(timeout=20)
+        until(lambda: self.cluster.watches() == 0)
+        return code
+
+    def lines(self, path: Path | None = None) -> list[Line]:
+        place = path or self.out
+        return [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
+
+    def told(self) -> list[tuple[str, str, str | None]]:
+        return [(line["event"], line["workload_name"], line["containers"][0]["image"]) for line in self.lines()]
+
+    def until_told(self, number: int) -> list[tuple[str, str, str | None]]:
+        until(lambda: len(self.lines()) >= number)
+        time.sleep(0.1)  # whatever comes too much
+        return self.told()
+
+    def complaints(self) -> str:
+        return (self.folder / "stderr").read_text()
+
+
+@pytest.fixture
+def watching(cluster: FakeCluster, tmp_path: Path) -> Iterator[Watching]:
+    started = Watching(cluster, tmp_path)
+    yield started
+    if started.process is not None and started.process.poll() is None:
+        started.process.kill()
+        started.process.wait()
+
+
+def test_every_change_is_a_line_that_others_read(cluster: FakeCluster, watching: Watching) -> None:
+    cluster.add(deployment("web"))
+    watching.start("--emit-initial")
+    watching.until_told(1)
+    cluster.update(deployment("web", image="nginx:2"))
+    cluster.add(deployment("db", image="postgres:17"))
+    watching.until_told(3)
+    cluster.delete("Deployment", "shop", "web")
+    assert watching.until_told(4) == [
+        ("ADDED", "web", "nginx:1.27"),
+        ("MODIFIED", "web", "nginx:2"),
+        ("ADDED", "db", "postgres:17"),
+        ("DELETED", "web", "nginx:2"),
+    ]
+    assert watching.stop() == 0
+    with watching.out.open("rb") as stream:
+        requests = list(read_ndjson(stream, source="out"))
+    assert all(isinstance(request, InferenceRequest) for request in requests)
+    assert {line["cluster"] for line in watching.lines()} == {"test-cluster"}
+
+
+def test_without_the_initial_objects_only_changes_are_told(cluster: FakeCluster, watching: Watching) -> None:
+    cluster.add(deployment("web"))
+    watching.start()
+    cluster.update(deployment("web", image="nginx:2"))
+    assert watching.until_told(1) == [("MODIFIED", "web", "nginx:2")]
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_watch_that_is_started_again_goes_on_without_a_gap_or_a_repeat(
+    cluster: FakeCluster, watching: Watching, ending: signal.Signals
+) -> None:
+    for name in ("web", "db", "idle"):
+        cluster.add(deployment(name))
+    watching.start()
+    cluster.update(deployment("web", image="a:1"))
+    watching.until_told(1)
+    assert watching.stop(ending) == {signal.SIGTERM: 0, signal.SIGINT: 130, signal.SIGKILL: -9}[ending]
+    cluster.update(deployment("web", image="a:2"))
+    cluster.delete("Deployment", "shop", "db")
+    watching.start()
+    cluster.update(deployment("web", image="a:3"))
+    told = watching.until_told(4)
+    assert sorted(told) == sorted(
+        [("MODIFIED", "web", f"a:{n}") for n in (1, 2, 3)] + [("DELETED", "db", "nginx:1.27")]
+    )  # fmt: skip
+    identities = [(line["uid"], line["resource_version"], line["event"]) for line in watching.lines()]
+    assert len(set(identities)) == len(identities)
+
+
+def test_after_a_pause_longer_than_the_history_the_difference_is_told(cluster: FakeCluster, watching: Watching) -> None:
+    for name in ("stays", "changes", "goes"):
+        cluster.add(deployment(name))
+    watching.start()
+    watching.stop()
+    cluster.update(deployment("changes", image="nginx:9"))
+    cluster.delete("Deployment", "shop", "goes")
+    cluster.add(deployment("comes"))
+    cluster.forget()
+    watching.start()
+    told = watching.until_told(3)
+    assert sorted((event, name) for event, name, _ in told) == [
+        ("ADDED", "comes"), ("DELETED", "goes"), ("MODIFIED", "changes"),
+    ]  # fmt: skip
+
+
+def test_a_line_that_a_crash_left_half_written_is_written_again(cluster: FakeCluster, watching: Watching) -> None:
+    watching.start("--emit-initial")
+    watching.stop()
+    cluster.add(deployment("web"))
+    state = Path(f"{watching.out}.state").read_bytes()
+    watching.start()
+    watching.until_told(1)
+    watching.stop()
+    watching.out.write_bytes(watching.out.read_bytes()[:-30])
+    Path(f"{watching.out}.state").write_bytes(state)
+    watching.start()
+    assert watching.until_told(1) == [("ADDED", "web", "nginx:1.27")]
+
+
+def test_pods_stand_under_their_top_owner_with_the_template_that_made_them(
+    cluster: FakeCluster, watching: Watching
+) -> None:
+    cluster.register("ray.io", "v1", "rayclusters", "RayCluster")
+    web = deployment("web", image="nginx:2")
+    stored = cluster.add(web)
+    old = deployment("web", image="nginx:1")["spec"]["template"]
+    replicas = cluster.add(owned("ReplicaSet", "web-1", stored, spec={"template": old}))
+    pod = running_pod("web-1-x", replicas, old)
+    pod["spec"]["containers"].append({"name": "istio-proxy", "image": "istio/proxyv2:1"})
+    cluster.add(pod)
+    base = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "shop"}}
+    db = cluster.add({**base, "spec": {"replicas": 1, "template": deployment("db", image="pg:2")["spec"]["template"]}})
+    revision = {"spec": {"template": deployment("db", image="pg:1")["spec"]["template"]}}
+    cluster.add(owned("ControllerRevision", "db-7f", db, data=revision, labels={"controller-revision-hash": "db-7f"}))
+    labels = {"controller-revision-hash": "db-7f"}
+    cluster.add(running_pod("db-0", db, revision["spec"]["template"], labels=labels))
+    ray = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "ray", "namespace": "shop"}}
+    head = running_pod("ray-head", cluster.add(ray), deployment("x", image="ray:2")["spec"]["template"])
+    cluster.add(head)
+    watching.start("--emit-initial", "--kinds", "Pod", watches=1)
+    watching.until_told(3)
+    found = {(li["workload_kind"], li["workload_name"], li["containers"][0]["image"]) for li in watching.lines()}
+    assert found == {
+        ("Deployment", "web", "nginx:1"),
+        ("StatefulSet", "db", "pg:1"),
+        ("RayCluster", "ray", "ray:2"),
+    }
+    assert {len(line["containers"]) for line in watching.lines()} == {1}
+
+
+def test_what_an_owner_tells_is_not_told_again(cluster: FakeCluster, watching: Watching) -> None:
+    stored = cluster.add(deployment("web"))
+    template = deployment("web")["spec"]["template"]
+    replicas = cluster.add(owned("ReplicaSet", "web-1", stored, spec={"template": template}))
+    cluster.add(running_pod("web-1-x", replicas, template))
+    watching.start("--emit-initial")
+    assert watching.until_told(1) == [("ADDED", "web", "nginx:1.27")]
+
+
+def test_what_cannot_be_read_is_counted_kept_and_passed_over(cluster: FakeCluster, watching: Watching) -> None:
+    broken = deployment("broken")
+    broken["spec"]["template"]["spec"]["containers"] = []
+    cluster.add(broken)
+    cluster.add(deployment("web"))
+    watching.start("--emit-initial", "--metrics-port", "0")
+    assert watching.until_told(1) == [("ADDED", "web", "nginx:1.27")]
+    url = re.search(r"metrics: (http\S+)", watching.complaints())
+    assert url is not None
+    metrics = httpx.get(url[1]).text
+    assert "podpower_watch_rejected_total 1.0" in metrics
+    assert 'podpower_watch_events_total{event="ADDED",resource="apps/v1/deployments"} 2.0' in metrics
+    assert 'podpower_watch_lists_total{resource="/v1/pods"} 1.0' in metrics
+    watching.stop()
+    [kept] = watching.lines(Path(f"{watching.out}.rejected"))
+    assert "at least one container" in kept["detail"]
+    assert kept["object"]["metadata"]["name"] == "broken"
+    assert "rejected: Deployment shop/broken" in watching.complaints()
+
+
+class Receiver:
+    """Takes lines by POST, answering with the statuses of `script` first."""
+
+    def __init__(self) -> None:
+        self.bodies: list[Line] = []
+        self.headers: list[dict[str, str]] = []
+        self.script: list[int] = []
+        self.url = ""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    taking = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status = taking.script.pop(0) if taking.script else 200
+            if status == 200:
+                taking.bodies.append(body)
+                taking.headers.append(dict(self.headers))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        taking.url = f"http://127.0.0.1:{server.server_port}/predict"
+        yield taking
+        server.shutdown()
+        thread.join()
+
+
+def test_lines_are_posted_in_order_until_they_are_taken(
+    cluster: FakeCluster, watching: Watching, receiver: Receiver, tmp_path: Path
+) -> None:
+    receiver.script = [503, 429, 200, 422]
+    (tmp_path / "token").write_text("s3cret")
+    watching.start("--post", receiver.url, "--post-token-file", str(tmp_path / "token"))
+    for number in range(5):
+        cluster.update(deployment("web", image=f"a:{number}")) if number else cluster.add(
+            deployment("web", image="a:0")
+        )
+        until(lambda n=number: len(watching.lines()) > n)  # type: ignore[misc]
+    until(lambda: len(receiver.bodies) == 4)
+    assert [body["containers"][0]["image"] for body in receiver.bodies] == ["a:0", "a:2", "a:3", "a:4"]
+    assert {headers["Authorization"] for headers in receiver.headers} == {"Bearer s3cret"}
+    assert len({headers["Idempotency-Key"] for headers in receiver.headers}) == 4
+    assert watching.stop() == 0
+    [refused] = watching.lines(Path(f"{watching.out}.rejected"))
+    assert "answers 422" in refused["detail"]
+    assert refused["line"]["containers"][0]["image"] == "a:1"
+    assert "s3cret" not in watching.complaints() + watching.out.read_text()
+
+
+def test_what_could_not_be_posted_is_posted_by_the_next_watch(
+    cluster: FakeCluster, watching: Watching, receiver: Receiver
+) -> None:
+    receiver.script = [503] * 1000
+    watching.start("--post", receiver.url)
+    cluster.add(deployment("web"))
+    watching.until_told(1)
+    watching.stop()
+    assert receiver.bodies == []
+    receiver.script = []
+    watching.start("--post", receiver.url)
+    cluster.add(deployment("db"))
+    until(lambda: len(receiver.bodies) == 2)
+    assert [body["workload_name"] for body in receiver.bodies] == ["web", "db"]
+    assert watching.stop() == 0
+
+
+def test_a_receiver_that_is_away_makes_the_watch_wait_and_loses_nothing(
+    cluster: FakeCluster, watching: Watching, receiver: Receiver
+) -> None:
+    receiver.script = [503] * 6
+    cluster.put_many(deployment(f"web-{n}") for n in range(1500))  # more than the queue holds
+    watching.start("--emit-initial", "--post", receiver.url, output=False)
+    until(lambda: len(receiver.bodies) == 1500, seconds=60)
+    assert len({body["workload_name"] for body in receiver.bodies}) == 1500
+    assert len(watching.lines(watching.folder / "stdout")) == 1500
+
+
+def test_standard_output_is_an_output_too(cluster: FakeCluster, watching: Watching) -> None:
+    cluster.add(deployment("web"))
+    watching.start("--emit-initial", "--kinds", "deployments", "--namespaces", "shop", output=False, watches=1)
+    until(lambda: len(watching.lines(watching.folder / "stdout")) == 1)
+    assert watching.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told", "code"),
+    [
+        (("--kinds", "Deploy"), "unknown kind 'Deploy'", 1),
+        (("--kinds", "ray.io/v1/rayclusters"), "no rayclusters of ray.io/v1", 1),
+        (("--post", "predict"), "is no URL", 1),
+        (("--post-token-file", "x"), "goes with --post URL", 2),
+        (("--context", "other"), "no context 'other'", 1),
+        (("--namespaces", "a", "--exclude-namespaces", "a"), "every namespace that is named is also excluded", 1),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_an_exit_code(
+    watching: Watching, options: tuple[str, ...], told: str, code: int
+) -> None:
+    watching.start(*options, watches=0)
+    assert watching.process is not None
+    assert watching.process.wait(timeout=20) == code
+    assert told in watching.complaints()
+    assert "Traceback" not in watching.complaints()
+
+
+def test_what_is_forbidden_names_the_rule(cluster: FakeCluster, watching: Watching) -> None:
+    cluster.forbid("cronjobs")
+    watching.start(watches=0)
+    assert watching.process is not None
+    assert watching.process.wait(timeout=20) == 1
+    assert 'apiGroups: ["batch"], resources: ["cronjobs"], verbs: ["get", "list", "watch"]' in watching.complaints()
+
+
+def test_an_output_of_something_else_or_of_another_watch_is_left_alone(
+    cluster: FakeCluster, watching: Watching
+) -> None:
+    watching.out.write_text('{"workload_name": "mine"}\n')
+    watching.start(watches=0)
+    assert watching.process is not None
+    assert watching.process.wait(timeout=20) == 1
+    assert "was not written by `collect watch`" in watching.complaints()
+    assert watching.out.read_text() == '{"workload_name": "mine"}\n'
+    watching.out.unlink()
+    watching.start()
+    first = watching.process
+    watching.start(watches=0)
+    assert watching.process.wait(timeout=20) == 1
+    assert "being written by another watch" in watching.complaints()
+    first.kill()
+    first.wait()
+
+
+def test_a_cut_connection_is_taken_up_again(cluster: FakeCluster, watching: Watching) -> None:
+    cluster.add(deployment("web"))
+    watching.start()
+    for number in range(3):
+        cluster.cut(mid_line=bool(number % 2))
+        cluster.update(deployment("web", image=f"a:{number}"))
+        watching.until_told(number + 1)
+    assert [image for _, _, image in watching.told()] == ["a:0", "a:1", "a:2"]
+
+
+def test_a_full_disk_is_an_error(cluster: FakeCluster, watching: Watching) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    watching.out.symlink_to(full)
+    cluster.add(deployment("web"))
+    watching.start("--emit-initial", watches=0)
+    assert watching.process is not None
+    assert watching.process.wait(timeout=20) == 1
+    assert "Traceback" not in watching.complaints()
+    assert watching.complaints().strip().splitlines()[-1].startswith("error: ")
