@@ -100,7 +100,8 @@ def variables_read() -> set[str]:
 
 def test_the_readme_names_exactly_the_variables_that_are_read():
     section = README.split("## Configuration")[1].split("\n## ")[0]
-    named = set(re.findall(r"^\| `([A-Z0-9_]+)`", section, flags=re.MULTILINE))
+    cells = re.findall(r"^\| (`[A-Z0-9_]+`(?:, `[A-Z0-9_]+`)*) \|", section, flags=re.MULTILINE)
+    named = {name for cell in cells for name in re.findall(r"`([A-Z0-9_]+)`", cell)}
     assert named - FOREIGN == variables_read() - FOREIGN
 
 
@@ -117,7 +118,7 @@ def test_every_requirement_has_an_exact_version():
     pinned = {re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower() for line in lines}
     extras = project["optional-dependencies"]
     wanted = project["dependencies"] + [
-        r for extra in ("dev", "assets", "pandas", "pipeline", "serving") for r in extras[extra]
+        r for extra in ("dev", "assets", "k8s", "pandas", "pipeline", "serving") for r in extras[extra]
     ]
     names = {re.match(r"[A-Za-z0-9._-]+", requirement)[0].lower() for requirement in wanted} - {"podpower"}
     assert names <= pinned

@@ -12,7 +12,7 @@ from typing import Any
 
 from podpower.cli import processes, showing
 from podpower.cli.arguments import Commands, add_command, positive
-from podpower.cli.homes import DAGSTER_HOME, HOME, MODEL_STORE, RECORDING, home_environment
+from podpower.cli.homes import DAGSTER_HOME, HOME, MODEL_STORE, PROMETHEUS_URL, RECORDING, home_environment
 from podpower.cli.predict import show_predictions
 from podpower.cli.processes import Processes
 from podpower.errors import InvalidInput, PodpowerError
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-_PLACES = (HOME, RECORDING, MODEL_STORE, DAGSTER_HOME, "ENCODER_PATH", "MODEL_PATH")
+_PLACES = (HOME, RECORDING, PROMETHEUS_URL, MODEL_STORE, DAGSTER_HOME, "ENCODER_PATH", "MODEL_PATH")
 
 
 def _emptied(home: Path) -> Path:

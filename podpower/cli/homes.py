@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 HOME, RECORDING, MODEL_STORE = "PODPOWER_HOME", "PODPOWER_RECORDING", "PODPOWER_MODEL_STORE"
+PROMETHEUS_URL = "PODPOWER_PROMETHEUS_URL"  # with it, what is read is a live cluster
 DAGSTER_HOME, _NO_COLOR = "DAGSTER_HOME", "NO_COLOR"
 _SETTINGS = Path("dagster.yaml")  # the checkout's; an installed package has none beside it
 _DAGSTER_SETTINGS = "telemetry:\n  enabled: false\n"
@@ -17,7 +18,7 @@ def home_environment(home: Path, environment: Mapping[str, str]) -> dict[str, st
     if not settings.exists():
         settings.write_text(_SETTINGS.read_text() if _SETTINGS.exists() else _DAGSTER_SETTINGS)
     return {
-        RECORDING: str(home / "recording"),
+        RECORDING: str(home / ("journal" if environment.get(PROMETHEUS_URL) else "recording")),
         MODEL_STORE: str(home / "models"),
         _NO_COLOR: "1",  # logs are read in files
         **{name: value for name, value in environment.items() if value},

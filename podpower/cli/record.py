@@ -49,7 +49,7 @@ objects that still live.
 def run(arguments: argparse.Namespace) -> int:
     """Record until the end that was given, Ctrl-C or SIGTERM."""
     from podpower.sources.kubernetes.live import LiveObjects  # noqa: PLC0415
-    from podpower.sources.recorder import Recorder  # noqa: PLC0415
+    from podpower.recorder import Recorder  # noqa: PLC0415
     from podpower.sources.recording import read_meta  # noqa: PLC0415
 
     now_s = time.time()

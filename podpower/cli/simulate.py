@@ -36,6 +36,11 @@ restarts that reset counters, gaps and short-lived pods.
     )
     parser.add_argument("--workloads", type=positive, default=40, help="how many workloads (default %(default)s)")
     parser.add_argument(
+        "--openmetrics",
+        metavar="FILE",
+        help="also write the samples as text, for `promtool tsdb create-blocks-from openmetrics FILE DIR`",
+    )
+    parser.add_argument(
         "--follow",
         action="store_true",
         help="then, or on a simulated recording that is there already, go on in real time until Ctrl-C",
@@ -59,6 +64,12 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=advance,
             )
         showing.note(f"{arguments.out}: {arguments.hours} hours of {arguments.workloads} workloads")
+    if arguments.openmetrics:
+        from podpower.simulation.openmetrics import write_openmetrics  # noqa: PLC0415
+        from podpower.sources.recording import Recording  # noqa: PLC0415
+
+        written = write_openmetrics(Recording(arguments.out), arguments.openmetrics)
+        showing.note(f"{arguments.openmetrics}: {written} samples")
     if arguments.follow:
         showing.note(f"{arguments.out}: going on in real time until Ctrl-C")
         with terminate_as_interrupt():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from podpower.cli import processes, showing
 from podpower.cli.arguments import Commands, add_command, port, positive
-from podpower.cli.homes import HOME, RECORDING, home_environment
+from podpower.cli.homes import HOME, PROMETHEUS_URL, RECORDING, home_environment
 from podpower.cli.processes import Processes
 from podpower.errors import InvalidInput, Unavailable
 
@@ -24,7 +24,8 @@ def add(commands: Commands) -> None:
         run,
         summary="Run the Dagster UI with sensors and schedules, and the prediction API, until Ctrl-C.",
         details=f"""\
-Without a recording of yours in {RECORDING}, a simulated cluster is followed in real time.
+With {PROMETHEUS_URL} the live cluster of KUBECONFIG is followed. Without it, and without a recording of yours in
+{RECORDING}, a simulated cluster is followed in real time.
 {HOME}, {DAGSTER_PORT} and {API_PORT} stand for --home, --dagster-port and --api-port.
 
   podpower up
@@ -54,7 +55,9 @@ def run(arguments: argparse.Namespace) -> int:
     home = Path(arguments.home or os.environ.get(HOME) or ".podpower").resolve()
     environment = home_environment(home, os.environ)
     with processes.terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
-        if not os.environ.get(RECORDING):
+        if os.environ.get(PROMETHEUS_URL):
+            showing.note(f"following a live cluster, its objects kept in {environment[RECORDING]}")
+        elif not os.environ.get(RECORDING):
             _follow(children, environment[RECORDING], arguments)
         children.start("dagster", processes.dagster_command(dagster_port))
         children.start("api", processes.podpower_command("serve", "--port", str(api_port)))

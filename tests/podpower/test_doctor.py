@@ -69,7 +69,7 @@ def test_clocks_apart_are_told(
     code, found = examined(measured, write_kubeconfig(tmp_path / "config", cluster.url), capsys)
     assert code == 1
     assert found["cluster clock"]["state"] == "fail"
-    assert "120 s behind ours" in found["cluster clock"]["detail"]
+    assert re.match(r"12\d s behind ours", found["cluster clock"]["detail"])
     assert "set-ntp" in found["cluster clock"]["fix"]
 
 
