@@ -15,7 +15,7 @@ from podpower.cli.connections import (
     wanted,
     watching,
 )
-from podpower.cli.processes import terminate_as_interrupt
+from podpower.cli.processes import asked_to_stop
 from podpower.cli.times import parse_time
 
 
@@ -48,8 +48,8 @@ objects that still live.
 
 def run(arguments: argparse.Namespace) -> int:
     """Record until the end that was given, Ctrl-C or SIGTERM."""
-    from podpower.sources.kubernetes.live import LiveObjects  # noqa: PLC0415
     from podpower.recorder import Recorder  # noqa: PLC0415
+    from podpower.sources.kubernetes.live import LiveObjects  # noqa: PLC0415
     from podpower.sources.recording import read_meta  # noqa: PLC0415
 
     now_s = time.time()
@@ -67,11 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     objects = LiveObjects(root, wanted(arguments), watching(arguments, kinds="OBSERVED"))
     with open_prometheus(arguments, cluster=objects.cluster) as prometheus:
         recorder = Recorder(objects, prometheus, note=showing.note)
-        stopped = False
-        try:
-            with terminate_as_interrupt():
-                recorder.run(since_s=start_s, until_s=end_s, every_s=arguments.every, stop=lambda: False)
-        except KeyboardInterrupt:
-            stopped = True
+        with asked_to_stop() as stopped:
+            recorder.run(since_s=start_s, until_s=end_s, every_s=arguments.every, stop=stopped)
     showing.note(f"{root}: {recorder.events} events and {recorder.samples} samples of {objects.cluster}")
-    return 130 if stopped and end_s != float("inf") else 0
+    return 130 if stopped() and end_s != float("inf") else 0
