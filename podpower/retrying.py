@@ -5,6 +5,8 @@ import random
 import time
 from collections.abc import Mapping
 
+UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # in what OpenSSL says; trying again does not help
+
 
 class Backoff:
     """Waiting times that double from `first_s` to `last_s`, each with jitter so that many clients do not come at once.

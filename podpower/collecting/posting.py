@@ -1,6 +1,7 @@
 """Lines to a URL, one request each and in order; what cannot be sent now waits, and makes the watch wait."""
 
 import asyncio
+import ssl
 from pathlib import Path
 
 import httpx
@@ -8,7 +9,7 @@ import httpx
 from podpower.collecting.counting import Counting
 from podpower.collecting.lines import told_by
 from podpower.errors import InvalidInput
-from podpower.retrying import Backoff, retry_after_s
+from podpower.retrying import UNTRUSTED, Backoff, retry_after_s
 from podpower.sources.kubernetes.api import Note
 
 QUEUE_LINES = 1000
@@ -64,7 +65,9 @@ class Poster:
                     self._note(f"refused: {self._url} {why}")
                     return
                 wait_s = retry_after_s(response.headers)
-            except httpx.TransportError as error:
+            except (httpx.TransportError, ssl.SSLError) as error:
+                if UNTRUSTED in str(error):
+                    raise InvalidInput(f"--post {self._url}: its certificate is not trusted ({error})") from None
                 why = f"cannot be reached: {error or type(error).__name__}"
             self._counting.posted("retried")
             self._note(f"{self._url} {why}; trying again")

@@ -17,7 +17,7 @@ from podpower.collecting.progress import Progress
 from podpower.errors import InvalidInput
 from podpower.sources.kubernetes.access import Access
 from podpower.sources.kubernetes.api import Api, Note
-from podpower.sources.kubernetes.following import Change, Interrupted, Known, Reached, Stream, follow
+from podpower.sources.kubernetes.following import Change, Interrupted, Item, Known, Nameless, Stream, follow
 from podpower.sources.kubernetes.live import Watching, open_streams
 from podpower.specs.essentials import essential
 
@@ -26,7 +26,7 @@ _BATCH_CHANGES = 500
 _CHECKPOINT_S = 1.0
 _DRAIN_S = 5.0
 
-_Item = Change | Reached | Interrupted
+_Item = Item | Interrupted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ async def run(access: Access, watching: Watching, watch: Watch, stop: asyncio.Ev
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(Api(access, tries=None, note=watch.note))
         streams = await open_streams(api, watching)
-        queue: asyncio.Queue[_Item] = asyncio.Queue(_QUEUE_CHANGES)
+        queue: asyncio.Queue[_Item | None] = asyncio.Queue(_QUEUE_CHANGES)
         poster = None
         if watch.post:
             poster = Poster(watch.post, token_file=watch.post_token_file, counting=watch.counting, note=watch.note)
@@ -68,7 +68,7 @@ async def run(access: Access, watching: Watching, watch: Watch, stop: asyncio.Ev
             await _end(working)
 
 
-async def _follow(api: Api, stream: Stream, progress: Progress, queue: "asyncio.Queue[_Item]") -> None:
+async def _follow(api: Api, stream: Stream, progress: Progress, queue: "asyncio.Queue[_Item | None]") -> None:
     known = Known(lambda uid: _stub(progress, uid))
     known.versions = progress.known(stream.kind.key, stream.namespace)
     async for item in follow(api, stream, progress.versions.get(stream.key), known):
@@ -86,36 +86,40 @@ class _Writer:
         self._progress, self._counting = watch.progress, watch.counting
         self._checkpoint_s = time.monotonic()
 
-    async def run(self, queue: "asyncio.Queue[_Item]") -> None:
-        """Take what comes, as much as there is at once."""
+    async def run(self, queue: "asyncio.Queue[_Item | None]") -> None:
+        """Take what comes, as much as there is at once, until None."""
         if self._poster is not None:
             at = self._progress.posted
             for line in self._progress.unposted():
                 at += len(line)
                 await self._poster.put(line, at)
-        while True:
+        ended = False
+        while not ended:
             try:
-                items = [await asyncio.wait_for(queue.get(), timeout=_CHECKPOINT_S)]
+                async with asyncio.timeout(_CHECKPOINT_S):
+                    items = [await queue.get()]
             except TimeoutError:
                 self._checkpoint()
                 continue
             while len(items) < _BATCH_CHANGES and not queue.empty():
                 items.append(queue.get_nowait())
-            await self._write(items)
+            ended = None in items
+            await self._write([item for item in items if item is not None])
             if time.monotonic() - self._checkpoint_s > _CHECKPOINT_S:
                 self._checkpoint()
 
-    async def finish(self, queue: "asyncio.Queue[_Item]", writing: "asyncio.Task[None]") -> None:
+    async def finish(self, queue: "asyncio.Queue[_Item | None]", writing: "asyncio.Task[None]") -> None:
         """Write what is left, give the poster a moment, and say how far it came."""
-        if writing.done() and not writing.cancelled() and writing.exception():
+        if writing.done():
             return
-        await _end([writing])
-        await self._write([queue.get_nowait() for _ in range(queue.qsize())])
-        if self._poster is not None:
-            try:
-                await asyncio.wait_for(self._poster.drained(), timeout=_DRAIN_S)
-            except TimeoutError:
-                self._watch.note("not everything could be posted: the next watch on this output goes on with it")
+        try:
+            async with asyncio.timeout(_DRAIN_S):
+                await queue.put(None)
+                await writing
+                if self._poster is not None:
+                    await self._poster.drained()
+        except TimeoutError:
+            self._watch.note("not everything could be posted: the next watch on this output goes on with it")
         self._checkpoint()
 
     async def _write(self, items: list[_Item]) -> None:
@@ -127,6 +131,8 @@ class _Writer:
                 line = await self._line(item)
                 if line is not None:
                     lines.append(line)
+            elif isinstance(item, Nameless):
+                self._reject(item.object, f"{item.stream.kind}: metadata.name: missing", item.stream.kind.name or "")
             elif isinstance(item, Interrupted):
                 self._counting.interrupted(item.stream.kind.key, item.reason)
                 self._watch.note(f"{item.stream.kind}: {item.detail}; going on")
@@ -166,10 +172,8 @@ class _Writer:
         try:
             request = await self._making.request(change.object)
         except InvalidInput as error:
-            self._counting.rejected()
             name = f"{change.object.get('kind')} {metadata.get('namespace')}/{metadata.get('name')}"
-            self._watch.note(f"rejected: {name}: {error}")
-            self._watch.rejected({"detail": str(error), "event": change.type, "object": essential(change.object)})
+            self._reject(change.object, f"{name}: {error}", change.type)
             return None
         if request is None:
             return None
@@ -182,6 +186,11 @@ class _Writer:
             return None
         self._progress.remember(line)
         return line
+
+    def _reject(self, obj: dict[str, Any], detail: str, event: str) -> None:
+        self._counting.rejected()
+        self._watch.note(f"rejected: {detail}")
+        self._watch.rejected({"detail": detail, "event": event, "object": essential(obj)})
 
     def _checkpoint(self) -> None:
         self._checkpoint_s = time.monotonic()

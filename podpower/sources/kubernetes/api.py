@@ -6,6 +6,7 @@ Sources: Kubernetes API Concepts (https://kubernetes.io/docs/reference/using-api
 
 import asyncio
 import email.utils
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ import httpx
 import msgspec
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.retrying import Backoff, retry_after_s
+from podpower.retrying import UNTRUSTED, Backoff, retry_after_s
 from podpower.sources.kubernetes.access import Access
 from podpower.sources.kubernetes.kinds import Kind
 
@@ -135,7 +136,12 @@ class Api:
                     await response.aclose()
         except httpx.TimeoutException as error:
             raise Again(f"no answer in time ({type(error).__name__})") from None
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except (httpx.TransportError, httpx.DecodingError, ssl.SSLError) as error:
+            if UNTRUSTED in str(error):
+                raise InvalidInput(
+                    f"{self.access.server}: its certificate is not trusted: give --ca-file or K8S_CA_FILE, or check "
+                    f"the server's name ({error})"
+                ) from None
             raise Again(f"cannot be reached: {error or type(error).__name__}") from None
 
     async def _refuse(self, response: httpx.Response, kind: Kind | None, *, watches: bool) -> None:

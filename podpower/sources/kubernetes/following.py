@@ -101,6 +101,15 @@ class Interrupted:
     detail: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Nameless:
+    """An object that cannot be told from others, and is passed over."""
+
+    stream: Stream
+    object: dict[str, Any]
+    version: str | None = None
+
+
 class Known:
     """What was told of a stream's objects: the resourceVersion of each uid, and how to name one that has gone."""
 
@@ -109,9 +118,14 @@ class Known:
         self.versions: MutableMapping[str, str] = {}
         self.last = last
 
-    def change(self, stream: Stream, type_: EventType, obj: dict[str, Any], version: str | None) -> Change | None:
+    def change(
+        self, stream: Stream, type_: EventType, obj: dict[str, Any], version: str | None
+    ) -> Change | Nameless | None:
         """The change, or None where it was told already."""
-        metadata = obj.get("metadata") or {}
+        metadata = obj.get("metadata")
+        if not isinstance(metadata, dict) or not metadata.get("name"):
+            return Nameless(stream=stream, object=obj, version=version)
+        metadata["uid"] = metadata.get("uid") or f"{metadata.get('namespace')}/{metadata['name']}"
         uid, own = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
         before = self.versions.get(uid)
         if type_ == "DELETED":
@@ -126,9 +140,10 @@ class Known:
         return Change(stream=stream, type=type_, object=obj, version=version)
 
 
-async def follow(
-    api: Api, stream: Stream, version: str | None, known: Known
-) -> AsyncIterator[Change | Reached | Interrupted]:
+Item = Change | Nameless | Reached
+
+
+async def follow(api: Api, stream: Stream, version: str | None, known: Known) -> AsyncIterator[Item | Interrupted]:
     """Every change from `version` on, or from a new list, for ever. InvalidInput where it cannot work."""
     backoff = Backoff()
     while True:
@@ -154,15 +169,16 @@ async def follow(
             await asyncio.sleep(backoff.next_s(at_least_s=error.wait_s))
 
 
-async def listed(api: Api, stream: Stream, known: Known) -> AsyncIterator[Change | Reached]:
+async def listed(api: Api, stream: Stream, known: Known) -> AsyncIterator[Item]:
     """The objects that are there, page by page: what is new, what differs from what was known, and what has gone."""
     while True:
         seen: set[str] = set()
         try:
             async for page in _pages(api, stream):
                 for obj in page.objects():
-                    seen.add(str((obj.get("metadata") or {}).get("uid", "")))
                     change = known.change(stream, "ADDED", obj, None)
+                    if not isinstance(change, Nameless):
+                        seen.add(str(obj["metadata"]["uid"]))
                     if change:
                         yield change
             break
@@ -181,7 +197,7 @@ async def listed(api: Api, stream: Stream, known: Known) -> AsyncIterator[Change
 
 async def watched(
     api: Api, stream: Stream, version: str, known: Known, *, timeout_s: float, idle_s: float
-) -> AsyncIterator[Change | Reached]:
+) -> AsyncIterator[Item]:
     """Changes after `version` until the server ends the watch. Gone and Again as they say."""
     parameters: dict[str, str | int] = {
         **stream.selection.parameters(), "watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true",
@@ -197,7 +213,8 @@ async def watched(
         if event.type == "ERROR":
             _refuse(msgspec.json.decode(event.object))
         obj = read_object(event.object)
-        reached = str((obj.get("metadata") or {}).get("resourceVersion") or version)
+        metadata = obj.get("metadata")
+        reached = str((metadata.get("resourceVersion") if isinstance(metadata, dict) else None) or version)
         if event.type == "BOOKMARK":
             yield Reached(stream=stream, version=reached)
         elif event.type in {"ADDED", "MODIFIED", "DELETED"}:

@@ -16,6 +16,7 @@ from podpower.sources.kubernetes.following import (
     EVERYTHING,
     Change,
     Known,
+    Nameless,
     Reached,
     Selection,
     Stream,
@@ -58,6 +59,7 @@ class LiveObjects:
         self.cluster = self.access.cluster
         self._watching = watching or Watching()
         self._kept_days = kept_days
+        self.damaged: list[str] = []  # what was passed over in what was read so far, and what went wrong by the way
 
     def poll(self, *, seconds: float = POLL_S, begins_s: float | None = None, note: Note = lambda _: None) -> int:
         """Append what changed since the last poll and return how many events that were. A new journal begins at
@@ -77,18 +79,18 @@ class LiveObjects:
         """Of the journal; before it began, of the objects that were there then and say how long."""
         reached_s = read_meta(self.root).end_s if (self.root / META).exists() else 0.0
         if reached_s < min(end_s, time.time() - _FRESH_S):
-            self.poll()
-        return Recording(self.root).events(start_s=start_s, end_s=end_s)
+            self.poll(note=self.damaged.append)
+        return self._recording().events(start_s=start_s, end_s=end_s)
 
     def changes(self, cursor: str | None) -> tuple[list[ObjectEvent], str]:
         """Poll, then the events since `cursor` and the cursor behind them."""
-        self.poll()
-        return Recording(self.root).changes(cursor)
+        self.poll(note=self.damaged.append)
+        return self._recording().changes(cursor)
 
-    @property
-    def damaged(self) -> list[str]:
-        """Lines of the journal that could not be read; it is mended when it is opened."""
-        return []
+    def _recording(self) -> Recording:
+        recording = Recording(self.root)
+        recording.damaged = self.damaged
+        return recording
 
     async def _caught_up(self, journal: Journal, *, seconds: float, note: Note) -> dict[str, str]:
         """Take what changed into the journal; returns the version that each stream reached."""
@@ -140,6 +142,8 @@ async def _catch_up(api: Api, stream: Stream, journal: Journal, seconds: float) 
                 version = found.version or version
                 if isinstance(found, Change):
                     journal.take(found, now_s=time.time())
+                elif isinstance(found, Nameless):
+                    api.note(f"{stream.kind}: an object without a name was passed over")
             return str(version)
         except Gone:
             api.note(f"{stream.kind}: the history before {version} is gone; listing again")
@@ -149,6 +153,8 @@ async def _catch_up(api: Api, stream: Stream, journal: Journal, seconds: float) 
     async for item in listed(api, stream, known):
         if isinstance(item, Reached):
             version = item.version
+        elif isinstance(item, Nameless):
+            api.note(f"{stream.kind}: an object without a name was passed over")
         else:
             journal.take(item, now_s=time.time())
     return str(version)

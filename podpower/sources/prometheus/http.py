@@ -1,5 +1,6 @@
 """Requests to a Prometheus: tried again where that helps, never sent to another host, told of in one sentence."""
 
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -8,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.retrying import Backoff, retry_after_s
+from podpower.retrying import UNTRUSTED, Backoff, retry_after_s
 from podpower.sources.prometheus.decoding import decode_answer
 from podpower.sources.prometheus.endpoint import Endpoint
 
@@ -71,7 +72,12 @@ class Http:
                 return take(response)
         except httpx.TimeoutException:
             raise _Again(f"no answer within {self._endpoint.timeout_s:g} s") from None
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except (httpx.TransportError, httpx.DecodingError, ssl.SSLError) as error:
+            if UNTRUSTED in str(error):
+                raise InvalidInput(
+                    f"{self._endpoint.url}: its certificate is not trusted: set PODPOWER_PROMETHEUS_CA_FILE, or check "
+                    f"the host's name ({error})"
+                ) from None
             raise _Again(f"cannot be reached: {error or type(error).__name__}") from None
         except Unavailable as error:
             raise _Again(str(error)) from None

@@ -1,9 +1,7 @@
 """Who we are to a cluster: kubeconfigs, plugins, certificates, the account of a pod."""
 
 import asyncio
-import shutil
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from podpower.sources.kubernetes.api import Api, Forbidden, Missing
 from podpower.sources.kubernetes.kinds import BUILT_IN, Kind, parse_kinds
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import write_kubeconfig, write_plugin
+from tests.clusters.tls import https, self_signed
 
 
 @pytest.fixture(autouse=True)
@@ -135,14 +134,28 @@ def test_a_context_that_is_not_there_says_how_to_see_them(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate; its key beside it."""
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl on the PATH")
-    path = tmp_path_factory.mktemp("tls") / "ca.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path.with_suffix(".key")), "-out", str(path)]
-    subprocess.run(command, check=True, capture_output=True)
-    return path
+    return self_signed(tmp_path_factory.mktemp("tls"))
+
+
+def test_a_server_is_trusted_by_its_certificate(tmp_path: Path, authority: Path) -> None:
+    with https(authority, b'{"gitVersion": "v1"}') as url:
+        config = str(write_kubeconfig(tmp_path / "config", url))
+        with pytest.raises(InvalidInput, match="certificate is not trusted: give --ca-file or K8S_CA_FILE"):
+            asked(Wanted(kubeconfig=config))
+        assert b"v1" in asked(Wanted(kubeconfig=config, ca_file=str(authority)))
+        assert b"v1" in asked(Wanted(kubeconfig=config, verify_tls=False))
+        named = write_kubeconfig(tmp_path / "named", url, cluster={"certificate-authority": str(authority)})
+        assert b"v1" in asked(Wanted(kubeconfig=str(named)))
+
+
+def test_a_client_certificate_of_the_kubeconfig_is_shown(tmp_path: Path, authority: Path) -> None:
+    with https(authority, b'{"gitVersion": "v1"}', asks_for_ours=True) as url:
+        user = {"client-certificate": str(authority), "client-key": str(authority.with_name("key.pem"))}
+        config = write_kubeconfig(tmp_path / "config", url, user=user)
+        assert b"v1" in asked(Wanted(kubeconfig=str(config), ca_file=str(authority)))
+        without = write_kubeconfig(tmp_path / "without", url)
+        with pytest.raises(Unavailable):
+            asked(Wanted(kubeconfig=str(without), ca_file=str(authority)))
 
 
 def test_certificates_are_checked_unless_told_otherwise(tmp_path: Path, authority: Path) -> None:

@@ -1,9 +1,11 @@
 """A live cluster kept as a recording: what was there, what changed, and what a crash or a pause leaves."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -291,3 +293,45 @@ def test_odd_objects_are_rejected_one_by_one(cluster: FakeCluster, live: LiveObj
     found, rejected = observe(live.events(start_s=now_s - 60, end_s=now_s + 60), start_s=now_s - 60, end_s=now_s + 60)
     assert {o.request.workload_name for o in found} == {"good", "cyclic"}
     assert [(r.source, "containers" in r.detail) for r in rejected] == [("Deployment shop/broken", True)]
+
+
+@pytest.mark.parametrize("metadata", [None, {}, [], {"uid": "u"}, {"name": "no-uid", "namespace": "shop"}])
+def test_an_object_without_a_name_is_told_of_and_one_without_uid_is_known_by_its_name(
+    tmp_path: Path, metadata: object
+) -> None:
+    good = {**deployment("good"), "metadata": {"name": "good", "uid": "g", "resourceVersion": "1"}}
+    odd = {**deployment("odd"), "metadata": metadata}
+    empty = {"kind": "List", "metadata": {"resourceVersion": "5"}, "items": []}
+    whole = {
+        "kind": "DeploymentList",
+        "apiVersion": "apps/v1",
+        "metadata": {"resourceVersion": "5"},
+        "items": [odd, good],
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(whole if "/deployments" in self.path else empty).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        config = write_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{server.server_port}")
+        live = LiveObjects(tmp_path / "journal", Wanted(kubeconfig=str(config)))
+        changes, _ = live.changes(None)
+        server.shutdown()
+        thread.join()
+    names = {change.object["metadata"]["name"] for change in changes}
+    if isinstance(metadata, dict) and "name" in metadata:
+        assert names == {"good", "no-uid"}
+        assert live.damaged == []
+    else:
+        assert names == {"good"}
+        assert live.damaged == ["Deployment: an object without a name was passed over"]

@@ -20,6 +20,7 @@ from podpower.retrying import Backoff
 from podpower.sources.prometheus.decoding import Matrix
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from, parse_url
 from podpower.sources.prometheus.source import Prometheus
+from tests.clusters.tls import https, self_signed
 
 START_S = 1767258000.0
 HOUR = Asked(start_s=START_S, end_s=START_S + 3600)
@@ -270,6 +271,24 @@ def test_files_that_are_not_there_are_named(server: Server, settings: dict[str, 
     server.answers = [GOOD]
     with pytest.raises(InvalidInput, match=told):
         labelled(server, **settings)
+
+
+def test_a_server_is_trusted_by_its_certificate_and_may_ask_for_ours(tmp_path: Path) -> None:
+    certificate = self_signed(tmp_path)
+    key = str(certificate.with_name("key.pem"))
+
+    def names(**settings: object) -> frozenset[str]:
+        with (
+            https(certificate, NAMES, asks_for_ours="cert_file" in settings) as url,
+            Prometheus(Endpoint(url=url, **settings)) as prometheus,  # type: ignore[arg-type]
+        ):
+            return prometheus.metric_names(start_s=0, end_s=1)
+
+    with pytest.raises(InvalidInput, match="certificate is not trusted: set PODPOWER_PROMETHEUS_CA_FILE"):
+        names()
+    assert names(ca_file=str(certificate))
+    assert names(verify_tls=False)
+    assert names(ca_file=str(certificate), cert_file=str(certificate), key_file=key)
 
 
 LABELS = st.dictionaries(st.text(max_size=8), st.text(max_size=12), max_size=3)
