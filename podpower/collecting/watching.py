@@ -77,7 +77,7 @@ async def _follow(api: Api, stream: Stream, progress: Progress, queue: "asyncio.
 
 def _stub(progress: Progress, uid: str) -> dict[str, Any] | None:
     """Stands for an object of which only its line is left."""
-    return {"metadata": {"uid": uid}} if uid in progress.lines else None
+    return {"metadata": {"uid": uid, "name": uid}} if uid in progress.lines else None
 
 
 class _Writer:
