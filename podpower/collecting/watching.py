@@ -159,7 +159,7 @@ class _Writer:
         metadata = change.object.get("metadata") or {}
         uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
         resource = change.stream.kind.key
-        if (uid, version, change.type) in self._progress.recent:
+        if version and (uid, version, change.type) in self._progress.recent:
             return None
         self._counting.happened(resource, change.type)
         before = self._progress.lines.get(uid)

@@ -133,7 +133,7 @@ class Known:
                 return None
             del self.versions[uid]
         else:
-            if before == own:
+            if own and before == own:
                 return None
             type_ = "ADDED" if before is None else "MODIFIED"
             self.versions[uid] = own

@@ -111,7 +111,8 @@ class Journal:
         metadata = kept["metadata"]
         uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
         before = self._alive.get(uid)
-        if not uid or (uid, version, change.type) in self._recent or (change.type == "DELETED" and before is None):
+        told = version != "" and (uid, version, change.type) in self._recent
+        if not uid or told or (change.type == "DELETED" and before is None):
             return False
         type_: EventType = change.type
         content = _content(kept)

@@ -101,6 +101,10 @@ class Matrix:
             columns[label] = [labels.get(label) for labels in self._names.values()]
         return pl.DataFrame(columns, schema=SERIES_SCHEMA)
 
+    def labels(self) -> list[dict[str, str]]:
+        """Labels of each series, whatever they are."""
+        return list(self._names.values())
+
     def points(self) -> pl.DataFrame:
         """POINTS_SCHEMA of what came; what is no number is NaN."""
         numbers = np.concatenate([*self._numbers, np.empty((0, 2))])

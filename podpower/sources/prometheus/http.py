@@ -25,6 +25,10 @@ class TooMuch(InvalidInput):
     """The server will not give so much at once: ask for less."""
 
 
+class NotHere(InvalidInput):
+    """There is nothing at this path, or nobody may ask there."""
+
+
 class Http:
     """A bounded number of connections to one endpoint. No redirect is followed: credentials stay where they belong."""
 
@@ -83,6 +87,8 @@ class Http:
             raise _Again(str(error)) from None
         except TooMuch:
             raise
+        except NotHere as error:
+            raise NotHere(f"{self._endpoint.url}: {error}") from None
         except InvalidInput as error:
             raise InvalidInput(f"{self._endpoint.url}: {error}") from None
 
@@ -100,12 +106,12 @@ class Http:
         if status == 422 and any(word in said for word in _TOO_MUCH):
             raise TooMuch(f"{self._endpoint.url} answers 422{said}")
         if status in {401, 403}:
-            raise InvalidInput(
+            raise (NotHere if status == 403 else InvalidInput)(
                 f"answers {status}{said}: set PODPOWER_PROMETHEUS_TOKEN_FILE, or PODPOWER_PROMETHEUS_USERNAME and "
                 "PODPOWER_PROMETHEUS_PASSWORD_FILE, to credentials that may query"
             )
         if status == 404:
-            raise InvalidInput("answers 404: there is no Prometheus API; of Mimir the URL ends in /prometheus")
+            raise NotHere("answers 404: there is no Prometheus API; of Mimir the URL ends in /prometheus")
         if status >= 500:
             raise Unavailable(f"answers {status}{said}")
         raise InvalidInput(f"answers {status}{said}")

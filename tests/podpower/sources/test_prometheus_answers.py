@@ -41,12 +41,15 @@ class Server:
     """Answers questions for samples by `answers` one after another, the last one again and again."""
 
     url: str = ""
+    names_status: int = 0  # how it refuses to tell which metrics there are
     answers: list[Answer] = field(default_factory=list)
     asked: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
 
     def answer(self, path: str, query: str) -> Answer:
         if path.endswith("/values"):
-            return Answer(NAMES)
+            return Answer(b"", self.names_status) if self.names_status else Answer(NAMES)
+        if query.startswith("group by (__name__)"):
+            return Answer(answered([{"metric": {"__name__": "kepler_pod_cpu_joules_total"}, "value": [1.0, "1"]}]))
         if "count_over_time" in query:
             return Answer(answered([]))
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -170,6 +173,15 @@ def test_what_will_not_pass_is_asked_once(server: Server, status: int) -> None:
 
 def test_a_proxy_that_lets_no_post_through_is_asked_by_get(server: Server) -> None:
     server.answers = [Answer(b"", 405), GOOD]
+    assert labelled(server).report.known == 60
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_proxy_that_lets_only_queries_through_is_asked_by_a_query_which_metrics_there_are(
+    server: Server, status: int
+) -> None:
+    server.names_status = status
+    server.answers = [GOOD]
     assert labelled(server).report.known == 60
 
 
