@@ -102,7 +102,7 @@ class Api:
                 tried += 1
                 if self._tries is not None and tried >= self._tries:
                     raise Unavailable(f"{self.access.server}: {error}") from None
-                self.note(f"{what}: {error}; trying again")
+                self.note(f"{self.access.server}{what}: {error}; trying again")
                 await asyncio.sleep(backoff.next_s(at_least_s=error.wait_s))
 
     async def _get(self, path: str, parameters: Parameters, kind: Kind | None) -> bytes:
