@@ -142,6 +142,13 @@ class WindowExport:
         return pod_energy(per_series.join(pods, on="series"))
 
 
+def no_labels(warning: str) -> Labels:
+    """The labels of a time of which nothing is known, and why."""
+    tally = Tally(generation="none", energy="dynamic")
+    tally.warn(warning)
+    return Labels(table=pl.DataFrame(schema=WINDOWS_SCHEMA), report=tally.report())
+
+
 def label_windows(source: MetricSource, specs: pl.DataFrame | None, asked: Asked) -> Labels:
     """Energy of each pod in each step. `specs` is the `workload_specs` table: owners and templates as objects tell.
 

@@ -68,20 +68,24 @@ GENERATIONS = (KEPLER_0_10, KEPLER_0_9)
 _NODE_METRICS = ("kepler_node_cpu_joules_total", "kepler_node_cpu_watts", "kepler_container_cpu_joules_total")
 
 
+class NoMetrics(Unavailable):
+    """There are no series of Kepler's pods in the time that was asked for."""
+
+
 def detect(names: Collection[str]) -> list[Generation]:
     """The generations whose pod series exist, the newest first: two where Kepler was upgraded within the time.
 
-    Unavailable, with the fix, where there is none.
+    NoMetrics, with the fix, where there is none.
     """
     found = [generation for generation in GENERATIONS if generation.metrics(names)]
     if found:
         return found
     if any(name in names for name in _NODE_METRICS):
-        raise Unavailable(
+        raise NoMetrics(
             "Kepler reports nodes but no pods: set `kube.enabled: true` in Kepler's configuration and give it access "
             "to the API server"
         )
-    raise Unavailable(
+    raise NoMetrics(
         "no Kepler metrics in this time range: expected kepler_pod_cpu_joules_total (Kepler 0.10 and later) or "
         "kepler_container_joules_total (up to 0.9)"
     )

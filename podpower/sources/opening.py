@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podpower.errors import InvalidInput
+from podpower.sources.hours import HOUR_S
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from
 from podpower.sources.protocols import MetricSource, ObjectSource
 from podpower.sources.recording import Recording
@@ -15,11 +16,14 @@ PROMETHEUS_URL, RECORDING = "PODPOWER_PROMETHEUS_URL", "PODPOWER_RECORDING"
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Objects and samples of one cluster. `damaged` grows by what of the objects could not be read."""
+    """Objects and samples of one cluster. `damaged` grows by what of the objects could not be read. `history_s` is how
+    far back to look when it is seen for the first time; a recording tells that itself.
+    """
 
     objects: ObjectSource
     metrics: MetricSource
     damaged: list[str]
+    history_s: float = 0.0
 
     @property
     def cluster(self) -> str:
@@ -61,7 +65,14 @@ def opened_live(place: str, endpoint: Endpoint, environment: Mapping[str, str]) 
     watching = Watching(kinds=tuple(dict.fromkeys((*OBSERVED, *more))), selection=selection)
     objects = LiveObjects(Path(place), wanted_from(environment), watching)
     with Prometheus(endpoint, cluster=objects.cluster) as prometheus:
-        yield Sources(objects=objects, metrics=prometheus, damaged=objects.damaged)
+        yield Sources(objects=objects, metrics=prometheus, damaged=objects.damaged, history_s=_history_s(environment))
+
+
+def _history_s(environment: Mapping[str, str]) -> float:
+    text = environment.get("PODPOWER_HISTORY_HOURS") or "24"
+    if not text.isdecimal():
+        raise InvalidInput(f"PODPOWER_HISTORY_HOURS={text!r} is not a whole number of hours")
+    return int(text) * HOUR_S
 
 
 def _names(text: str | None) -> tuple[str, ...]:

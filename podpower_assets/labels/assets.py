@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from podpower.labels import Asked, label_windows
+from podpower.errors import Unavailable
+from podpower.labels import Asked, label_windows, no_labels
+from podpower.labels.kepler import NoMetrics
 from podpower_assets import showing
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
@@ -35,11 +37,18 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
     """Label each hour."""
     rows, known, zero_hours = 0, 0, 0
     reasons: Counter[str] = Counter()
+    silent: list[str] = []
     with deciding(), source.opened() as sources:
         for hour in context.partition_keys:
             start_s = hour_start_s(hour)
             asked = Asked(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS)
-            labels = label_windows(sources.metrics, tables.read(SPECS, hour), asked)
+            try:
+                labels = label_windows(sources.metrics, tables.read(SPECS, hour), asked)
+            except NoMetrics as error:
+                if len(context.partition_keys) == 1:
+                    raise
+                silent.append(str(error))  # Kepler may be younger than the range
+                labels = no_labels(str(error))
             tables.write(NAME, hour, labels.table)
             report = labels.report
             rows, known, zero_hours = rows + report.rows, known + report.known, zero_hours + report.all_zero
@@ -52,6 +61,8 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
                 "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
             }  # fmt: skip
             context.add_asset_metadata(said, partition_key=hour)
+        if len(silent) == len(context.partition_keys):
+            raise Unavailable(silent[0])
     yield dg.MaterializeResult(
         check_results=[
             dg.AssetCheckResult(
@@ -61,7 +72,12 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
                 check_name="most_steps_are_known",
                 passed=known >= rows / 2,
                 severity=dg.AssetCheckSeverity.WARN,
-                metadata={"steps": rows, "known": known, "null_reasons": showing.counts(reasons, of="reason")},
+                metadata={
+                    "steps": rows,
+                    "known": known,
+                    "hours_without_kepler": len(silent),
+                    "null_reasons": showing.counts(reasons, of="reason"),
+                },
             ),
         ]
     )

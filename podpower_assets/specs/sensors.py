@@ -1,13 +1,14 @@
 """`workload_changes`: the hours in which an object changed get their specs and features anew."""
 
 import os
+import time
 
 import dagster as dg
 
 from podpower.errors import PodpowerError
 from podpower_assets.features.assets import ENCODER
 from podpower_assets.features.assets import NAME as FEATURES
-from podpower_assets.partitions import first_hour, hour_key, known_hours, range_tags
+from podpower_assets.partitions import first_hour, hour_key, hours_between, known_hours, range_tags
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 
@@ -27,11 +28,16 @@ def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables
         with source.opened() as sources:
             changes, cursor = sources.objects.changes(context.cursor)
             damaged = list(sources.damaged)
+            # A live cluster that is new to us: what still lives tells of the hours that Prometheus remembers.
+            history_s = sources.history_s if context.cursor is None else 0.0
     except PodpowerError as error:
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
     for line in damaged:
         context.log.warning(line)
-    hours = known_hours(hour_key(change.ts) for change in changes)
+    changed = [hour_key(change.ts) for change in changes]
+    if history_s:
+        changed += hours_between(time.time() - history_s, time.time())
+    hours = known_hours(changed)
     if not hours:
         early = f"all {len(changes)} changes are before the first partition, {first_hour()}"
         return dg.SensorResult(skip_reason=early if changes else "nothing changed", cursor=cursor)

@@ -24,6 +24,12 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("podpower_assets.policies._RETRY_SECONDS", 0)
+    monkeypatch.setattr("podpower_assets.policies.MAX_RETRIES", 0)
+
+
 @pytest.fixture
 def place(lived: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(polling, "POLL_S", 1.0)
@@ -43,7 +49,9 @@ def tick(place: Place, cursor: str | None = None) -> dg.SensorResult:
 def test_the_sensor_asks_for_the_hour_of_a_change(place: Place, lived: Living) -> None:
     first = tick(place)
     assert first.run_requests is not None
-    assert len(first.run_requests) == 1
+    [request] = first.run_requests
+    assert request.tags["dagster/asset_partition_range_start"] == hour_key(time.time() - 24 * 3600)
+    assert request.tags["dagster/asset_partition_range_end"] == hour_key(time.time())
     quiet = tick(place, first.cursor)
     assert not quiet.run_requests
     lived.cluster.add(deployment(f"new-{time.monotonic_ns()}"))
@@ -67,11 +75,23 @@ def test_hours_before_podpower_came_are_labelled_with_the_templates_that_still_l
     assert rows["_spec_hash"].n_unique() > 10
 
 
+def test_of_a_range_the_hours_without_kepler_are_empty_and_counted(place: Place) -> None:
+    now_s = time.time()
+    before, after = hour_key(now_s - 6 * 3600), hour_key(now_s - 3600)
+    assert place.materialize("workload_specs", "kepler_labels", first=before, last=after).success
+    empty, full = place.tables.read("kepler_labels", before), place.tables.read("kepler_labels", after)
+    assert empty is not None
+    assert full is not None
+    assert len(empty) == 0
+    assert len(full) > 0
+    assert empty.schema == full.schema
+    result = place.materialize("kepler_labels", first=hour_key(now_s - 40 * 3600), last=hour_key(now_s - 30 * 3600))
+    assert not result.success
+
+
 def test_a_prometheus_that_is_away_is_tried_again_later(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODPOWER_PROMETHEUS_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("podpower.sources.prometheus.http._TRIES", 1)
-    monkeypatch.setattr("podpower_assets.policies._RETRY_SECONDS", 0)
-    monkeypatch.setattr("podpower_assets.policies.MAX_RETRIES", 0)
     result = place.materialize("kepler_labels", first=hour_key(time.time() - 3600))
     assert not result.success
     assert "cannot be reached" in str([event.message for event in result.all_events if event.is_step_failure]) or any(
