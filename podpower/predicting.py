@@ -7,8 +7,11 @@ from typing import Any, Final, Literal
 import msgspec
 
 from podpower.features.encoder import Encoder
+from podpower.features.names import first_image_key, kept_by
+from podpower.features.physical import physical_power_w
 from podpower.model.artifacts import check_fit
-from podpower.model.neighbours import Estimates, KnnModel
+from podpower.model.intervals import DEFAULT_LEVEL
+from podpower.model.knn import Estimates, KnnModel, Queries
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
 
@@ -33,7 +36,9 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     Joules in `pred_energy_step_j` are those of a step of `step_seconds`. `pred_total_energy_j` is the energy of one
     whole run of a pod, null for what runs without end and where the model knows no such run. `replicas` is the number
     of pods at a time. `total_energy_j` is `pred_total_energy_j` of all completions of a Job. `basis`: "seen" (this
-    spec has labels), "similar" (close neighbours), "prior" (too far from all training data).
+    spec has labels), "similar" (close neighbours), "prior" (too far from all training data: the estimate is that of its
+    resources, and the interval is as wide as errors of such estimates are). `interval` is that of 80 %, `intervals` are
+    those of all levels, ascending.
     """
 
     namespace: str
@@ -48,31 +53,34 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     total_avg_power_w: float
     total_energy_j: float | None
     interval: Interval
+    intervals: list[Interval]
     basis: Literal["seen", "similar", "prior"]
     model_version: str
 
 
 class Neighbour(msgspec.Struct, kw_only=True, frozen=True):
-    """A measured workload that a prediction rests on: `distance` between the vectors (0: the same spec), `weight` its
-    share in the prediction, `avg_power_w` and `total_energy_j` (null: not a job) its labels for one pod.
+    """A measured workload that a prediction rests on: `distance` in the model's metric (0: the same spec; null: a
+    former spec of the same workload that is far from this one), `weight` its share in the prediction, `avg_power_w` and
+    `total_energy_j` (null: not a job) its labels for one pod.
     """
 
     namespace: str
     workload_kind: str
     workload_name: str
     spec_hash: str
-    distance: float
+    distance: float | None
     weight: float
     avg_power_w: float
     total_energy_j: float | None
 
 
 class Explanation(Prediction, kw_only=True, frozen=True):
-    """A prediction and its neighbours, nearest first; `other_weight` is the share of the prior, the mean over all
-    training workloads, and of neighbours beyond those shown.
+    """A prediction and its neighbours, those that count most first; `prior_weight` is the share of the prior, what its
+    resources alone suggest, `other_weight` that of all that is not shown: the prior and the neighbours that count less.
     """
 
     neighbours: list[Neighbour]
+    prior_weight: float
     other_weight: float
 
 
@@ -112,9 +120,10 @@ class Predictor:
         explanations = []
         for row, request in enumerate(requests):
             neighbours = self._neighbours(estimates, row)
+            prior = float(estimates.prior_weight[row])
             other = max(0.0, 1.0 - sum(neighbour.weight for neighbour in neighbours))
             fields = self._fields(request, hashes[row], estimates, row)
-            explanations.append(Explanation(**fields, neighbours=neighbours, other_weight=other))
+            explanations.append(Explanation(**fields, neighbours=neighbours, prior_weight=prior, other_weight=other))
         return explanations
 
     def total(self, predictions: Sequence[Prediction]) -> Total:
@@ -131,14 +140,23 @@ class Predictor:
 
     def _estimates(self, requests: Sequence[InferenceRequest]) -> tuple[list[str], Estimates]:
         hashes = [spec_hash(request) for request in requests]
-        workloads = [(request.namespace, request.workload_kind, request.workload_name) for request in requests]
-        return hashes, self.model.predict(self.encoder.transform(requests), hashes, workloads)
+        queries = Queries(
+            vectors=self.encoder.transform(requests),
+            spec_hashes=hashes,
+            workloads=[(request.namespace, request.workload_kind, request.workload_name) for request in requests],
+            kinds=[kept_by(request) for request in requests],
+            image_keys=[first_image_key(request) for request in requests],
+            physical_power_w=physical_power_w(requests),
+        )
+        return hashes, self.model.predict(queries)
 
     def _fields(self, request: InferenceRequest, own_hash: str, estimates: Estimates, row: int) -> dict[str, Any]:
         step_seconds = self.model.step_seconds
-        power_w, low_w, high_w = (
-            float(column[row]) for column in (estimates.power_w, estimates.low_w, estimates.high_w)
-        )
+        power_w = float(estimates.power_w[row])
+        intervals = [
+            _interval(level, float(low_w[row]), float(high_w[row]), step_seconds)
+            for level, low_w, high_w in zip(estimates.levels, estimates.low_w, estimates.high_w, strict=True)
+        ]
         endless = request.workload_kind in ENDLESS_KINDS
         total_energy_j = None if endless else _known(float(estimates.total_energy_j[row]))
         replicas = pods_at_a_time(request)
@@ -154,11 +172,8 @@ class Predictor:
             "replicas": replicas,
             "total_avg_power_w": power_w * replicas,
             "total_energy_j": None if total_energy_j is None else total_energy_j * pods_in_all(request),
-            "interval": Interval(
-                level=self.model.intervals.level,
-                energy_step_j=(low_w * step_seconds, high_w * step_seconds),
-                avg_power_w=(low_w, high_w),
-            ),
+            "interval": next(interval for interval in intervals if interval.level == DEFAULT_LEVEL),
+            "intervals": intervals,
             "basis": str(estimates.basis[row]),
             "model_version": self.version,
         }
@@ -166,23 +181,29 @@ class Predictor:
     def _neighbours(self, estimates: Estimates, row: int) -> list[Neighbour]:
         index = self.model.index
         neighbours = []
-        for column, entry in enumerate(estimates.neighbour_index[row]):
-            if entry < 0:
+        for column, position in enumerate(estimates.neighbour_index[row]):
+            entry = int(position)
+            if entry < 0 or estimates.neighbour_weight[row, column] <= 0:
                 continue
-            namespace, kind, name = index.workloads[entry]
+            namespace, kind, name = index.workload(entry)
             neighbours.append(
                 Neighbour(
                     namespace=namespace,
                     workload_kind=kind,
                     workload_name=name,
                     spec_hash=index.spec_hashes[entry],
-                    distance=float(estimates.neighbour_distance[row, column]),
+                    distance=_known(float(estimates.neighbour_distance[row, column])),
                     weight=float(estimates.neighbour_weight[row, column]),
                     avg_power_w=float(index.power_w[entry]),
                     total_energy_j=_known(float(index.total_energy_j[entry])),
                 )
             )
         return neighbours
+
+
+def _interval(level: float, low_w: float, high_w: float, step_seconds: float) -> Interval:
+    energy_step_j = (low_w * step_seconds, high_w * step_seconds)
+    return Interval(level=level, energy_step_j=energy_step_j, avg_power_w=(low_w, high_w))
 
 
 def pods_at_a_time(request: InferenceRequest) -> int:

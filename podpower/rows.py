@@ -9,7 +9,7 @@ import polars as pl
 from podpower.errors import InvalidInput
 
 WORKLOAD = ("namespace", "workload_kind", "workload_name")
-FROM_SPEC = ("_spec_hash", "encoder_fingerprint", "image_key", "features")
+FROM_SPEC = ("_spec_hash", "encoder_fingerprint", "image_key", "physical_power_w", "feature_blocks", "features")
 
 NO_SPEC = "no_spec"  # no spec of this workload, nor of a pod of this name
 NOT_YET_OBSERVED = "spec_not_yet_observed"  # the workload's first spec is younger than the label

@@ -8,6 +8,7 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import Reference, Schema
 from litestar.response import Redirect
 
+from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.predicting import Explanation, Prediction, Predictor
 from podpower.specs.requests import InferenceRequest
 from podpower_serving import bodies, openapi
@@ -128,7 +129,8 @@ class Operations(Controller):
             trained_at=model.trained_at,
             training_size=model.training_size,
             metrics=model.metrics,
-            interval_level=model.intervals.level,
+            interval_level=DEFAULT_LEVEL,
+            interval_levels=list(model.intervals.levels),
             encoder_fingerprint=model.encoder_fingerprint,
             text_encoder=predictor.encoder.text,
             notes=list(model.notes),

@@ -45,6 +45,7 @@ class ModelInfo(msgspec.Struct, kw_only=True, frozen=True):
     training_size: dict[str, int]
     metrics: dict[str, Any]
     interval_level: float
+    interval_levels: list[float]
     encoder_fingerprint: str
     text_encoder: str
     notes: list[str]

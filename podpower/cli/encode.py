@@ -25,9 +25,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="where to write encoder.joblib")
     parser.add_argument(
         "--text",
-        choices=("ngram", "sbert", "none"),
+        choices=("ngram", "sbert", "both", "none"),
         help="how names and images are read: hashed n-grams (default), sentence embeddings "
-        "(pip install 'podpower[sbert]'), or not at all",
+        "(pip install 'podpower[sbert]'), by both, or not at all",
     )
     parser.add_argument("--no-sbert", action="store_true", help="no sentence embeddings; the default, kept for scripts")
     parser.add_argument("--sbert-model", metavar="NAME_OR_PATH", help="sentence-transformers model for --text sbert")
@@ -54,7 +54,7 @@ def fit(arguments: argparse.Namespace) -> int:
     from podpower.model.artifacts import save_encoder  # noqa: PLC0415
 
     text: TextEncoder = arguments.text or ("sbert" if arguments.sbert_model else "ngram")
-    if arguments.no_sbert and text == "sbert":
+    if arguments.no_sbert and text in {"sbert", "both"}:
         raise UsageError("--no-sbert contradicts --text sbert or --sbert-model: leave one out")
     streams.check_output(arguments.out, inputs=[arguments.input])
     requests, rejected = inputs.read_requests(arguments.input)

@@ -5,7 +5,7 @@ import json
 
 from podpower.cli import showing
 from podpower.cli.arguments import Commands, UsageError, add_command
-from podpower.cli.tables import read_table, write_output
+from podpower.cli.tables import read_rows, write_output
 from podpower.cli.train import add_training_options
 
 
@@ -15,17 +15,21 @@ def add(commands: Commands) -> None:
         commands,
         "evaluate",
         run,
-        summary="Evaluate training on unseen workloads and forward in time, beside baselines.",
+        summary="Evaluate training on unseen workloads, forward in time and across clusters, beside baselines.",
         details="""\
 One number a pod, its mean label. WAPE is the sum of absolute errors over the sum of labels; log R2 is R2 of
-log(1 + J). Lines below podpower's own split its score by what the prediction rests on.
+log(1 + J); "sum" is the sum of predictions over that of labels. The last lines split podpower's score by what the
+prediction rests on. By kind, by namespace, over time and every pod: --html or --json.
 
   podpower evaluate --train train_rows.parquet
-  podpower evaluate --train train_rows.parquet --html report.html
+  podpower evaluate --train train_rows.parquet --ablation --html report.html
 """,
     )
     add_training_options(parser)
     parser.add_argument("--html", metavar="FILE", help="also write a report with plots: one file without links")
+    parser.add_argument(
+        "--ablation", action="store_true", help="also leave out each block of features: numbers, categories, texts"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
 
 
@@ -36,9 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.html == "-" and arguments.json:
         raise UsageError("--html - and --json both print: give --html a file")
-    rows = read_table(arguments.train)
-    with showing.progress("leaving out one workload after the other"):
-        report = evaluate(rows, target=arguments.target, neighbors=arguments.neighbors)
+    rows = read_rows(arguments.train)
+    with showing.progress("evaluating") as advance:
+        report = evaluate(
+            rows,
+            target=arguments.target,
+            neighbors=arguments.neighbors,
+            ablation=arguments.ablation,
+            told=lambda what: advance(0, None, what),
+        )
     if arguments.html:
         from podpower.model.report import render  # noqa: PLC0415
 

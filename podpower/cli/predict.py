@@ -94,7 +94,7 @@ def _print_yaml(predictions: Sequence[dict[str, Any]]) -> None:
 
 
 def _print_csv(predictions: Sequence[dict[str, Any]]) -> None:
-    """Intervals as columns of their own: `interval_energy_step_j_low` and so on."""
+    """Intervals as columns of their own: `interval_energy_step_j_low` and so on, `interval_95_...` of other levels."""
     flat = [_flat(prediction) for prediction in predictions]
     writer = csv.DictWriter(sys.stdout, fieldnames=list(flat[0]), lineterminator="\n")
     writer.writeheader()
@@ -103,10 +103,13 @@ def _print_csv(predictions: Sequence[dict[str, Any]]) -> None:
 
 def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
     interval = prediction["interval"]
-    flat = {name: value for name, value in prediction.items() if name != "interval"}
+    flat = {name: value for name, value in prediction.items() if name not in {"interval", "intervals"}}
     flat["interval_level"] = interval["level"]
-    for name in ("energy_step_j", "avg_power_w"):
-        flat[f"interval_{name}_low"], flat[f"interval_{name}_high"] = interval[name]
+    named = [("interval", interval)]
+    named += [(f"interval_{100 * i['level']:g}", i) for i in prediction["intervals"] if i["level"] != interval["level"]]
+    for prefix, of_level in named:
+        for name in ("energy_step_j", "avg_power_w"):
+            flat[f"{prefix}_{name}_low"], flat[f"{prefix}_{name}_high"] = of_level[name]
     return flat
 
 

@@ -5,22 +5,25 @@ from typing import TYPE_CHECKING
 from podpower.cli import showing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from podpower.model.evaluation import Score, SplitReport
 
 
 def show_split(split: "SplitReport", *, unit: str) -> None:
     """Scores of a split, ours beside the baselines."""
     columns = (
-        "predictor", "WAPE", "log R2", "rank corr.", "median rel. error", f"MAE ({unit})", "R2",
-        f"in {split.nominal_coverage:.0%} interval", "pods",
+        "predictor", "WAPE", "log R2", "rank corr.", "median rel. error", f"MAE ({unit})", "sum",
+        *(f"in {level:.0%}" for level in split.levels), "pods",
     )  # fmt: skip
-    rows = [(name, *_cells(score)) for name, score in split.scores.items()]
-    rows += [(f"  {basis}", *_cells(score)) for basis, score in split.by_basis.items()]
+    rows = [(name, *_cells(score, split.levels)) for name, score in split.scores.items()]
+    rows += [(f"  {basis}", *_cells(score, split.levels)) for basis, score in split.by_basis.items()]
+    rows += [(f"  without {block}", *_cells(score, split.levels)) for block, score in split.ablation.items()]
     folds = f"{split.folds} fold{'' if split.folds == 1 else 's'}"
     showing.table(columns, rows, title=f"{split.name} ({folds})", right=columns[1:])
 
 
-def _cells(score: "Score") -> tuple[str, ...]:
+def _cells(score: "Score", levels: "Sequence[float]") -> tuple[str, ...]:
     def percent(value: float | None) -> str:
         return "-" if value is None else f"{value:.0%}"
 
@@ -30,7 +33,7 @@ def _cells(score: "Score") -> tuple[str, ...]:
         showing.number(score.rank_correlation, 2),
         percent(score.mdape),
         showing.number(score.mae, 1 if score.mae is not None and score.mae >= 100 else 3),
-        showing.number(score.r2, 2),
-        percent(score.coverage),
+        showing.number(score.total_ratio, 2),
+        *(percent(score.coverages.get(f"{level:g}")) for level in levels),
         str(score.count),
     )

@@ -50,16 +50,18 @@ def table(
 
 @contextmanager
 def progress(description: str) -> Iterator[Any]:
-    """A bar on standard error while the block runs, on a terminal only; gives a function `advance(done, total)`."""
+    """A bar on standard error while the block runs, on a terminal only; gives `advance(done, total, description)`."""
     if not sys.stderr.isatty():
-        yield lambda _done, _total=None: None
+        yield lambda _done, _total=None, _what=None: None
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
     with Progress(console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task(description, total=None)
-        yield lambda done, total=None: bars.update(task, completed=done, total=total)
+        yield lambda done, total=None, what=None: bars.update(
+            task, completed=done, total=total, description=what or description
+        )
 
 
 def quantity(value: float | None, unit: str) -> str:

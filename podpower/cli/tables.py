@@ -10,12 +10,21 @@ from podpower.cli import streams
 if TYPE_CHECKING:
     import polars as pl
 
+    from podpower.model.tables import TrainingRows
+
 
 def read_table(path: str) -> "pl.DataFrame":
     """A Parquet file or standard input; InvalidInput when it is not there or not Parquet."""
     from podpower.parquet import parse_parquet  # noqa: PLC0415  # polars is an extra
 
     return parse_parquet(streams.read_bytes(path), source=streams.display_name(path))
+
+
+def read_rows(path: str) -> "TrainingRows":
+    """`train_rows.parquet` of a file, whose vectors stay there until they are asked for, or of standard input."""
+    from podpower.model.tables import read_training_rows, training_rows  # noqa: PLC0415
+
+    return training_rows(read_table(path)) if path == streams.STANDARD else read_training_rows(path)
 
 
 def write_table(table: "pl.DataFrame | Iterable[pl.DataFrame]", out: str) -> None:

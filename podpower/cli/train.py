@@ -6,7 +6,7 @@ from typing import Any
 
 from podpower.cli import showing, streams
 from podpower.cli.arguments import Commands, Parser, add_command, positive
-from podpower.cli.tables import read_table
+from podpower.cli.tables import read_rows
 
 
 def add(commands: Commands) -> None:
@@ -47,13 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     from podpower.model.training import train  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.train])
-    rows = read_table(arguments.train)
+    rows = read_rows(arguments.train)
     options = {"target": arguments.target, "neighbors": arguments.neighbors}
     model = train(rows, **options)
     with showing.progress("leaving out one workload after the other"):
-        report = evaluate(rows, **options)
+        report = evaluate(rows, **options, splits=(UNSEEN,))
     save_model(model, arguments.out)
-    grouped = [split for split in report.splits if split.name == UNSEEN]
+    grouped = report.splits
     if arguments.json:
         print(json.dumps(_summary(model, grouped)))
     else:
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             show_split(split, unit=report.unit)
     size = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in model.training_size.items())
     showing.note(f"{arguments.out}: {model.target}, trained on {size}")
-    for text in (*model.notes, *(note for note in report.notes if note.startswith(UNSEEN))):
+    for text in (*model.notes, *report.notes):
         showing.note(f"note: {text}")
     return 0
 

@@ -30,12 +30,9 @@ from podpower.features.ngrams import (
 from podpower.features.sbert import DEFAULT_SBERT_MODEL, sbert_vectors
 from podpower.specs.requests import InferenceRequest
 
-TextEncoder = Literal["ngram", "sbert", "none"]
+TextEncoder = Literal["ngram", "sbert", "both", "none"]
 
-SCHEMA_VERSION = 1  # of the columns and of how they are computed; raise it whenever either changes
-# How far apart two requests are, by block: the squared distance is the weighted sum of the blocks' squared distances.
-# Chosen by measurement (docs/evaluation.md); the errors change little within a factor of two of each.
-BLOCK_WEIGHTS = {"numeric": 1.0, "category": 1.0, "text": 1.0}
+SCHEMA_VERSION = 2  # of the columns and of how they are computed; raise it whenever either changes
 _CLIP = 4.0  # robust deviations beyond this are equally far: one giant must not hide all other differences
 _MIN_SCALE = 1.0  # one e-fold: columns that hardly vary in the fitted requests are not blown up
 
@@ -48,7 +45,8 @@ class Encoder:
     """Turns requests into vectors of `dim` float32. Make one with `fit` or `from_state`, never directly.
 
     `fingerprint` (64 hex digits) tells encoders apart: vectors of different fingerprints must not be compared.
-    `column_names` has one name for each number of a vector, `text` is the text encoder.
+    `column_names` has one name for each number of a vector, `blocks` the widths of the blocks they come in, `text` is
+    the text encoder. How much each block counts is learned from labels (`podpower.model.metric`), not set here.
     """
 
     def __init__(self, state: Mapping[str, Any]) -> None:
@@ -56,8 +54,9 @@ class Encoder:
         self.text: TextEncoder = state["text"]
         self.column_names: tuple[str, ...] = tuple(state["column_names"])
         self.dim = len(self.column_names)
+        self.blocks: dict[str, int] = dict(state["blocks"])
         self.fingerprint: str = state["fingerprint"]
-        if self.text == "ngram":
+        if self.text in {"ngram", "both"}:
             self._projection: NDArray[np.float64] = state["projection"].astype(np.float64)
 
     @classmethod
@@ -67,13 +66,11 @@ class Encoder:
         *,
         text: TextEncoder = "ngram",
         sbert_model: str | None = None,
-        block_weights: Mapping[str, float] = BLOCK_WEIGHTS,
     ) -> Self:
         """Learn scales, vocabularies and word rarities from `requests`.
 
-        `block_weights` is for measuring other weights than BLOCK_WEIGHTS (benchmarks/ablation/encoder.py).
-        InvalidInput when there is no request or the text encoder is unknown; Unavailable when it is "sbert" and
-        sentence-transformers is not installed.
+        InvalidInput when there is no request or the text encoder is unknown; Unavailable when it is "sbert" or "both"
+        and sentence-transformers is not installed.
         """
         if text not in get_args(TextEncoder):
             raise InvalidInput(f"unknown text encoder {text!r}: use one of {', '.join(get_args(TextEncoder))}")
@@ -83,24 +80,27 @@ class Encoder:
         state: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "text": text,
-            "block_weights": dict(block_weights),
             "numeric_centers": centers,
             "numeric_scales": scales,
             "vocabularies": fit_vocabularies(requests),
             "fitted_on": len(requests),
         }
-        text_dim = 0
-        if text == "ngram":
+        texts_by_block: dict[str, int] = {}
+        if text in {"ngram", "both"}:
             texts = distinct_texts(requests)
             idf = fit_idf(texts)
             state |= {"idf": idf, "projection": fit_projection(texts, idf)}
             state |= {"ngram_sizes": list(NGRAM_SIZES), "field_weights": dict(FIELD_WEIGHTS)}
-            text_dim = TEXT_DIM
-        elif text == "sbert":
+            texts_by_block["text"] = TEXT_DIM
+        if text in {"sbert", "both"}:
             state["sbert_model"] = sbert_model or DEFAULT_SBERT_MODEL
             state["sbert_probe"] = sbert_vectors([_PROBE], state["sbert_model"])[0]
-            text_dim = len(state["sbert_probe"])
-        state["column_names"] = _column_names(state["vocabularies"], text_dim)
+            texts_by_block["sentence"] = len(state["sbert_probe"])
+        state["column_names"] = _column_names(state["vocabularies"], texts_by_block)
+        numeric = 2 * len(NUMERIC_COLUMNS)
+        category = len(state["column_names"]) - numeric - sum(texts_by_block.values())
+        # A list: the order matters, and stored dictionaries are sorted.
+        state["blocks"] = [["numeric", numeric], ["category", category], *([b, w] for b, w in texts_by_block.items())]
         state["fingerprint"] = _digest(state)
         return cls(state)
 
@@ -111,17 +111,13 @@ class Encoder:
         """
         if not requests:
             return np.zeros((0, self.dim), dtype=np.float32)
-        weights = self._state["block_weights"]
-        blocks = [self._numeric(requests) * np.float32(np.sqrt(weights["numeric"]))]
-        hot = one_hot(requests, self._state["vocabularies"])
-        blocks.append(hot * np.float32(np.sqrt(weights["category"] / 2)))  # two values that differ are 2 apart
-        if self.text == "ngram":
-            vectors = ngram_vectors(requests, self._state["idf"], self._projection)
-        elif self.text == "sbert":
-            vectors = self._sentence_vectors(requests)
-        else:
-            vectors = np.zeros((len(requests), 0), dtype=np.float32)
-        blocks.append(vectors * np.float32(np.sqrt(weights["text"])))
+        # Two values that differ are 2 apart in a one-hot square; halved, they are as far as one robust deviation.
+        hot = one_hot(requests, self._state["vocabularies"]) * np.float32(np.sqrt(0.5))
+        blocks = [self._numeric(requests), hot]
+        if "text" in self.blocks:
+            blocks.append(ngram_vectors(requests, self._state["idf"], self._projection))
+        if "sentence" in self.blocks:
+            blocks.append(self._sentence_vectors(requests))
         return np.concatenate(blocks, axis=1)
 
     def _sentence_vectors(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
@@ -156,7 +152,7 @@ class Encoder:
             )
         if state.get("fingerprint") != _digest(state):
             raise Refused("encoder state does not match its fingerprint: fit it again with `podpower encode fit`")
-        if state["text"] == "ngram" and (
+        if state["text"] in {"ngram", "both"} and (
             state["idf"].shape != (BUCKETS,)
             or state["projection"].shape != (SKETCH_DIM, TEXT_DIM)
             or state["ngram_sizes"] != list(NGRAM_SIZES)
@@ -182,11 +178,11 @@ def _robust_scales(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], ND
     return centers, scales
 
 
-def _column_names(vocabularies: Sequence[Sequence[str]], text_dim: int) -> list[str]:
+def _column_names(vocabularies: Sequence[Sequence[str]], texts_by_block: Mapping[str, int]) -> list[str]:
     names = [f"log_{column}" for column in NUMERIC_COLUMNS] + [f"{column}_missing" for column in NUMERIC_COLUMNS]
     for column, vocabulary in zip(CATEGORY_COLUMNS, vocabularies, strict=True):
         names += [f"{column}={value}" for value in vocabulary] + [f"{column}=(other)"]
-    return names + [f"text_{index}" for index in range(text_dim)]
+    return names + [f"{block}_{index}" for block, width in texts_by_block.items() for index in range(width)]
 
 
 def _digest(state: Mapping[str, Any]) -> str:

@@ -36,15 +36,26 @@ _SAME_KIND = {
 }
 
 
+def same_kind(kind: str) -> str:
+    """One name for kinds whose pods are kept alive alike: a Deployment's, a Rollout's and a ReplicaSet's."""
+    return _SAME_KIND.get(kind, kind)
+
+
 def controller_kind(request: InferenceRequest) -> str:
     """What keeps the pods alive, so that a pod, its ReplicaSet and its Deployment read alike; "StaticPod" for a pod
     that its node keeps, "Pod" for one that nothing keeps.
     """
     if request.workload_kind != "Pod":
-        return _SAME_KIND.get(request.workload_kind, request.workload_kind)
+        return same_kind(request.workload_kind)
     if "kubernetes.io/config.mirror" in request.annotations:
         return "StaticPod"
     return next((kind for label, kind in _MARKS if label in request.labels), "Pod")
+
+
+def kept_by(request: InferenceRequest) -> str:
+    """`controller_kind` as labels tell it, which know static pods by their own name only."""
+    kind = controller_kind(request)
+    return "Pod" if kind == "StaticPod" else kind
 
 
 @lru_cache(maxsize=1 << 14)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.features.names import first_image_key
+from podpower.features.physical import physical_power_w
 from podpower.files import AnyPath
 from podpower.parquet import read_parquet, write_parquet
 from podpower.specs.hashing import spec_hash
@@ -24,8 +25,10 @@ FEATURES_SCHEMA = pl.Schema(
         "observed_from_s": pl.Float64(),
         "encoder_fingerprint": pl.String(),
         "image_key": pl.String(),
+        "physical_power_w": pl.Float64(),
         "replicas": pl.Int64(),
         "vec_len": pl.Int64(),
+        "feature_blocks": pl.List(pl.Int64()),
         "features": pl.List(pl.Float32()),
     }
 )
@@ -57,8 +60,10 @@ def features_table(
             "observed_from_s": observed_from_s if observed_from_s is not None else [None] * len(requests),
             "encoder_fingerprint": [encoder.fingerprint] * len(requests),
             "image_key": [first_image_key(request) for request in requests],
+            "physical_power_w": physical_power_w(requests),
             "replicas": [request.replicas for request in requests],
             "vec_len": [encoder.dim] * len(requests),
+            "feature_blocks": [list(encoder.blocks.values())] * len(requests),
             "features": features.arr.to_list(),
         },
         schema=FEATURES_SCHEMA,

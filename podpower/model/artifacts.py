@@ -24,13 +24,13 @@ from upath import UPath
 from podpower.errors import InvalidInput, Refused
 from podpower.features.encoder import Encoder
 from podpower.files import read_bounded, write_atomically
-from podpower.model.neighbours import KnnModel
+from podpower.model.knn import KnnModel
 
 T = TypeVar("T")
 Kind = Literal["encoder", "knn_energy"]
 
 FORMAT_VERSION: Final = 1
-LIMIT_BYTES: Final = 1 << 30
+LIMIT_BYTES: Final = 4 << 30
 UNITS: Final = {"power": "W", "energy": "J", "cpu": "mcpu", "memory": "MiB", "step": "s"}
 LIBRARIES: Final = ("podpower", "numpy", "joblib")
 
@@ -114,7 +114,7 @@ def model_bytes(model: KnnModel) -> bytes:
         "knn_energy",
         {
             **_envelope(),
-            "schema": {"version": state["schema_version"], "dim": int(model.index.vectors.shape[1])},
+            "schema": {"version": state["schema_version"], "dim": model.dim},
             "target": model.target,
             "step_seconds": model.step_seconds,
             "training_fingerprint": training_fingerprint(model),
@@ -163,9 +163,9 @@ def check_fit(encoder: Encoder, model: KnnModel) -> None:
             f"the model was trained with encoder {model.encoder_fingerprint[:12]}, not {encoder.fingerprint[:12]}: "
             "use that encoder, or encode and train again with this one"
         )
-    if encoder.dim != model.index.vectors.shape[1]:
+    if encoder.dim != model.dim:
         raise Refused(
-            f"the encoder gives vectors of {encoder.dim} columns, the model has {model.index.vectors.shape[1]}: "
+            f"the encoder gives vectors of {encoder.dim} columns, the model has {model.dim}: "
             "train again with `podpower train`"
         )
 

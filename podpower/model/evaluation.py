@@ -1,53 +1,51 @@
-"""How good a model of these rows is: on workloads it has not seen, and on the future of those it has.
+"""How good a model of these rows is: on workloads it has not seen, on the future of those it has, on another cluster.
 
-Two splits, and never one by row, which puts steps of one pod on both sides. Everything that is chosen (kernel,
-threshold, interval) is chosen again in each fold, on the fold's training side.
+Everything that is chosen (metric, masses, half-life, interval) is chosen again in each fold, on its training side.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.metrics import mean_absolute_error, r2_score
-from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
 from podpower.errors import InvalidInput
-from podpower.model.baselines import BASELINES
-from podpower.model.examples import Examples, examples_from_rows, known_rows, pods_from_rows
-from podpower.model.intervals import BASES
-from podpower.model.neighbours import FLOOR_W, KnnModel, to_log
+from podpower.features.names import same_kind
+from podpower.model.baselines import BASELINES, Known
+from podpower.model.examples import Examples, examples_from_rows, known_rows
+from podpower.model.intervals import BASES, DEFAULT_LEVEL
+from podpower.model.knn import KnnModel, Queries
+from podpower.model.scale import FLOOR_W, to_log
+from podpower.model.scores import Score, score
+from podpower.model.splits import FORWARD, SPLITS, STEPWISE, TRANSFER, UNSEEN
+from podpower.model.tables import TrainingRows
 from podpower.model.training import train_examples
 
+__all__ = [
+    "FORWARD",
+    "MODEL",
+    "STEPWISE",
+    "TRANSFER",
+    "UNSEEN",
+    "EvaluationReport",
+    "PodResult",
+    "Score",
+    "SplitReport",
+    "evaluate",
+]
+
 MODEL = "podpower"
-UNSEEN, FORWARD = "unseen workloads", "time forward"
-MAX_LEFT_OUT = 60  # up to so many groups each is left out on its own; beyond, FOLDS folds of groups
-FOLDS = 10
-
-
-class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """Errors over `count` pods. None where undefined (one pod, no variance, all labels zero, no interval).
-
-    `mae` in the report's unit; `wape` the sum of absolute errors over the sum of labels; `mdape` the median of
-    relative errors of the labels above zero; `log_r2` R2 of log(1 + joules a minute) (jobs: of log(1 + joules));
-    `coverage` the share of labels inside their interval, `interval_factor` the median of its high over its low.
-    """
-
-    count: int
-    mae: float | None = None
-    wape: float | None = None
-    mdape: float | None = None
-    r2: float | None = None
-    log_r2: float | None = None
-    rank_correlation: float | None = None
-    coverage: float | None = None
-    interval_factor: float | None = None
+UNITS = {"energy_step_j": "J", "avg_power_w": "W", "total_energy_j": "J"}
+BLOCKS = ("numeric", "category", "text", "second text")  # as `podpower.features.encoder` orders them
 
 
 class PodResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One held-out pod: its mean label and what was predicted for it, in the report's unit."""
+    """One held-out pod: its mean label and what was predicted for it, in the report's unit. `low` and `high` are the
+    ends of the 80 % interval, `bounds` those of all levels; `at_s` is when the predicted time begins.
+    """
 
     namespace: str
     workload_kind: str
@@ -59,10 +57,15 @@ class PodResult(msgspec.Struct, frozen=True, kw_only=True):
     predicted: float
     low: float | None
     high: float | None
+    cluster: str | None = None
+    bounds: list[tuple[float, float]] = []
+    at_s: float | None = None
 
 
 class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One split: scores by predictor ("podpower" and the baselines), by basis, and every held-out pod."""
+    """One split: scores by predictor ("podpower" and the baselines) and, for podpower, by basis, kind, namespace and
+    time; what it is without each block of features (only where asked for); and every held-out pod.
+    """
 
     name: str
     folds: int
@@ -70,6 +73,11 @@ class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, Score]
     by_basis: dict[str, Score]
     pods: list[PodResult]
+    levels: list[float] = []
+    by_kind: dict[str, Score] = {}
+    by_namespace: dict[str, Score] = {}
+    by_time: dict[str, Score] = {}
+    ablation: dict[str, Score] = {}
 
 
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,80 +89,75 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     splits: list[SplitReport]
     notes: list[str]
 
+    def split(self, name: str) -> SplitReport | None:
+        """The split of this name; None where the rows did not have what it needs."""
+        return next((split for split in self.splits if split.name == name), None)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, for JSON."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
 
-def evaluate(rows: pl.DataFrame, *, target: str = "energy_step_j", neighbors: int | None = None) -> EvaluationReport:
-    """Evaluate training on `train_rows` (docs/data-contracts.md) by both splits, one number a pod.
+def evaluate(
+    rows: pl.DataFrame | TrainingRows,
+    *,
+    target: str = "energy_step_j",
+    neighbors: int | None = None,
+    splits: Iterable[str] = tuple(SPLITS),
+    ablation: bool = False,
+    told: Callable[[str], None] = lambda _: None,
+) -> EvaluationReport:
+    """Evaluate training on `train_rows` (docs/data-contracts.md) by `splits`, one number a pod.
 
-    InvalidInput as `podpower.model.training.train`. What a split needs and lacks is told in `notes`.
+    `ablation` leaves out each block of features in turn, too; `told` is called with what is being done. InvalidInput as
+    `podpower.model.training.train`. What a split needs and lacks is told in `notes`.
     """
-    rows = known_rows(rows, target=target)
-    pods = pods_from_rows(rows, target=target)
-    train_examples(
-        examples_from_rows(rows, target=target), target=target, neighbors=neighbors
-    )  # raises what train does
-    splits, notes = [], []
-    for split in (_unseen, _forward):
+    known = known_rows(rows, target=target)
+    examples = examples_from_rows(known, target=target)
+    train_examples(examples, target=target, neighbors=neighbors)  # raises what train does
+    reports, notes = [], []
+    for name in splits:
         held_out, folds = _HeldOut(target), 0
+        without = {block: _HeldOut(target) for block in _ablated(examples, name, wanted=ablation)}
         try:
-            for training, testing in split(rows, pods, target):
-                held_out.predict(training, testing, neighbors)
+            for fold in SPLITS[name](known, target):
                 folds += 1
+                told(f"{name}, fold {folds}")
+                held_out.predict(
+                    train_examples(fold.training, target=target, neighbors=neighbors), fold.pods, fold.at_s
+                )
+                for block, ablated in without.items():
+                    left = frozenset(n for n, b in enumerate(BLOCKS) if b == block)
+                    model = train_examples(fold.training, target=target, neighbors=neighbors, without=left)
+                    ablated.predict(model, fold.pods, fold.at_s)
         except InvalidInput as error:
-            notes.append(f"{_NAMES[split]}: {error}")
+            notes.append(f"{name}: {error}")
             continue
-        splits.append(held_out.report(_NAMES[split], folds))
-    unit = {"energy_step_j": "J", "avg_power_w": "W", "total_energy_j": "J"}[target]
-    return EvaluationReport(target=target, unit=unit, step_seconds=pods.step_seconds, splits=splits, notes=notes)
+        reports.append(held_out.report(name, folds, {block: ablated.score() for block, ablated in without.items()}))
+    return EvaluationReport(
+        target=target, unit=UNITS[target], step_seconds=examples.step_seconds, splits=reports, notes=notes
+    )
 
 
-def _unseen(rows: pl.DataFrame, pods: Examples, target: str) -> Iterator[tuple[Examples, Examples]]:
-    """Leave out each workload (or, of many, a fold of them), with all that share a spec with it."""
-    examples = examples_from_rows(rows, target=target)
-    linked = linked_groups([*examples.workloads, *pods.workloads], [*examples.spec_hashes, *pods.spec_hashes])
-    groups, pod_groups = linked[: len(examples)], linked[len(examples) :]
-    count = len(set(groups.tolist()))
-    if count < 2:
-        raise InvalidInput("there is one workload only, hence none to leave out")
-    splitter = LeaveOneGroupOut() if count <= MAX_LEFT_OUT else GroupKFold(FOLDS)
-    for _, testing in splitter.split(groups, groups=groups):
-        left_out = np.unique(groups[testing])
-        yield examples.take(~np.isin(groups, left_out)), pods.take(np.isin(pod_groups, left_out))
+def _ablated(examples: Examples, split: str, *, wanted: bool) -> list[str]:
+    blocks = examples.entries.blocks
+    return (
+        [BLOCKS[n] for n, width in enumerate(blocks) if width] if wanted and split == UNSEEN and len(blocks) > 1 else []
+    )
 
 
-def _forward(rows: pl.DataFrame, pods: Examples, target: str) -> Iterator[tuple[Examples, Examples]]:
-    """Fit on the first half of the time range, predict each pod's mean in the second."""
-    del pods
-    first, last = rows["ts"].min(), rows["ts"].max()
-    middle = (first + last) / 2  # type: ignore[operator]
-    past, future = rows.filter(pl.col("ts") <= middle), rows.filter(pl.col("ts") > middle)
-    if future.is_empty():
-        raise InvalidInput("all labels have one time, hence no future")
-    yield examples_from_rows(past, target=target), pods_from_rows(future, target=target)
-
-
-_NAMES = {_unseen: UNSEEN, _forward: FORWARD}
-
-
-def linked_groups(workloads: Sequence[Hashable], spec_hashes: Sequence[str]) -> NDArray[np.int64]:
-    """A number for each item such that items of one workload, or of one spec, or linked through others, share it."""
-    parents: dict[Hashable, Hashable] = {}
-
-    def root(key: Hashable) -> Hashable:
-        parents.setdefault(key, key)
-        while parents[key] != key:
-            parents[key] = parents[parents[key]]
-            key = parents[key]
-        return key
-
-    for workload, spec_hash in zip(workloads, spec_hashes, strict=True):
-        parents[root(("spec", spec_hash))] = root(("workload", workload))
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(root(("workload", w)), len(numbers)) for w in workloads], dtype=np.int64)
+def queries_of(pods: Examples) -> Queries:
+    """What predictions for these examples are asked with."""
+    entries = pods.entries
+    return Queries(
+        vectors=entries.vectors[pods.entry],
+        spec_hashes=[entries.spec_hashes[e] for e in pods.entry],
+        workloads=[entries.workloads[e] for e in pods.entry],
+        kinds=[same_kind(entries.workloads[e][1]) for e in pods.entry],
+        image_keys=[entries.image_keys[e] for e in pods.entry],
+        physical_power_w=entries.physical_power_w[pods.entry],
+    )
 
 
 class _HeldOut:
@@ -164,104 +167,90 @@ class _HeldOut:
         self._target = target
         self._pods: list[PodResult] = []
         self._baselines: dict[str, list[float]] = {name: [] for name in BASELINES}
-        self._level = 0.0
+        self._levels: tuple[float, ...] = ()
         self._floor = 1.0
 
-    def predict(self, training: Examples, testing: Examples, neighbors: int | None) -> None:
-        model = train_examples(training, target=self._target, neighbors=neighbors)
-        estimates = model.predict(testing.vectors, testing.spec_hashes, testing.workloads)
+    def predict(self, model: KnnModel, pods: Examples, at_s: float | None) -> None:
+        queries = queries_of(pods)
+        estimates = model.predict(queries)
         total = self._target == "total_energy_j"
-        scale = testing.step_seconds if self._target == "energy_step_j" else 1.0
-        self._level = model.intervals.level
+        scale = pods.step_seconds if self._target == "energy_step_j" else 1.0
+        self._levels = () if total else estimates.levels
         self._floor = 1.0 if total else FLOOR_W * scale
         predicted = estimates.total_energy_j if total else estimates.power_w * scale
-        measured = testing.total_energy_j if total else testing.power_w * scale
-        for i, workload in enumerate(testing.workloads):
+        measured = pods.total_energy_j if total else pods.power_w * scale
+        low, high = estimates.interval()
+        for i, (entry, workload) in enumerate(zip(pods.entry, queries.workloads, strict=True)):
+            ends = zip(estimates.low_w[:, i] * scale, estimates.high_w[:, i] * scale, strict=True)
             self._pods.append(
                 PodResult(
                     namespace=workload[0],
                     workload_kind=workload[1],
                     workload_name=workload[2],
-                    pod=testing.pods[i],
-                    image_key=testing.image_keys[i],
+                    cluster=pods.entries.clusters[entry],
+                    pod=pods.pods[i],
+                    image_key=pods.entries.image_keys[entry],
                     basis=estimates.basis[i],
                     measured=float(measured[i]),
                     predicted=float(predicted[i]),
-                    low=None if total else float(estimates.low_w[i] * scale),
-                    high=None if total else float(estimates.high_w[i] * scale),
+                    low=None if total else float(low[i] * scale),
+                    high=None if total else float(high[i] * scale),
+                    bounds=[] if total else [(float(a), float(b)) for a, b in ends],
+                    at_s=at_s,
                 )
             )
-        for name, values in _baseline_values(model, testing, total=total).items():
+        for name, values in _baseline_values(model, queries, total=total).items():
             self._baselines[name] += (values * (1.0 if total else scale)).tolist()
 
-    def report(self, name: str, folds: int) -> SplitReport:
-        measured = np.array([pod.measured for pod in self._pods])
-        predicted = np.array([pod.predicted for pod in self._pods])
-        low = np.array([np.nan if pod.low is None else pod.low for pod in self._pods])
-        high = np.array([np.nan if pod.high is None else pod.high for pod in self._pods])
-        basis = np.array([pod.basis for pod in self._pods])
-        scores = {MODEL: _score(measured, predicted, self._floor, low, high)}
-        scores |= {b: _score(measured, np.array(values), self._floor) for b, values in self._baselines.items()}
+    def score(self, at: NDArray[np.bool_] | None = None) -> Score:
+        """Podpower's score over the pods at these positions; over all where None."""
+        chosen = self._pods if at is None else [pod for pod, here in zip(self._pods, at, strict=True) if here]
+        workloads = [(pod.cluster, pod.namespace, pod.workload_kind, pod.workload_name, pod.at_s) for pod in chosen]
+        pods = Counter(workloads)
+        weights = np.array([1.0 / pods[workload] for workload in workloads])
+        return score(*_columns(chosen), self._floor, _bounds(chosen, self._levels), weights)
+
+    def report(self, name: str, folds: int, ablation: dict[str, Score]) -> SplitReport:
+        measured, _ = _columns(self._pods)
+        scores = {MODEL: self.score()}
+        scores |= {b: score(measured, np.array(values), self._floor) for b, values in self._baselines.items()}
+
+        def by(key: Callable[[PodResult], str], order: Iterable[str] | None = None) -> dict[str, Score]:
+            keys = np.array([key(pod) for pod in self._pods], dtype=object)
+            return {k: self.score(keys == k) for k in (order or sorted(set(keys))) if (keys == k).any()}
+
         return SplitReport(
             name=name,
             folds=folds,
-            nominal_coverage=self._level,
+            nominal_coverage=DEFAULT_LEVEL,
+            levels=list(self._levels),
             scores=scores,
-            by_basis={
-                b: _score(measured[at], predicted[at], self._floor, low[at], high[at])
-                for b in BASES
-                if (at := basis == b).any()
-            },
+            by_basis=by(lambda pod: pod.basis, BASES),
+            by_kind=by(lambda pod: pod.workload_kind),
+            by_namespace=by(lambda pod: pod.namespace),
+            by_time=by(lambda pod: f"{pod.at_s:.0f}") if folds > 1 and name == STEPWISE else {},
+            ablation=ablation,
             pods=self._pods,
         )
 
 
-def _baseline_values(model: KnnModel, testing: Examples, *, total: bool) -> dict[str, NDArray[np.float64]]:
+def _columns(pods: list[PodResult]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.array([pod.measured for pod in pods]), np.array([pod.predicted for pod in pods])
+
+
+def _bounds(
+    pods: list[PodResult], levels: tuple[float, ...]
+) -> dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    ends = np.array([pod.bounds for pod in pods], dtype=float).reshape(len(pods), len(levels), 2)
+    return {level: (ends[:, place, 0], ends[:, place, 1]) for place, level in enumerate(levels)}
+
+
+def _baseline_values(model: KnnModel, queries: Queries, *, total: bool) -> Mapping[str, NDArray[np.float64]]:
     """Watts, or joules of a job, by each baseline fitted on the model's own index."""
     index = model.index
-    if total:
-        jobs = np.flatnonzero(~np.isnan(index.total_energy_j))
-        index = index.take(jobs)
-        logs, floor = np.log1p(index.total_energy_j), 1.0
-    else:
-        logs, floor = to_log(index.power_w), FLOOR_W
-    return {
-        name: np.maximum(np.exp(baseline(index, logs, testing.vectors, testing.image_keys)) - floor, 0.0)
-        for name, baseline in BASELINES.items()
-    }
-
-
-def _score(
-    measured: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-    floor: float,
-    low: NDArray[np.float64] | None = None,
-    high: NDArray[np.float64] | None = None,
-) -> Score:
-    known = ~np.isnan(predicted)
-    measured, predicted = measured[known], predicted[known]
-    if not len(measured):
-        return Score(count=0)
-    positive = measured > 0
-    varied = len(measured) > 1 and np.ptp(measured) > 0
-    coverage = factor = None
-    if low is not None and high is not None and not np.isnan(low).any():
-        low, high = low[known], high[known]
-        coverage = float(((low <= measured) & (measured <= high)).mean())
-        factor = float(np.median((high + floor) / (low + floor)))
-    error = np.abs(predicted - measured)
-    return Score(
-        count=len(measured),
-        mae=float(mean_absolute_error(measured, predicted)),
-        wape=float(error.sum() / measured.sum()) if positive.any() else None,
-        mdape=float(np.median(error[positive] / measured[positive])) if positive.any() else None,
-        r2=float(r2_score(measured, predicted)) if varied else None,
-        log_r2=float(r2_score(np.log(measured + floor), np.log(predicted + floor))) if varied else None,
-        rank_correlation=_rank_correlation(measured, predicted) if varied and np.ptp(predicted) > 0 else None,
-        coverage=coverage,
-        interval_factor=factor,
-    )
-
-
-def _rank_correlation(measured: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
-    return float(pl.select(pl.corr(pl.Series(measured), pl.Series(predicted), method="spearman")).item())
+    at = np.flatnonzero(~np.isnan(index.total_energy_j)) if total else np.arange(len(index))
+    logs, floor = (np.log1p(index.total_energy_j[at]), 1.0) if total else (to_log(index.power_w), FLOOR_W)
+    scales = np.where(model.metric.scales() > 0, model.metric.scales(), 1.0)
+    vectors = (index.vectors[at] / scales).astype(np.float32)
+    known = Known(vectors=vectors, image_keys=[index.image_keys[int(i)] for i in at], logs=logs)
+    return {name: np.maximum(np.exp(predict(known, queries)) - floor, 0.0) for name, predict in BASELINES.items()}

@@ -13,13 +13,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
+from podpower.model.tables import FEATURES, ROW, WIDTH, TrainingRows, training_rows
 
 TARGETS = ("energy_step_j", "avg_power_w", "total_energy_j")
 WINDOW_SECONDS = 3600.0
 SHORT_WINDOW_SECONDS = 600.0  # of labels of one hour or less, which would else show no spread at all
 DEFAULT_STEP_SECONDS = 60.0
 # Columns of `train_rows.parquet` (docs/data-contracts.md) that are read here.
-SPEC_HASH, FEATURES, FINGERPRINT, IMAGE_KEY = "_spec_hash", "features", "encoder_fingerprint", "image_key"
+SPEC_HASH, FINGERPRINT, IMAGE_KEY = "_spec_hash", "encoder_fingerprint", "image_key"
+PHYSICAL, BLOCKS = "physical_power_w", "feature_blocks"
 WORKLOAD = ("namespace", "workload_kind", "workload_name")
 _REQUIRED = (*WORKLOAD, SPEC_HASH, FEATURES)
 _POWER, _TOTAL, _SECONDS = "_power_w", "_total_j", "_seconds"
@@ -29,19 +31,49 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Examples:
-    """n examples in parallel arrays, sorted by workload, spec and window (or pod).
+class Entries:
+    """What is known of m specs before they run, in parallel arrays, one for each (cluster, workload, spec).
 
-    `power_w` is the mean over the known seconds of the example, `seconds` their number, `total_energy_j` the mean of
-    its jobs (NaN: not a job), `first_s` its earliest label (Unix seconds), `pods` one of its pods. `workloads` are the
-    groups of cross-validation: (namespace, kind, name), or the pod itself where a Node owns it. `left_out` counts rows
-    without a usable label by reason.
+    `vectors` (m, dim) are the encoder's, `blocks` the widths of its blocks of columns, `physical_power_w` the estimate
+    of `podpower.features.physical` (NaN: not told).
     """
 
     vectors: NDArray[np.float32]
     spec_hashes: Sequence[str]
     workloads: Sequence[Workload]
+    clusters: Sequence[str | None]
     image_keys: Sequence[str | None]
+    physical_power_w: NDArray[np.float64]
+    blocks: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.spec_hashes)
+
+    def take(self, positions: NDArray[np.int64]) -> "Entries":
+        """The entries at `positions`, in that order."""
+        return Entries(
+            vectors=self.vectors[positions],
+            spec_hashes=[self.spec_hashes[i] for i in positions],
+            workloads=[self.workloads[i] for i in positions],
+            clusters=[self.clusters[i] for i in positions],
+            image_keys=[self.image_keys[i] for i in positions],
+            physical_power_w=self.physical_power_w[positions],
+            blocks=self.blocks,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """n examples in parallel arrays, sorted by entry and window (or pod); `entry` says which of `entries` each is of.
+
+    `power_w` is the mean over the known seconds of the example, `seconds` their number, `total_energy_j` the mean of
+    its jobs (NaN: not a job), `first_s` its earliest label (Unix seconds), `pods` one of its pods. The workload of an
+    entry, which is what cross-validation leaves out, is (namespace, kind, name), or the pod itself where a Node owns
+    it. `left_out` counts rows without a usable label by reason.
+    """
+
+    entries: Entries
+    entry: NDArray[np.int64]
     pods: Sequence[str | None]
     first_s: NDArray[np.float64]
     power_w: NDArray[np.float64]
@@ -56,13 +88,12 @@ class Examples:
         return len(self.power_w)
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "Examples":
-        """The examples at `index` (positions or a mask), in that order."""
+        """The examples at `index` (positions or a mask), in that order, and the entries they are of."""
         positions = np.arange(len(self))[index]
+        used, entry = np.unique(self.entry[positions], return_inverse=True)
         return Examples(
-            vectors=self.vectors[positions],
-            spec_hashes=[self.spec_hashes[i] for i in positions],
-            workloads=[self.workloads[i] for i in positions],
-            image_keys=[self.image_keys[i] for i in positions],
+            entries=self.entries.take(used),
+            entry=entry.astype(np.int64),
             pods=[self.pods[i] for i in positions],
             first_s=self.first_s[positions],
             power_w=self.power_w[positions],
@@ -75,8 +106,8 @@ class Examples:
         )
 
 
-def examples_from_rows(rows: pl.DataFrame, *, target: str = "energy_step_j") -> Examples:
-    """Aggregate `train_rows` (docs/data-contracts.md) of window or job labels to (workload, spec, hour).
+def examples_from_rows(rows: pl.DataFrame | TrainingRows, *, target: str = "energy_step_j") -> Examples:
+    """Aggregate `train_rows` (docs/data-contracts.md) of window or job labels to (cluster, workload, spec, hour).
 
     Rows without a finite, non-negative label or without features are counted in `left_out`, not used. InvalidInput
     when columns are missing, the target is in no row, nothing usable is left, or vectors of two encoders, two step
@@ -88,49 +119,61 @@ def examples_from_rows(rows: pl.DataFrame, *, target: str = "energy_step_j") -> 
     return _aggregated(rows, target=target, part=middle_s // window_s)
 
 
-def pods_from_rows(rows: pl.DataFrame, *, target: str = "energy_step_j") -> Examples:
+def pods_from_rows(rows: pl.DataFrame | TrainingRows, *, target: str = "energy_step_j") -> Examples:
     """As `examples_from_rows`, but one example for each pod and spec over all its time: what evaluation measures."""
     return _aggregated(rows, target=target, part=pl.col("pod"))
 
 
-def known_rows(rows: pl.DataFrame, *, target: str = "energy_step_j") -> pl.DataFrame:
+def known_rows(rows: pl.DataFrame | TrainingRows, *, target: str = "energy_step_j") -> TrainingRows:
     """The rows that `examples_from_rows` would use, with `ts` in every mode of labels (a job's start)."""
-    _check_columns(rows, target)
-    return _usable(_with_labels(rows), target)[0]
+    table = training_rows(rows)
+    _check_columns(table.frame, target)
+    return TrainingRows(frame=_usable(_with_labels(table.frame), target)[0], fetch=table.fetch)
 
 
-def _aggregated(rows: pl.DataFrame, *, target: str, part: pl.Expr) -> Examples:
-    _check_columns(rows, target)
-    known, left_out = _usable(_with_labels(rows), target)
+def _aggregated(rows: pl.DataFrame | TrainingRows, *, target: str, part: pl.Expr) -> Examples:
+    source = training_rows(rows)
+    _check_columns(source.frame, target)
+    known, left_out = _usable(_with_labels(source.frame), target)
     step_seconds = _only_value(known, "step_seconds", DEFAULT_STEP_SECONDS, "step lengths")
     energy = _only_value(known, "energy", None, "kinds of energy")
+    widths = known[WIDTH].unique().sort().to_list()
+    if len(widths) > 1:
+        raise InvalidInput(f"features must all have one length, not {widths}: encode them with one encoder")
     fingerprint = _only_value(known, FINGERPRINT, "", "encoders' vectors")
-    keys = ["_namespace", "_kind", "_name", SPEC_HASH, "_part"]
-    known = known.with_row_index("_row")
-    # Vectors are most of the table: they stay where they are, and each example fetches its own.
+    keys = ["_cluster", "_namespace", "_kind", "_name", SPEC_HASH]
+    known = known.with_columns(
+        pl.col("cluster").fill_null("").alias("_cluster"),
+        pl.col("namespace").fill_null("").alias("_namespace"),
+        _owner("workload_kind", pl.lit("Pod")).alias("_kind"),
+        _owner("workload_name", pl.col("pod")).alias("_name"),
+        part.alias("_part"),
+    ).sort("ts", *WORKLOAD, "pod")
+    entries = known.group_by(keys).agg(pl.col(ROW, IMAGE_KEY, PHYSICAL, "cluster").last()).sort(keys)
+    entries = entries.with_row_index("_entry")
     table = (
-        known.drop(FEATURES)
-        .with_columns(
-            pl.col("namespace").fill_null("").alias("_namespace"),
-            _owner("workload_kind", pl.lit("Pod")).alias("_kind"),
-            _owner("workload_name", pl.col("pod")).alias("_name"),
-            part.alias("_part"),
-        )
-        .sort("ts", *WORKLOAD, "pod")
-        .group_by(keys)
+        known.group_by(*keys, "_part")
         .agg(
-            pl.col("_row", IMAGE_KEY, "pod", "ts").first(),
+            pl.col("pod", "ts").first(),
             ((pl.col(_POWER) * pl.col(_SECONDS)).sum() / pl.col(_SECONDS).sum()).alias(_POWER),
             pl.col(_TOTAL).mean(),
             pl.col(_SECONDS).sum(),
         )
-        .sort(keys)
+        .join(entries.select(*keys, "_entry"), on=keys, how="left")
+        .sort("_entry", "_part")
     )
+    vectors = source.vectors(entries[ROW].to_numpy().astype(np.int64))
     return Examples(
-        vectors=_matrix(known[FEATURES].gather(table["_row"])),
-        spec_hashes=table[SPEC_HASH].to_list(),
-        workloads=list(zip(*(table[c].to_list() for c in keys[:3]), strict=True)),
-        image_keys=table[IMAGE_KEY].to_list(),
+        entries=Entries(
+            vectors=vectors,
+            spec_hashes=entries[SPEC_HASH].to_list(),
+            workloads=list(zip(*(entries[c].to_list() for c in keys[1:4]), strict=True)),
+            clusters=entries["cluster"].to_list(),
+            image_keys=entries[IMAGE_KEY].to_list(),
+            physical_power_w=entries[PHYSICAL].fill_null(float("nan")).to_numpy(),
+            blocks=_blocks(known, vectors.shape[1]),
+        ),
+        entry=table["_entry"].to_numpy().astype(np.int64),
         pods=table["pod"].to_list(),
         first_s=table["ts"].to_numpy(),
         power_w=table[_POWER].to_numpy(),
@@ -143,6 +186,15 @@ def _aggregated(rows: pl.DataFrame, *, target: str, part: pl.Expr) -> Examples:
     )
 
 
+def _blocks(rows: pl.DataFrame, width: int) -> tuple[int, ...]:
+    """The widths of the encoder's blocks; one block of all columns where the rows do not tell."""
+    told = rows[BLOCKS].drop_nulls()
+    blocks = tuple(told[0].to_list()) if len(told) else (width,)
+    if sum(blocks) != width or min(blocks) < 0:
+        raise InvalidInput(f"{BLOCKS} {list(blocks)} do not add up to the {width} columns of {FEATURES}: encode again")
+    return blocks
+
+
 def _owner(column: str, of_static_pod: pl.Expr) -> pl.Expr:
     """Static pods are owned by their Node, which is no workload: each is one of its own."""
     static = (pl.col("workload_kind") == "Node") & pl.col("pod").is_not_null()
@@ -152,17 +204,15 @@ def _owner(column: str, of_static_pod: pl.Expr) -> pl.Expr:
 def _check_columns(rows: pl.DataFrame, target: str) -> None:
     if target not in TARGETS:
         raise InvalidInput(f"unknown target {target!r}: use one of {', '.join(TARGETS)}")
-    missing = [column for column in _REQUIRED if column not in rows.columns]
+    missing = [c for c in _REQUIRED if c not in rows.columns and not (c == FEATURES and WIDTH in rows.columns)]
     if missing:
         raise InvalidInput(f"training rows lack the columns {', '.join(missing)}: make them with `podpower join`")
-    if not isinstance(rows.schema[FEATURES], pl.List | pl.Array):
-        raise InvalidInput(f"column {FEATURES} must hold lists of numbers, not {rows.schema[FEATURES]}")
     present = [column for column in TARGETS if column in rows.columns]
     if not present:
         raise InvalidInput(f"training rows have no label: expected one of the columns {', '.join(TARGETS)}")
     if target == "total_energy_j" and target not in present:
         raise InvalidInput(f"target total_energy_j needs job labels; these rows have {', '.join(present)}")
-    numbers = [c for c in (*present, "ts", "step_seconds", "start_s", "duration_s") if c in rows.columns]
+    numbers = [c for c in (*present, "ts", "step_seconds", "start_s", "duration_s", PHYSICAL) if c in rows.columns]
     for column in numbers:
         if not (rows.schema[column].is_numeric() or rows.schema[column] == pl.Null):
             raise InvalidInput(f"column {column} must hold numbers, not {rows.schema[column]}")
@@ -170,7 +220,7 @@ def _check_columns(rows: pl.DataFrame, target: str) -> None:
 
 def _with_labels(rows: pl.DataFrame) -> pl.DataFrame:
     """Adds `_power_w`, `_total_j`, `_seconds` and what optional columns are absent, whatever the mode of the labels."""
-    absent = {
+    absent: dict[str, type[pl.DataType] | pl.DataType] = {
         "avg_power_w": pl.Float64,
         "energy_step_j": pl.Float64,
         "total_energy_j": pl.Float64,
@@ -181,6 +231,9 @@ def _with_labels(rows: pl.DataFrame) -> pl.DataFrame:
         "energy": pl.String,
         FINGERPRINT: pl.String,
         IMAGE_KEY: pl.String,
+        "cluster": pl.String,
+        PHYSICAL: pl.Float64,
+        BLOCKS: pl.List(pl.Int64),
     }
     rows = rows.with_columns(pl.lit(None, t).alias(name) for name, t in absent.items() if name not in rows.columns)
     if "step_seconds" not in rows.columns:
@@ -203,7 +256,7 @@ def _with_labels(rows: pl.DataFrame) -> pl.DataFrame:
 def _usable(rows: pl.DataFrame, target: str) -> tuple[pl.DataFrame, dict[str, int]]:
     label = pl.col(_TOTAL) if target == "total_energy_j" else pl.col(_POWER)
     reason = (
-        pl.when(pl.col(FEATURES).is_null() | pl.col(SPEC_HASH).is_null())
+        pl.when(pl.col(WIDTH).is_null() | pl.col(SPEC_HASH).is_null())
         .then(pl.lit("no spec"))
         .when(label.is_null())
         .then(pl.lit("label is null"))
@@ -231,13 +284,3 @@ def _only_value(rows: pl.DataFrame, column: str, default: T, what: str) -> T:
         shown = ", ".join(str(value)[:12] for value in values[:3])
         raise InvalidInput(f"training rows mix {len(values)} {what} ({shown}): train on rows of one {column}")
     return values[0] if values else default
-
-
-def _matrix(features: pl.Series) -> NDArray[np.float32]:
-    widths = features.cast(pl.List(pl.Float32)).list.len().unique().to_list()
-    if len(widths) != 1 or widths[0] == 0:
-        raise InvalidInput(f"features must all have one length, not {sorted(widths)}: encode them with one encoder")
-    matrix = features.cast(pl.List(pl.Float32)).explode().cast(pl.Float32).to_numpy().reshape(len(features), widths[0])
-    if not np.isfinite(matrix).all():
-        raise InvalidInput("features hold values that are not finite: encode them again")
-    return np.ascontiguousarray(matrix)

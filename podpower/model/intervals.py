@@ -2,11 +2,11 @@
 
 Split-conformal quantiles of signed log residuals, gathered by cross-validation over groups: Barber, Candes, Ramdas and
 Tibshirani, "Predictive inference with the jackknife+", Annals of Statistics 49(1), 2021 (the CV+ construction, without
-the re-centring on each fold's prediction).
+the re-centring on each fold's prediction), by basis and in units of an expected error that grows with remoteness
+(Lei et al., "Distribution-free predictive inference for regression", JASA 113(523), 2018, section 5.2).
 """
 
-import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,71 +15,182 @@ from numpy.typing import NDArray
 
 Basis = Literal["seen", "similar", "prior"]
 BASES: tuple[Basis, ...] = ("seen", "similar", "prior")
+# What residuals are gathered by: a new spec of a known workload is "similar", but errs by what revisions differ.
+Source = Literal["seen", "similar", "prior", "revised"]
+SOURCES: tuple[Source, ...] = (*BASES, "revised")
+LEVELS = (0.5, 0.8, 0.95)
 DEFAULT_LEVEL = 0.8
-MIN_RESIDUALS = 20  # fewer than these tell too little of their tails
-# With no residual at all (one workload only): a factor of 20 either way, about what separates workloads of a cluster.
-_UNKNOWN = math.log(20.0)
+# Before any residual is known, a factor of 10 either way holds 80 %: about what separates workloads of a cluster. This
+# assumption counts for as many residuals as follows, and so is forgotten smoothly; the quantiles are those of a normal.
+ASSUMED_RESIDUALS = 2.0
+_ASSUMED_SPREAD = float(np.log(10.0)) / 1.2816
+_NORMAL_QUANTILES = np.array([-1.8339, -1.2816, -0.9346, -0.6745, -0.4538, -0.2533, -0.0828])
+_ASSUMED = _ASSUMED_SPREAD * np.concatenate([[-2.6], _NORMAL_QUANTILES, -_NORMAL_QUANTILES[::-1], [2.6]])
+_BORROWED = 20.0  # what other bases say counts as many residuals as this lacks of a basis' own
+
+
+@dataclass(frozen=True, kw_only=True)
+class Widening:
+    """The expected absolute log error of the unseen by remoteness: straight lines between points, never falling."""
+
+    remote: tuple[float, ...]
+    expected: tuple[float, ...]
+
+    def at(self, remote: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Expected absolute log errors (n,)."""
+        expected: NDArray[np.float64] = np.interp(remote, self.remote, self.expected)
+        return expected
+
+
+UNKNOWN_ERROR = _ASSUMED_SPREAD * 0.8  # the mean absolute value of a normal
+UNKNOWN_WIDENING = Widening(remote=(0.0,), expected=(UNKNOWN_ERROR,))
+_LEAST = 0.02  # of the expected error: intervals narrower than two percent claim more than a counter can
+_A_POINT = 12  # residuals behind each point of the line, at least
+_POINTS = 12
+_BELIEVED = 4.0  # residuals of ordinary size that are added to those of a point
+
+
+def fit_widening(remote: NDArray[np.float64], residuals: NDArray[np.float64]) -> Widening:
+    """Mean absolute residuals of equally many by remoteness, pooled until they rise (isotonic regression)."""
+    if len(residuals) < 2:
+        return UNKNOWN_WIDENING
+    order = np.argsort(remote, kind="stable")
+    parts = np.array_split(order, max(1, min(_POINTS, len(order) // _A_POINT)))
+    absolute = np.abs(residuals)
+    ordinary = float(absolute.mean())
+    means = [(absolute[p].sum() + _BELIEVED * ordinary) / (len(p) + _BELIEVED) for p in parts]
+    rising = isotonic(np.array(means), np.array([len(p) for p in parts], dtype=float))
+    return Widening(
+        remote=tuple(float(remote[p].mean()) for p in parts),
+        expected=tuple(float(max(value, _LEAST)) for value in rising),
+    )
+
+
+def isotonic(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The rising sequence nearest to `values` by weighted least squares, by pooling adjacent violators (Barlow et al.,
+    "Statistical Inference under Order Restrictions", 1972).
+    """
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
+        pool = (value, weight, 1)
+        while pools and pools[-1][0] >= pool[0]:
+            before = pools.pop()
+            total = before[1] + pool[1]
+            pool = ((before[0] * before[1] + pool[0] * pool[1]) / total, total, before[2] + pool[2])
+        pools.append(pool)
+    return np.repeat([value for value, _, _ in pools], [count for _, _, count in pools])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """By basis, the lower and upper log factor that hold `level` of the residuals; lower <= 0 <= upper.
+    """By level and basis, the lower and upper factor (of the expected error) that hold that share of the residuals;
+    lower <= 0 <= upper, and a higher level holds a lower one.
 
     Those of "seen" are in units of the spread of what was seen: a calm workload has a narrower interval than a bursty
-    one (locally weighted conformal prediction: Lei et al., "Distribution-free predictive inference for regression",
-    JASA 113(523), 2018, section 5.2).
+    one. Those of "revised", the new specs of known workloads, are in units of `typical`, the expected error of the
+    unseen on average, and the others in units of `widening`.
     """
 
-    level: float
-    bounds: dict[str, tuple[float, float]]
+    bounds: dict[float, dict[str, tuple[float, float]]]
+    widening: Widening
+    typical: float
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Ascending."""
+        return tuple(self.bounds)
 
     def around(
-        self, log_values: NDArray[np.float64], basis: NDArray[np.object_], spread: NDArray[np.float64]
+        self, level: float, log_values: NDArray[np.float64], source: NDArray[np.object_], scale: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The interval around each log prediction, on the log scale; `spread` is 1 for what was not seen."""
-        bounds = np.array([self.bounds[b] for b in basis], dtype=np.float64).reshape(len(basis), 2)
-        return log_values + bounds[:, 0] * spread, log_values + bounds[:, 1] * spread
+        """The interval of `level` around each log prediction, on the log scale; `scale` is the expected error."""
+        of_level = self.bounds[level]
+        bounds = np.array([of_level[s] for s in source], dtype=np.float64).reshape(len(source), 2)
+        return log_values + bounds[:, 0] * scale, log_values + bounds[:, 1] * scale
 
     def state(self) -> dict[str, Any]:
         """Plain numbers for the artifact."""
-        return {"level": self.level, "bounds": {basis: list(pair) for basis, pair in self.bounds.items()}}
+        return {
+            "levels": list(self.levels),
+            "bounds": {basis: [list(self.bounds[level][basis]) for level in self.levels] for basis in SOURCES},
+            "widening": [list(self.widening.remote), list(self.widening.expected)],
+            "typical": self.typical,
+        }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "Intervals":
-        """The intervals that gave `state`."""
-        bounds = {basis: (float(low), float(high)) for basis, (low, high) in _complete(state["bounds"])}
-        return cls(level=float(state["level"]), bounds=bounds)
+    def from_state(cls, state: Mapping[str, Any]) -> "Intervals":
+        """The intervals that gave `state`. ValueError when it is none."""
+        if set(state["bounds"]) != set(SOURCES) or list(state["levels"]) != sorted(state["levels"]):
+            raise ValueError(f"interval bounds for {sorted(state['bounds'])} instead of {sorted(SOURCES)}")
+        remote, expected = (tuple(float(number) for number in numbers) for numbers in state["widening"])
+        if len(remote) != len(expected) or not remote or list(remote) != sorted(remote):
+            raise ValueError("the widening of intervals is no line")
+        bounds: dict[float, dict[str, tuple[float, float]]] = {}
+        for place, level in enumerate(state["levels"]):
+            pairs = {source: state["bounds"][source][place] for source in SOURCES}
+            bounds[float(level)] = {basis: (float(low), float(high)) for basis, (low, high) in pairs.items()}
+        if DEFAULT_LEVEL not in bounds:
+            raise ValueError(f"no interval of {DEFAULT_LEVEL:.0%}")
+        widening = Widening(remote=remote, expected=expected)
+        return cls(bounds=bounds, widening=widening, typical=float(state["typical"]))
 
 
-def _complete(bounds: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    if set(bounds) != set(BASES):
-        raise ValueError(f"interval bounds for {sorted(bounds)} instead of {sorted(BASES)}")
-    return bounds.items()
+def fit_intervals(
+    residuals: Mapping[Source, NDArray[np.float64]],
+    *,
+    widening: Widening,
+    typical: float = UNKNOWN_ERROR,
+) -> Intervals:
+    """Intervals from signed log residuals (measured - predicted) by source, each over its expected error.
 
-
-def fit_intervals(residuals: dict[Basis, NDArray[np.float64]], *, level: float = DEFAULT_LEVEL) -> Intervals:
-    """Intervals from signed log residuals (measured - predicted) by basis, those of "seen" over their spread.
-
-    "similar" and "prior" with few residuals of their own take the wider of these and of both together; "seen" does so
-    only without any, because what is seen errs on another scale.
+    "similar", "prior" and "revised" with few residuals of their own borrow from all unseen together; `typical` is the
+    expected error of the unseen on average. "seen" borrows from the unseen only where it has none, because what is seen
+    errs on another scale. What is assumed before any residual is known counts for ASSUMED_RESIDUALS of them.
     """
     unseen = np.concatenate([residuals["similar"], residuals["prior"]])
-    bounds: dict[str, tuple[float, float]] = {}
-    for basis in BASES:
-        own = residuals[basis]
-        low, high = _quantiles(own if len(own) else unseen, level)
-        if basis != "seen" and len(own) < MIN_RESIDUALS:
-            other_low, other_high = _quantiles(unseen, level)
-            low, high = min(low, other_low), max(high, other_high)
-        bounds[basis] = low, high
-    return Intervals(level=level, bounds=bounds)
+    assumed = (_ASSUMED / typical, ASSUMED_RESIDUALS)
+    bounds: dict[float, dict[str, tuple[float, float]]] = {}
+    for level in LEVELS:
+        bounds[level] = {}
+        for basis in SOURCES:
+            own = residuals[basis]
+            parts = [(own, float(len(own)))]
+            if basis == "seen":
+                parts += [] if len(own) else [(unseen, float(len(unseen))), assumed]
+            else:
+                borrowed = max(0.0, _BORROWED - len(own)) if len(unseen) else 0.0
+                parts += [(unseen, min(borrowed, float(len(unseen)))), assumed]
+            bounds[level][basis] = _quantiles([(r, weight) for r, weight in parts if len(r) and weight > 0], level)
+    return Intervals(bounds=_nested(bounds), widening=widening, typical=typical)
 
 
-def _quantiles(residuals: NDArray[np.float64], level: float) -> tuple[float, float]:
-    """The ceil((n + 1) q)-th smallest, and its mirror: the finite-sample correction of conformal prediction."""
-    count = len(residuals)
-    if count == 0:
-        return -_UNKNOWN, _UNKNOWN
-    ordered = np.sort(residuals)
-    rank = min(count, math.ceil((count + 1) * (1 + level) / 2))
-    return min(0.0, float(ordered[count - rank])), max(0.0, float(ordered[rank - 1]))
+def _quantiles(parts: list[tuple[NDArray[np.float64], float]], level: float) -> tuple[float, float]:
+    """The weighted quantile that leaves (1 - level) / 2 above it, and its mirror. Each part's weight is spread evenly
+    over its residuals. What is assumed stands in for the residual of the new workload itself, which the finite-sample
+    correction of conformal prediction puts at infinity.
+    """
+    values = np.concatenate([residuals for residuals, _ in parts])
+    weights = np.concatenate([np.full(len(residuals), weight / len(residuals)) for residuals, weight in parts])
+    order = np.argsort(values, kind="stable")
+    values, cumulated = values[order], np.cumsum(weights[order])
+    total = float(cumulated[-1])
+    rank = total * (1.0 + level) / 2.0
+    last = len(values) - 1
+    upper = min(last, int(np.searchsorted(cumulated, rank - 1e-9)))
+    from_above = np.cumsum(weights[order][::-1])
+    lower = last - min(last, int(np.searchsorted(from_above, rank - 1e-9)))
+    return min(0.0, float(values[lower])), max(0.0, float(values[upper]))
+
+
+def _nested(
+    bounds: dict[float, dict[str, tuple[float, float]]],
+) -> dict[float, dict[str, tuple[float, float]]]:
+    widest: dict[str, tuple[float, float]] = dict.fromkeys(SOURCES, (0.0, 0.0))
+    nested: dict[float, dict[str, tuple[float, float]]] = {}
+    for level in sorted(bounds):
+        widest = {
+            basis: (min(widest[basis][0], low), max(widest[basis][1], high))
+            for basis, (low, high) in bounds[level].items()
+        }
+        nested[level] = widest
+    return nested

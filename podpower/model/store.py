@@ -25,7 +25,7 @@ from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
 from podpower.features.encoder import Encoder
 from podpower.files import is_local, read_bounded, write_atomically
 from podpower.model import artifacts
-from podpower.model.neighbours import KnnModel
+from podpower.model.knn import KnnModel
 
 ENCODER_FILE: Final = "encoder.joblib"
 MODEL_FILE: Final = "knn_energy.joblib"

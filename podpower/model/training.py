@@ -1,38 +1,71 @@
-"""Training: the index from the examples, the kernel and the intervals from workloads left out in turn."""
+"""Training: the index from the examples, and what is chosen from workloads left out in turn."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
-from podpower.model.examples import Examples, Workload, examples_from_rows
-from podpower.model.intervals import DEFAULT_LEVEL, Basis, fit_intervals
-from podpower.model.left_out import choose_kernel, leave_out, left_out_metrics, predict_left_out, similar_distance
-from podpower.model.neighbours import Index, KnnModel, to_log
+from podpower.model.cells import make_cells
+from podpower.model.examples import Examples, examples_from_rows
+from podpower.model.fading import HORIZONS, Windows, choose_half_life, errors_ahead, smoothed
+from podpower.model.groups import linked_groups
+from podpower.model.index import EXACT_ENTRIES, Index
+from podpower.model.intervals import (
+    SOURCES,
+    UNKNOWN_ERROR,
+    UNKNOWN_WIDENING,
+    Intervals,
+    Source,
+    fit_intervals,
+    fit_widening,
+)
+from podpower.model.knn import KnnModel
+from podpower.model.ladder import Masses, remoteness
+from podpower.model.learning import DEFAULT_MASS, default_metric, learn_metric
+from podpower.model.left_out import (
+    Others,
+    climb_left_out,
+    left_out_metrics,
+    similar_within,
+    to_learn_from,
+)
+from podpower.model.metric import Metric
+from podpower.model.prior import fit_prior, left_out_priors
+from podpower.model.scale import to_log
+from podpower.model.tables import TrainingRows, training_rows
 
 DEFAULT_NEIGHBOURS = 32
 _PRIOR_WINDOWS = 2.0  # of the common spread; an entry with two hours of its own is half believed
 _MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 
-def train(rows: pl.DataFrame, *, target: str = "energy_step_j", neighbors: int | None = None) -> KnnModel:
+def train(
+    rows: pl.DataFrame | TrainingRows, *, target: str = "energy_step_j", neighbors: int | None = None
+) -> KnnModel:
     """A model of `target` from `train_rows` (docs/data-contracts.md); `neighbors` bounds how many are averaged.
 
     With one workload only there is nothing to choose or to judge by: the model says so in `notes`, and its intervals
     are wide. InvalidInput when no label is known, all are zero, columns are missing or encoders are mixed.
     """
-    examples = examples_from_rows(rows, target=target)
-    return train_examples(examples, target=target, neighbors=neighbors, row_count=len(rows))
+    table = training_rows(rows)
+    examples = examples_from_rows(table, target=target)
+    return train_examples(examples, target=target, neighbors=neighbors, row_count=len(table))
 
 
 def train_examples(
-    examples: Examples, *, target: str = "energy_step_j", neighbors: int | None = None, row_count: int | None = None
+    examples: Examples,
+    *,
+    target: str = "energy_step_j",
+    neighbors: int | None = None,
+    row_count: int | None = None,
+    without: frozenset[int] = frozenset(),
 ) -> KnnModel:
-    """`train` on examples that are already aggregated."""
+    """`train` on examples that are already aggregated. `without` names blocks of columns to leave out, by position."""
     if neighbors is not None and neighbors < 1:
         raise InvalidInput(f"neighbors must be at least 1, not {neighbors}")
     if not (examples.power_w > 0).any():
@@ -40,120 +73,192 @@ def train_examples(
             "all labels are zero: Kepler reports 0 W everywhere, as it does without hardware counters (most cloud "
             "VMs); see `podpower doctor`"
         )
-    hours = _hours(examples)
-    index = _build_index(examples, hours)
-    values = np.log1p(index.total_energy_j) if target == "total_energy_j" else to_log(index.power_w)
-    left_out = leave_out(index, neighbors or DEFAULT_NEIGHBOURS)
-    kernel = choose_kernel(left_out, index, values, neighbors or DEFAULT_NEIGHBOURS)
-    log_power = to_log(index.power_w)
-    predicted, priors = predict_left_out(left_out, index, log_power, kernel)
-    known = ~np.isnan(predicted)
-    measured, predicted, priors = log_power[left_out.entries][known], predicted[known], priors[known]
-    distance = np.sqrt(left_out.squared[known, 0])
-    within = similar_distance(distance, measured - predicted, measured - priors)
-    similar = distance <= within
-    residuals: dict[Basis, NDArray[np.float64]] = {
-        "seen": hours.residuals,
-        "similar": (measured - predicted)[similar],
-        "prior": (measured - predicted)[~similar],
-    }
-    jobs = ~np.isnan(index.total_energy_j)
+    entries, neighbours = examples.entries, neighbors or DEFAULT_NEIGHBOURS
+    history = _History.of(examples)
+    of_workload = Counter(entries.workloads)
+    share = np.array([1.0 / of_workload[workload] for workload in entries.workloads])
+    logs, physical = to_log(history.power_w), to_log(entries.physical_power_w)
+    jobs = ~np.isnan(history.total_energy_j)
     notes = []
-    if len(set(index.workloads)) == 1:
+    if len(of_workload) == 1:
         notes.append("trained on one workload only: every other workload gets its power, with no idea of the error")
+    learned = _learned(examples, history, share, target=target, neighbours=neighbours, without=without)
+    vectors = entries.vectors * learned.metric.scales()
+    large = len(entries) > EXACT_ENTRIES
+    cells = make_cells(vectors) if large else None
+    metrics = learned.metrics | ({} if cells is None else {"search_recall_at_10": cells.recall_at_10})
     return KnnModel(
-        index=index,
-        kernel=kernel,
-        prior_power=_prior(log_power, index.share),
-        prior_total=_prior(np.log1p(index.total_energy_j[jobs]), index.share[jobs]),
-        similar_distance=within,
-        intervals=fit_intervals(residuals, level=DEFAULT_LEVEL),
+        index=Index(
+            vectors=vectors.astype(np.float16) if large else np.ascontiguousarray(vectors),
+            spec_hashes=list(entries.spec_hashes),
+            namespaces=[namespace for namespace, _, _ in entries.workloads],
+            kinds=[kind for _, kind, _ in entries.workloads],
+            names=[name for _, _, name in entries.workloads],
+            image_keys=[key or "" for key in entries.image_keys],
+            power_w=history.power_w,
+            total_energy_j=history.total_energy_j,
+            seconds=history.seconds,
+            share=share,
+            spread=history.spread,
+        ),
+        cells=cells,
+        metric=learned.metric,
+        neighbours=neighbours,
+        masses=learned.masses,
+        prior=fit_prior(physical, logs, share),
+        prior_total=_mean(np.log1p(history.total_energy_j[jobs]), share[jobs]),
+        similar_within=learned.similar_within,
+        intervals=learned.intervals,
+        half_life_s=history.half_life_s,
         target=target,
         step_seconds=examples.step_seconds,
         energy=examples.energy,
         encoder_fingerprint=examples.encoder_fingerprint,
-        metrics=left_out_metrics(measured, predicted, similar),
+        metrics=metrics,
+        labels_end_s=float(examples.first_s.max()),
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_size={
             "rows": len(examples) if row_count is None else row_count,
             "rows_left_out": sum(examples.left_out.values()),
             "examples": len(examples),
-            "specs": len(set(index.spec_hashes)),
-            "workloads": len(set(index.workloads)),
+            "specs": len(set(entries.spec_hashes)),
+            "workloads": len(of_workload),
         },
         notes=notes,
     )
 
 
-def _build_index(examples: Examples, hours: "_Hours") -> Index:
-    """One entry for each (spec, workload): means over its windows weighed by their seconds, its latest vector."""
-    members = _members(examples)
-    entries, positions = list(members), list(members.values())
-    of_workload = Counter(workload for _, workload in entries)
-    last = [p[-1] for p in positions]
-    return Index(
-        vectors=np.ascontiguousarray(examples.vectors[last]),
-        spec_hashes=[spec_hash for spec_hash, _ in entries],
-        workloads=[workload for _, workload in entries],
-        image_keys=[examples.image_keys[p] for p in last],
-        power_w=np.array([np.average(examples.power_w[p], weights=examples.seconds[p]) for p in positions]),
-        total_energy_j=np.array([_mean_known(examples.total_energy_j[p]) for p in positions]),
-        seconds=np.array([examples.seconds[p].sum() for p in positions]),
-        share=np.array([1.0 / of_workload[workload] for _, workload in entries]),
-        spread=hours.spread,
+@dataclass(frozen=True, kw_only=True)
+class _Learned:
+    metric: Metric
+    masses: Masses
+    similar_within: float
+    intervals: Intervals
+    metrics: dict[str, object]
+
+
+def _learned(
+    examples: Examples,
+    history: "_History",
+    share: NDArray[np.float64],
+    *,
+    target: str,
+    neighbours: int,
+    without: frozenset[int],
+) -> _Learned:
+    """The metric is chosen for the target; everything after it for power, which is what intervals are of."""
+    entries, metric = examples.entries, default_metric(examples.entries.blocks, without=without)
+    groups, physical = linked_groups(entries.workloads, entries.spec_hashes), to_log(entries.physical_power_w)
+
+    def others(logs: NDArray[np.float64], at: NDArray[np.int64]) -> Others:
+        priors = left_out_priors(physical[at], logs, share[at], groups[at])
+        return Others(entries=entries.take(at), logs=logs, share=share[at], groups=groups[at], priors=priors)
+
+    everything = np.arange(len(entries))
+    power = others(to_log(history.power_w), everything)
+    aim = power
+    if target == "total_energy_j":
+        at = np.flatnonzero(~np.isnan(history.total_energy_j))
+        aim = others(np.log1p(history.total_energy_j[at]), at)
+    if int(groups.max()) == 0:  # one group: nothing is left when it is left out
+        masses = Masses(**DEFAULT_MASS)
+        none = np.zeros(0)
+        residuals: dict[Source, NDArray[np.float64]] = dict.fromkeys(SOURCES, none) | {"seen": history.residuals}
+        intervals = fit_intervals(residuals, widening=UNKNOWN_WIDENING)
+        return _Learned(
+            metric=metric, masses=masses, similar_within=1.0, intervals=intervals, metrics={"left_out_entries": 0}
+        )
+    metric, mass = learn_metric(to_learn_from(aim, metric), metric)
+    judged, masses = climb_left_out(power, metric, neighbours, mass)
+    measured = power.logs[judged.entries]
+    errors = measured - judged.predicted
+    remote = remoteness(judged.prior_share, masses.neighbours)
+    within = similar_within(remote, errors, measured - power.priors[judged.entries])
+    similar, widening = remote <= within, fit_widening(remote, errors)
+    relative = errors / widening.at(remote)
+    typical = float(widening.at(remote).mean())
+    residuals = {
+        "seen": history.residuals,
+        "similar": relative[similar],
+        "prior": relative[~similar],
+        "revised": judged.of_revisions / typical,
+    }
+    return _Learned(
+        metric=metric,
+        masses=masses,
+        similar_within=within,
+        intervals=fit_intervals(residuals, widening=widening, typical=typical),
+        metrics=left_out_metrics(measured, judged.predicted, similar),
     )
-
-
-def _mean_known(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _prior(values: NDArray[np.float64], share: NDArray[np.float64]) -> float:
-    return float(np.average(values, weights=share)) if len(values) else float("nan")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Hours:
-    """How hours of each entry differ: `spread` (n,) for the index, `residuals` over the spread for the interval."""
+class _History:
+    """What the windows of each entry say of it: faded means (m,) and seconds (m,), the mean energy of its jobs (m,),
+    how far its windows lie apart (m,); and `residuals` of windows against those before, in units of that spread.
+    """
 
+    power_w: NDArray[np.float64]
+    total_energy_j: NDArray[np.float64]
+    seconds: NDArray[np.float64]
     spread: NDArray[np.float64]
     residuals: NDArray[np.float64]
+    half_life_s: float
+
+    @classmethod
+    def of(cls, examples: Examples) -> "_History":
+        count = len(examples.entries)
+        order = np.lexsort((examples.first_s, examples.entry))
+        entry = examples.entry[order]
+        windows = Windows(
+            power_w=examples.power_w[order],
+            seconds=examples.seconds[order],
+            times_s=examples.first_s[order],
+            starts=np.searchsorted(entry, np.arange(count + 1)).astype(np.int64),
+        )
+        half_life_s = choose_half_life(windows)
+        mean, seconds = smoothed(windows, half_life_s)
+        last = windows.starts[1:] - 1
+        age_s = windows.times_s.max() - windows.times_s[last]
+        spread, residuals = _spread(windows, entry, half_life_s)
+        energy = examples.total_energy_j[order]
+        known = ~np.isnan(energy)
+        totals = np.bincount(entry[known], weights=energy[known], minlength=count)
+        runs = np.bincount(entry[known], minlength=count)
+        return cls(
+            power_w=mean[last],
+            total_energy_j=np.where(runs > 0, totals / np.maximum(runs, 1), np.nan),
+            seconds=np.maximum(seconds[last] * 0.5 ** (age_s / half_life_s), 1e-6),
+            spread=spread,
+            residuals=residuals,
+            half_life_s=half_life_s,
+        )
 
 
-def _hours(examples: Examples) -> _Hours:
-    """Log power of each window against the mean of the other windows of its spec and workload.
-
-    An entry's spread is shrunk to that of all: _PRIOR_WINDOWS windows of the common spread are added to its own. A
-    residual is divided by the spread that the other windows tell, which is what a new window will meet.
+def _spread(
+    windows: Windows, entry: NDArray[np.int64], half_life_s: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The spread of each entry's windows, shrunk to that of the median entry: _PRIOR_WINDOWS windows of the common
+    spread are added to its own; of the horizons that at which windows lie farthest from what was known. A residual is
+    divided by the spread that the other windows tell, which is what a new window will meet.
     """
-    residuals = [_againstleave_out(examples, positions) for positions in _members(examples).values()]
-    pooled = np.concatenate(residuals)
-    if not len(pooled):  # one window each: the interval is that of the unseen, in full
-        return _Hours(spread=np.ones(len(residuals)), residuals=pooled)
-    common = max(float(np.mean(pooled**2)), _MIN_SPREAD**2)
+    parts = [errors_ahead(windows, half_life_s, horizon) for horizon in HORIZONS]
+    at, errors = max(parts, key=lambda part: float(np.mean(part[1] ** 2)) if len(part[1]) else -1.0)
+    count = len(windows.starts) - 1
+    if not len(errors):  # one window each: the interval is that of the unseen, in full
+        return np.full(count, UNKNOWN_ERROR), errors
+    owner = entry[at]
+    squares = np.bincount(owner, weights=errors**2, minlength=count)
+    number = np.bincount(owner, minlength=count) * 1.0
+    # The median entry's: one bursty workload must not make all calm ones look bursty.
+    common = max(float(np.median(squares[number > 0] / number[number > 0])), _MIN_SPREAD**2)
 
-    def spread(squares: NDArray[np.float64], windows: float) -> NDArray[np.float64]:
-        shrunk: NDArray[np.float64] = np.sqrt((squares + _PRIOR_WINDOWS * common) / (windows + _PRIOR_WINDOWS))
-        return shrunk
+    def shrunk(squares: NDArray[Any], number: NDArray[Any]) -> NDArray[np.float64]:
+        spread: NDArray[np.float64] = np.sqrt((squares + _PRIOR_WINDOWS * common) / (number + _PRIOR_WINDOWS))
+        return spread
 
-    return _Hours(
-        spread=np.array([float(spread((r**2).sum(), len(r))) for r in residuals]),
-        residuals=np.concatenate([r / spread((r**2).sum() - r**2, len(r) - 1) for r in residuals if len(r)]),
-    )
-
-
-def _againstleave_out(examples: Examples, positions: list[int]) -> NDArray[np.float64]:
-    if len(positions) < 2:
-        return np.zeros(0)
-    power_w, seconds = examples.power_w[positions], examples.seconds[positions]
-    rest = ((power_w @ seconds) - power_w * seconds) / (seconds.sum() - seconds)
-    return to_log(power_w) - to_log(np.maximum(rest, 0.0))
+    return shrunk(squares, number), errors / shrunk(squares[owner] - errors**2, number[owner] - 1)
 
 
-def _members(examples: Examples) -> dict[tuple[str, Workload], list[int]]:
-    """The examples of each entry of the index, in its order."""
-    members: dict[tuple[str, Workload], list[int]] = defaultdict(list)
-    for position, key in enumerate(zip(examples.spec_hashes, examples.workloads, strict=True)):
-        members[key].append(position)
-    return dict(sorted(members.items()))
+def _mean(values: NDArray[np.float64], share: NDArray[np.float64]) -> float:
+    return float(np.average(values, weights=share)) if len(values) else float("nan")

@@ -60,7 +60,7 @@ def test_training_reports_the_grouped_cross_validation_beside_the_baselines(work
     _, printed = workflow
     report = json.loads(printed["train"])
     scores = report["cross_validation"]["unseen workloads"]["scores"]
-    assert set(scores) == {"podpower", "constant", "image mean", "reference recipe"}
+    assert set(scores) == {"podpower", "constant", "image mean", "physical estimate", "reference recipe"}
     assert report["energy"] == "dynamic"
     assert report["training_size"]["workloads"] > 10
 

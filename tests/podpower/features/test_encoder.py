@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Refused, Unavailable
 from podpower.features import sbert
-from podpower.features.encoder import BLOCK_WEIGHTS, Encoder
+from podpower.features.encoder import Encoder
 from podpower.features.ngrams import BASIS_DIM, TEXT_DIM, request_words
 from podpower.specs.requests import Container, InferenceRequest
 
@@ -156,7 +156,7 @@ def test_any_text_gives_a_vector_of_bounded_length(encoder, make_request, name, 
     vector = encoder.transform([make_request(name, image, req_cpu_mcpu=cpu)])[0]
     assert np.isfinite(vector).all()
     # The basis keeps lengths; the coarse sketch of the rest does so only on average.
-    assert np.linalg.norm(vector[-TEXT_DIM:][:BASIS_DIM]) <= np.sqrt(BLOCK_WEIGHTS["text"]) + 1e-3
+    assert np.linalg.norm(vector[-TEXT_DIM:][:BASIS_DIM]) <= 1 + 1e-3
 
 
 _IN_ANOTHER_PROCESS = """
@@ -209,7 +209,7 @@ def test_the_state_gives_the_same_encoder(encoder, cluster):
         {"schema_version": None},
         {"text": "none"},
         {"numeric_scales": np.full(8, 2.0, dtype=np.float32)},
-        {"block_weights": {"numeric": 9.0, "category": 1.0, "text": 1.0}},
+        {"blocks": [["numeric", 1]]},
         {"fingerprint": "0" * 64},
         {"column_names": ["a"]},
     ],
@@ -230,7 +230,7 @@ def test_a_state_with_a_part_missing_is_refused(encoder):
 def test_fitting_needs_requests_and_a_known_text_encoder(cluster):
     with pytest.raises(InvalidInput, match="at least one workload"):
         Encoder.fit([])
-    with pytest.raises(InvalidInput, match="ngram, sbert, none"):
+    with pytest.raises(InvalidInput, match="ngram, sbert, both, none"):
         Encoder.fit(cluster, text="bert")
 
 

@@ -2,6 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from podpower.model.knn import Queries
+
 STEP = 60.0
 DIM = 24
 
@@ -38,6 +40,43 @@ def _make_rows(*, workloads=12, hours=2, watts=None, seed=0, pods=1, every_s=600
                     }
                 )
     return pl.DataFrame(rows, schema_overrides={"features": pl.List(pl.Float32)})
+
+
+def _queries(vectors, spec_hashes=None, workloads=None, *, image_keys=None, physical_power_w=None):
+    vectors = np.asarray(vectors, dtype=np.float32)
+    workloads = workloads or [("elsewhere", "Deployment", "new")] * len(vectors)
+    return Queries(
+        vectors=vectors,
+        spec_hashes=spec_hashes or ["0" * 63 + "x"] * len(vectors),
+        workloads=workloads,
+        kinds=[kind for _, kind, _ in workloads],
+        image_keys=image_keys or [None] * len(vectors),
+        physical_power_w=np.full(len(vectors), np.nan) if physical_power_w is None else np.array(physical_power_w),
+    )
+
+
+@pytest.fixture(scope="session")
+def queries():
+    """Makes queries of vectors; unknown specs of an unknown workload unless told."""
+    return _queries
+
+
+@pytest.fixture(scope="session")
+def own_queries():
+    """Asks a model for what it knows."""
+
+    def ask(model, at=slice(None)):
+        index = model.index
+        vectors = index.vectors[at] / model.metric.scales()
+        return _queries(vectors, index.spec_hashes[at], index.workloads[at])
+
+    return ask
+
+
+@pytest.fixture(scope="session")
+def known_vectors():
+    """The encoder's vectors of a model's entries."""
+    return lambda model: model.index.vectors / model.metric.scales()
 
 
 @pytest.fixture(scope="session")

@@ -199,12 +199,12 @@ def test_an_encoder_comes_back_from_its_file(tmp_path):
     assert {"schema", "target", "step_seconds", "units", "training_fingerprint", "metrics", "libraries"} <= set(held)
 
 
-def test_a_model_comes_back_from_its_file(tmp_path, make_rows):
+def test_a_model_comes_back_from_its_file(tmp_path, make_rows, queries, known_vectors):
     model = train(make_rows())
     artifacts.save_model(model, tmp_path / "knn_energy.joblib")
     loaded = artifacts.load_model(tmp_path / "knn_energy.joblib")
-    arguments = (model.index.vectors, ["?"] * len(model.index), [("n", "k", "w")] * len(model.index))
-    assert np.array_equal(loaded.predict(*arguments).power_w, model.predict(*arguments).power_w)
+    asked = queries(known_vectors(model) + 0.01)
+    assert np.array_equal(loaded.predict(asked).power_w, model.predict(asked).power_w)
     held = joblib.load(tmp_path / "knn_energy.joblib")
     assert (held["target"], held["step_seconds"]) == ("energy_step_j", 60.0)
     assert held["units"]["energy"] == "J"

@@ -1,48 +1,39 @@
 import numpy as np
 import pytest
 
-from podpower.model.baselines import BASELINES, constant, image_mean, reference_recipe
-from podpower.model.neighbours import Index
+from podpower.model.baselines import BASELINES, Known, constant, image_mean, physical, reference_recipe
+from podpower.model.scale import FLOOR_W
+
+POWER_W = np.array([1.0, 4.0, 100.0, 400.0])
 
 
 @pytest.fixture
-def index():
-    return Index(
-        vectors=np.array([[1, 0], [2, 0.1], [0, 1], [0.1, 3]], dtype=np.float32),
-        spec_hashes=list("abcd"),
-        workloads=[("n", "Deployment", name) for name in "abcd"],
-        image_keys=["web", "web", "db", None],
-        power_w=np.array([1.0, 4.0, 100.0, 400.0]),
-        total_energy_j=np.full(4, np.nan),
-        seconds=np.full(4, 60.0),
-        share=np.ones(4),
-        spread=np.ones(4),
-    )
+def known():
+    vectors = np.array([[1, 0], [2, 0.1], [0, 1], [0.1, 3]], dtype=np.float32)
+    return Known(vectors=vectors, image_keys=["web", "web", "db", ""], logs=np.log(POWER_W))
 
 
-@pytest.fixture
-def logs(index):
-    return np.log(index.power_w)
+def test_the_constant_is_the_geometric_mean(known, queries):
+    assert np.exp(constant(known, queries(known.vectors[:2]))) == pytest.approx([20.0, 20.0])
 
 
-def test_the_constant_is_the_geometric_mean(index, logs):
-    predicted = np.exp(constant(index, logs, index.vectors[:2], ["web", "new"]))
-    assert predicted == pytest.approx([20.0, 20.0])
+def test_the_image_mean_falls_back_on_the_constant(known, queries):
+    asked = queries(known.vectors[:3], image_keys=["web", "db", "new"])
+    assert np.exp(image_mean(known, asked)) == pytest.approx([2.0, 100.0, 20.0])
 
 
-def test_the_image_mean_falls_back_on_the_constant(index, logs):
-    predicted = np.exp(image_mean(index, logs, index.vectors[:3], ["web", "db", "new"]))
-    assert predicted == pytest.approx([2.0, 100.0, 20.0])
+def test_the_physical_estimate_falls_back_on_the_constant(known, queries):
+    asked = queries(known.vectors[:2], physical_power_w=[7.0, np.nan])
+    assert np.exp(physical(known, asked)) == pytest.approx([7.0 + FLOOR_W, 20.0])
 
 
-def test_the_reference_recipe_ignores_magnitude_and_sees_one_workload(index, logs):
+def test_the_reference_recipe_ignores_magnitude_and_sees_one_workload(known, queries):
     """Five equal steps fill its five places, so it answers with the one entry of the nearest direction."""
-    vectors = np.array([[50.0, 0.0], [0.0, 50.0]], dtype=np.float32)
-    predicted = np.exp(reference_recipe(index, logs, vectors, [None, None]))
-    assert all(any(value == pytest.approx(power) for power in index.power_w) for value in predicted)
+    predicted = np.exp(reference_recipe(known, queries([[50.0, 0.0], [0.0, 50.0]])))
+    assert all(any(value == pytest.approx(power) for power in POWER_W) for value in predicted)
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_each_baseline_answers_with_one_known_entry(index, logs, name):
-    predicted = BASELINES[name](index.take(np.array([2])), logs[2:3], index.vectors, ["x"] * 4)
-    assert np.exp(predicted) == pytest.approx([100.0] * 4)
+def test_each_baseline_answers_with_one_known_entry(known, queries, name):
+    one = Known(vectors=known.vectors[2:3], image_keys=["db"], logs=known.logs[2:3])
+    assert np.exp(BASELINES[name](one, queries(known.vectors))) == pytest.approx([100.0] * 4)

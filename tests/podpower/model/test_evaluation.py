@@ -5,8 +5,10 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput
-from podpower.model import evaluation
-from podpower.model.evaluation import FORWARD, MODEL, UNSEEN, evaluate, linked_groups
+from podpower.model import splits
+from podpower.model.baselines import BASELINES
+from podpower.model.evaluation import FORWARD, MODEL, STEPWISE, TRANSFER, UNSEEN, evaluate
+from podpower.model.groups import linked_groups
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +20,14 @@ def split(report, name):
     return next(s for s in report.splits if s.name == name)
 
 
-def test_both_splits_score_every_pod_beside_the_baselines(report):
-    assert [s.name for s in report.splits] == [UNSEEN, FORWARD]
-    for s in report.splits:
-        assert set(s.scores) == {MODEL, "constant", "image mean", "reference recipe"}
+def test_each_split_scores_every_pod_beside_the_baselines(report):
+    assert [s.name for s in report.splits] == [UNSEEN, FORWARD, STEPWISE]
+    for s in report.splits[:2]:
+        assert set(s.scores) == {MODEL, *BASELINES}
         assert {score.count for score in s.scores.values()} == {40}
         assert len(s.pods) == 40
         assert sum(score.count for score in s.by_basis.values()) == 40
-    assert report.notes == []
+    assert report.notes == [f"{TRANSFER}: the rows are of one cluster"]
     assert json.loads(json.dumps(report.to_dict()))["unit"] == "J"
 
 
@@ -75,9 +77,9 @@ def test_labels_that_say_nothing_give_no_false_hope(make_rows):
 
 
 def test_many_workloads_are_left_out_in_folds(rows, monkeypatch):
-    monkeypatch.setattr(evaluation, "MAX_LEFT_OUT", 10)
+    monkeypatch.setattr(splits, "MAX_LEFT_OUT", 10)
     unseen = split(evaluate(rows), UNSEEN)
-    assert unseen.folds == evaluation.FOLDS
+    assert unseen.folds == splits.FOLDS
     assert len(unseen.pods) == 40
 
 
@@ -97,7 +99,7 @@ def test_groups_link_workloads_that_share_a_spec(workloads, specs, groups):
 
 def test_one_workload_has_none_to_leave_out(make_rows):
     report = evaluate(make_rows(workloads=1))
-    assert [s.name for s in report.splits] == [FORWARD]
+    assert UNSEEN not in [s.name for s in report.splits]
     assert "one workload only" in report.notes[0]
 
 
@@ -110,7 +112,7 @@ def test_labels_of_one_time_have_no_future(make_rows):
 def test_a_first_half_of_zeros_is_told_not_scored(make_rows):
     rows = make_rows(workloads=5).drop("avg_power_w")
     rows = rows.with_columns(energy_step_j=pl.when(pl.col("ts") <= 3600).then(0.0).otherwise("energy_step_j"))
-    report = evaluate(rows)
+    report = evaluate(rows, splits=(UNSEEN, FORWARD))
     assert [s.name for s in report.splits] == [UNSEEN]
     assert "all labels are zero" in report.notes[0]
 

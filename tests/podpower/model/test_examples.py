@@ -15,7 +15,7 @@ def test_steps_of_one_hour_become_one_weighted_example(make_rows):
     assert examples.seconds.tolist() == [6 * 60.0] * 6
     first = rows.filter((pl.col("workload_name") == "w0") & (pl.col("ts") <= 3600))
     assert examples.power_w[0] == pytest.approx(first["energy_step_j"].mean() / 60)
-    assert examples.workloads[0] == ("default", "Deployment", "w0")
+    assert examples.entries.workloads[0] == ("default", "Deployment", "w0")
     assert examples.step_seconds == 60.0
     assert examples.energy == "dynamic"
 
@@ -61,7 +61,7 @@ def test_rows_without_a_spec_are_counted_and_left_out(make_rows):
     )
     examples = examples_from_rows(rows)
     assert examples.left_out == {"no spec": 12}
-    assert {workload[2] for workload in examples.workloads} == {"w0", "w2"}
+    assert {workload[2] for workload in examples.entries.workloads} == {"w0", "w2"}
 
 
 def test_zero_is_a_label(make_rows):
@@ -72,7 +72,7 @@ def test_zero_is_a_label(make_rows):
 
 def test_static_pods_are_workloads_of_their_own(make_rows):
     rows = make_rows(workloads=2).with_columns(workload_kind=pl.lit("Node"), workload_name=pl.lit("n1"))
-    assert set(examples_from_rows(rows).workloads) == {("default", "Pod", "w0-0"), ("default", "Pod", "w1-0")}
+    assert set(examples_from_rows(rows).entries.workloads) == {("default", "Pod", "w0-0"), ("default", "Pod", "w1-0")}
 
 
 def test_names_that_are_missing_do_not_stop_training(make_rows):
@@ -81,7 +81,7 @@ def test_names_that_are_missing_do_not_stop_training(make_rows):
         pod=pl.when(pl.col("workload_name") == "w0").then(None).otherwise("pod"),
         namespace=pl.when(pl.col("workload_name") == "w1").then(None).otherwise("namespace"),
     )
-    assert set(examples_from_rows(rows).workloads) == {
+    assert set(examples_from_rows(rows).entries.workloads) == {
         ("default", "Node", "w0"),
         ("", "Pod", "w1-0"),
         ("default", "Pod", "w2-0"),
@@ -106,7 +106,7 @@ def test_jobs_give_total_energy_and_power_by_their_duration(make_rows):
     examples = examples_from_rows(jobs, target="total_energy_j")
     assert examples.total_energy_j.tolist() == [500.0] * 3
     assert examples.power_w.tolist() == [10.0] * 3
-    assert known_rows(jobs, target="total_energy_j")["ts"].to_list() == [100.0] * 3
+    assert known_rows(jobs, target="total_energy_j").frame["ts"].to_list() == [100.0] * 3
 
 
 @pytest.mark.parametrize(

@@ -43,14 +43,14 @@ def trained(home):
     return encoder, train(pl.concat(hours)), power_w
 
 
-def test_another_cluster_names_and_registries_do_not_hide_the_software(trained):
+def test_another_cluster_names_and_registries_do_not_hide_the_software(trained, queries):
     encoder, model, power_w = trained
     away = [
         request_of(s, registry="harbor.example.org:8443/mirror", prefix="eu-", namespace="team-b", tag="9@sha256:ab")
         for s in SOFTWARE
     ]
     names = [(r.namespace, r.workload_kind, r.workload_name) for r in away]
-    estimates = model.predict(encoder.transform(away), ["?"] * len(away), names)
+    estimates = model.predict(queries(encoder.transform(away), workloads=names))
     nearest = estimates.neighbour_index[:, 0]
     own = {workload[2]: entry for entry, workload in enumerate(model.index.workloads)}
     right = [nearest[i] == own[s] for i, s in enumerate(SOFTWARE)]
@@ -59,7 +59,7 @@ def test_another_cluster_names_and_registries_do_not_hide_the_software(trained):
     assert correlation > 0.7
 
 
-def test_software_that_no_cluster_knows_is_told_to_be_unknown(trained, home):
+def test_software_that_no_cluster_knows_is_told_to_be_unknown(trained, queries):
     encoder, model, _ = trained
     strange = [
         InferenceRequest(
@@ -69,6 +69,7 @@ def test_software_that_no_cluster_knows_is_told_to_be_unknown(trained, home):
             gpu_count=8,
         )
     ]
-    estimates = model.predict(encoder.transform(strange), ["?"], [("a", "DaemonSet", "xyzzy")])
+    estimates = model.predict(queries(encoder.transform(strange), workloads=[("a", "DaemonSet", "xyzzy")]))
+    low, high = estimates.interval()
     assert estimates.basis.tolist() == ["prior"]
-    assert estimates.high_w[0] / estimates.low_w[0] > 10
+    assert high[0] / low[0] > 10

@@ -8,7 +8,9 @@ import pytest
 
 from podpower.errors import InvalidInput, Refused
 from podpower.model.examples import examples_from_rows
-from podpower.model.neighbours import FLOOR_W, KnnModel, from_log, nearest, squared_distances, to_log
+from podpower.model.index import nearest, squared_distances
+from podpower.model.knn import KnnModel
+from podpower.model.scale import FLOOR_W, from_log, to_log
 from podpower.model.training import train
 
 UNKNOWN = ("elsewhere", "Deployment", "new")
@@ -24,72 +26,74 @@ def known(rows):
     return examples_from_rows(rows)
 
 
-def predict_new(model, vectors):
-    vectors = np.asarray(vectors, dtype=np.float32)
-    return model.predict(vectors, ["0" * 63 + "x"] * len(vectors), [UNKNOWN] * len(vectors))
+@pytest.fixture(scope="module")
+def predict_new(queries):
+    return lambda model, vectors: model.predict(queries(vectors))
 
 
-def test_a_spec_with_labels_answers_with_its_own_mean(model, known):
+def test_a_spec_with_labels_answers_with_its_own_mean(model, known, queries):
     for position in range(0, len(known), 7):
-        spec, workload = known.spec_hashes[position], known.workloads[position]
-        own = known.power_w[[h == spec for h in known.spec_hashes]]
-        estimates = model.predict(known.vectors[[position]], [spec], [workload])
+        entry = known.entry[position]
+        own = known.power_w[known.entry == entry]
+        entries = known.entries.take(np.array([entry]))
+        estimates = model.predict(queries(entries.vectors, entries.spec_hashes, entries.workloads))
         assert estimates.basis.tolist() == ["seen"]
-        assert estimates.power_w[0] == pytest.approx(np.mean(own))
-        assert estimates.low_w[0] <= estimates.power_w[0] <= estimates.high_w[0]
+        assert estimates.power_w[0] == pytest.approx(np.mean(own), rel=0.02)
+        assert (estimates.low_w[:, 0] <= estimates.power_w[0]).all()
+        assert (estimates.power_w[0] <= estimates.high_w[:, 0]).all()
 
 
-def test_a_seen_spec_in_another_workload_answers_with_the_pooled_mean(make_rows):
+def test_a_seen_spec_in_another_workload_answers_with_the_pooled_mean(make_rows, queries, known_vectors):
     rows = make_rows(workloads=2, watts=[1.0, 3.0]).with_columns(_spec_hash=pl.lit("a" * 64))
     model = train(rows)
-    vector = model.index.vectors[:1]
-    spec = model.index.spec_hashes[0]
-    estimates = model.predict(
-        np.repeat(vector, 3, axis=0),
-        [spec] * 3,
-        [("default", "Deployment", "w0"), ("default", "Deployment", "w1"), UNKNOWN],
-    )
+    workloads = [("default", "Deployment", "w0"), ("default", "Deployment", "w1"), UNKNOWN]
+    asked = queries(known_vectors(model)[[0, 0, 0]], [model.index.spec_hashes[0]] * 3, workloads)
+    estimates = model.predict(asked)
     assert estimates.basis.tolist() == ["seen"] * 3
     np.testing.assert_allclose(estimates.power_w, [1.0, 3.0, 2.0], rtol=0.02)
 
 
-def test_a_near_spec_is_similar_and_a_far_one_gets_the_prior(model):
-    near = predict_new(model, [model.index.vectors[3] + 0.001])
+def test_a_near_spec_is_similar_and_a_far_one_gets_the_prior(model, predict_new, known_vectors):
+    near = predict_new(model, [known_vectors(model)[3] + 0.001])
     far = predict_new(model, [np.full(24, 50.0)])
     assert near.basis.tolist() == ["similar"]
     assert far.basis.tolist() == ["prior"]
-    assert far.power_w[0] == pytest.approx(float(from_log(np.array(model.prior_power))))
+    assert far.power_w[0] == pytest.approx(float(from_log(model.prior.at(np.array([np.nan])))[0]))
+    assert far.prior_weight[0] == pytest.approx(1.0)
     assert far.neighbour_weight.sum() == 0.0
     family = model.index.power_w[3::4]
     assert family.min() / 2 < near.power_w[0] < family.max() * 2
 
 
-def test_intervals_hold_the_prediction_and_are_never_negative(model):
+def test_intervals_hold_the_prediction_and_are_never_negative(model, predict_new):
     estimates = predict_new(model, np.random.default_rng(1).normal(size=(200, 24)))
     assert (estimates.low_w >= 0).all()
+    assert (np.diff(estimates.low_w, axis=0) <= 0).all()  # a higher level holds a lower one
+    assert (np.diff(estimates.high_w, axis=0) >= 0).all()
     assert (estimates.low_w <= estimates.power_w).all()
     assert (estimates.power_w <= estimates.high_w).all()
 
 
-def test_the_explanation_names_the_neighbours_it_rests_on(model):
-    estimates = predict_new(model, model.index.vectors[:5] + 0.01)
-    assert (np.diff(estimates.neighbour_distance, axis=1) >= 0).all()
+def test_the_explanation_names_the_neighbours_it_rests_on(model, predict_new, known_vectors):
+    estimates = predict_new(model, known_vectors(model)[:5] + 0.001)
+    assert (np.diff(estimates.neighbour_weight, axis=1) <= 0).all()
     assert (estimates.neighbour_index[:, 0] == np.arange(5)).all()
-    assert (estimates.neighbour_weight.sum(axis=1) <= 1 + 1e-9).all()
+    assert (estimates.neighbour_weight.sum(axis=1) + estimates.prior_weight <= 1 + 1e-9).all()
     assert (estimates.neighbour_weight[:, 0] > 0).all()
 
 
-def test_the_explanation_of_a_seen_spec_is_the_spec_itself(model):
-    estimates = model.predict(model.index.vectors[:1], model.index.spec_hashes[:1], model.index.workloads[:1])
+def test_the_explanation_of_a_seen_spec_is_the_spec_itself(model, own_queries):
+    estimates = model.predict(own_queries(model, slice(1)))
     assert estimates.neighbour_index[0, 0] == 0
     assert estimates.neighbour_weight[0].tolist()[:2] == [1.0, 0.0]
     assert (estimates.neighbour_index[0, 1:] == -1).all()
 
 
-def test_a_prediction_does_not_depend_on_its_batch(model, monkeypatch):
+def test_a_prediction_does_not_depend_on_its_batch(model, predict_new, monkeypatch):
     vectors = np.random.default_rng(2).normal(size=(50, 24)).astype(np.float32)
     whole = predict_new(model, vectors)
-    monkeypatch.setattr("podpower.model.neighbours._CHUNK_CELLS", 7 * len(model.index))
+    monkeypatch.setattr("podpower.model.index._CHUNK_CELLS", 7 * len(model.index))
+    monkeypatch.setattr("podpower.model.knn._CHUNK_QUERIES", 11)
     parts = predict_new(model, vectors)
     np.testing.assert_allclose(whole.power_w, parts.power_w, rtol=1e-5)
     one = predict_new(model, vectors[4:5])
@@ -97,16 +101,16 @@ def test_a_prediction_does_not_depend_on_its_batch(model, monkeypatch):
     assert len(predict_new(model, np.zeros((0, 24))).power_w) == 0
 
 
-def test_only_jobs_have_a_total(model):
-    assert np.isnan(predict_new(model, model.index.vectors[:2]).total_energy_j).all()
+def test_only_jobs_have_a_total(model, predict_new, known_vectors):
+    assert np.isnan(predict_new(model, known_vectors(model)[:2]).total_energy_j).all()
 
 
-def test_vectors_of_another_width_are_rejected(model):
+def test_vectors_of_another_width_are_rejected(model, predict_new):
     with pytest.raises(InvalidInput, match="use the encoder"):
         predict_new(model, np.zeros((1, 3)))
 
 
-def test_the_state_gives_the_same_model(model):
+def test_the_state_gives_the_same_model(model, predict_new):
     again = KnnModel.from_state(model.state())
     vectors = np.random.default_rng(3).normal(size=(20, 24))
     np.testing.assert_array_equal(predict_new(again, vectors).high_w, predict_new(model, vectors).high_w)
@@ -117,13 +121,13 @@ def test_the_state_gives_the_same_model(model):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda state: state | {"schema_version": 2},
-        lambda state: {k: v for k, v in state.items() if k != "kernel"},
+        lambda state: state | {"schema_version": 1},
+        lambda state: {k: v for k, v in state.items() if k != "metric"},
         lambda state: state | {"index": state["index"] | {"power_w": np.ones(3)}},
-        lambda state: state | {"index": {k: v[:0] for k, v in state["index"].items()}},
-        lambda state: state | {"intervals": {"level": 0.8, "bounds": {"seen": [0, 0]}}},
+        lambda state: state | {"masses": {"neighbours": -1, "image": 1, "alike": 1, "owner": 1}},
+        lambda state: state | {"intervals": state["intervals"] | {"bounds": {"seen": [[0, 0]] * 3}}},
     ],
-    ids=["version", "no kernel", "lengths", "empty", "no bounds"],
+    ids=["version", "no metric", "lengths", "a mass", "no bounds"],
 )
 def test_a_state_that_does_not_fit_is_refused(model, change):
     with pytest.raises(Refused, match="train it again"):
@@ -147,8 +151,8 @@ def test_the_log_scale_keeps_zero_and_comes_back():
 
 def test_the_prediction_path_imports_nothing_heavy():
     code = (
-        "import json, sys, podpower.model.neighbours, podpower.features.encoder;"
+        "import json, sys, podpower.model.knn, podpower.features.encoder;"
         "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules}"
-        " & {'polars', 'pandas', 'sklearn', 'scipy', 'pyarrow', 'dagster', 'matplotlib', 'torch'})))"
+        " & {'polars', 'pandas', 'sklearn', 'scipy', 'pyarrow', 'dagster', 'matplotlib', 'torch', 'faiss'})))"
     )
     assert json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) == []

@@ -1,0 +1,79 @@
+"""Columns of texts at the scale of millions: one buffer instead of millions of objects, and a lookup without a dict."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Strings(Sequence[str]):
+    """An immutable sequence of texts, kept as UTF-8 in one array with the offsets of their ends in another."""
+
+    def __init__(self, data: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
+        """ValueError when the offsets do not describe the data."""
+        if ends.ndim != 1 or data.ndim != 1 or (np.diff(ends, prepend=0) < 0).any():
+            raise ValueError("offsets of texts are out of order")
+        if (int(ends[-1]) if len(ends) else 0) != len(data):
+            raise ValueError("offsets of texts do not fit their bytes")
+        self._data, self._ends = data, ends
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> "Strings":
+        """The same texts, packed."""
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
+        return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), np.cumsum(lengths, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, position: int) -> str: ...
+    @overload
+    def __getitem__(self, position: slice) -> list[str]: ...
+    def __getitem__(self, position: int | slice) -> str | list[str]:
+        if isinstance(position, slice):
+            return [self[i] for i in range(*position.indices(len(self)))]
+        position = range(len(self))[position]
+        start = int(self._ends[position - 1]) if position else 0
+        return self._data[start : int(self._ends[position])].tobytes().decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[position] for position in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(a == b for a, b in zip(self, other))  # noqa: B905
+
+    def __hash__(self) -> int:
+        return hash((len(self), self._data.tobytes()))
+
+    def state(self) -> dict[str, Any]:
+        """Two numeric arrays, for the artifact."""
+        return {"data": self._data, "ends": self._ends}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Strings":
+        """The texts that gave `state`. ValueError when it is not one."""
+        return cls(np.asarray(state["data"]), np.asarray(state["ends"]))
+
+
+class Lookup:
+    """At which positions of a sequence a text is."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+        digests = np.fromiter(map(_digest, texts), dtype=np.uint64, count=len(texts))
+        self._order = np.argsort(digests, kind="stable")
+        self._digests = digests[self._order]
+
+    def find(self, text: str) -> list[int]:
+        """The positions, ascending; none where it is not there."""
+        digest = np.uint64(_digest(text))
+        first, last = np.searchsorted(self._digests, digest, "left"), np.searchsorted(self._digests, digest, "right")
+        return [int(at) for at in self._order[first:last] if self._texts[int(at)] == text]
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")

@@ -1,0 +1,74 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podpower.model import training
+from podpower.model.cells import RECALL_AT_10, make_cells
+from podpower.model.index import Search
+from podpower.model.knn import KnnModel
+from podpower.model.strings import Lookup, Strings
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(20, 16))
+    return (centers[rng.integers(0, 20, size=4000)] + rng.normal(size=(4000, 16)) * 0.2).astype(np.float32)
+
+
+def test_cells_find_nearly_all_that_an_exact_search_finds(vectors):
+    pytest.importorskip("faiss")
+    cells = make_cells(vectors)
+    assert cells.recall_at_10 >= RECALL_AT_10
+    queries = vectors[:200] + np.float32(0.05)
+    exact, _ = Search(vectors).near(queries, 10)
+    near, squared = Search(vectors, cells).near(queries, 10)
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact.tolist(), near.tolist(), strict=True)])
+    assert recall >= 0.98
+    assert (np.diff(squared, axis=1) >= 0).all()
+    brute = ((queries[:, None] - vectors[near]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(squared, brute, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("change", [{"cell": np.full(4000, 9999)}, {"cell": np.zeros(3, dtype=int)}, {"probes": 0}])
+def test_cells_of_other_vectors_are_refused(vectors, change):
+    pytest.importorskip("faiss")
+    cells = dataclasses.replace(make_cells(vectors[:4000]), **change)
+    with pytest.raises(ValueError, match="cells"):
+        Search(vectors, cells)
+
+
+def test_a_large_model_predicts_as_a_small_one_does(rows, monkeypatch, queries, known_vectors):
+    pytest.importorskip("faiss")
+    exact = train_with(rows, monkeypatch, limit=10_000)
+    large = train_with(rows, monkeypatch, limit=10)
+    assert exact.cells is None
+    assert large.cells is not None
+    assert large.metrics["search_recall_at_10"] >= RECALL_AT_10
+    asked = queries(known_vectors(exact) + 0.01)
+    loaded = KnnModel.from_state(large.state())
+    np.testing.assert_allclose(loaded.predict(asked).power_w, exact.predict(asked).power_w, rtol=0.02)
+
+
+def train_with(rows, monkeypatch, *, limit):
+    monkeypatch.setattr(training, "EXACT_ENTRIES", limit)
+    return training.train(rows)
+
+
+@given(st.lists(st.text(max_size=12), max_size=20))
+def test_packed_texts_come_back(texts):
+    packed = Strings.from_state(Strings.of(texts).state())
+    assert list(packed) == texts
+    assert len(packed) == len(texts)
+    lookup = Lookup(packed)
+    for text in {*texts, "never in there"}:
+        assert lookup.find(text) == [i for i, t in enumerate(texts) if t == text]
+
+
+@pytest.mark.parametrize(("size", "ends"), [(3, [1, 2]), (3, [2, 1, 3]), (0, [1]), (2, [-1, 2])])
+def test_texts_that_do_not_fit_their_bytes_are_refused(size, ends):
+    with pytest.raises(ValueError, match="texts"):
+        Strings(np.zeros(size, dtype=np.uint8), np.array(ends))
