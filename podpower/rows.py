@@ -9,7 +9,18 @@ import polars as pl
 from podpower.errors import InvalidInput
 
 WORKLOAD = ("namespace", "workload_kind", "workload_name")
-FROM_SPEC = ("_spec_hash", "encoder_fingerprint", "image_key", "physical_power_w", "feature_blocks", "features")
+# What a row takes from its spec, and its type where an older table of features does not have it.
+FROM_SPEC = {
+    "_spec_hash": pl.String(),
+    "encoder_fingerprint": pl.String(),
+    "image_key": pl.String(),
+    "physical_power_w": pl.Float64(),
+    "feature_blocks": pl.List(pl.Int64()),
+    "features": pl.List(pl.Float32()),
+}
+
+FEATURES = "features"
+ROW, WIDTH = "_row", "_width"  # where a row was in the whole table, and how wide its vector is (null: none)
 
 NO_SPEC = "no_spec"  # no spec of this workload, nor of a pod of this name
 NOT_YET_OBSERVED = "spec_not_yet_observed"  # the workload's first spec is younger than the label
@@ -62,7 +73,11 @@ class JoinedRows:
             yield self._rows(self.labels.slice(start, size), self.spec.slice(start, size))
 
     def _rows(self, labels: pl.DataFrame, spec: pl.Series) -> pl.DataFrame:
-        given = self.features.select(FROM_SPEC)[spec] if len(self.features) else self.features.select(FROM_SPEC)
+        told = self.features.select(
+            column if column in self.features.columns else pl.lit(None, kind).alias(column)
+            for column, kind in FROM_SPEC.items()
+        )
+        given = told[spec] if len(told) else told
         return labels.drop(c for c in FROM_SPEC if c in labels.columns).hstack(given.get_columns())
 
 
@@ -143,11 +158,13 @@ def _both_name_clusters(features: pl.DataFrame, labels: pl.DataFrame) -> bool:
 
 
 def condensed(rows: pl.LazyFrame) -> pl.DataFrame:
-    """Rows of one hour as one row for each spec and workload: mean power over the known seconds, as `duration_s`.
+    """Rows of one hour as one row for each spec and workload: mean power over the known seconds, as `duration_s`; in
+    place of its vector, where that is in `rows` (ROW) and how wide (WIDTH).
 
     What training would aggregate them to anyway, so that a window of many hours fits in memory.
     """
-    known = rows.filter(pl.col("energy_step_j").is_not_null() & pl.col("avg_power_w").is_finite())
+    known = rows.with_row_index(ROW).with_columns(pl.col(FEATURES).list.len().alias(WIDTH))
+    known = known.filter(pl.col("energy_step_j").is_not_null() & pl.col("avg_power_w").is_finite())
     # The pods of a Node are workloads of their own.
     by_pod = pl.when(pl.col("workload_kind") == "Node").then("pod").alias("_pod")
     seconds = pl.col("step_seconds")
@@ -155,7 +172,8 @@ def condensed(rows: pl.LazyFrame) -> pl.DataFrame:
         known.group_by(*WORKLOAD, "_spec_hash", by_pod)
         .agg(
             # Alike in all rows of a spec and workload.
-            pl.col("cluster", "encoder_fingerprint", "image_key", "features", "energy", "step_seconds").first(),
+            pl.col("cluster", "encoder_fingerprint", "image_key", "physical_power_w", "feature_blocks").first(),
+            pl.col("energy", "step_seconds", ROW, WIDTH).first(),
             pl.col("pod", "ts").min(),
             ((pl.col("avg_power_w") * seconds).sum() / seconds.sum()).alias("avg_power_w"),
             seconds.sum().alias("duration_s"),

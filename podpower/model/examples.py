@@ -13,7 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
-from podpower.model.tables import FEATURES, ROW, WIDTH, TrainingRows, training_rows
+from podpower.model.tables import TrainingRows, training_rows
+from podpower.rows import FEATURES, ROW, WIDTH
 
 TARGETS = ("energy_step_j", "avg_power_w", "total_energy_j")
 WINDOW_SECONDS = 3600.0
@@ -67,15 +68,16 @@ class Examples:
     """n examples in parallel arrays, sorted by entry and window (or pod); `entry` says which of `entries` each is of.
 
     `power_w` is the mean over the known seconds of the example, `seconds` their number, `total_energy_j` the mean of
-    its jobs (NaN: not a job), `first_s` its earliest label (Unix seconds), `pods` one of its pods. The workload of an
-    entry, which is what cross-validation leaves out, is (namespace, kind, name), or the pod itself where a Node owns
-    it. `left_out` counts rows without a usable label by reason.
+    its jobs (NaN: not a job), `first_s` and `last_s` the times of its earliest and latest label, `pods` one of its
+    pods. The workload of an entry, which is what cross-validation leaves out, is (namespace, kind, name), or the pod
+    itself where a Node owns it. `left_out` counts rows without a usable label by reason.
     """
 
     entries: Entries
     entry: NDArray[np.int64]
     pods: Sequence[str | None]
     first_s: NDArray[np.float64]
+    last_s: NDArray[np.float64]
     power_w: NDArray[np.float64]
     total_energy_j: NDArray[np.float64]
     seconds: NDArray[np.float64]
@@ -96,6 +98,7 @@ class Examples:
             entry=entry.astype(np.int64),
             pods=[self.pods[i] for i in positions],
             first_s=self.first_s[positions],
+            last_s=self.last_s[positions],
             power_w=self.power_w[positions],
             total_energy_j=self.total_energy_j[positions],
             seconds=self.seconds[positions],
@@ -155,6 +158,7 @@ def _aggregated(rows: pl.DataFrame | TrainingRows, *, target: str, part: pl.Expr
         known.group_by(*keys, "_part")
         .agg(
             pl.col("pod", "ts").first(),
+            pl.col("ts").last().alias("_last"),
             ((pl.col(_POWER) * pl.col(_SECONDS)).sum() / pl.col(_SECONDS).sum()).alias(_POWER),
             pl.col(_TOTAL).mean(),
             pl.col(_SECONDS).sum(),
@@ -176,6 +180,7 @@ def _aggregated(rows: pl.DataFrame | TrainingRows, *, target: str, part: pl.Expr
         entry=table["_entry"].to_numpy().astype(np.int64),
         pods=table["pod"].to_list(),
         first_s=table["ts"].to_numpy(),
+        last_s=table["_last"].to_numpy(),
         power_w=table[_POWER].to_numpy(),
         total_energy_j=table[_TOTAL].fill_null(float("nan")).to_numpy(),
         seconds=table[_SECONDS].to_numpy(),

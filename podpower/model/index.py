@@ -50,6 +50,11 @@ class Index:
         """Namespace, kind and name of an entry."""
         return self.namespaces[entry], self.kinds[entry], self.names[entry]
 
+    def take(self, positions: NDArray[np.int64]) -> "Index":
+        """The entries at `positions`, in that order."""
+        texts: dict[str, Any] = {name: [getattr(self, name)[int(i)] for i in positions] for name in _TEXTS}
+        return Index(**{name: getattr(self, name)[positions] for name in _ARRAYS}, **texts)
+
     @property
     def workloads(self) -> list[Workload]:
         """Those of all entries."""

@@ -147,6 +147,11 @@ class KnnModel:
         self._image_share = np.bincount(self._image, weights=index.share, minlength=len(images))
         self._image_logs = np.bincount(self._image, weights=index.share * self._log_power, minlength=len(images))
 
+    def with_index(self, index: Index, cells: Cells | None) -> Self:
+        """The same model of other entries, whose vectors are in the same metric."""
+        plain = {name: getattr(self, name) for name in (*_PLAIN, "metric", "masses", "prior", "intervals", "notes")}
+        return type(self)(index=index, cells=cells, **plain)
+
     @property
     def dim(self) -> int:
         """The width of the vectors it takes."""

@@ -8,6 +8,7 @@ A version is there once its manifest is; the manifest is written last. Local fol
 """
 
 import contextlib
+import fcntl
 import hashlib
 import re
 import shutil
@@ -16,6 +17,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import EllipsisType
 from typing import Any, Final, Literal
 
 import msgspec
@@ -106,28 +108,38 @@ class ModelStore:
             self._publish(info.version, contents)
         return info.version
 
-    def promote(self, version: str) -> None:
-        """Serve `version` from now on. Refused when it cannot be loaded; what is served stays then."""
+    def promote(self, version: str, *, instead_of: str | EllipsisType | None = ...) -> None:
+        """Serve `version` from now on. Refused when it cannot be loaded; what is served stays then.
+
+        `instead_of`, where given, is what it was compared with: Refused when something else is served by now.
+        """
         self.load(version)
-        self._point_to(version, action="promote")
+        with self._alone():
+            if instead_of is not ... and (served := self.latest()) != instead_of:
+                raise Refused(
+                    f"{served or 'nothing'} is served by now, and {version} was compared with "
+                    f"{instead_of or 'nothing'}: compare it again"
+                )
+            self._point_to(version, action="promote")
 
     def rollback(self) -> str:
         """Serve the version promoted before the one that is served, and return it; damaged ones are passed over.
 
         Refused when there is none.
         """
-        before = self._promoted()
-        latest = self.latest()
-        while before and latest is not None and before.pop() != latest:
-            pass
-        while before:
-            version = before.pop()
-            try:
-                self.load(version)
-            except Refused:
-                continue
-            self._point_to(version, action="rollback")
-            return version
+        with self._alone():
+            before = self._promoted()
+            latest = self.latest()
+            while before and latest is not None and before.pop() != latest:
+                pass
+            while before:
+                version = before.pop()
+                try:
+                    self.load(version)
+                except Refused:
+                    continue
+                self._point_to(version, action="rollback")
+                return version
         raise Refused("no earlier promoted version can be loaded: promote one of `podpower models list`")
 
     def latest(self) -> str | None:
@@ -225,6 +237,21 @@ class ModelStore:
             if not self._is_whole(version):
                 for name in (ENCODER_FILE, MODEL_FILE, MANIFEST_FILE):
                     (aside / name).replace(folder / name)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One change of what is served at a time. Object stores know no locks: there the last of two wins."""
+        if not is_local(self.root):
+            yield
+            return
+        folder = Path(str(self.root))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / ".lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise PodpowerError(f"cannot lock {folder}: {error.strerror}") from error
 
     def _point_to(self, version: str, *, action: Literal["promote", "rollback"]) -> None:
         now = _now()

@@ -4,7 +4,7 @@ A vector a row is nearly all of the table, and rows of one spec repeat it: of a 
 specs a tenth of the vectors is needed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,10 +19,10 @@ from upath import UPath
 from podpower.errors import InvalidInput
 from podpower.files import AnyPath, is_local
 from podpower.parquet import read_parquet
+from podpower.rows import FEATURES, ROW, WIDTH
 
-FEATURES = "features"
-ROW, WIDTH = "_row", "_width"  # where a row was in the whole table, and how wide its vector is (null: none)
 _BATCH_ROWS = 8192
+_ROW_BITS = 40  # of a row's number for its place in a file; the file is counted above them
 
 E = TypeVar("E", pl.Expr, pl.Series)
 
@@ -79,6 +79,29 @@ def read_training_rows(path: AnyPath) -> TrainingRows:
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidInput(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
     return TrainingRows(frame=frame, fetch=lambda at: _fetched(str(path), at))
+
+
+def rows_of_files(parts: Sequence[tuple[AnyPath, pl.DataFrame]]) -> TrainingRows:
+    """Rows of several files, as `podpower.rows.condensed` gives them, whose vectors stay there."""
+    frames = [frame.with_columns(pl.col(ROW).cast(pl.Int64) + (n << _ROW_BITS)) for n, (_, frame) in enumerate(parts)]
+    paths = [path for path, _ in parts]
+
+    def fetch(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        file, found = rows >> _ROW_BITS, []
+        for number in np.unique(file):
+            within = rows[file == number] & ((1 << _ROW_BITS) - 1)
+            found.append(_vectors_in(paths[int(number)], within))
+        if len({matrix.shape[1] for matrix in found}) > 1:
+            raise InvalidInput("features must all have one length: encode them with one encoder")
+        return np.concatenate(found)
+
+    return TrainingRows(frame=pl.concat(frames, how="diagonal_relaxed"), fetch=fetch)
+
+
+def _vectors_in(path: AnyPath, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    if is_local(UPath(path)):
+        return _fetched(str(path), rows)
+    return training_rows(read_parquet(path)).fetch(rows)
 
 
 def _width(kind: pl.DataType, features: E) -> E:

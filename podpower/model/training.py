@@ -115,7 +115,7 @@ def train_examples(
         energy=examples.energy,
         encoder_fingerprint=examples.encoder_fingerprint,
         metrics=metrics,
-        labels_end_s=float(examples.first_s.max()),
+        labels_end_s=float(examples.last_s.max()),
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_size={
             "rows": len(examples) if row_count is None else row_count,

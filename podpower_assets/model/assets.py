@@ -5,80 +5,30 @@ from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
-import polars as pl
+import msgspec
 
 from podpower.errors import InvalidInput
-from podpower.features.encoder import Encoder
 from podpower.model import plots
-from podpower.model.evaluation import MODEL, EvaluationReport, SplitReport, evaluate
+from podpower.model.evaluation import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
 from podpower.model.store import ModelStore, VersionInfo
+from podpower.model.tables import TrainingRows
 from podpower.model.training import train
-from podpower.rows import condensed
 from podpower_assets import showing
-from podpower_assets.partitions import DAILY, HOUR_S, day_end_s, hours_between
+from podpower_assets.model.judging import CHECKS, Judgement, checks, judge
+from podpower_assets.model.window import window_rows
+from podpower_assets.partitions import DAILY
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Models, Tables, models_from
 from podpower_assets.training_rows.assets import NAME as ROWS
 
 NAME, PROMOTED = "knn_model", "promoted_model"
-PARTITION = "partition"  # key of the metadata in the store that says which day a model is of
+# Keys of the metadata in the store: which day a model is of, which one it was compared with, which checks it failed.
+PARTITION, JUDGED_AGAINST, FAILED = "partition", "judged_against", "failed_checks"
 
 
 def look_back(window_days: int) -> dg.TimeWindowPartitionMapping:
     """The days of hours that a day's model is trained on; hours that were never made are done without."""
     return dg.TimeWindowPartitionMapping(start_offset=1 - window_days, allow_nonexistent_upstream_partitions=True)
-
-
-def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[pl.DataFrame, dict[str, int]]:
-    """The condensed rows of the window that ends with the day, and how many hours and rows of what kind there were."""
-    end_s = day_end_s(day)
-    parts, found = [], {"hours": 0, "rows": 0, "rows_of_other_encoders": 0}
-    for hour in hours_between(end_s - window_days * 24 * HOUR_S, end_s):
-        rows = tables.scan(ROWS, hour)
-        if rows is None:
-            continue
-        own = pl.col("encoder_fingerprint") == encoder.fingerprint
-        total, fitting = rows.select(pl.len(), own.sum().alias("own")).collect().row(0)
-        found["hours"] += 1
-        found["rows"] += fitting
-        found["rows_of_other_encoders"] += total - fitting
-        parts.append(condensed(rows.filter(own)))
-    if not found["rows"]:
-        raise InvalidInput(
-            f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"
-            + (" and features again, they are of another encoder" if found["rows_of_other_encoders"] else "")
-        )
-    return pl.concat(parts), found
-
-
-def checks(report: EvaluationReport | None) -> list[dg.AssetCheckResult]:
-    """Whether a model with this evaluation may be served. With too few workloads to evaluate, nothing speaks against
-    it, and that is said.
-    """
-    if report is None:
-        note = {"note": "too few workloads to hold any out"}
-        return [dg.AssetCheckResult(check_name=n, passed=True, metadata=note) for n in (_BEATS, _SANE)]
-    unseen = report.splits[0].scores
-    own, constant = unseen[MODEL], unseen["constant"]
-    # On logs, where each workload counts alike; on watts one giant decides.
-    beats = own.log_r2 is None or constant.log_r2 is None or own.log_r2 >= constant.log_r2
-    sane = own.coverage is None or own.coverage >= _MIN_COVERAGE
-    return [
-        dg.AssetCheckResult(
-            check_name=_BEATS,
-            passed=beats,
-            metadata={"log_r2": _number(own.log_r2), "constant": _number(constant.log_r2)},
-        ),
-        dg.AssetCheckResult(check_name=_SANE, passed=sane, metadata={"coverage": _number(own.coverage)}),
-    ]
-
-
-_BEATS, _SANE = "beats_the_constant_on_unseen_workloads", "intervals_cover"
-_MIN_COVERAGE = 0.5  # of intervals that claim 80 %; what is less is no interval
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 @dg.asset(
@@ -90,11 +40,11 @@ def _number(value: float | None) -> float:
     code_version="1",
     deps=[dg.AssetDep(ROWS, partition_mapping=look_back(models_from(os.environ).window_days))],
     automation_condition=FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window(),
-    check_specs=[
-        dg.AssetCheckSpec(_BEATS, asset=NAME, blocking=True),
-        dg.AssetCheckSpec(_SANE, asset=NAME, blocking=True),
-    ],
-    description="A KNN model of the window that ends with the day: evaluated, stored, served once promoted.",
+    check_specs=[dg.AssetCheckSpec(check, asset=NAME, blocking=True) for check in CHECKS],
+    description=(
+        "A KNN model of the window that ends with the day: a candidate, evaluated on workloads left out, compared with "
+        "the served model on the same held-out pods, and promoted if it is not worse."
+    ),
 )
 def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> Iterator[dg.MaterializeResult]:
     """Train and evaluate each day's candidate."""
@@ -107,12 +57,14 @@ def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models)
         for day in context.partition_keys:
             rows, found = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
             model = train(rows)
-            report = evaluated(rows)
-            version = store.add(encoder, model, metadata={PARTITION: day, "dagster_run_id": context.run.run_id})
-            results = checks(report)
+            report, judgement = evaluated(rows), judge(store, model, rows)
+            results = list(checks(report, judgement))
+            known = {PARTITION: day, "dagster_run_id": context.run.run_id, "window": found}
+            version = store.add(encoder, model, metadata=known | _verdict(report, judgement, results))
             said: dict[str, Any] = {
                 "model_version": version, **found,
                 "training_size": model.training_size, "notes": "; ".join(model.notes) or "none",
+                "judgement": dg.MetadataValue.md("\n".join(f"- {line}" for line in judgement.lines()) or "none"),
             }  # fmt: skip
             if report is not None:
                 said |= shown(report)
@@ -120,10 +72,22 @@ def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models)
     yield dg.MaterializeResult(check_results=results)
 
 
-def evaluated(rows: pl.DataFrame) -> EvaluationReport | None:
+def _verdict(
+    report: EvaluationReport | None, judgement: Judgement, results: list[dg.AssetCheckResult]
+) -> dict[str, Any]:
+    """What the store keeps beside a candidate: how good it was found, and why it may be served or not."""
+    return {
+        "evaluation": {} if report is None else {s.name: msgspec.to_builtins(s.scores) for s in report.splits},
+        JUDGED_AGAINST: judgement.champion,
+        "judgement": judgement.lines(),
+        FAILED: [result.check_name for result in results if not result.passed],
+    }
+
+
+def evaluated(rows: TrainingRows) -> EvaluationReport | None:
     """The evaluation on held-out workloads and forward in time; None where there are too few to hold any out."""
     try:
-        return evaluate(rows)
+        return evaluate(rows, splits=(UNSEEN, FORWARD))
     except InvalidInput:
         return None
 
@@ -168,15 +132,27 @@ def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.Mate
         candidate = latest_of(store, context.partition_keys[-1])
         served = store.latest()
         newer = store.info(served).metadata.get(PARTITION, "") if served else ""
-        promote = candidate.version != served and str(candidate.metadata[PARTITION]) >= str(newer)
+        older = str(candidate.metadata[PARTITION]) < str(newer)
+        promote = candidate.version != served and not older and not candidate.metadata.get(FAILED)
         if promote:
-            store.promote(candidate.version)
+            # Judged against one model, it does not replace another that somebody promoted since.
+            store.promote(candidate.version, instead_of=candidate.metadata.get(JUDGED_AGAINST, ...))
+        why = "promoted" if promote else _why_not(candidate, served, older=older)
     said = {
         "candidate": candidate.version,
         "promoted": promote,
+        "why": why,
         "serving": candidate.version if promote else (served or candidate.version),
     }
     return dg.MaterializeResult(metadata=said)
+
+
+def _why_not(candidate: VersionInfo, served: str | None, *, older: bool) -> str:
+    if candidate.version == served:
+        return "it is served already"
+    if older:
+        return "a model of a younger day is served"
+    return f"checks failed: {', '.join(candidate.metadata[FAILED])}; see knn_model"
 
 
 def latest_of(store: ModelStore, day: str) -> VersionInfo:

@@ -1,0 +1,173 @@
+"""Whether a new model may take the place of the one that is served: both predict the same held-out pods.
+
+Two questions, both paired by workload, so that what is hard for both does not count. Known workloads: which model is
+nearer to labels that are younger than all it was trained on? Unknown ones: which is nearer when a workload, and all
+that share a spec with it, is taken out of both? And one about the labels themselves: where most known workloads draw
+something else than ever before, it is the measurement that changed, and a person has to say whether that is right.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from podpower.model.evaluation import queries_of
+from podpower.model.examples import Examples
+from podpower.model.groups import linked_groups
+from podpower.model.knn import KnnModel
+from podpower.model.scale import to_log
+
+FOLDS = 10
+# A candidate is worse when its errors are larger by more than chance, or by a factor that nobody would call chance.
+CONFIDENCE = 0.9
+_NEGLIGIBLE, _GROSS = 0.01, 0.25
+_RESAMPLES = 2000
+_SEED = 1
+# Labels are doubted when more than half of at least so many known workloads leave their 95 % interval by a factor of 2.
+_LEAST_KNOWN, _MOST_CHANGED, _FACTOR = 5, 0.5, float(np.log(2.0))
+
+Verdict = Literal["better", "no worse", "worse", "unknown"]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean absolute log errors of champion and candidate over the same `workloads`, their `difference` (above zero: the
+    candidate is worse) and its 80 % bootstrap interval, each end being exceeded with 10 % probability.
+    """
+
+    question: str
+    workloads: int
+    verdict: Verdict
+    champion_error: float | None = None
+    candidate_error: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.verdict == "unknown" or self.champion_error is None or self.candidate_error is None:
+            return f"{self.question}: nothing to compare on"
+        return (
+            f"{self.question}: {self.verdict}; typical error a factor of {np.exp(self.candidate_error):.2f}, the "
+            f"served model's {np.exp(self.champion_error):.2f}, over {self.workloads} workloads (difference "
+            f"{self.difference:+.3f}, 80 % between {self.low:+.3f} and {self.high:+.3f} in logs)"
+        )
+
+
+def compare_known(champion: KnnModel, candidate: KnnModel, pods: Examples) -> Comparison:
+    """On labels that are younger than those of both models, of workloads that the champion knows."""
+    queries = queries_of(pods)
+    measured, seen = to_log(pods.power_w), champion.predict(queries).basis == "seen"
+    errors = [np.abs(to_log(model.predict(queries).power_w) - measured) for model in (champion, candidate)]
+    return _compared("known workloads", pods, errors, seen)
+
+
+def compare_unknown(champion: KnnModel, candidate: KnnModel, pods: Examples) -> Comparison:
+    """On workloads that are taken out of both models, in FOLDS parts."""
+    entries = pods.entries
+    groups = linked_groups(entries.workloads, entries.spec_hashes)[pods.entry]
+    errors = [np.full(len(pods), np.nan) for _ in range(2)]
+    for fold in range(min(FOLDS, int(groups.max(initial=-1)) + 1)):
+        at = np.flatnonzero(groups % FOLDS == fold)
+        part = pods.take(at)
+        for place, model in enumerate((champion, candidate)):
+            rest = without(model, part)
+            if rest is not None:
+                errors[place][at] = np.abs(to_log(rest.predict(queries_of(part)).power_w) - to_log(part.power_w))
+    return _compared("unknown workloads", pods, errors, ~np.isnan(errors[0]) & ~np.isnan(errors[1]))
+
+
+def without(model: KnnModel, pods: Examples) -> KnnModel | None:
+    """The model without all that it knows of these pods' workloads and specs; None where nothing is left."""
+    workloads, specs = set(pods.entries.workloads), set(pods.entries.spec_hashes)
+    index = model.index
+    keep = np.array(
+        [
+            workload not in workloads and spec_hash not in specs
+            for workload, spec_hash in zip(index.workloads, index.spec_hashes, strict=True)
+        ]
+    )
+    if keep.all():
+        return model
+    if not keep.any():
+        return None
+    kept = np.flatnonzero(keep)
+    cells = model.cells
+    if cells is not None:
+        cells = dataclasses.replace(cells, cell=cells.cell[kept])
+    return model.with_index(index.take(kept), cells)
+
+
+class Doubt(msgspec.Struct, frozen=True, kw_only=True):
+    """Of how many `known` workloads the labels left what was ever measured, and whether that is too many at once."""
+
+    known: int
+    changed: int
+    examples: list[str]
+    doubtful: bool
+
+    def __str__(self) -> str:
+        if not self.doubtful:
+            return f"{self.changed} of {self.known} known workloads draw something new"
+        return (
+            f"{self.changed} of {self.known} known workloads draw something new at once (e.g. "
+            f"{', '.join(self.examples)}): check Kepler and its configuration; if the labels are right, promote by "
+            "hand with `podpower models promote`"
+        )
+
+
+def doubt_labels(champion: KnnModel, pods: Examples) -> Doubt:
+    """Compare labels with what the champion knows of the same specs."""
+    estimates = champion.predict(queries_of(pods))
+    seen = estimates.basis == "seen"
+    low, high = estimates.interval(champion.intervals.levels[-1])
+    measured = to_log(pods.power_w)
+    outside = (measured < to_log(low) - _FACTOR) | (measured > to_log(high) + _FACTOR)
+    known, changed = _by_workload(pods, np.where(seen, outside.astype(float), np.nan))
+    names = [name for name, share in zip(known, changed, strict=True) if share > _MOST_CHANGED]
+    return Doubt(
+        known=len(known),
+        changed=len(names),
+        examples=["/".join(name) for name in names[:3]],
+        doubtful=len(known) >= _LEAST_KNOWN and len(names) > _MOST_CHANGED * len(known),
+    )
+
+
+def _compared(
+    question: str, pods: Examples, errors: Sequence[NDArray[np.float64]], at: NDArray[np.bool_]
+) -> Comparison:
+    if not at.any():
+        return Comparison(question=question, workloads=0, verdict="unknown")
+    _, champion = _by_workload(pods, np.where(at, errors[0], np.nan))
+    _, candidate = _by_workload(pods, np.where(at, errors[1], np.nan))
+    differences = candidate - champion
+    rng = np.random.default_rng(_SEED)
+    means = differences[rng.integers(0, len(differences), size=(_RESAMPLES, len(differences)))].mean(axis=1)
+    low, high = (float(np.quantile(means, q)) for q in (1 - CONFIDENCE, CONFIDENCE))
+    difference = float(differences.mean())
+    verdict: Verdict = "no worse"
+    if (low > 0 and difference > _NEGLIGIBLE) or difference > _GROSS:
+        verdict = "worse"
+    elif high < 0:
+        verdict = "better"
+    return Comparison(
+        question=question,
+        workloads=len(differences),
+        verdict=verdict,
+        champion_error=float(champion.mean()),
+        candidate_error=float(candidate.mean()),
+        difference=difference,
+        low=low,
+        high=high,
+    )
+
+
+def _by_workload(pods: Examples, values: NDArray[np.float64]) -> tuple[list[tuple[str, str, str]], NDArray[np.float64]]:
+    """Workloads with any known value, in their order, and the mean of those."""
+    gathered: dict[tuple[str, str, str], list[float]] = {}
+    for entry, value in zip(pods.entry, values.tolist(), strict=True):
+        if value == value:  # noqa: PLR0124  # NaN
+            gathered.setdefault(pods.entries.workloads[entry], []).append(value)
+    return list(gathered), np.array([float(np.mean(found)) for found in gathered.values()])

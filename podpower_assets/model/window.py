@@ -1,0 +1,34 @@
+"""The hours that a day's model is trained on, and what of them was young enough to judge it by."""
+
+import polars as pl
+
+from podpower.errors import InvalidInput
+from podpower.features.encoder import Encoder
+from podpower.model.tables import TrainingRows, rows_of_files
+from podpower.rows import condensed
+from podpower_assets.partitions import HOUR_S, day_end_s, hours_between
+from podpower_assets.resources import Tables
+from podpower_assets.training_rows.assets import NAME as ROWS
+
+
+def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, dict[str, int]]:
+    """The condensed rows of the window that ends with the day, and how many hours and rows of what kind there were."""
+    end_s = day_end_s(day)
+    parts, found = [], {"hours": 0, "rows": 0, "rows_of_other_encoders": 0}
+    for hour in hours_between(end_s - window_days * 24 * HOUR_S, end_s):
+        rows = tables.scan(ROWS, hour)
+        if rows is None:
+            continue
+        own = pl.col("encoder_fingerprint") == encoder.fingerprint
+        total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
+        found["hours"] += 1
+        found["rows"] += fitting
+        found["rows_of_other_encoders"] += total - fitting
+        if fitting:
+            parts.append((tables.path(ROWS, hour), condensed(rows).filter(own)))
+    if not parts:
+        raise InvalidInput(
+            f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"
+            + (" and features again, they are of another encoder" if found["rows_of_other_encoders"] else "")
+        )
+    return rows_of_files(parts), found

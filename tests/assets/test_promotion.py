@@ -1,0 +1,119 @@
+"""A day's model replaces the served one only if it is not worse; what happened is said where people look."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from podpower.simulation import simulate
+from podpower_assets.model import judging
+from podpower_assets.partitions import hours_between
+from tests.assets.conftest import HOURLY, Place
+
+START_S = 1767258000.0  # 2026-01-01T09:00:00Z
+FIRST, SECOND = (hours_between(START_S + h * 3600, START_S + (h + 3) * 3600) for h in (0, 3))
+DAY = "2026-01-01"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("six-hours") / "recording"
+    simulate(root, seed=5, start_s=START_S, hours=6, workloads=24)
+    return root
+
+
+@pytest.fixture
+def served(recorded: Path, tmp_path: Path) -> Iterator[Place]:
+    """Three hours are learned and served; three more are labelled."""
+    with dg.instance_for_test() as instance:
+        place = Place(instance, recorded, tmp_path)
+        assert place.materialize(*HOURLY, first=FIRST[0], last=SECOND[-1]).success
+        later = {hour: place.tables.read("training_rows", hour) for hour in SECOND}
+        for hour in SECOND:
+            place.tables.path("training_rows", hour).unlink()
+        assert place.materialize("knn_model", "promoted_model", first=DAY).success
+        for hour, rows in later.items():
+            assert rows is not None
+            place.tables.write("training_rows", hour, rows)
+        yield place
+
+
+def change(place: Place, hours: list[str], labels: object) -> None:
+    for hour in hours:
+        rows = place.tables.read("training_rows", hour)
+        assert rows is not None
+        place.tables.write("training_rows", hour, labels(rows))  # type: ignore[operator]
+
+
+def times(rows: pl.DataFrame, factor: object) -> pl.DataFrame:
+    return rows.with_columns(pl.col("avg_power_w", "energy_step_j") * factor)
+
+
+def shuffled(rows: pl.DataFrame) -> pl.DataFrame:
+    order = np.random.default_rng(0).permutation(len(rows))
+    return rows.with_columns(rows[column][order].alias(column) for column in ("avg_power_w", "energy_step_j"))
+
+
+def failed(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    return {e.check_name: e.description or "" for e in result.get_asset_check_evaluations() if not e.passed}
+
+
+def test_a_model_of_more_labels_is_promoted(served: Place) -> None:
+    store = served.models.open()
+    before = store.latest()
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert result.success
+    assert failed(result) == {}
+    now = store.latest()
+    assert now != before
+    assert now is not None
+    manifest = store.info(now).metadata
+    assert manifest["judged_against"] == before
+    assert any("known workloads" in line for line in manifest["judgement"])
+    assert manifest["evaluation"]["unseen workloads"]["podpower"]["count"] > 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [shuffled, lambda rows: times(rows, 0.0), lambda rows: times(rows, 1000.0)],
+    ids=["shuffled", "zeros", "a thousand times"],
+)
+def test_labels_that_cannot_be_right_leave_the_served_model(served: Place, spoil: object) -> None:
+    store = served.models.open()
+    before = store.latest()
+    change(served, SECOND, spoil)
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert judging.PLAUSIBLE in failed(result)
+    assert "promote by hand" in failed(result)[judging.PLAUSIBLE]
+    assert store.latest() == before
+    [candidate] = [v for v in store.versions() if v.version != before]
+    assert judging.PLAUSIBLE in candidate.metadata["failed_checks"]
+    store.promote(candidate.version)  # a person may know better
+    assert store.latest() == candidate.version
+
+
+def test_labels_that_are_wrong_of_old_are_found_by_younger_ones(served: Place) -> None:
+    """The window is spoilt before the last hour: a model of it is worse there than the served one."""
+    store = served.models.open()
+    before = store.latest()
+    change(served, [*FIRST, *SECOND[:-1]], shuffled)
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert {judging.NOT_WORSE, judging.PLAUSIBLE} & set(failed(result))
+    assert store.latest() == before
+
+
+def test_what_was_promoted_meanwhile_is_not_replaced(served: Place) -> None:
+    store = served.models.open()
+    first = store.latest()
+    assert first is not None
+    assert served.materialize("knn_model", first=DAY).success
+    encoder, model = store.load(first)
+    model.trained_at = "2026-02-01T00:00:00+00:00"
+    other = store.add(encoder, model, metadata={"partition": "2025-12-31"})
+    store.promote(other)
+    result = served.materialize("promoted_model", first=DAY)
+    assert not result.success
+    assert store.latest() == other

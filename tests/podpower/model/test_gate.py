@@ -1,0 +1,123 @@
+"""A model is only replaced by one that is not worse on the same held-out pods."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from podpower.model.examples import pods_from_rows
+from podpower.model.gate import compare_known, compare_unknown, doubt_labels, without
+from podpower.model.training import train
+
+HOUR_S = 3600.0
+
+
+@pytest.fixture(scope="module")
+def cluster(make_rows):
+    """Sixty workloads over six hours; the last is held out."""
+    return make_rows(workloads=60, hours=6)
+
+
+@pytest.fixture(scope="module")
+def held_out(cluster):
+    return pods_from_rows(cluster.filter(pl.col("ts") > 5 * HOUR_S))
+
+
+@pytest.fixture(scope="module")
+def past(cluster):
+    return cluster.filter(pl.col("ts") <= 5 * HOUR_S)
+
+
+@pytest.fixture(scope="module")
+def champion(past):
+    return train(past.filter(pl.col("ts") <= 4 * HOUR_S))
+
+
+def times(rows, factor):
+    return rows.with_columns(pl.col("avg_power_w", "energy_step_j") * factor)
+
+
+def shuffled(rows, seed=0):
+    """The labels of each workload given to another one."""
+    names = rows["workload_name"].unique(maintain_order=True).to_list()
+    swapped = np.random.default_rng(seed).permutation(names).tolist()
+    labels = rows.select("ts", workload_name=pl.col("workload_name").replace(names, swapped), avg_power_w="avg_power_w",
+                         energy_step_j="energy_step_j")  # fmt: skip
+    return rows.drop("avg_power_w", "energy_step_j").join(labels, on=["ts", "workload_name"], how="left")
+
+
+def test_a_model_of_more_of_the_same_is_no_worse(champion, past, held_out):
+    candidate = train(past)
+    assert compare_known(champion, candidate, held_out).verdict in {"no worse", "better"}
+    assert compare_unknown(champion, candidate, held_out).verdict in {"no worse", "better"}
+
+
+def test_a_model_that_knows_more_workloads_is_better(make_rows, past, held_out):
+    newcomer = train(past.filter(pl.col("workload_name").str.slice(1).cast(int) < 8))
+    grown = train(past)
+    result = compare_unknown(newcomer, grown, held_out)
+    assert result.verdict == "better"
+    assert result.difference < 0
+    assert result.high < 0
+
+
+def test_a_deliberately_worse_model_is_refused(champion, past, held_out):
+    worse = train(times(past, pl.when(pl.col("workload_name").str.ends_with("3")).then(9.0).otherwise(1.0)))
+    assert compare_known(champion, worse, held_out).verdict == "worse"
+
+
+def test_shuffled_labels_are_refused(champion, past, held_out):
+    candidate = train(shuffled(past))
+    assert compare_known(champion, candidate, held_out).verdict == "worse"
+    assert compare_unknown(champion, candidate, held_out).verdict == "worse"
+
+
+def test_a_day_of_zeros_is_refused(champion, past, held_out):
+    """One workload still draws something: a day of nothing but zeros does not even train."""
+    candidate = train(times(past, pl.when(pl.col("workload_name") == "w0").then(1.0).otherwise(0.0)))
+    assert compare_known(champion, candidate, held_out).verdict == "worse"
+    assert compare_unknown(champion, candidate, held_out).verdict == "worse"
+
+
+def test_outliers_of_a_megawatt_are_refused(champion, past, held_out):
+    spiked = past.with_columns(
+        pl.when(pl.int_range(pl.len()) % 40 == 0).then(1e6).otherwise("energy_step_j").alias("energy_step_j"),
+    ).drop("avg_power_w")
+    assert compare_known(champion, train(spiked), held_out).verdict == "worse"
+
+
+def test_a_comparison_is_paired_and_says_how_sure_it_is(champion, past, held_out):
+    candidate = train(past)
+    result = compare_known(champion, candidate, held_out)
+    assert result.workloads == 60
+    assert result.low <= result.difference <= result.high
+    assert result.difference == pytest.approx(result.candidate_error - result.champion_error)
+    assert "over 60 workloads" in str(result)
+    swapped = compare_known(candidate, champion, held_out)
+    assert swapped.difference == pytest.approx(-result.difference)
+
+
+def test_nothing_of_a_left_out_workload_remains(champion, held_out):
+    part = held_out.take(np.arange(7))
+    rest = without(champion, part)
+    assert not set(rest.index.workloads) & set(part.entries.workloads)
+    assert not set(rest.index.spec_hashes) & set(part.entries.spec_hashes)
+    assert len(rest.index) == len(champion.index) - 7
+    assert without(champion, held_out) is None
+
+
+def test_workloads_that_nobody_knows_cannot_be_compared_on(champion, make_rows):
+    strangers = make_rows(workloads=3, seed=9).with_columns(_spec_hash="9" + pl.col("_spec_hash").str.slice(1))
+    result = compare_known(champion, champion, pods_from_rows(strangers))
+    assert result.verdict == "unknown"
+    assert "nothing to compare" in str(result)
+
+
+def test_labels_that_change_everywhere_at_once_are_doubted(champion, cluster):
+    young = cluster.filter(pl.col("ts") > 5 * HOUR_S)
+    some = pl.col("workload_name").str.ends_with("1")
+    assert not doubt_labels(champion, pods_from_rows(young)).doubtful
+    assert not doubt_labels(champion, pods_from_rows(times(young, pl.when(some).then(9.0).otherwise(1.0)))).doubtful
+    for changed in (times(young, 0.0), times(young, 30.0), shuffled(young)):
+        doubt = doubt_labels(champion, pods_from_rows(changed))
+        assert doubt.doubtful
+        assert "promote by hand" in str(doubt)
