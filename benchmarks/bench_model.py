@@ -1,71 +1,131 @@
-"""Time to train and to predict by the number of known specs: `python benchmarks/bench_model.py [count ...]`."""
+"""Time to train and to predict by the number of known specs: `python benchmarks/bench_model.py [specs ...]`.
 
-import os
-import sys
-
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["POLARS_MAX_THREADS"] = "1"
+Rows are written to a file and read from it, as `podpower train` does. Each size runs in a process of its own,
+whose peak memory is told. Predictions are timed one by one, with everything but the encoder: search, ladder, interval.
+"""
 
 import json
-import resource
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from podpower.model.artifacts import model_bytes, model_from_bytes
+from podpower.model.knn import Queries
+from podpower.model.tables import read_training_rows
 from podpower.model.training import train
+from podpower.parquet import write_parquet
 
-DIM = 287
-HOURS = 3
+BLOCKS = (16, 20, 256)
+DIM = sum(BLOCKS)
+ROWS = 1_000_000  # at most so many: ten a spec, but one of the largest sizes
+QUERIES = 2000
 
 
-def rows_of(specs: int, seed: int = 0) -> pl.DataFrame:
-    """One row an hour and spec, in 64 families whose power and vectors go together."""
+def write_rows(specs: int, path: Path, seed: int = 0) -> None:
+    """Families of software with variants whose power and vectors go together, ten hours of each, in parts."""
     rng = np.random.default_rng(seed)
-    family = rng.integers(0, 64, size=specs)
-    centers = (rng.normal(size=(64, DIM)) / np.sqrt(DIM)).astype(np.float32)
-    vectors = centers[family] + (rng.normal(size=(specs, DIM)) * 0.3 / np.sqrt(DIM)).astype(np.float32)
-    power_w = np.exp(rng.normal(size=64) * 2)[family] * np.exp(rng.normal(size=specs) * 0.4)
-    frame = pl.DataFrame(
-        {
-            "namespace": "bench",
-            "workload_kind": "Deployment",
-            "workload_name": [f"w{i // 2}" for i in range(specs)],
-            "pod": [f"p{i}" for i in range(specs)],
-            "_spec_hash": [f"{i:064x}" for i in range(specs)],
-            "features": pl.Series(vectors, dtype=pl.Array(pl.Float32, DIM)).arr.to_list(),
-            "encoder_fingerprint": "f" * 64,
-            "energy_step_j": power_w * 60,
-            "step_seconds": 60.0,
-        }
-    )
-    return pl.concat([frame.with_columns(ts=pl.lit(60.0 + 3600 * hour)) for hour in range(HOURS)])
+    families, variants = max(16, specs // 200), 8
+    centers = _unit(rng.normal(size=(families, DIM)))
+    shifts = _unit(rng.normal(size=(families * variants, DIM))) * 0.4
+    power = np.exp(rng.normal(size=families) * 2)
+
+    def parts():
+        for start in range(0, specs, 20_000):
+            count = min(20_000, specs - start)
+            number = np.arange(start, start + count)
+            family, variant = number % families, rng.integers(0, variants, size=count)
+            noise = rng.normal(size=(count, DIM)).astype(np.float32) * np.float32(0.15 / np.sqrt(DIM))
+            vectors = (centers[family] + shifts[family * variants + variant]).astype(np.float32) + noise
+            watts = power[family] * np.exp(rng.normal(size=count) * 0.4)
+            frame = pl.DataFrame(
+                {
+                    "cluster": "bench",
+                    "namespace": "bench",
+                    "workload_kind": "Deployment",
+                    "workload_name": [f"w{i // 2}" for i in number],
+                    "pod": [f"p{i}" for i in number],
+                    "_spec_hash": [f"{i:064x}" for i in number],
+                    "encoder_fingerprint": "f" * 64,
+                    "image_key": [f"acme/{i}" for i in family],
+                    "physical_power_w": watts * np.exp(rng.normal(size=count)),
+                    "feature_blocks": pl.Series([list(BLOCKS)] * count),
+                    "features": pl.Series(vectors, dtype=pl.Array(pl.Float32, DIM)).arr.to_list(),
+                    "step_seconds": 60.0,
+                }
+            )
+            for hour in range(max(1, min(10, ROWS // specs))):
+                noisy = pl.Series(watts * 60 * np.exp(rng.normal(size=count) * 0.05))
+                yield frame.with_columns(ts=pl.lit(60.0 + 3600 * hour), energy_step_j=noisy)
+
+    write_parquet(parts(), path)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def measure(path: Path) -> dict[str, float | int | str]:
+    """One size, in this process."""
+    started = time.perf_counter()
+    rows = read_training_rows(path)
+    model = train(rows)
+    train_s = time.perf_counter() - started
+    peak_mib = _peak_mib()
+    data = model_bytes(model)
+    started = time.perf_counter()
+    model = model_from_bytes(data)
+    load_s = time.perf_counter() - started
+    rng = np.random.default_rng(1)
+    known = rng.integers(0, len(model.index), size=QUERIES)
+    vectors = np.asarray(model.index.vectors[known], dtype=np.float32) / model.metric.scales()
+    vectors += rng.normal(size=vectors.shape).astype(np.float32) * np.float32(0.1 / np.sqrt(DIM))
+    times = []
+    for place, entry in enumerate(known.tolist()):
+        asked = Queries(
+            vectors=vectors[place : place + 1],
+            spec_hashes=["?"],
+            workloads=[("x", "Deployment", "y")],
+            kinds=["Deployment"],
+            image_keys=[model.index.image_keys[entry]],
+            physical_power_w=np.array([1.0]),
+        )
+        started = time.perf_counter()
+        model.predict(asked)
+        times.append(time.perf_counter() - started)
+    return {
+        "rows": len(rows),
+        "specs": len(model.index),
+        "train_s": round(train_s, 1),
+        "train_peak_mib": peak_mib,
+        "artifact_mib": len(data) >> 20,
+        "load_s": round(load_s, 1),
+        "predict_p50_ms": round(float(np.percentile(times, 50)) * 1e3, 2),
+        "predict_p99_ms": round(float(np.percentile(times, 99)) * 1e3, 2),
+        "recall_at_10": round(float(model.metrics.get("search_recall_at_10", 1.0)), 4),
+        "search": "exact" if model.cells is None else f"{model.cells.probes} of {len(model.cells.centroids)} cells",
+    }
+
+
+def _peak_mib() -> int:
+    status = Path("/proc/self/status").read_text().split()
+    return int(status[status.index("VmHWM:") + 1]) >> 10
 
 
 def main(counts: list[int]) -> None:
     for count in counts:
-        rows = rows_of(count)
-        started = time.perf_counter()
-        model = train(rows)
-        train_s = time.perf_counter() - started
-        queries = model.index.vectors[:1000] + np.float32(0.01)
-        names = ["?"] * len(queries), [("x", "Deployment", "y")] * len(queries)
-        started = time.perf_counter()
-        model.predict(queries, *names)
-        batch_s = time.perf_counter() - started
-        started = time.perf_counter()
-        for index in range(50):
-            model.predict(queries[index : index + 1], ["?"], [("x", "Deployment", "y")])
-        one_s = (time.perf_counter() - started) / 50
-        result = {
-            "specs": count,
-            "rows": len(rows),
-            "train_s": round(train_s, 2),
-            "predict_1000_per_s": round(len(queries) / batch_s),
-            "predict_one_ms": round(one_s * 1e3, 2),
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10,
-        }
-        print(json.dumps(result), flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "train_rows.parquet"
+            write_rows(count, path)
+            subprocess.run([sys.executable, __file__, "--measure", str(path)], check=True)
 
 
 if __name__ == "__main__":
-    main([int(count) for count in sys.argv[1:]] or [1_000, 10_000, 100_000])
+    if sys.argv[1:2] == ["--measure"]:
+        print(json.dumps(measure(Path(sys.argv[2]))), flush=True)
+    else:
+        main([int(count) for count in sys.argv[1:]] or [1_000, 10_000, 100_000])

@@ -9,7 +9,9 @@ from podpower_assets.features.assets import encoder, features
 from podpower_assets.labels.assets import kepler_labels
 from podpower_assets.labels.schedules import hour_job, kepler_labels_hourly
 from podpower_assets.model.assets import knn_model, promoted_model
+from podpower_assets.model.evaluation import model_evaluation
 from podpower_assets.model.schedules import knn_model_daily, model_job
+from podpower_assets.model.sensors import drifted
 from podpower_assets.resources import resources_from
 from podpower_assets.specs.assets import workload_specs
 from podpower_assets.specs.sensors import workload_changes
@@ -23,13 +25,13 @@ follow_changes = dg.AutomationConditionSensorDefinition(
     description="Carries what changed downstream: labels, rows, the model of today and its promotion.",
 )
 
-ASSETS = (workload_specs, encoder, features, kepler_labels, training_rows, knn_model, promoted_model)
+ASSETS = (workload_specs, encoder, features, kepler_labels, training_rows, knn_model, promoted_model, model_evaluation)
 
 defs = dg.Definitions(
     assets=ASSETS,
     jobs=[hour_job, model_job],
     schedules=[kepler_labels_hourly, knn_model_daily],
-    sensors=[workload_changes, follow_changes, run_failures],
+    sensors=[workload_changes, follow_changes, drifted, run_failures],
     resources=resources_from(os.environ),
     # Partitions are small: a process for each of their steps would cost more than the step.
     executor=dg.in_process_executor,

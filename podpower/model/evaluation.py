@@ -140,6 +140,13 @@ def evaluate(
     )
 
 
+def evaluate_model(model: KnnModel, pods: Examples, *, name: str, at_s: float | None = None) -> SplitReport:
+    """The split in which these pods are held out of a model that is already trained."""
+    held_out = _HeldOut(model.target)
+    held_out.predict(model, pods, at_s)
+    return held_out.report(name, 1, {})
+
+
 def _ablated(examples: Examples, split: str, *, wanted: bool) -> list[str]:
     blocks = examples.entries.blocks
     return (

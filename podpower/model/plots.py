@@ -2,14 +2,16 @@
 
 import io
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from podpower.model.evaluation import PodResult, SplitReport
+from podpower.model.evaluation import MODEL, PodResult, SplitReport
 from podpower.model.intervals import BASES
 
 BASIS_COLOURS = {"seen": "#1b7f5c", "similar": "#2a6fbb", "prior": "#c2571a"}
@@ -91,6 +93,52 @@ def intervals(split: SplitReport, *, unit: str) -> Figure | None:
     axes.set_ylabel(unit)
     axes.legend(frameon=False, fontsize=9, ncols=4, loc="upper left")
     return figure
+
+
+def calibration(split: SplitReport) -> Figure | None:
+    """By basis, how many labels the intervals of each level hold; the diagonal is right. None without intervals."""
+    scores = {"all": split.scores[MODEL], **split.by_basis}
+    lines = {name: score.coverages for name, score in scores.items() if score.coverages}
+    if not lines:
+        return None
+    figure, axes = _axes()
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    for name, coverages in lines.items():
+        levels = sorted(float(level) for level in coverages)
+        held = [coverages[f"{level:g}"] for level in levels]
+        colour = BASIS_COLOURS.get(name, "#222222")
+        axes.plot(levels, held, marker="o", color=colour, label=f"{name} ({scores[name].count})")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.set_xlabel("promised")
+    axes.set_ylabel("held")
+    axes.set_aspect("equal")
+    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    return figure
+
+
+def error_over_time(split: SplitReport) -> Figure | None:
+    """WAPE and coverage of each step; None where there is but one."""
+    if len(split.by_time) < 2:
+        return None
+    figure, axes = _axes()
+    times = [datetime.fromtimestamp(float(at), UTC) for at in split.by_time]
+    for name, values, colour in (
+        ("WAPE", [s.wape for s in split.by_time.values()], "#2a6fbb"),
+        (f"outside the {split.nominal_coverage:.0%} interval", _outside(split), "#c2571a"),
+    ):
+        known = [(t, v) for t, v in zip(times, values, strict=True) if v is not None]
+        if known:
+            axes.plot([t for t, _ in known], [v for _, v in known], marker="o", color=colour, label=name)  # type: ignore[arg-type]
+    axes.axhline(1 - split.nominal_coverage, color="#c2571a", linewidth=0.8, linestyle=":")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
+    axes.set_xlabel("time (UTC)")
+    axes.legend(frameon=False, fontsize=9)
+    return figure
+
+
+def _outside(split: SplitReport) -> list[float | None]:
+    return [None if score.coverage is None else 1 - score.coverage for score in split.by_time.values()]
 
 
 def to_svg(figure: Figure) -> str:

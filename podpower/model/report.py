@@ -11,9 +11,14 @@ from podpower.model import plots
 from podpower.model.evaluation import MODEL, EvaluationReport, PodResult, Score, SplitReport
 
 _WORST = 10
+_MOST_PARTS = 20
 _EXPLAINED = {
     "unseen workloads": "Each workload is left out, with all that share a spec with it, and predicted from the others: "
     "what will something new draw?",
+    "step by step": "Fitted on all time up to a step, each pod's mean in the next one is predicted, as a model in use "
+    "meets the day after: how does the error go over time?",
+    "another cluster": "Each cluster is left out and predicted from the others: what will it draw elsewhere?",
+    "day after": "The model of the day before, as it was, against the labels of this day.",
     "time forward": "Fitted on the first half of the time, each pod's mean in the second half is predicted: what will "
     "something known draw next?",
 }
@@ -39,7 +44,12 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Score], str]], ...] = (
     ("median rel. error", "median of relative errors where the label is above zero", lambda s: _percent(s.mdape)),
     ("MAE", "mean absolute error", lambda s: _number(s.mae)),
     ("R²", "R² in the unit itself", lambda s: _decimals(s.r2)),
-    ("coverage", "share of labels inside their interval", lambda s: _percent(s.coverage)),
+    ("sum", "sum of predictions over sum of labels", lambda s: _decimals(s.total_ratio)),
+    (
+        "coverage",
+        "share of labels inside their 80 % interval, each workload counted once",
+        lambda s: _percent(s.coverage),
+    ),
     ("interval width", "median of the interval's high over its low", lambda s: _factor(s.interval_factor)),
     ("pods", "held-out pods", lambda s: str(s.count)),
 )
@@ -79,12 +89,14 @@ def _split(split: SplitReport, unit: str) -> str:
                 plots.predicted_against_measured(split, unit=unit), "Predicted against measured; the line is right"
             ),
             _figure(plots.residuals(split, unit=unit), "How far off, as a factor"),
+            *(_figure(figure, caption) for figure, caption in _more_figures(split)),
             "</div>",
             _figure(ranges, f"{nominal} and what was measured") if ranges else "",
             "<h3>By what the prediction rests on</h3>",
             _scores("basis", split.by_basis.items()),
-            "<h3>By kind</h3>",
-            _by_kind(split.pods, unit),
+            *_parts("Without a block of features", "without", split.ablation),
+            *_parts("By kind", "kind", split.by_kind),
+            *_parts("By namespace", "namespace", split.by_namespace),
             "<h3>Where it is most wrong</h3>",
             _worst(split.pods, unit),
         )
@@ -102,17 +114,21 @@ def _scores(name: str, scores: Iterable[tuple[str, Score]]) -> str:
     return f'<div class="wide"><table><tr><th>{escape(name)}</th>{head}</tr>{rows}</table></div>'
 
 
-def _by_kind(pods: Sequence[PodResult], unit: str) -> str:
-    kinds = sorted({pod.workload_kind for pod in pods})
-    rows = []
-    for kind in kinds:
-        own = [pod for pod in pods if pod.workload_kind == kind]
-        measured = sum(pod.measured for pod in own)
-        error = sum(abs(pod.predicted - pod.measured) for pod in own)
-        rows.append(
-            (kind, str(len(own)), _number(measured / len(own)), _number(error / measured if measured else None))
-        )
-    return _table(("kind", "pods", f"mean label, {unit}", "WAPE"), rows)
+def _more_figures(split: SplitReport) -> Iterable[tuple[Any, str]]:
+    calibration, over_time = plots.calibration(split), plots.error_over_time(split)
+    if calibration:
+        yield calibration, "How many labels the intervals hold, against how many they promise"
+    if over_time:
+        yield over_time, "Error over time"
+
+
+def _parts(title: str, name: str, scores: dict[str, Score]) -> Iterable[str]:
+    """A table of scores under a title; nothing where there are none. Of many, those with the most pods."""
+    if scores:
+        shown = sorted(scores.items(), key=lambda item: -item[1].count)[:_MOST_PARTS]
+        rest = f" (the largest {_MOST_PARTS} of {len(scores)})" if len(scores) > _MOST_PARTS else ""
+        yield f"<h3>{escape(title + rest)}</h3>"
+        yield _scores(name, shown)
 
 
 def _worst(pods: Sequence[PodResult], unit: str) -> str:

@@ -119,7 +119,7 @@ def _no_vectors(rows: NDArray[np.int64]) -> NDArray[np.float32]:
 
 def _fetched(path: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     found, start = [], 0
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # else all of the column would be in memory at once
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[FEATURES]):
             first, last = np.searchsorted(rows, (start, start + len(batch)))
             if last > first:

@@ -6,8 +6,8 @@ from podpower_assets.partitions import HOUR_S, day_key
 
 model_job = dg.define_asset_job(
     "finished_day",
-    selection=["knn_model", "promoted_model"],
-    description="The model of one day, and its promotion.",
+    selection=["knn_model", "promoted_model", "model_evaluation"],
+    description="The model of one day, its promotion, and how good the day before's was.",
 )
 
 

@@ -7,7 +7,7 @@ from podpower_assets.definitions import defs
 from podpower_assets.partitions import HOURLY as HOURLY_PARTITIONS
 
 FIVE = ("workload_specs", "features", "kepler_labels", "training_rows", "knn_model")
-ASSETS = sorted([*FIVE, "encoder", "promoted_model"])
+ASSETS = sorted([*FIVE, "encoder", "promoted_model", "model_evaluation"])
 GRAPH = defs.resolve_asset_graph()
 
 
@@ -44,6 +44,6 @@ def test_sensors_and_schedules_run_from_the_start() -> None:
     sensors = {s.name: s.default_status for s in repository.sensor_defs}
     schedules = {s.name: s.default_status for s in repository.schedule_defs}
     assert sensors == dict.fromkeys(
-        ("workload_changes", "follow_changes", "run_failures"), dg.DefaultSensorStatus.RUNNING
+        ("workload_changes", "follow_changes", "drifted", "run_failures"), dg.DefaultSensorStatus.RUNNING
     )
     assert schedules == dict.fromkeys(("kepler_labels_hourly", "knn_model_daily"), dg.DefaultScheduleStatus.RUNNING)

@@ -1,0 +1,33 @@
+"""`drifted`: a check of drift that failed asks for a model of today."""
+
+import time
+
+import dagster as dg
+
+from podpower_assets.model.assets import NAME as MODEL
+from podpower_assets.model.assets import PROMOTED
+from podpower_assets.model.evaluation import ERRORS, SPECS
+from podpower_assets.model.evaluation import NAME as EVALUATION
+from podpower_assets.partitions import day_key
+
+CHECKS = tuple(dg.AssetCheckKey(dg.AssetKey(EVALUATION), name) for name in (ERRORS, SPECS))
+
+
+@dg.sensor(
+    name="drifted",
+    asset_selection=dg.AssetSelection.assets(MODEL, PROMOTED),
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for a new model of today when errors or specs have drifted away from the one of the day before.",
+)
+def drifted(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """One request for each failed evaluation."""
+    records = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(list(CHECKS))
+    failed = [record for record in records.values() if record.evaluation and not record.evaluation.passed]
+    newest = max((record.id for record in failed), default=0)
+    if newest <= int(context.cursor or 0):
+        return dg.SkipReason("nothing drifted since the last look")
+    today = day_key(time.time())
+    names = ", ".join(sorted(str(record.key.name) for record in failed))
+    request = dg.RunRequest(run_key=f"drift-{newest}", partition_key=today, tags={"podpower/drift": names})
+    return dg.SensorResult(run_requests=[request], cursor=str(newest))

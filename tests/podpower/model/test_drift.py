@@ -1,0 +1,55 @@
+import polars as pl
+import pytest
+
+from podpower.model.drift import drift_of
+from podpower.model.examples import pods_from_rows
+from podpower.model.training import train
+
+
+@pytest.fixture(scope="module")
+def cluster(make_rows):
+    return make_rows(workloads=30, hours=5)
+
+
+@pytest.fixture(scope="module")
+def model(cluster):
+    return train(cluster.filter(pl.col("ts") <= 4 * 3600))
+
+
+@pytest.fixture(scope="module")
+def young(cluster):
+    return cluster.filter(pl.col("ts") > 4 * 3600)
+
+
+def test_a_cluster_that_goes_on_has_not_drifted(model, young):
+    drift = drift_of(model, pods_from_rows(young))
+    assert (drift.specs, drift.errors) == (False, False)
+    assert drift.seen == 1.0
+    assert drift.error < 0.1
+
+
+def test_workloads_that_draw_something_else_are_drift_of_errors(model, young):
+    grown = young.with_columns(pl.col("avg_power_w", "energy_step_j") * 3.0)
+    drift = drift_of(model, pods_from_rows(grown))
+    assert drift.errors
+    assert not drift.specs
+    assert drift.coverage < 0.2
+
+
+def test_software_that_nobody_measured_is_drift_of_specs(model, young):
+    other = young.with_columns(
+        _spec_hash="9" + pl.col("_spec_hash").str.slice(1),
+        workload_name="new-" + pl.col("workload_name"),
+        image_key=pl.lit("never/seen"),
+        features=pl.col("features").list.eval(pl.element() + 5.0),
+    )
+    drift = drift_of(model, pods_from_rows(other))
+    assert drift.specs
+    assert not drift.errors
+    assert drift.coverage is None
+
+
+def test_few_workloads_tell_nothing(model, young):
+    few = young.filter(pl.col("workload_name").is_in(["w0", "w1"]))
+    grown = few.with_columns(pl.col("avg_power_w", "energy_step_j") * 9.0)
+    assert not drift_of(model, pods_from_rows(grown)).errors
