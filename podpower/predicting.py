@@ -22,6 +22,9 @@ ENDLESS_KINDS: Final = frozenset(
 )
 
 
+PRIOR_IN_WORDS: Final = "like nothing that was measured: estimated from its resources, hence the wide interval"
+
+
 class Interval(msgspec.Struct, kw_only=True, frozen=True):
     """What one pod draws with probability `level`: [low, high] in joules a step and in watts."""
 
@@ -38,7 +41,7 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     of pods at a time. `total_energy_j` is `pred_total_energy_j` of all completions of a Job. `basis`: "seen" (this
     spec has labels), "similar" (close neighbours), "prior" (too far from all training data: the estimate is that of its
     resources, and the interval is as wide as errors of such estimates are). `interval` is that of 80 %, `intervals` are
-    those of all levels, ascending.
+    those of all levels, ascending. `evidence` says in words what the prediction rests on.
     """
 
     namespace: str
@@ -55,6 +58,7 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     interval: Interval
     intervals: list[Interval]
     basis: Literal["seen", "similar", "prior"]
+    evidence: str
     model_version: str
 
 
@@ -175,8 +179,19 @@ class Predictor:
             "interval": next(interval for interval in intervals if interval.level == DEFAULT_LEVEL),
             "intervals": intervals,
             "basis": str(estimates.basis[row]),
+            "evidence": self._evidence(estimates, row),
             "model_version": self.version,
         }
+
+    def _evidence(self, estimates: Estimates, row: int) -> str:
+        """What the prediction rests on, in words."""
+        basis, entry = estimates.basis[row], int(estimates.neighbour_index[row, 0])
+        if basis == "prior" or entry < 0:
+            return PRIOR_IN_WORDS
+        name = "/".join(self.model.index.workload(entry))
+        if basis == "seen":
+            return f"its own labels, as {name}"
+        return f"{float(estimates.neighbour_weight[row, 0]):.0%} of it is what {name} draws"
 
     def _neighbours(self, estimates: Estimates, row: int) -> list[Neighbour]:
         index = self.model.index

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from podpower.cli import inputs, showing
-from podpower.cli.arguments import Commands, add_command
+from podpower.cli.arguments import Commands, UsageError, add_command
 
 
 def add(commands: Commands) -> None:
@@ -20,14 +20,16 @@ def add(commands: Commands) -> None:
         summary="Predict what workloads will draw, from an encoder and a model.",
         details="""\
 Watts and joules are for one pod; the total multiplies by replicas. `basis` tells what a prediction rests on: "seen"
-(this spec has labels), "similar" (close neighbours), "prior" (too far from all training data).
+(this spec has labels), "similar" (close neighbours), "prior" (too far from all training data: an estimate from its
+resources). Without encoder and model everything is such an estimate.
 
   podpower predict --encoder encoder.joblib --model knn_energy.joblib --input deployment.yaml
   kubectl get deploy web -o yaml | podpower predict --encoder E --model M --input - --format json
+  podpower predict --input deployment.yaml
 """,
     )
-    parser.add_argument("--encoder", required=True, metavar="FILE", help="encoder.joblib")
-    parser.add_argument("--model", required=True, metavar="FILE", help="knn_energy.joblib, trained with that encoder")
+    parser.add_argument("--encoder", metavar="FILE", help="encoder.joblib")
+    parser.add_argument("--model", metavar="FILE", help="knn_energy.joblib, trained with that encoder")
     parser.add_argument("--input", required=True, metavar="FILE", help="NDJSON of InferenceRequests, manifests, or -")
     parser.add_argument(
         "--format", choices=("table", *_FORMATS), default="table", help="how to print (default %(default)s)"
@@ -38,11 +40,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Print predictions of all readable workloads; 1 when some were rejected."""
     import msgspec  # noqa: PLC0415  # heavy for help
 
+    from podpower.features.encoder import Encoder  # noqa: PLC0415
     from podpower.model.artifacts import load_encoder, load_model  # noqa: PLC0415
+    from podpower.model.untrained import NOTE, untrained_model  # noqa: PLC0415
     from podpower.predicting import Predictor  # noqa: PLC0415
 
-    predictor = Predictor(load_encoder(arguments.encoder), load_model(arguments.model), version="file")
+    if (arguments.encoder is None) != (arguments.model is None):
+        raise UsageError("--encoder and --model belong together: give both, or none for an estimate from resources")
     requests, rejected = inputs.read_requests(arguments.input)
+    if arguments.model is not None:
+        predictor = Predictor(load_encoder(arguments.encoder), load_model(arguments.model), version="file")
+    elif requests:
+        encoder = Encoder.fit(requests, text="none")
+        predictor = Predictor(encoder, untrained_model(encoder), version="untrained")
+        showing.note(f"note: no model is given and {NOTE}")
+    else:
+        return inputs.report(rejected)
     predictions = predictor.predict(requests)
     plain: list[dict[str, Any]] = msgspec.to_builtins(predictions)
     if arguments.format == "table":

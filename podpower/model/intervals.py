@@ -8,6 +8,7 @@ the re-centring on each fold's prediction), by basis and in units of an expected
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any, Literal
 
 import numpy as np
@@ -21,11 +22,10 @@ SOURCES: tuple[Source, ...] = (*BASES, "revised")
 LEVELS = (0.5, 0.8, 0.95)
 DEFAULT_LEVEL = 0.8
 # Before any residual is known, a factor of 10 either way holds 80 %: about what separates workloads of a cluster. This
-# assumption counts for as many residuals as follows, and so is forgotten smoothly; the quantiles are those of a normal.
+# assumption counts for as many residuals as follows, and so is forgotten smoothly; it is spread as a normal is.
 ASSUMED_RESIDUALS = 2.0
 _ASSUMED_SPREAD = float(np.log(10.0)) / 1.2816
-_NORMAL_QUANTILES = np.array([-1.8339, -1.2816, -0.9346, -0.6745, -0.4538, -0.2533, -0.0828])
-_ASSUMED = _ASSUMED_SPREAD * np.concatenate([[-2.6], _NORMAL_QUANTILES, -_NORMAL_QUANTILES[::-1], [2.6]])
+_ASSUMED = _ASSUMED_SPREAD * np.array([NormalDist().inv_cdf((place + 0.5) / 80) for place in range(80)])
 _BORROWED = 20.0  # what other bases say counts as many residuals as this lacks of a basis' own
 
 

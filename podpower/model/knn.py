@@ -4,6 +4,7 @@ Power is close to log-normal across workloads, so neighbours are averaged on the
 itself answers with its own arithmetic mean. What neighbours cannot tell, the prior does (`podpower.model.ladder`).
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -283,7 +284,7 @@ class KnnModel:
             "notes": list(self.notes),
             "metric": self.metric.state(),
             "masses": self.masses.state(),
-            "prior": {"offset": self.prior.offset, "slope": self.prior.slope},
+            "prior": dataclasses.asdict(self.prior),
             "intervals": self.intervals.state(),
             "cells": None if self.cells is None else self.cells.state(),
             "index": self.index.state(),

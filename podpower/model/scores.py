@@ -6,9 +6,11 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.metrics import mean_absolute_error, r2_score
 
+_LEAST = 5  # pods; of fewer, R2 and rank correlation are a matter of luck
+
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
-    """Errors over `count` pods. None where undefined (one pod, no variance, all labels zero, no interval).
+    """Errors over `count` pods. None where undefined (fewer than five pods, no variance, all labels zero, no interval).
 
     `mae` in the report's unit; `wape` the sum of absolute errors over the sum of labels; `mdape` the median of relative
     errors of the labels above zero; `log_r2` R2 of log(1 + joules a minute) (jobs: of log(1 + joules)); `total_ratio`
@@ -47,7 +49,7 @@ def score(
     if not len(measured):
         return Score(count=0)
     positive = measured > 0
-    varied = len(measured) > 1 and np.ptp(measured) > 0
+    varied = len(measured) >= _LEAST and np.ptp(measured) > 0
     coverages: dict[str, float] = {}
     factor = None
     for of_level, ends in (bounds or {}).items():
