@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING
 
 from podpower.cli import showing
 from podpower.cli.arguments import Commands, Parser, add_command, add_group
-from podpower.errors import Unavailable
+from podpower.cli.tables import read_rows
+from podpower.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
-    from podpower.model.store import ModelStore
+    from podpower.model.store import ModelStore, VersionInfo
 
 
 _EXAMPLES = """\
   podpower models list
   podpower models promote 20260101T000000Z-0a1b2c3d4e5f --store s3://bucket/models
+  podpower models compare 20260101T000000Z-0a1b2c3d4e5f --train held_out_rows.parquet
   podpower models rollback
 """
 
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = add_group(commands, "models", summary="Versions in a model store: list, show, promote, roll back.")
+    group = add_group(commands, "models", summary="Versions in a model store: list, show, compare, promote, roll back.")
     _add_store(
         add_command(
             group, "list", list_versions, summary="List the versions, newest first; * is served.", details=_EXAMPLES
@@ -30,6 +32,22 @@ def add(commands: Commands) -> None:
     )
     parser = add_command(group, "show", show, summary="Print what is known of a version as JSON.")
     parser.add_argument("version", nargs="?", help="default: the one that is served")
+    _add_store(parser)
+    parser = add_command(
+        group,
+        "compare",
+        compare,
+        summary="Compare a version with another on the same held-out rows; 1 when it is worse.",
+        details="""\
+Paired by workload: on workloads that both know, and with each workload taken out of both. Give rows that are younger
+than the labels of both.
+
+"""
+        + _EXAMPLES,
+    )
+    parser.add_argument("version", help="the candidate")
+    parser.add_argument("--against", metavar="VERSION", help="default: the one that is served")
+    parser.add_argument("--train", required=True, metavar="FILE", help="held-out rows: train_rows.parquet of `join`")
     _add_store(parser)
     parser = add_command(group, "promote", promote, summary="Serve this version from now on.")
     parser.add_argument("version")
@@ -55,26 +73,37 @@ def _open(arguments: argparse.Namespace) -> "ModelStore":
 def list_versions(arguments: argparse.Namespace) -> int:
     """Print a table of versions."""
     store = _open(arguments)
-    latest, versions = store.latest(), store.versions()
+    versions, damaged = store.versions(), store.damaged()
+    latest = None if "latest.json" in damaged else store.latest()
+    for reason in damaged.values():
+        showing.note(f"warning: {reason}")
     if not versions:
         showing.note(f"no version in {store.root} yet")
         return 0
-    columns = ("", "version", "trained", "target", "specs", "workloads", "left-out WAPE", "left-out log R2")
+    columns = ("", "version", "trained", "specs", "workloads", "left-out WAPE", "left-out log R2", "judged")
     rows = [
         (
             "*" if info.version == latest else "",
             info.version,
             info.trained_at,
-            info.target,
             showing.number(info.training_size.get("specs")),
             showing.number(info.training_size.get("workloads")),
             showing.number(info.metrics.get("left_out_wape")),
             showing.number(info.metrics.get("left_out_log_r2"), 2),
+            _judged(info),
         )
         for info in versions
     ]
-    showing.table(columns, rows, right=columns[4:])
+    showing.table(columns, rows, right=columns[3:7])
     return 0
+
+
+def _judged(info: "VersionInfo") -> str:
+    """What was found when it was made: which checks it failed, or that it may be served."""
+    failed = info.metadata.get("failed_checks")
+    if failed is None:
+        return "-"
+    return f"failed {', '.join(map(str, failed))}" if failed else "good"
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -87,6 +116,27 @@ def show(arguments: argparse.Namespace) -> int:
         raise Unavailable(f"nothing is promoted in {store.root} yet: see `podpower models promote --help`")
     print(json.dumps(msgspec.to_builtins(store.info(version)), indent=2))
     return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """Print whether the candidate is worse, and how sure that is."""
+    from podpower.model.examples import pods_from_rows  # noqa: PLC0415
+    from podpower.model.gate import compare_known, compare_unknown, doubt_labels  # noqa: PLC0415
+
+    store = _open(arguments)
+    against = arguments.against or store.latest()
+    if against is None:
+        raise InvalidInput("nothing is served yet, hence nothing to compare with: give --against")
+    pods = pods_from_rows(read_rows(arguments.train))
+    (_, champion), (_, candidate) = store.load(against), store.load(arguments.version)
+    for model, version in ((champion, against), (candidate, arguments.version)):
+        if model.encoder_fingerprint != pods.encoder_fingerprint:
+            raise InvalidInput(f"{version} is of another encoder than {arguments.train}: encode the rows with its own")
+    results = [compared(champion, candidate, pods) for compared in (compare_known, compare_unknown)]
+    for result in results:
+        print(result)
+    print(doubt_labels(champion, pods))
+    return 1 if any(result.verdict == "worse" for result in results) else 0
 
 
 def promote(arguments: argparse.Namespace) -> int:

@@ -163,12 +163,32 @@ class ModelStore:
         return promotions
 
     def versions(self) -> list[VersionInfo]:
-        """The manifests of all whole versions, newest first; half-written and damaged ones are not listed."""
+        """The manifests of all versions that have one, newest first; see `damaged` for the others."""
         found = []
         for path in self._children("versions"):
             with contextlib.suppress(Refused):
                 found.append(self.info(path.name))
         return sorted(found, key=lambda info: info.version, reverse=True)
+
+    def damaged(self) -> dict[str, str]:
+        """What lies among the versions, or is served, and cannot be read: name and reason. Models are not opened."""
+        found: dict[str, str] = {}
+        for path in self._children("versions"):
+            self._examine(path.name, found)
+        try:
+            served = self.latest()
+        except Refused as error:
+            found["latest.json"] = str(error)
+        else:
+            if served is not None:
+                self._examine(served, found)
+        return dict(sorted(found.items()))
+
+    def _examine(self, version: str, found: dict[str, str]) -> None:
+        try:
+            self.info(version)
+        except Refused as error:
+            found[version] = str(error)
 
     def info(self, version: str) -> VersionInfo:
         """The manifest of `version`. Refused when there is none or it is damaged."""

@@ -1,5 +1,6 @@
 """`knn_model`, a candidate for each day, and `promoted_model`, what the prediction service picks up."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import dagster as dg
 import msgspec
 
-from podpower.errors import InvalidInput
+from podpower.errors import InvalidInput, Refused
 from podpower.model import plots
 from podpower.model.evaluation import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
 from podpower.model.store import ModelStore, VersionInfo
@@ -130,13 +131,13 @@ def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.Mate
     with deciding():
         store = models.open()
         candidate = latest_of(store, context.partition_keys[-1])
-        served = store.latest()
-        newer = store.info(served).metadata.get(PARTITION, "") if served else ""
-        older = str(candidate.metadata[PARTITION]) < str(newer)
+        served, newer = _served(store)
+        older = str(candidate.metadata[PARTITION]) < newer
         promote = candidate.version != served and not older and not candidate.metadata.get(FAILED)
         if promote:
             # Judged against one model, it does not replace another that somebody promoted since.
-            store.promote(candidate.version, instead_of=candidate.metadata.get(JUDGED_AGAINST, ...))
+            instead_of = candidate.metadata.get(JUDGED_AGAINST, ...) if served else ...
+            store.promote(candidate.version, instead_of=instead_of)
         why = "promoted" if promote else _why_not(candidate, served, older=older)
     said = {
         "candidate": candidate.version,
@@ -145,6 +146,15 @@ def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.Mate
         "serving": candidate.version if promote else (served or candidate.version),
     }
     return dg.MaterializeResult(metadata=said)
+
+
+def _served(store: ModelStore) -> tuple[str | None, str]:
+    """What is served, and the day it is of ("": not told). A damaged store serves nothing that could be kept."""
+    version = None
+    with contextlib.suppress(Refused):
+        version = store.latest()
+        return version, str(store.info(version).metadata.get(PARTITION, "")) if version else ""
+    return version, ""
 
 
 def _why_not(candidate: VersionInfo, served: str | None, *, older: bool) -> str:

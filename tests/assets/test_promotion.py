@@ -1,5 +1,6 @@
 """A day's model replaces the served one only if it is not worse; what happened is said where people look."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,3 +118,19 @@ def test_what_was_promoted_meanwhile_is_not_replaced(served: Place) -> None:
     result = served.materialize("promoted_model", first=DAY)
     assert not result.success
     assert store.latest() == other
+
+
+@pytest.mark.parametrize("what", ["the pointer", "the manifest", "the model", "the folder"])
+def test_a_damaged_registry_heals(served: Place, what: str) -> None:
+    store = served.models.open()
+    before = store.latest()
+    folder = Path(str(store.root)) / "versions" / str(before)
+    if what == "the folder":
+        shutil.rmtree(folder)
+    else:
+        names = {"the pointer": "../../latest.json", "the manifest": "manifest.json", "the model": "knn_energy.joblib"}
+        (folder / names[what]).write_bytes(b"{")
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert result.success
+    assert store.latest() not in {None, before}
+    store.load(str(store.latest()))

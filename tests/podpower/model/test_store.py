@@ -171,6 +171,43 @@ def test_writers_at_once_leave_whole_versions(store, pairs):
     assert len(store.history()) == 6
 
 
+def test_of_two_promotions_at_once_one_is_told_to_compare_again(tmp_path, pairs):
+    """Both candidates were compared with `a`; only the first takes its place."""
+    store = ModelStore(tmp_path / "models")
+    a, b, c = (store.add(*pair) for pair in pairs)
+    for _ in range(5):
+        store.promote(a)
+        refused, together = [], threading.Barrier(2)
+
+        def promote(version, refused=refused, together=together):
+            together.wait()
+            try:
+                store.promote(version, instead_of=a)
+            except Refused as error:
+                refused.append((version, str(error)))
+
+        threads = [threading.Thread(target=promote, args=(version,)) for version in (b, c)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        [(loser, reason)] = refused
+        assert store.latest() == {b: c, c: b}[loser]
+        assert "compare it again" in reason
+
+
+def test_what_is_damaged_is_told(store, pairs):
+    a, b, c = (store.add(*pair) for pair in pairs)
+    store.promote(a)
+    assert store.damaged() == {}
+    (store.root / "versions" / a / MANIFEST_FILE).unlink()
+    (store.root / "versions" / b / MANIFEST_FILE).write_bytes(b"{")
+    assert set(store.damaged()) == {a, b}
+    assert [info.version for info in store.versions()] == [c]
+    (store.root / "latest.json").write_bytes(b"")
+    assert "promote a version again" in store.damaged()["latest.json"]
+
+
 def test_metadata_must_be_plain(store, pair):
     with pytest.raises(InvalidInput, match="metadata"):
         store.add(*pair, metadata={"what": object()})
