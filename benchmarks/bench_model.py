@@ -27,9 +27,12 @@ QUERIES = 2000
 
 
 def write_rows(specs: int, path: Path, seed: int = 0) -> None:
-    """Families of software with variants whose power and vectors go together, ten hours of each, in parts."""
+    """Families of software with variants whose power and vectors go together, ten hours of each, in parts.
+
+    Specs of a variant are some 250 strangers to each other, so that which ten are nearest is a question.
+    """
     rng = np.random.default_rng(seed)
-    families, variants = max(16, specs // 200), 8
+    families, variants = max(16, specs // 2000), 8
     centers = _unit(rng.normal(size=(families, DIM)))
     shifts = _unit(rng.normal(size=(families * variants, DIM))) * 0.4
     power = np.exp(rng.normal(size=families) * 2)
@@ -39,7 +42,7 @@ def write_rows(specs: int, path: Path, seed: int = 0) -> None:
             count = min(20_000, specs - start)
             number = np.arange(start, start + count)
             family, variant = number % families, rng.integers(0, variants, size=count)
-            noise = rng.normal(size=(count, DIM)).astype(np.float32) * np.float32(0.15 / np.sqrt(DIM))
+            noise = rng.normal(size=(count, DIM)).astype(np.float32) * np.float32(0.3 / np.sqrt(DIM))
             vectors = (centers[family] + shifts[family * variants + variant]).astype(np.float32) + noise
             watts = power[family] * np.exp(rng.normal(size=count) * 0.4)
             frame = pl.DataFrame(

