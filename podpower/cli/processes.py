@@ -15,6 +15,7 @@ from podpower.errors import PodpowerError, Unavailable
 
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 15.0
+_KILLED_SECONDS = 5.0  # a killed process is not gone at once, and nobody tells us when a grandchild is
 _LOG_TAIL_LINES = 8
 
 
@@ -41,6 +42,8 @@ class Processes:
                 child.wait(timeout=max(0.1, deadline - time.monotonic()))
             _signal_group(child, signal.SIGKILL)  # also what a child left behind
             child.wait()
+        for _name, child in self._children:
+            _wait_for_group(child)
 
     def start(self, name: str, command: Sequence[str]) -> None:
         """Start `command`; `name` is for its log and for messages."""
@@ -161,6 +164,14 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _wait_for_group(child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _KILLED_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(child.pid, 0)
+            time.sleep(_POLL_SECONDS / 10)
 
 
 def _signal_group(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

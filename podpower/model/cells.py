@@ -12,6 +12,7 @@ _ROUNDS = 6
 _SEED = 1
 _MEASURED_QUERIES = 400
 _FIRST_PROBES = 8
+_FINE = 1.2  # more probes than are needed by no more than this factor
 
 
 def make_cells(vectors: NDArray[np.float32]) -> Cells:
@@ -52,11 +53,22 @@ def _measured(vectors: NDArray[np.float32], centroids: NDArray[np.float32], cell
     )
     probes = min(_FIRST_PROBES, len(centroids))
     search = Search(vectors, Cells(centroids=centroids, cell=cell, probes=probes, recall_at_10=0.0))
-    while True:
+
+    def recall_of(probes: int) -> float:
         search.look_through(probes)
         _, squared = search.near(vectors[queries], 11)
         # By distance and not by position: equals are as good as one another.
-        recall = float((squared[:, 1:] <= exact[:, 10:] * (1 + 1e-4) + 1e-6).mean())
-        if recall >= RECALL_AT_10 or probes >= len(centroids):
-            return Cells(centroids=centroids, cell=cell, probes=probes, recall_at_10=recall)
-        probes = min(2 * probes, len(centroids))
+        return float((squared[:, 1:] <= exact[:, 10:] * (1 + 1e-4) + 1e-6).mean())
+
+    too_few, recall = probes, recall_of(probes)
+    while recall < RECALL_AT_10 and probes < len(centroids):
+        too_few, probes = probes, min(2 * probes, len(centroids))
+        recall = recall_of(probes)
+    while probes > _FINE * too_few:
+        between = (too_few + probes) // 2
+        found = recall_of(between)
+        if found >= RECALL_AT_10:
+            probes, recall = between, found
+        else:
+            too_few = between
+    return Cells(centroids=centroids, cell=cell, probes=probes, recall_at_10=recall)
