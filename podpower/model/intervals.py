@@ -145,7 +145,8 @@ def fit_intervals(
 
     "similar", "prior" and "revised" with few residuals of their own borrow from all unseen together; `typical` is the
     expected error of the unseen on average. "seen" borrows from the unseen only where it has none, because what is seen
-    errs on another scale. What is assumed before any residual is known counts for ASSUMED_RESIDUALS of them.
+    errs on another scale, and counts its residuals to both sides: they are of a time in which load rose or fell
+    everywhere at once, which says nothing of the next. What is assumed before any residual is known counts for ASSUMED_RESIDUALS of them.
     """
     unseen = np.concatenate([residuals["similar"], residuals["prior"]])
     assumed = (_ASSUMED / typical, ASSUMED_RESIDUALS)
@@ -154,7 +155,7 @@ def fit_intervals(
         bounds[level] = {}
         for basis in SOURCES:
             own = residuals[basis]
-            parts = [(own, float(len(own)))]
+            parts = [(np.concatenate([own, -own]) if basis == "seen" else own, float(len(own)))]
             if basis == "seen":
                 parts += [] if len(own) else [(unseen, float(len(unseen))), assumed]
             else:

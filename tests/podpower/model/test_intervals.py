@@ -52,6 +52,14 @@ def test_a_thin_basis_borrows_the_residuals_of_all_unseen():
     assert fitted(similar=np.tile(thin, 100), prior=rich).bounds[0.8]["similar"][1] < 0.2
 
 
+def test_load_that_only_rose_may_as_well_fall():
+    """Hours of one morning all err to one side; those of the night will err to the other."""
+    rising = np.linspace(0.1, 0.5, 50)
+    low, high = fitted(seen=rising).bounds[0.8]["seen"]
+    assert low == -high
+    assert high == pytest.approx(np.quantile(rising, 0.8), abs=0.02)
+
+
 def test_what_is_assumed_is_forgotten_smoothly():
     """The more workloads are known, the less a guess of their scatter counts; no jump where it is given up."""
     widths = []

@@ -1,4 +1,4 @@
-"""Which text encoder serves unseen workloads best: `encoder.py SPECS.ndjson LABELS.parquet [sentence model]`.
+"""Which text encoder serves unseen workloads best: `encoders.py SPECS.ndjson LABELS.parquet [sentence model]`.
 
 Fits each encoder, joins, and evaluates leaving workloads out, as `podpower evaluate` does (with --ablation it
 takes the blocks of one encoder away). With a sentence-transformers model (a name or a folder) embeddings are measured,
