@@ -49,6 +49,7 @@ def measured(folder: Path) -> dict[str, object]:
             selection=[dg.AssetKey("kepler_labels")],
             instance=instance,
             tags=range_tags(hours[0], hours[-1]),
+            run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
             resources={
                 "source": Source(recording=str(folder / "journal")),
                 "tables": tables,

@@ -95,6 +95,7 @@ def measure(path: Path) -> dict[str, float | int | str]:
             vectors=vectors[place : place + 1],
             spec_hashes=["?"],
             workloads=[("x", "Deployment", "y")],
+            clusters=[None],
             kinds=["Deployment"],
             image_keys=[model.index.image_keys[entry]],
             physical_power_w=np.array([1.0]),

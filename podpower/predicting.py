@@ -148,6 +148,7 @@ class Predictor:
             vectors=self.encoder.transform(requests),
             spec_hashes=hashes,
             workloads=[(request.namespace, request.workload_kind, request.workload_name) for request in requests],
+            clusters=[request.cluster for request in requests],
             kinds=[kept_by(request) for request in requests],
             image_keys=[first_image_key(request) for request in requests],
             physical_power_w=physical_power_w(requests),
@@ -179,18 +180,23 @@ class Predictor:
             "interval": next(interval for interval in intervals if interval.level == DEFAULT_LEVEL),
             "intervals": intervals,
             "basis": str(estimates.basis[row]),
-            "evidence": self._evidence(estimates, row),
+            "evidence": self._evidence(request, estimates, row),
             "model_version": self.version,
         }
 
-    def _evidence(self, estimates: Estimates, row: int) -> str:
+    def _evidence(self, request: InferenceRequest, estimates: Estimates, row: int) -> str:
         """What the prediction rests on, in words."""
         basis, entry = estimates.basis[row], int(estimates.neighbour_index[row, 0])
         if basis == "prior" or entry < 0:
             return PRIOR_IN_WORDS
-        name = "/".join(self.model.index.workload(entry))
-        if basis == "seen":
+        workload, cluster = self.model.index.workload(entry), self.model.index.clusters[entry]
+        name = "/".join(workload)
+        if request.cluster and cluster and request.cluster != cluster:
+            name += f" of cluster {cluster}"
+        elif basis == "seen" and workload == (request.namespace, request.workload_kind, request.workload_name):
             return f"its own labels, as {name}"
+        if basis == "seen":
+            return f"labels of the same spec, as {name}"
         return f"{float(estimates.neighbour_weight[row, 0]):.0%} of it is what {name} draws"
 
     def _neighbours(self, estimates: Estimates, row: int) -> list[Neighbour]:

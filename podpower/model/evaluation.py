@@ -161,6 +161,7 @@ def queries_of(pods: Examples) -> Queries:
         vectors=entries.vectors[pods.entry],
         spec_hashes=[entries.spec_hashes[e] for e in pods.entry],
         workloads=[entries.workloads[e] for e in pods.entry],
+        clusters=[entries.clusters[e] for e in pods.entry],
         kinds=[same_kind(entries.workloads[e][1]) for e in pods.entry],
         image_keys=[entries.image_keys[e] for e in pods.entry],
         physical_power_w=entries.physical_power_w[pods.entry],

@@ -18,7 +18,7 @@ from podpower.model.strings import Strings
 EXACT_ENTRIES: Final = 10_000  # below, a matrix product answers in a millisecond
 _CHUNK_CELLS = 1 << 24  # distances held at a time: 64 MB of float32
 _ARRAYS = ("vectors", "power_w", "total_energy_j", "seconds", "share", "spread")
-_TEXTS = ("spec_hashes", "namespaces", "kinds", "names", "image_keys")
+_TEXTS = ("spec_hashes", "clusters", "namespaces", "kinds", "names", "image_keys")
 
 Workload = tuple[str, str, str]
 
@@ -28,11 +28,12 @@ class Index:
     """The n known entries, one for each (cluster, workload, spec): vectors (n, dim) in the model's metric, mean watts,
     mean joules of a job (NaN: not one), known seconds, `share`, one over the number of entries of the workload, so that
     a workload with many revisions counts once, and `spread`, how far (in log) hours of the entry lie from one another.
-    An empty image key is unknown.
+    An empty image key or cluster is unknown.
     """
 
     vectors: NDArray[Any]
     spec_hashes: Sequence[str]
+    clusters: Sequence[str]
     namespaces: Sequence[str]
     kinds: Sequence[str]
     names: Sequence[str]

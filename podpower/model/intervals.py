@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 Basis = Literal["seen", "similar", "prior"]
 BASES: tuple[Basis, ...] = ("seen", "similar", "prior")
-# What residuals are gathered by: a new spec of a known workload is "similar", but errs by what revisions differ.
-Source = Literal["seen", "similar", "prior", "revised"]
-SOURCES: tuple[Source, ...] = (*BASES, "revised")
+# What residuals are gathered by: a new spec of a known workload is "similar", but errs by what revisions differ; a spec
+# that was measured in another workload or cluster only is "seen", but errs by what such workloads differ.
+Source = Literal["seen", "similar", "prior", "revised", "elsewhere"]
+SOURCES: tuple[Source, ...] = (*BASES, "revised", "elsewhere")
 LEVELS = (0.5, 0.8, 0.95)
 DEFAULT_LEVEL = 0.8
 # Before any residual is known, a factor of 10 either way holds 80 %: about what separates workloads of a cluster. This
@@ -88,7 +89,8 @@ class Intervals:
 
     Those of "seen" are in units of the spread of what was seen: a calm workload has a narrower interval than a bursty
     one. Those of "revised", the new specs of known workloads, are in units of `typical`, the expected error of the
-    unseen on average, and the others in units of `widening`.
+    unseen on average; the others in units of `widening`, those of "elsewhere", known specs of new workloads, of its
+    `nearest`.
     """
 
     bounds: dict[float, dict[str, tuple[float, float]]]
@@ -99,6 +101,11 @@ class Intervals:
     def levels(self) -> tuple[float, ...]:
         """Ascending."""
         return tuple(self.bounds)
+
+    @property
+    def nearest(self) -> float:
+        """The expected absolute log error of what is least remote."""
+        return self.widening.expected[0]
 
     def around(
         self, level: float, log_values: NDArray[np.float64], source: NDArray[np.object_], scale: NDArray[np.float64]
@@ -143,10 +150,10 @@ def fit_intervals(
 ) -> Intervals:
     """Intervals from signed log residuals (measured - predicted) by source, each over its expected error.
 
-    "similar", "prior" and "revised" with few residuals of their own borrow from all unseen together; `typical` is the
-    expected error of the unseen on average. "seen" borrows from the unseen only where it has none, because what is seen
-    errs on another scale, and counts its residuals to both sides: they are of a time in which load rose or fell
-    everywhere at once, which says nothing of the next. What is assumed before any residual is known counts for ASSUMED_RESIDUALS of them.
+    All but "seen" with few residuals of their own borrow from all unseen together; `typical` is the expected error of
+    the unseen on average. "seen" borrows from the unseen only where it has none, because what is seen errs on another
+    scale, and counts its residuals to both sides: they are of a time in which load rose or fell everywhere at once,
+    which says nothing of the next. What is assumed before any residual is known counts for ASSUMED_RESIDUALS of them.
     """
     unseen = np.concatenate([residuals["similar"], residuals["prior"]])
     assumed = (_ASSUMED / typical, ASSUMED_RESIDUALS)

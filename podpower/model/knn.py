@@ -30,13 +30,14 @@ _CHUNK_QUERIES = 4096
 @dataclass(frozen=True, kw_only=True)
 class Queries:
     """What predictions are asked for: vectors (m, dim) of an encoder, and of each spec its hash, its (namespace, kind,
-    name), what keeps its pods alive (`podpower.features.names`), the image key of its first container and its physical
-    estimate in watts (NaN: not known).
+    name) and cluster (None: whichever the model was trained on), what keeps its pods alive (`podpower.features.names`),
+    the image key of its first container and its physical estimate in watts (NaN: not known).
     """
 
     vectors: NDArray[np.float32]
     spec_hashes: Sequence[str]
     workloads: Sequence[Workload]
+    clusters: Sequence[str | None]
     kinds: Sequence[str]
     image_keys: Sequence[str | None]
     physical_power_w: NDArray[np.float64]
@@ -50,6 +51,7 @@ class Queries:
             vectors=self.vectors[rows],
             spec_hashes=self.spec_hashes[rows],
             workloads=self.workloads[rows],
+            clusters=self.clusters[rows],
             kinds=self.kinds[rows],
             image_keys=self.image_keys[rows],
             physical_power_w=self.physical_power_w[rows],
@@ -184,20 +186,25 @@ class KnnModel:
         scale = self.intervals.widening.at(remote)
         power_w, prior_weight = from_log(climb.logs), climb.prior_share
         told = _weightiest(near, np.sqrt(squared), climb.weights)
-        for row, (spec_hash, workload) in enumerate(zip(queries.spec_hashes, queries.workloads, strict=True)):
-            own = self._own_entries(spec_hash, workload)
+        asked = zip(queries.spec_hashes, queries.workloads, queries.clusters, strict=True)
+        for row, (spec_hash, workload, cluster) in enumerate(asked):
+            own = self._by_spec.find(spec_hash)
             if own:
-                basis[row], source[row], prior_weight[row] = "seen", "seen", 0.0
+                basis[row], source[row], prior_weight[row] = "seen", "elsewhere", 0.0
+                if at_home := [e for e in own if self._is_of(e, workload, cluster)]:
+                    own, source[row] = at_home, "seen"
                 seconds = self.index.seconds[own]
                 power_w[row] = np.average(self.index.power_w[own], weights=seconds)
-                scale[row] = self._spread(own)
+                scale[row] = self._spread(own) if at_home else self.intervals.nearest
                 totals = self.index.total_energy_j[own]
                 total_energy_j[row] = totals[~np.isnan(totals)].mean() if not np.isnan(totals).all() else np.nan
                 told.tell(row, [(e, 0.0, s) for e, s in zip(own, seconds / seconds.sum(), strict=True)])
             elif former := self._by_workload.find("\0".join(workload)):
-                self._from_former(former, climb, row, told)
+                at_home = [e for e in former if self._is_of(e, workload, cluster)]
+                self._from_former(at_home or former, climb, row, told)
                 power_w[row] = from_log(climb.logs[row : row + 1])[0]
-                basis[row], source[row], scale[row] = "similar", "revised", self.intervals.typical
+                basis[row], source[row] = "similar", "revised" if at_home else "similar"
+                scale[row] = self.intervals.typical
         logs = to_log(power_w)
         ends = [self.intervals.around(level, logs, source, scale) for level in self.intervals.levels]
         return Estimates(
@@ -271,10 +278,10 @@ class KnnModel:
         between = np.average((logs - np.average(logs, weights=seconds)) ** 2, weights=seconds)
         return float(np.sqrt(within + between))
 
-    def _own_entries(self, spec_hash: str, workload: Workload) -> list[int]:
-        """The entries of this spec in this workload, else of this spec in any."""
-        entries = self._by_spec.find(spec_hash)
-        return [e for e in entries if self.index.workload(e) == tuple(workload)] or entries
+    def _is_of(self, entry: int, workload: Workload, cluster: str | None) -> bool:
+        """Whether the entry is of this workload, in this cluster as far as clusters are known."""
+        known = self.index.clusters[entry]
+        return self.index.workload(entry) == tuple(workload) and (not known or not cluster or known == cluster)
 
     def state(self) -> dict[str, Any]:
         """Everything, as str, numbers, lists, dicts of them and numpy arrays: what the artifact holds."""

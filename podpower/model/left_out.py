@@ -1,5 +1,6 @@
 """Entries predicted from those of other workloads and other specs: what training chooses and judges itself by."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from podpower.model.index import nearest, squared_distances
 from podpower.model.ladder import Masses, start
 from podpower.model.learning import DEFAULT_MASS, LeftOut, choose_mass
 from podpower.model.metric import Metric, alike_kernel, kernel
-from podpower.model.scale import from_log
+from podpower.model.scale import from_log, to_log
 
 MAX_ENTRIES = 2000  # predicted from all others: enough to choose and to judge by
 FIT_ENTRIES, FIT_NEIGHBOURS = 500, 256  # of these the metric is learned
@@ -159,6 +160,18 @@ def _of_workload(others: Others, queries: NDArray[np.int64]) -> tuple[NDArray[np
     count, sums = np.bincount(workload), np.bincount(workload, weights=others.logs)
     total = count[workload[queries]].astype(np.float64) - 1.0
     return total, np.where(total > 0, sums[workload[queries]] - others.logs[queries], 0.0)
+
+
+def of_same_specs(
+    spec_hashes: Sequence[str], power_w: NDArray[np.float64], seconds: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Signed log errors of entries that are predicted from those of the same spec in other workloads and clusters."""
+    _, spec = np.unique(np.array(spec_hashes), return_inverse=True)
+    shared = np.bincount(spec)[spec] > 1
+    power_w, seconds, spec = power_w[shared], seconds[shared], spec[shared]
+    other_s = np.bincount(spec, weights=seconds)[spec] - seconds
+    other_ws = np.bincount(spec, weights=seconds * power_w)[spec] - seconds * power_w
+    return to_log(power_w) - to_log(np.maximum(other_ws, 0.0) / np.maximum(other_s, 1e-9))
 
 
 def similar_within(

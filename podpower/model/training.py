@@ -31,6 +31,7 @@ from podpower.model.left_out import (
     Others,
     climb_left_out,
     left_out_metrics,
+    of_same_specs,
     similar_within,
     to_learn_from,
 )
@@ -91,6 +92,7 @@ def train_examples(
         index=Index(
             vectors=vectors.astype(np.float16) if large else np.ascontiguousarray(vectors),
             spec_hashes=list(entries.spec_hashes),
+            clusters=[cluster or "" for cluster in entries.clusters],
             namespaces=[namespace for namespace, _, _ in entries.workloads],
             kinds=[kind for _, kind, _ in entries.workloads],
             names=[name for _, _, name in entries.workloads],
@@ -156,14 +158,16 @@ def _learned(
 
     everything = np.arange(len(entries))
     power = others(to_log(history.power_w), everything)
+    errors_elsewhere = of_same_specs(entries.spec_hashes, history.power_w, history.seconds)
     aim = power
     if target == "total_energy_j":
         at = np.flatnonzero(~np.isnan(history.total_energy_j))
         aim = others(np.log1p(history.total_energy_j[at]), at)
     if int(groups.max()) == 0:  # one group: nothing is left when it is left out
         masses = Masses(**DEFAULT_MASS)
-        none = np.zeros(0)
-        residuals: dict[Source, NDArray[np.float64]] = dict.fromkeys(SOURCES, none) | {"seen": history.residuals}
+        residuals: dict[Source, NDArray[np.float64]] = dict.fromkeys(SOURCES, np.zeros(0))
+        residuals["seen"] = history.residuals
+        residuals["elsewhere"] = errors_elsewhere / UNKNOWN_WIDENING.expected[0]
         intervals = fit_intervals(residuals, widening=UNKNOWN_WIDENING)
         return _Learned(
             metric=metric, masses=masses, similar_within=1.0, intervals=intervals, metrics={"left_out_entries": 0}
@@ -182,6 +186,7 @@ def _learned(
         "similar": relative[similar],
         "prior": relative[~similar],
         "revised": judged.of_revisions / typical,
+        "elsewhere": errors_elsewhere / widening.expected[0],
     }
     return _Learned(
         metric=metric,

@@ -21,7 +21,7 @@ def untrained_model(encoder: Encoder) -> KnnModel:
     none = np.zeros(0)
     index = Index(
         vectors=np.zeros((0, encoder.dim), dtype=np.float32),
-        spec_hashes=[], namespaces=[], kinds=[], names=[], image_keys=[],
+        spec_hashes=[], clusters=[], namespaces=[], kinds=[], names=[], image_keys=[],
         power_w=none, total_energy_j=none, seconds=none, share=none, spread=none,
     )  # fmt: skip
     return KnnModel(

@@ -27,6 +27,15 @@ def test_a_seen_spec_gets_its_own_power(predictor, known_requests):
         assert (prediction.step_seconds, prediction.model_version) == (60.0, "v")
 
 
+def test_the_evidence_names_whose_labels_they_are(predictor, known_requests):
+    own = known_requests[0]
+    elsewhere = msgspec.structs.replace(own, namespace="other")
+    assert predictor.predict([own])[0].evidence.startswith("its own labels, as ")
+    abroad = msgspec.structs.replace(own, cluster="another")
+    assert predictor.predict([elsewhere])[0].evidence.startswith("labels of the same spec, as ")
+    assert predictor.predict([abroad])[0].evidence.endswith(" of cluster c")
+
+
 def test_the_interval_holds_the_prediction(predictor, known_requests):
     for prediction in predictor.predict([*known_requests, request()]):
         low, high = prediction.interval.avg_power_w

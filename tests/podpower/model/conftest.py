@@ -42,13 +42,14 @@ def _make_rows(*, workloads=12, hours=2, watts=None, seed=0, pods=1, every_s=600
     return pl.DataFrame(rows, schema_overrides={"features": pl.List(pl.Float32)})
 
 
-def _queries(vectors, spec_hashes=None, workloads=None, *, image_keys=None, physical_power_w=None):
+def _queries(vectors, spec_hashes=None, workloads=None, *, clusters=None, image_keys=None, physical_power_w=None):
     vectors = np.asarray(vectors, dtype=np.float32)
     workloads = workloads or [("elsewhere", "Deployment", "new")] * len(vectors)
     return Queries(
         vectors=vectors,
         spec_hashes=spec_hashes or ["0" * 63 + "x"] * len(vectors),
         workloads=workloads,
+        clusters=clusters or [None] * len(vectors),
         kinds=[kind for _, kind, _ in workloads],
         image_keys=image_keys or [None] * len(vectors),
         physical_power_w=np.full(len(vectors), np.nan) if physical_power_w is None else np.array(physical_power_w),

@@ -53,6 +53,41 @@ def test_a_seen_spec_in_another_workload_answers_with_the_pooled_mean(make_rows,
     np.testing.assert_allclose(estimates.power_w, [1.0, 3.0, 2.0], rtol=0.02)
 
 
+def widths(estimates):
+    low, high = estimates.interval()
+    return high / np.maximum(low, 1e-9)
+
+
+def test_a_spec_seen_in_another_workload_or_cluster_is_less_certain(model, known, queries):
+    """The load of another workload is another, and so is the hardware of another cluster."""
+    entries = known.entries
+    vectors, hashes, workloads = entries.vectors[:8], entries.spec_hashes[:8], entries.workloads[:8]
+    own = model.predict(queries(vectors, hashes, workloads, clusters=["c"] * 8))
+    untold = model.predict(queries(vectors, hashes, workloads))
+    renamed = model.predict(queries(vectors, hashes, [("default", "Deployment", "other")] * 8))
+    abroad = model.predict(queries(vectors, hashes, workloads, clusters=["d"] * 8))
+    np.testing.assert_array_equal(widths(untold), widths(own))
+    for elsewhere in (renamed, abroad):
+        assert set(elsewhere.basis) == {"seen"}
+        np.testing.assert_allclose(elsewhere.power_w, own.power_w, rtol=0.05)
+        assert (widths(elsewhere) > 1.5 * widths(own)).all()
+
+
+def test_how_less_certain_is_learned_from_specs_that_several_workloads_share(make_rows, queries, known_vectors):
+    """Thirty specs, each of two workloads that draw nearly alike, tell that the third will, too."""
+    rows = make_rows(workloads=60)
+    number = pl.col("workload_name").str.slice(1).cast(int)
+    watts = 10.0 ** ((number // 2) % 4 - 2.0) * (1.0 + 0.02 * (number % 2))
+    twins = rows.with_columns(
+        energy_step_j=60.0 * watts,
+        avg_power_w=watts,
+        _spec_hash=pl.format("{}{}", pl.lit("e" * 60), (number // 2 + 1000)),
+    )
+    model = train(twins)
+    asked = queries(known_vectors(model)[:10], model.index.spec_hashes[:10], [("x", "Deployment", "new")] * 10)
+    assert widths(model.predict(asked)).max() < 1.3
+
+
 def test_a_near_spec_is_similar_and_a_far_one_gets_the_prior(model, predict_new, known_vectors):
     near = predict_new(model, [known_vectors(model)[3] + 0.001])
     far = predict_new(model, [np.full(24, 50.0)])
