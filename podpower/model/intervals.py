@@ -24,7 +24,7 @@ LEVELS = (0.5, 0.8, 0.95)
 DEFAULT_LEVEL = 0.8
 # Before any residual is known, a factor of 10 either way holds 80 %: about what separates workloads of a cluster. This
 # assumption counts for as many residuals as follows, and so is forgotten smoothly; it is spread as a normal is.
-ASSUMED_RESIDUALS = 2.0
+ASSUMED_RESIDUALS = 4.0
 _ASSUMED_SPREAD = float(np.log(10.0)) / 1.2816
 _ASSUMED = _ASSUMED_SPREAD * np.array([NormalDist().inv_cdf((place + 0.5) / 80) for place in range(80)])
 _BORROWED = 20.0  # what other bases say counts as many residuals as this lacks of a basis' own

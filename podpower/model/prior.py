@@ -15,8 +15,8 @@ from podpower.features.physical import GPU_W, TYPICAL_W
 from podpower.model.scale import to_log
 
 TYPICAL_LOG = float(to_log(np.array(TYPICAL_W)))
-# Before any label. Offset: clusters and sources differ by a factor of ten. Slope: the estimate is taken as it is.
-OFFSET_SPREAD = float(np.log(10.0))
+# Before any label. Offset: clusters and sources differ by a factor of five. Slope: the estimate is taken as it is.
+OFFSET_SPREAD = float(np.log(5.0))
 SLOPE, SLOPE_SPREAD = 1.0, 0.3
 UNKNOWN_SPREAD = 1.7  # of log power over workloads of a cluster, until the labels tell
 
