@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from podpower.learning.tables import read_training_rows
+from podpower.learning.training import train
 from podpower.model.artifacts import model_bytes, model_from_bytes
 from podpower.model.index import Search, nearest, squared_distances
 from podpower.model.knn import KnnModel, Queries
-from podpower.model.tables import read_training_rows
-from podpower.model.training import train
 from podpower.parquet import write_parquet
 
 BLOCKS = (16, 20, 256)

@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 from matplotlib.figure import Figure
 
-from podpower.model.plots import to_png
+from podpower.evaluation.plots import to_png
 
 
 def schema_of(table: pl.DataFrame) -> dg.TableSchema:

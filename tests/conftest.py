@@ -5,7 +5,7 @@ import pytest
 from hypothesis import settings
 
 from podpower.features.encoder import Encoder
-from podpower.model.training import train
+from podpower.learning.training import train
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import Container, InferenceRequest
 

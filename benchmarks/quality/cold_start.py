@@ -9,14 +9,14 @@ import sys
 import numpy as np
 
 from podpower.cli.showing import number, table
+from podpower.evaluation.evaluate import queries_of
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.labels.table import read_labels
-from podpower.model.evaluation import queries_of
-from podpower.model.examples import examples_from_rows, pods_from_rows
-from podpower.model.groups import linked_groups
+from podpower.learning.examples import examples_from_rows, pods_from_rows
+from podpower.learning.groups import linked_groups
+from podpower.learning.training import train_examples
 from podpower.model.scale import to_log
-from podpower.model.training import train_examples
 from podpower.model.untrained import untrained_model
 from podpower.rows import join_rows
 from podpower.specs.ndjson import read_ndjson

@@ -8,10 +8,10 @@ too: `pip install 'podpower[sbert]'`.
 import sys
 
 from podpower.cli.showing import number, table
+from podpower.evaluation.evaluate import MODEL, UNSEEN, Score, evaluate
 from podpower.features.encoder import Encoder, TextEncoder
 from podpower.features.table import features_table
 from podpower.labels.table import read_labels
-from podpower.model.evaluation import MODEL, UNSEEN, Score, evaluate
 from podpower.rows import join_rows
 from podpower.specs.ndjson import read_ndjson
 from podpower.specs.requests import InferenceRequest

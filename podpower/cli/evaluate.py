@@ -36,7 +36,7 @@ prediction rests on. By kind, by namespace, over time and every pod: --html or -
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print; 1 when no split could be evaluated."""
     from podpower.cli.scores import show_split  # noqa: PLC0415
-    from podpower.model.evaluation import evaluate  # noqa: PLC0415
+    from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
 
     if arguments.html == "-" and arguments.json:
         raise UsageError("--html - and --json both print: give --html a file")
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
             told=lambda what: advance(0, None, what),
         )
     if arguments.html:
-        from podpower.model.report import render  # noqa: PLC0415
+        from podpower.evaluation.report import render  # noqa: PLC0415
 
         write_output(render(report).encode(), arguments.html)
     if arguments.json:

@@ -120,8 +120,8 @@ def show(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Print whether the candidate is worse, and how sure that is."""
-    from podpower.model.examples import pods_from_rows  # noqa: PLC0415
-    from podpower.model.gate import compare_known, compare_unknown, doubt_labels  # noqa: PLC0415
+    from podpower.evaluation.gate import compare_known, compare_unknown, doubt_labels  # noqa: PLC0415
+    from podpower.learning.examples import pods_from_rows  # noqa: PLC0415
 
     store = _open(arguments)
     against = arguments.against or store.latest()

@@ -7,7 +7,7 @@ from podpower.cli import showing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from podpower.model.evaluation import Score, SplitReport
+    from podpower.evaluation.evaluate import Score, SplitReport
 
 
 def show_split(split: "SplitReport", *, unit: str) -> None:

@@ -10,7 +10,7 @@ from podpower.cli import streams
 if TYPE_CHECKING:
     import polars as pl
 
-    from podpower.model.tables import TrainingRows
+    from podpower.learning.tables import TrainingRows
 
 
 def read_table(path: str) -> "pl.DataFrame":
@@ -22,7 +22,7 @@ def read_table(path: str) -> "pl.DataFrame":
 
 def read_rows(path: str) -> "TrainingRows":
     """`train_rows.parquet` of a file, whose vectors stay there until they are asked for, or of standard input."""
-    from podpower.model.tables import read_training_rows, training_rows  # noqa: PLC0415
+    from podpower.learning.tables import read_training_rows, training_rows  # noqa: PLC0415
 
     return training_rows(read_table(path)) if path == streams.STANDARD else read_training_rows(path)
 

@@ -42,9 +42,9 @@ def add_training_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, write, and print how good training on these rows is."""
+    from podpower.evaluation.evaluate import UNSEEN, evaluate  # noqa: PLC0415
+    from podpower.learning.training import train  # noqa: PLC0415
     from podpower.model.artifacts import save_model  # noqa: PLC0415
-    from podpower.model.evaluation import UNSEEN, evaluate  # noqa: PLC0415
-    from podpower.model.training import train  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.train])
     rows = read_rows(arguments.train)

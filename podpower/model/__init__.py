@@ -1,6 +1,5 @@
-"""Vectors and labels into a model, a model into predictions, and how good those are.
+"""What predicts: the measured entries, the way up from prior to own labels, intervals, and how all that is stored.
 
-`neighbours` and `intervals` (and `artifacts`, `store`) are on the prediction path: numpy and nothing heavier.
-`examples`, `training`, `evaluation`, `baselines` and `report` are offline: polars and scikit-learn. A model is only
-ever chosen on workloads that it was not fitted on.
+This room is on the prediction path: numpy and nothing heavier. `podpower.learning` makes models, `podpower.evaluation`
+judges them.
 """

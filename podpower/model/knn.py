@@ -86,7 +86,7 @@ class Estimates:
 
 
 class KnnModel:
-    """A trained model. Make one with `podpower.model.training.train` or `from_state`.
+    """A trained model. Make one with `podpower.learning.training.train` or `from_state`.
 
     `target` is what it was tuned on and `metrics` its grouped cross-validation; `step_seconds` the step of its labels,
     `energy` their kind ("dynamic", "total", None: not told), `labels_end_s` the time of its last label, `trained_at` an

@@ -9,11 +9,11 @@ import dagster as dg
 import msgspec
 
 from podpower.errors import InvalidInput, Refused
-from podpower.model import plots
-from podpower.model.evaluation import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
+from podpower.evaluation import plots
+from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
+from podpower.learning.tables import TrainingRows
+from podpower.learning.training import train
 from podpower.model.store import ModelStore, VersionInfo
-from podpower.model.tables import TrainingRows
-from podpower.model.training import train
 from podpower_assets import showing
 from podpower_assets.model.judging import CHECKS, Judgement, checks, judge
 from podpower_assets.model.window import window_rows

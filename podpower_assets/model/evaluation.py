@@ -10,14 +10,22 @@ import polars as pl
 from upath import UPath
 
 from podpower.errors import InvalidInput, PodpowerError
+from podpower.evaluation.drift import LEAST_COVERED, MOST_UNKNOWN, Drift, drift_of
+from podpower.evaluation.evaluate import (
+    MODEL,
+    TRANSFER,
+    UNSEEN,
+    EvaluationReport,
+    SplitReport,
+    evaluate,
+    evaluate_model,
+)
+from podpower.evaluation.report import render
 from podpower.files import write_atomically
-from podpower.model.drift import LEAST_COVERED, MOST_UNKNOWN, Drift, drift_of
-from podpower.model.evaluation import MODEL, TRANSFER, UNSEEN, EvaluationReport, SplitReport, evaluate, evaluate_model
-from podpower.model.examples import pods_from_rows
+from podpower.learning.examples import pods_from_rows
+from podpower.learning.tables import TrainingRows
 from podpower.model.knn import KnnModel
-from podpower.model.report import render
 from podpower.model.store import ModelStore
-from podpower.model.tables import TrainingRows
 from podpower_assets import showing
 from podpower_assets.model.assets import NAME as MODEL_ASSET
 from podpower_assets.model.assets import PARTITION, shown

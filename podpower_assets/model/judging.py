@@ -7,13 +7,13 @@ import dagster as dg
 import polars as pl
 
 from podpower.errors import InvalidInput, PodpowerError, Unavailable
-from podpower.model.evaluation import MODEL, UNSEEN, EvaluationReport
-from podpower.model.examples import pods_from_rows
-from podpower.model.gate import Comparison, Doubt, compare_known, compare_unknown, doubt_labels
+from podpower.evaluation.evaluate import MODEL, UNSEEN, EvaluationReport
+from podpower.evaluation.gate import Comparison, Doubt, compare_known, compare_unknown, doubt_labels
+from podpower.learning.examples import pods_from_rows
+from podpower.learning.tables import TrainingRows
+from podpower.learning.training import train
 from podpower.model.knn import KnnModel
 from podpower.model.store import ModelStore
-from podpower.model.tables import TrainingRows
-from podpower.model.training import train
 from podpower_assets.partitions import HOUR_S
 
 BEATS, COVERS = "beats_the_constant_on_unseen_workloads", "intervals_cover"

@@ -1,24 +1,37 @@
-"""The hours that a day's model is trained on, and what of them was young enough to judge it by."""
+"""The hours that a day's model is trained on."""
+
+from typing import TypedDict
 
 import polars as pl
 
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
-from podpower.model.tables import TrainingRows, rows_of_files
+from podpower.learning.tables import TrainingRows, rows_of_files
 from podpower.rows import condensed
 from podpower_assets.partitions import HOUR_S, day_end_s, hours_between
 from podpower_assets.resources import Tables
 from podpower_assets.training_rows.assets import NAME as ROWS
 
 
-def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, dict[str, int]]:
-    """The condensed rows of the window that ends with the day, and how many hours and rows of what kind there were."""
+class Window(TypedDict):
+    """What a model was made of: its first and last hour (partition keys), and how many hours and rows there were."""
+
+    first_hour: str
+    last_hour: str
+    hours: int
+    rows: int
+    rows_of_other_encoders: int
+
+
+def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, Window]:
+    """The condensed rows of the window that ends with the day."""
     end_s = day_end_s(day)
-    parts, found = [], {"hours": 0, "rows": 0, "rows_of_other_encoders": 0}
+    parts, found = [], Window(first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0)
     for hour in hours_between(end_s - window_days * 24 * HOUR_S, end_s):
         rows = tables.scan(ROWS, hour)
         if rows is None:
             continue
+        found["first_hour"], found["last_hour"] = found["first_hour"] or hour, hour
         own = pl.col("encoder_fingerprint") == encoder.fingerprint
         total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
         found["hours"] += 1

@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from podpower.model.evaluation import EvaluationReport, Score, SplitReport
+from podpower.evaluation.evaluate import EvaluationReport, Score, SplitReport
 from podpower_assets.model.judging import Judgement, checks
 from tests.assets.conftest import HOURS, Place
 

@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 
 from podpower.cli import main
+from podpower.learning.training import train
 from podpower.model.artifacts import load_encoder, load_model
 from podpower.model.store import ModelStore
-from podpower.model.training import train
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from podpower.errors import InvalidInput, Refused
 from podpower.features.encoder import Encoder
+from podpower.learning.training import train
 from podpower.model import artifacts
-from podpower.model.training import train
 from podpower.specs.requests import Container, InferenceRequest
 
 PAYLOAD = {

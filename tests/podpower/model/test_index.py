@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpower.model import training
-from podpower.model.cells import RECALL_AT_10, make_cells
+from podpower.learning import training
+from podpower.learning.cells import RECALL_AT_10, make_cells
 from podpower.model.index import Search
 from podpower.model.knn import KnnModel
 from podpower.model.strings import Lookup, Strings

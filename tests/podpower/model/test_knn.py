@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput, Refused
-from podpower.model.examples import examples_from_rows
+from podpower.learning.examples import examples_from_rows
+from podpower.learning.training import train
 from podpower.model.index import nearest, squared_distances
 from podpower.model.knn import KnnModel
 from podpower.model.scale import FLOOR_W, from_log, to_log
-from podpower.model.training import train
 
 UNKNOWN = ("elsewhere", "Deployment", "new")
 

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from podpower.learning.training import train
 from podpower.model.ladder import remoteness
-from podpower.model.training import train
 
 
 @pytest.fixture(scope="module")

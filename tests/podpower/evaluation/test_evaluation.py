@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput
-from podpower.model import splits
-from podpower.model.baselines import BASELINES
-from podpower.model.evaluation import FORWARD, MODEL, STEPWISE, TRANSFER, UNSEEN, evaluate
-from podpower.model.groups import linked_groups
+from podpower.evaluation import splits
+from podpower.evaluation.baselines import BASELINES
+from podpower.evaluation.evaluate import FORWARD, MODEL, STEPWISE, TRANSFER, UNSEEN, evaluate
+from podpower.learning.groups import linked_groups
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
-from podpower.model.tables import TrainingRows, training_rows
+from podpower.learning.tables import TrainingRows, training_rows
 from podpower.rows import FEATURES, ROW, WIDTH
 
 TARGETS = ("energy_step_j", "avg_power_w", "total_energy_j")

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpower.model.fading import HOUR_S, Windows, choose_half_life, errors_ahead, smoothed
-from podpower.model.training import train
+from podpower.learning.fading import HOUR_S, Windows, choose_half_life, errors_ahead, smoothed
+from podpower.learning.training import train
 
 
 def windows(*entries):

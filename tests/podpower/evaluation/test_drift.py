@@ -1,9 +1,9 @@
 import polars as pl
 import pytest
 
-from podpower.model.drift import drift_of
-from podpower.model.examples import pods_from_rows
-from podpower.model.training import train
+from podpower.evaluation.drift import drift_of
+from podpower.learning.examples import pods_from_rows
+from podpower.learning.training import train
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from podpower.model.evaluation import MODEL, PodResult, SplitReport
+from podpower.evaluation.evaluate import MODEL, PodResult, SplitReport
 from podpower.model.intervals import BASES
 
 BASIS_COLOURS = {"seen": "#1b7f5c", "similar": "#2a6fbb", "prior": "#c2571a"}

@@ -10,10 +10,20 @@ import polars as pl
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
-from podpower.model.cells import make_cells
-from podpower.model.examples import Examples, examples_from_rows
-from podpower.model.fading import HORIZONS, Windows, choose_half_life, errors_ahead, smoothed
-from podpower.model.groups import linked_groups
+from podpower.learning.cells import make_cells
+from podpower.learning.examples import Examples, examples_from_rows
+from podpower.learning.fading import HORIZONS, Windows, choose_half_life, errors_ahead, smoothed
+from podpower.learning.fitting import DEFAULT_MASS, default_metric, learn_metric
+from podpower.learning.groups import linked_groups
+from podpower.learning.left_out import (
+    Others,
+    climb_left_out,
+    left_out_metrics,
+    of_same_specs,
+    similar_within,
+    to_learn_from,
+)
+from podpower.learning.tables import TrainingRows, training_rows
 from podpower.model.index import EXACT_ENTRIES, Index
 from podpower.model.intervals import (
     SOURCES,
@@ -26,19 +36,9 @@ from podpower.model.intervals import (
 )
 from podpower.model.knn import KnnModel
 from podpower.model.ladder import Masses, remoteness
-from podpower.model.learning import DEFAULT_MASS, default_metric, learn_metric
-from podpower.model.left_out import (
-    Others,
-    climb_left_out,
-    left_out_metrics,
-    of_same_specs,
-    similar_within,
-    to_learn_from,
-)
 from podpower.model.metric import Metric
 from podpower.model.prior import fit_prior, left_out_priors
 from podpower.model.scale import to_log
-from podpower.model.tables import TrainingRows, training_rows
 
 DEFAULT_NEIGHBOURS = 32
 _PRIOR_WINDOWS = 2.0  # of the common spread; an entry with two hours of its own is half believed

@@ -3,9 +3,9 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput
-from podpower.model.examples import examples_from_rows
+from podpower.learning.examples import examples_from_rows
+from podpower.learning.training import train, train_examples
 from podpower.model.scale import from_log
-from podpower.model.training import train, train_examples
 
 
 def test_the_model_tells_what_it_was_trained_on(rows):

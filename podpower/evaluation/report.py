@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from podpower.model import plots
-from podpower.model.evaluation import MODEL, EvaluationReport, PodResult, Score, SplitReport
+from podpower.evaluation import plots
+from podpower.evaluation.evaluate import MODEL, EvaluationReport, PodResult, Score, SplitReport
 
 _WORST = 10
 _MOST_PARTS = 20

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from podpower.model.examples import pods_from_rows
-from podpower.model.gate import compare_known, compare_unknown, doubt_labels, without
-from podpower.model.training import train
+from podpower.evaluation.gate import compare_known, compare_unknown, doubt_labels, without
+from podpower.learning.examples import pods_from_rows
+from podpower.learning.training import train
 
 HOUR_S = 3600.0
 

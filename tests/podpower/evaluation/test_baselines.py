@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from podpower.model.baselines import BASELINES, Known, constant, image_mean, physical, reference_recipe
+from podpower.evaluation.baselines import BASELINES, Known, constant, image_mean, physical, reference_recipe
 from podpower.model.scale import FLOOR_W
 
 POWER_W = np.array([1.0, 4.0, 100.0, 400.0])

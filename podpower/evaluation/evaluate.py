@@ -13,16 +13,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
+from podpower.evaluation.baselines import BASELINES, Known
+from podpower.evaluation.scores import Score, score
+from podpower.evaluation.splits import FORWARD, SPLITS, STEPWISE, TRANSFER, UNSEEN
 from podpower.features.names import same_kind
-from podpower.model.baselines import BASELINES, Known
-from podpower.model.examples import Examples, examples_from_rows, known_rows
+from podpower.learning.examples import Examples, examples_from_rows, known_rows
+from podpower.learning.tables import TrainingRows
+from podpower.learning.training import train_examples
 from podpower.model.intervals import BASES, DEFAULT_LEVEL
 from podpower.model.knn import KnnModel, Queries
 from podpower.model.scale import FLOOR_W, to_log
-from podpower.model.scores import Score, score
-from podpower.model.splits import FORWARD, SPLITS, STEPWISE, TRANSFER, UNSEEN
-from podpower.model.tables import TrainingRows
-from podpower.model.training import train_examples
 
 __all__ = [
     "FORWARD",
@@ -111,7 +111,7 @@ def evaluate(
     """Evaluate training on `train_rows` (docs/data-contracts.md) by `splits`, one number a pod.
 
     `ablation` leaves out each block of features in turn, too; `told` is called with what is being done. InvalidInput as
-    `podpower.model.training.train`. What a split needs and lacks is told in `notes`.
+    `podpower.learning.training.train`. What a split needs and lacks is told in `notes`.
     """
     known = known_rows(rows, target=target)
     examples = examples_from_rows(known, target=target)

@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from podpower.model import plots
-from podpower.model.evaluation import EvaluationReport, PodResult, Score, SplitReport
-from podpower.model.report import render
+from podpower.evaluation import plots
+from podpower.evaluation.evaluate import EvaluationReport, PodResult, Score, SplitReport
+from podpower.evaluation.report import render
 
 
 def pod(name, measured, predicted, *, basis="similar", low=0.5, high=40.0, kind="Deployment"):

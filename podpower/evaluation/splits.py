@@ -14,9 +14,9 @@ import polars as pl
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
 from podpower.errors import InvalidInput
-from podpower.model.examples import Examples, examples_from_rows, pods_from_rows
-from podpower.model.groups import linked_groups
-from podpower.model.tables import TrainingRows
+from podpower.learning.examples import Examples, examples_from_rows, pods_from_rows
+from podpower.learning.groups import linked_groups
+from podpower.learning.tables import TrainingRows
 
 UNSEEN, FORWARD, STEPWISE, TRANSFER = "unseen workloads", "time forward", "step by step", "another cluster"
 MAX_LEFT_OUT = 60  # up to so many groups each is left out on its own; beyond, FOLDS folds of groups

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from podpower.model.evaluation import queries_of
-from podpower.model.examples import Examples
-from podpower.model.groups import linked_groups
+from podpower.evaluation.evaluate import queries_of
+from podpower.learning.examples import Examples
+from podpower.learning.groups import linked_groups
 from podpower.model.knn import KnnModel
 from podpower.model.scale import to_log
 

@@ -6,7 +6,7 @@ import pytest
 
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
-from podpower.model.training import train
+from podpower.learning.training import train
 from podpower.specs.requests import Container, InferenceRequest
 
 SOFTWARE = (

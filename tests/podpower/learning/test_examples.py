@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput
-from podpower.model.examples import examples_from_rows, known_rows, pods_from_rows
+from podpower.learning.examples import examples_from_rows, known_rows, pods_from_rows
 
 
 def test_steps_of_one_hour_become_one_weighted_example(make_rows):

@@ -3,8 +3,8 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput
-from podpower.model.examples import examples_from_rows
-from podpower.model.tables import read_training_rows
+from podpower.learning.examples import examples_from_rows
+from podpower.learning.tables import read_training_rows
 from podpower.parquet import write_parquet
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.features.names import same_kind
-from podpower.model.examples import Entries
+from podpower.learning.examples import Entries
+from podpower.learning.fitting import DEFAULT_MASS, LeftOut, choose_mass
 from podpower.model.index import nearest, squared_distances
 from podpower.model.ladder import Masses, start
-from podpower.model.learning import DEFAULT_MASS, LeftOut, choose_mass
 from podpower.model.metric import Metric, alike_kernel, kernel
 from podpower.model.scale import from_log, to_log
 
