@@ -82,6 +82,7 @@ class Models(dg.ConfigurableResource):
 
     root: str
     window_days: int = 7
+    keep: int = 50
 
     def open(self) -> ModelStore:
         """The store, made by its first model."""
@@ -89,7 +90,7 @@ class Models(dg.ConfigurableResource):
 
 
 def resources_from(environment: Mapping[str, str]) -> dict[str, dg.ConfigurableResource]:
-    """The resources as PODPOWER_HOME, PODPOWER_RECORDING, PODPOWER_MODEL_STORE and PODPOWER_WINDOW_DAYS place them."""
+    """The resources as PODPOWER_HOME, PODPOWER_RECORDING, PODPOWER_MODEL_STORE and others place them."""
     home = _home(environment)
     place = "journal" if environment.get(PROMETHEUS_URL) else "recording"
     return {
@@ -100,9 +101,13 @@ def resources_from(environment: Mapping[str, str]) -> dict[str, dg.ConfigurableR
 
 
 def models_from(environment: Mapping[str, str]) -> Models:
-    """The model store and the days that a model is trained on."""
+    """The model store, the days that a model is trained on, and how many models are kept."""
     root = environment.get("PODPOWER_MODEL_STORE") or f"{_home(environment)}/models"
-    return Models(root=root, window_days=int(environment.get("PODPOWER_WINDOW_DAYS") or 7))
+    return Models(
+        root=root,
+        window_days=int(environment.get("PODPOWER_WINDOW_DAYS") or 7),
+        keep=int(environment.get("PODPOWER_KEEP_MODELS") or 50),
+    )
 
 
 def _home(environment: Mapping[str, str]) -> str:

@@ -24,7 +24,9 @@ _EXAMPLES = """\
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = add_group(commands, "models", summary="Versions in a model store: list, show, compare, promote, roll back.")
+    group = add_group(
+        commands, "models", summary="Versions in a model store: list, show, compare, promote, roll back, prune."
+    )
     _add_store(
         add_command(
             group, "list", list_versions, summary="List the versions, newest first; * is served.", details=_EXAMPLES
@@ -51,6 +53,11 @@ than the labels of both.
     _add_store(parser)
     parser = add_command(group, "promote", promote, summary="Serve this version from now on.")
     parser.add_argument("version")
+    _add_store(parser)
+    parser = add_command(
+        group, "prune", prune, summary="Remove the oldest versions, but not what is served or may be rolled back to."
+    )
+    parser.add_argument("--keep", type=int, default=50, metavar="N", help="how many stay (default %(default)s)")
     _add_store(parser)
     _add_store(add_command(group, "rollback", rollback, summary="Serve the version that was served before."))
 
@@ -143,6 +150,13 @@ def promote(arguments: argparse.Namespace) -> int:
     """Make a version the one that is served; print it."""
     _open(arguments).promote(arguments.version)
     print(arguments.version)
+    return 0
+
+
+def prune(arguments: argparse.Namespace) -> int:
+    """Remove old versions; print them."""
+    for version in _open(arguments).prune(keep=arguments.keep):
+        print(version)
     return 0
 
 

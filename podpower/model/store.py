@@ -32,6 +32,7 @@ from podpower.model.knn import KnnModel
 ENCODER_FILE: Final = "encoder.joblib"
 MODEL_FILE: Final = "knn_energy.joblib"
 MANIFEST_FILE: Final = "manifest.json"
+ROLLBACKS_KEPT: Final = 10
 
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 _MAX_JSON_BYTES = 4 << 20
@@ -115,6 +116,7 @@ class ModelStore:
         """
         self.load(version)
         with self._alone():
+            self.info(version)  # nobody has removed it meanwhile
             if instead_of is not ... and (served := self.latest()) != instead_of:
                 raise Refused(
                     f"{served or 'nothing'} is served by now, and {version} was compared with "
@@ -141,6 +143,22 @@ class ModelStore:
                 self._point_to(version, action="rollback")
                 return version
         raise Refused("no earlier promoted version can be loaded: promote one of `podpower models list`")
+
+    def prune(self, *, keep: int) -> list[str]:
+        """Remove the oldest versions until `keep` are left, and return them. What is served stays, and so do the
+        ROLLBACKS_KEPT versions that a rollback would come to.
+        """
+        if keep < 1:
+            raise InvalidInput(f"keep must be at least 1, not {keep}")
+        with self._alone():
+            needed = {self.latest(), *self._promoted()[-ROLLBACKS_KEPT - 1 :]}
+            removed = [info.version for info in self.versions()[keep:] if info.version not in needed]
+            for version in removed:
+                with _reaching(self.root):
+                    folder = self._folder(version)
+                    (folder / MANIFEST_FILE).unlink()  # first: without it nothing is listed
+                    folder.fs.rm(folder.path, recursive=True)
+        return removed
 
     def latest(self) -> str | None:
         """The version that is served; None before the first promotion. Refused when the pointer is damaged."""

@@ -54,7 +54,14 @@ def encoder(tables: Tables) -> dg.MaterializeResult:
     partitions_def=HOURLY,
     code_version="1",
     deps=[SPECS, ENCODER],
-    check_specs=[dg.AssetCheckSpec("vectors_are_finite", asset=NAME, blocking=True)],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "vectors_are_finite",
+            asset=NAME,
+            blocking=True,
+            description="Every value of every vector is a finite number.",
+        )
+    ],
     description="One vector a spec of the hour, all of one encoder.",
 )
 def features(context: dg.AssetExecutionContext, tables: Tables) -> Iterator[dg.MaterializeResult]:

@@ -28,8 +28,13 @@ STEP_SECONDS = 60.0
     deps=[SPECS],
     automation_condition=FOLLOWS_ITS_DEPENDENCIES,
     check_specs=[
-        dg.AssetCheckSpec("energy_is_not_all_zero", asset=NAME, blocking=True),
-        dg.AssetCheckSpec("most_steps_are_known", asset=NAME),
+        dg.AssetCheckSpec(
+            "energy_is_not_all_zero",
+            asset=NAME,
+            blocking=True,
+            description="Kepler finds hardware counters: some energy is above 0 J.",
+        ),
+        dg.AssetCheckSpec("most_steps_are_known", asset=NAME, description="At least half of the steps are known."),
     ],
     description="Dynamic energy of each pod in each minute, from per-series increases; owners as of the step.",
 )

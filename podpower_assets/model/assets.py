@@ -41,7 +41,7 @@ def look_back(window_days: int) -> dg.TimeWindowPartitionMapping:
     code_version="1",
     deps=[dg.AssetDep(ROWS, partition_mapping=look_back(models_from(os.environ).window_days))],
     automation_condition=FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window(),
-    check_specs=[dg.AssetCheckSpec(check, asset=NAME, blocking=True) for check in CHECKS],
+    check_specs=[dg.AssetCheckSpec(name, asset=NAME, blocking=True, description=asks) for name, asks in CHECKS.items()],
     description=(
         "A KNN model of the window that ends with the day: a candidate, evaluated on workloads left out, compared with "
         "the served model on the same held-out pods, and promoted if it is not worse."
@@ -139,11 +139,15 @@ def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.Mate
             instead_of = candidate.metadata.get(JUDGED_AGAINST, ...) if served else ...
             store.promote(candidate.version, instead_of=instead_of)
         why = "promoted" if promote else _why_not(candidate, served, older=older)
+        removed = store.prune(keep=models.keep)
+    judgement = candidate.metadata.get("judgement") or ["none"]
     said = {
         "candidate": candidate.version,
         "promoted": promote,
         "why": why,
-        "serving": candidate.version if promote else (served or candidate.version),
+        "judgement": dg.MetadataValue.md("\n".join(f"- {line}" for line in judgement)),
+        "serving": candidate.version if promote else (served or "nothing"),
+        "removed": len(removed),
     }
     return dg.MaterializeResult(metadata=said)
 

@@ -47,7 +47,10 @@ DAY_AFTER = "day after"
     partitions_def=DAILY,
     code_version="1",
     deps=[MODEL_ASSET],
-    check_specs=[dg.AssetCheckSpec(ERRORS, asset=NAME), dg.AssetCheckSpec(SPECS, asset=NAME)],
+    check_specs=[
+        dg.AssetCheckSpec(ERRORS, asset=NAME, description="Most known workloads stay inside their 80 % interval."),
+        dg.AssetCheckSpec(SPECS, asset=NAME, description="Most workloads are like something that was measured."),
+    ],
     description=(
         "The model of the day before against the labels of this day, workloads and clusters left out in turn, and what "
         "each block of features is worth; as a page with plots beside the tables."

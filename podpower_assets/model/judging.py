@@ -18,7 +18,12 @@ from podpower_assets.partitions import HOUR_S
 
 BEATS, COVERS = "beats_the_constant_on_unseen_workloads", "intervals_cover"
 NOT_WORSE, PLAUSIBLE = "no_worse_than_the_served_model", "labels_are_plausible"
-CHECKS = (BEATS, COVERS, NOT_WORSE, PLAUSIBLE)
+CHECKS = {
+    BEATS: "On workloads left out, log R2 is at least that of the geometric mean of the others.",
+    COVERS: "At least half of the workloads left out lie in their 80 % interval.",
+    NOT_WORSE: "On the same held-out pods, known and unknown, it is not worse than the model that is served.",
+    PLAUSIBLE: "Not most of the known workloads draw something new at once: then the measurement changed.",
+}
 _MIN_COVERAGE = 0.5  # of intervals that claim 80 %; what is less is no interval
 _LEAST_TAIL = 0.2  # of the window's time is held out where the served model knows all of it
 

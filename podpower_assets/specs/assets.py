@@ -23,7 +23,11 @@ MAX_REJECTED_SHARE = 0.2
     kinds={"kubernetes", "polars", "parquet"},
     partitions_def=HOURLY,
     code_version="1",
-    check_specs=[dg.AssetCheckSpec("specs_are_readable", asset=NAME, blocking=True)],
+    check_specs=[
+        dg.AssetCheckSpec(
+            "specs_are_readable", asset=NAME, blocking=True, description="At most a fifth of the specs cannot be read."
+        )
+    ],
     description="Pod templates in force in the hour, without credentials, each with its hash and the pods it made.",
 )
 def workload_specs(

@@ -27,8 +27,8 @@ NAME = "training_rows"
     deps=[FEATURES, LABELS],
     automation_condition=FOLLOWS_ITS_DEPENDENCIES & ~dg.AutomationCondition.any_deps_missing(),
     check_specs=[
-        dg.AssetCheckSpec("one_row_a_label", asset=NAME, blocking=True),
-        dg.AssetCheckSpec("most_labels_join", asset=NAME),
+        dg.AssetCheckSpec("one_row_a_label", asset=NAME, blocking=True, description="No label joined twice."),
+        dg.AssetCheckSpec("most_labels_join", asset=NAME, description="At least half of the labels have a spec."),
     ],
     description="One row for each label that has a spec, never more.",
 )

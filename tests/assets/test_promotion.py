@@ -12,6 +12,7 @@ import pytest
 from podpower.simulation import simulate
 from podpower_assets.model import judging
 from podpower_assets.partitions import hours_between
+from podpower_assets.resources import Models
 from tests.assets.conftest import HOURLY, Place
 
 START_S = 1767258000.0  # 2026-01-01T09:00:00Z
@@ -104,6 +105,19 @@ def test_labels_that_are_wrong_of_old_are_found_by_younger_ones(served: Place) -
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert {judging.NOT_WORSE, judging.PLAUSIBLE} & set(failed(result))
     assert store.latest() == before
+
+
+def test_old_candidates_are_removed(served: Place) -> None:
+    store = served.models.open()
+    first = store.latest()
+    for _ in range(2):
+        encoder, model = store.load(str(first))
+        model.trained_at = f"2020-01-0{_ + 1}T00:00:00+00:00"
+        store.add(encoder, model, metadata={"partition": "2020-01-01"})
+    served.models = Models(root=served.models.root, keep=2)
+    assert served.materialize("knn_model", "promoted_model", first=DAY).success
+    kept = {info.version for info in store.versions()}
+    assert kept == {first, store.latest()}
 
 
 def test_what_was_promoted_meanwhile_is_not_replaced(served: Place) -> None:

@@ -107,6 +107,17 @@ def test_show_prints_json_of_the_served_or_a_given_version(store, capsys):
     assert json.loads(capsys.readouterr().out)["version"] == second
 
 
+def test_prune_prints_what_it_removes(store, capsys):
+    models, first, second = store
+    assert main(["models", "prune", "--keep", "1"]) == 0
+    assert capsys.readouterr().out == ""
+    models.promote(second)
+    assert main(["models", "prune", "--keep", "1"]) == 0
+    assert capsys.readouterr().out == ""  # first may be rolled back to
+    assert {info.version for info in models.versions()} == {first, second}
+    assert main(["models", "prune", "--keep", "0"]) == 1
+
+
 @pytest.mark.parametrize(
     "arguments", [["show", "../../etc"], ["promote", "20260101T000000Z-0a1b2c3d4e5f"], ["rollback"]]
 )

@@ -196,6 +196,25 @@ def test_of_two_promotions_at_once_one_is_told_to_compare_again(tmp_path, pairs)
         assert "compare it again" in reason
 
 
+def test_pruning_keeps_the_newest_and_all_that_may_be_served_again(store, pairs):
+    a, b, c = (store.add(*pair) for pair in pairs)
+    store.promote(b)
+    oldest_first = [info.version for info in reversed(store.versions())]
+    removed = store.prune(keep=1)
+    newest = oldest_first[-1]
+    assert set(removed) == {a, b, c} - {b, newest}
+    assert {info.version for info in store.versions()} == {b, newest}
+    assert not (store.root / "versions" / removed[0]).exists()
+    store.load(b)
+    with pytest.raises(Refused, match="no version"):
+        store.promote(removed[0])
+    assert store.prune(keep=1) == []
+    store.promote(store.add(*pairs[[a, b, c].index(removed[0])]))
+    assert store.rollback() == b
+    with pytest.raises(InvalidInput, match="at least 1"):
+        store.prune(keep=0)
+
+
 def test_what_is_damaged_is_told(store, pairs):
     a, b, c = (store.add(*pair) for pair in pairs)
     store.promote(a)
