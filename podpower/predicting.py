@@ -64,14 +64,15 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
 
 class Neighbour(msgspec.Struct, kw_only=True, frozen=True):
     """A measured workload that a prediction rests on: `distance` in the model's metric (0: the same spec; null: a
-    former spec of the same workload that is far from this one), `weight` its share in the prediction, `avg_power_w` and
-    `total_energy_j` (null: not a job) its labels for one pod.
+    former spec of the same workload that is far from this one), `cluster` where it ran (null: not told), `weight` its
+    share in the prediction, `avg_power_w` and `total_energy_j` (null: not a job) its labels for one pod.
     """
 
     namespace: str
     workload_kind: str
     workload_name: str
     spec_hash: str
+    cluster: str | None
     distance: float | None
     weight: float
     avg_power_w: float
@@ -213,6 +214,7 @@ class Predictor:
                     workload_kind=kind,
                     workload_name=name,
                     spec_hash=index.spec_hashes[entry],
+                    cluster=index.clusters[entry] or None,
                     distance=_known(float(estimates.neighbour_distance[row, column])),
                     weight=float(estimates.neighbour_weight[row, column]),
                     avg_power_w=float(index.power_w[entry]),

@@ -23,7 +23,7 @@ Watts and joules are for one pod; the total multiplies by replicas. `basis` tell
 (this spec has labels), "similar" (close neighbours), "prior" (too far from all training data: an estimate from its
 resources). Without encoder and model everything is such an estimate.
 
-  podpower predict --encoder encoder.joblib --model knn_energy.joblib --input deployment.yaml
+  podpower predict --encoder encoder.joblib --model knn_energy.joblib --input deployment.yaml --explain
   kubectl get deploy web -o yaml | podpower predict --encoder E --model M --input - --format json
   podpower predict --input deployment.yaml
 """,
@@ -34,6 +34,7 @@ resources). Without encoder and model everything is such an estimate.
     parser.add_argument(
         "--format", choices=("table", *_FORMATS), default="table", help="how to print (default %(default)s)"
     )
+    parser.add_argument("--explain", action="store_true", help="also tell the measured workloads it rests on (not CSV)")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if (arguments.encoder is None) != (arguments.model is None):
         raise UsageError("--encoder and --model belong together: give both, or none for an estimate from resources")
+    if arguments.explain and arguments.format == "csv":
+        raise UsageError("--explain does not fit into CSV: use --format json or yaml")
     requests, rejected = inputs.read_requests(arguments.input)
     if arguments.model is not None:
         predictor = Predictor(load_encoder(arguments.encoder), load_model(arguments.model), version="file")
@@ -56,10 +59,12 @@ def run(arguments: argparse.Namespace) -> int:
         showing.note(f"note: no model is given and {NOTE}")
     else:
         return inputs.report(rejected)
-    predictions = predictor.predict(requests)
+    predictions = predictor.explain(requests) if arguments.explain else predictor.predict(requests)
     plain: list[dict[str, Any]] = msgspec.to_builtins(predictions)
     if arguments.format == "table":
         show_predictions(plain, total=msgspec.to_builtins(predictor.total(predictions)))
+        if arguments.explain:
+            _show_evidence(plain)
     else:
         _FORMATS[arguments.format](plain)
     return inputs.report(rejected)
@@ -94,6 +99,33 @@ def _cells(prediction: Mapping[str, Any]) -> list[str]:
         str(prediction["replicas"]),
         showing.quantity(prediction["total_avg_power_w"], "W"),
     ]
+
+
+def _show_evidence(explanations: Sequence[dict[str, Any]]) -> None:
+    """Whose measurements each prediction is made of."""
+    rows = []
+    for explanation in explanations:
+        name = f"{explanation['namespace']}/{explanation['workload_name']}"
+        shown = [n for n in explanation["neighbours"] if n["weight"] >= _LEAST_TOLD][:_EVIDENCE]
+        for neighbour in shown:
+            what = f"{neighbour['namespace']}/{neighbour['workload_kind']}/{neighbour['workload_name']}"
+            watts = showing.quantity(neighbour["avg_power_w"], "W")
+            rows.append((name, f"{neighbour['weight']:.0%}", watts, showing.number(neighbour["distance"], 2), what))
+            name = ""
+        prior = explanation["prior_weight"]
+        others = 1.0 - prior - sum(neighbour["weight"] for neighbour in shown)
+        rest = ((prior, "its resources alone"), (others, "others, less each"))
+        for share, what in rest:
+            if share >= _LEAST_TOLD:
+                rows.append((name, f"{share:.0%}", "", "", what))
+                name = ""
+    columns = ("workload", "share", "W a pod", "distance", "rests on")
+    print()
+    showing.table(columns, rows, right=columns[1:4])
+
+
+_EVIDENCE = 5  # neighbours told of each workload; the others are in JSON
+_LEAST_TOLD = 0.005
 
 
 def _print_json(predictions: Sequence[dict[str, Any]]) -> None:

@@ -278,7 +278,7 @@ def _usable(rows: pl.DataFrame, target: str) -> tuple[pl.DataFrame, dict[str, in
     left_out = dict(counts.iter_rows())
     known = rows.filter(pl.col("_left_out").is_null())
     if known.is_empty():
-        why = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "there are no rows"
+        why = ", ".join(f"{reason} ({count} rows)" for reason, count in left_out.items()) or "there are no rows"
         raise InvalidInput(f"no row with a known label of {target}: {why}")
     return known, left_out
 

@@ -52,6 +52,22 @@ def test_yaml_and_csv_say_the_same_as_json(predict, seen):
         assert row["pred_total_energy_j"] == ""
 
 
+def test_an_explanation_names_what_each_prediction_is_made_of(workflow, seen, capsys):
+    arguments = ["--encoder", f"{workflow}/encoder.joblib", "--model", f"{workflow}/knn_energy.joblib", "--explain"]
+    assert main(["predict", *arguments, "--input", str(seen)]) == 0
+    table = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert table[0].split()[-2:] == ["rests", "on"]
+    own, *others = table[2:]
+    assert own.split()[:2] == ["shop/shop-nginx", "100%"]
+    assert own.rstrip().endswith("shop/Deployment/shop-nginx")
+    shares = [int(share.rstrip("%")) for line in others for share in line.split() if share.endswith("%")]
+    assert 98 <= sum(shares) <= 102
+    assert main(["predict", *arguments, "--input", str(seen), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["neighbours"][0]["workload_name"] == "shop-nginx"
+    assert main(["predict", *arguments, "--input", str(seen), "--format", "csv"]) == 2
+    assert "json or yaml" in capsys.readouterr().err
+
+
 def test_the_table_ends_with_the_total(predict, seen):
     lines = predict(seen, "table").splitlines()
     assert lines[0].split()[:2] == ["workload", "kind"]

@@ -120,7 +120,7 @@ def test_jobs_give_total_energy_and_power_by_their_duration(make_rows):
         (
             lambda r: r.with_columns(avg_power_w=None, energy_step_j=pl.lit(None, pl.Float64)),
             "energy_step_j",
-            "12 label is null",
+            r"label is null \(12 rows\)",
         ),
         (lambda r: r.with_columns(pl.col("energy_step_j").cast(pl.String)), "energy_step_j", "must hold numbers"),
         (
