@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -16,6 +17,7 @@ from podpower.model.knn import Queries
 from podpower.model.scale import FLOOR_W
 
 REFERENCE_NEIGHBOURS = 5
+_WORKING_MEMORY_MIB = 64  # distances held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +65,8 @@ def reference_recipe(known: Known, queries: Queries) -> NDArray[np.float64]:
         StandardScaler(), KNeighborsRegressor(n_neighbors=REFERENCE_NEIGHBOURS, metric="cosine", algorithm="brute")
     )
     recipe.fit(vectors, values)
-    predicted: NDArray[np.float64] = np.log(recipe.predict(queries.vectors[:, columns].astype(np.float64)))
+    with config_context(working_memory=_WORKING_MEMORY_MIB):
+        predicted: NDArray[np.float64] = np.log(recipe.predict(queries.vectors[:, columns].astype(np.float64)))
     return predicted
 
 
