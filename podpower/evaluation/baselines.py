@@ -7,17 +7,13 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import config_context
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler
 
 from podpower.features.columns import NUMERIC_COLUMNS
 from podpower.model.knn import Queries
 from podpower.model.scale import FLOOR_W
-
-REFERENCE_NEIGHBOURS = 5
-_WORKING_MEMORY_MIB = 64  # distances held at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +52,12 @@ def reference_recipe(known: Known, queries: Queries) -> NDArray[np.float64]:
     """Five neighbours by cosine distance over z-scored resources, averaged evenly and without logarithms.
 
     The reference trains on one row a step, hundreds of them equal in features, so its five neighbours are five steps
-    of one workload: each entry is therefore repeated five times here.
+    of one workload: the nearest. Between vectors of length 1 the nearest by Euclid is the nearest by cosine.
     """
     columns = slice(0, min(queries.vectors.shape[1], 2 * len(NUMERIC_COLUMNS)))  # the encoder's numeric block is first
-    vectors = np.repeat(known.vectors[:, columns], REFERENCE_NEIGHBOURS, axis=0).astype(np.float64)
-    values = np.repeat(np.exp(known.logs), REFERENCE_NEIGHBOURS)
-    recipe = make_pipeline(
-        StandardScaler(), KNeighborsRegressor(n_neighbors=REFERENCE_NEIGHBOURS, metric="cosine", algorithm="brute")
-    )
-    recipe.fit(vectors, values)
-    with config_context(working_memory=_WORKING_MEMORY_MIB):
-        predicted: NDArray[np.float64] = np.log(recipe.predict(queries.vectors[:, columns].astype(np.float64)))
+    recipe = make_pipeline(StandardScaler(), Normalizer(), KNeighborsRegressor(n_neighbors=1, algorithm="brute"))
+    recipe.fit(known.vectors[:, columns].astype(np.float64), np.exp(known.logs))
+    predicted: NDArray[np.float64] = np.log(recipe.predict(queries.vectors[:, columns].astype(np.float64)))
     return predicted
 
 
