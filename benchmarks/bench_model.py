@@ -1,9 +1,12 @@
 """Time to train and to predict by the number of known specs: `python benchmarks/bench_model.py [specs ...]`.
 
-Rows are written to a file and read from it, as `podpower train` does. Each size runs in a process of its own,
-whose peak memory is told. Predictions are timed one by one, with everything but the encoder: search, ladder, interval.
+Rows are written to a file and read from it. Each size runs twice, in processes of their own whose peak memory is told:
+training alone, with predictions that are timed one by one, with everything but the encoder (search, ladder, interval);
+then `podpower train`, which also evaluates on workloads left out.
 """
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from podpower.cli import main as podpower
 from podpower.learning.tables import read_training_rows
 from podpower.learning.training import train
 from podpower.model.artifacts import model_bytes, model_from_bytes
@@ -117,6 +121,16 @@ def measure(path: Path) -> dict[str, float | int | str]:
     }
 
 
+def measure_command(path: Path) -> dict[str, float | int | str]:
+    """`podpower train` on it, in this process."""
+    started = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        code = podpower(["train", "--train", str(path), "--out", str(path.with_name("knn_energy.joblib"))])
+    if code:
+        sys.exit(code)
+    return {"command": "podpower train", "s": round(time.perf_counter() - started, 1), "peak_mib": _peak_mib()}
+
+
 def recall(model: KnnModel, vectors: np.ndarray, count: int = 10) -> float:
     """The share of the ten nearest, of all there are, that the model's own search finds, for vectors in its metric."""
     known = np.asarray(model.index.vectors, dtype=np.float32)
@@ -133,16 +147,20 @@ def _peak_mib() -> int:
     return int(status[status.index("VmHWM:") + 1]) >> 10
 
 
+MEASURES = {"--measure": measure, "--measure-command": measure_command}
+
+
 def main(counts: list[int]) -> None:
     for count in counts:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "train_rows.parquet"
             write_rows(count, path)
-            subprocess.run([sys.executable, __file__, "--measure", str(path)], check=True)
+            for measured in MEASURES:
+                subprocess.run([sys.executable, __file__, measured, str(path)], check=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(measure(Path(sys.argv[2]))), flush=True)
+    if sys.argv[1:] and sys.argv[1] in MEASURES:
+        print(json.dumps(MEASURES[sys.argv[1]](Path(sys.argv[2]))), flush=True)
     else:
         main([int(count) for count in sys.argv[1:]] or [1_000, 10_000, 100_000])

@@ -13,8 +13,8 @@ from podpower.evaluation.evaluate import queries_of
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.labels.table import read_labels
-from podpower.learning.examples import examples_from_rows, pods_from_rows
 from podpower.learning.groups import linked_groups
+from podpower.learning.labelled import Labelled
 from podpower.learning.training import train_examples
 from podpower.model.scale import to_log
 from podpower.model.untrained import untrained_model
@@ -30,7 +30,8 @@ def main(specs: str, labels: str, draws: int) -> None:
         requests = [line for line in read_ndjson(file, source=specs) if isinstance(line, InferenceRequest)]
     encoder = Encoder.fit(requests)
     rows = join_rows(features_table(requests, encoder.transform(requests), encoder=encoder), read_labels(labels)).rows
-    examples, pods = examples_from_rows(rows), pods_from_rows(rows)
+    labelled = Labelled.of(rows)
+    examples, pods = labelled.examples(), labelled.pods()
     groups = linked_groups(examples.entries.workloads, examples.entries.spec_hashes)
     group_of = dict(zip(examples.entries.workloads, groups.tolist(), strict=True))
     of_example = groups[examples.entry]

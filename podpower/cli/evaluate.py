@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             target=arguments.target,
             neighbors=arguments.neighbors,
             ablation=arguments.ablation,
-            told=lambda what: advance(0, None, what),
+            told=lambda split, done, folds: advance(done, folds, split),
         )
     if arguments.html:
         from podpower.evaluation.report import render  # noqa: PLC0415

@@ -128,13 +128,13 @@ def show(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     """Print whether the candidate is worse, and how sure that is."""
     from podpower.evaluation.gate import compare_known, compare_unknown, doubt_labels  # noqa: PLC0415
-    from podpower.learning.examples import pods_from_rows  # noqa: PLC0415
+    from podpower.learning.labelled import Labelled  # noqa: PLC0415
 
     store = _open(arguments)
     against = arguments.against or store.latest()
     if against is None:
         raise InvalidInput("nothing is served yet, hence nothing to compare with: give --against")
-    pods = pods_from_rows(read_rows(arguments.train))
+    pods = Labelled.of(read_rows(arguments.train)).pods()
     (_, champion), (_, candidate) = store.load(against), store.load(arguments.version)
     for model, version in ((champion, against), (candidate, arguments.version)):
         if model.encoder_fingerprint != pods.encoder_fingerprint:

@@ -19,8 +19,7 @@ def show_split(split: "SplitReport", *, unit: str) -> None:
     rows = [(name, *_cells(score, split.levels)) for name, score in split.scores.items()]
     rows += [(f"  {basis}", *_cells(score, split.levels)) for basis, score in split.by_basis.items()]
     rows += [(f"  without {block}", *_cells(score, split.levels)) for block, score in split.ablation.items()]
-    folds = f"{split.folds} fold{'' if split.folds == 1 else 's'}"
-    showing.table(columns, rows, title=f"{split.name} ({folds})", right=columns[1:])
+    showing.table(columns, rows, title=f"{split.name} ({split.extent})", right=columns[1:])
 
 
 def _cells(score: "Score", levels: "Sequence[float]") -> tuple[str, ...]:

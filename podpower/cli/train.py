@@ -43,15 +43,21 @@ def add_training_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train, write, and print how good training on these rows is."""
     from podpower.evaluation.evaluate import UNSEEN, evaluate  # noqa: PLC0415
+    from podpower.learning.labelled import Labelled  # noqa: PLC0415
     from podpower.learning.training import train  # noqa: PLC0415
     from podpower.model.artifacts import save_model  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.train])
-    rows = read_rows(arguments.train)
-    options = {"target": arguments.target, "neighbors": arguments.neighbors}
-    model = train(rows, **options)
-    with showing.progress("leaving out one workload after the other"):
-        report = evaluate(rows, **options, splits=(UNSEEN,))
+    with showing.progress("training") as advance:
+        labelled = Labelled.of(read_rows(arguments.train), target=arguments.target)
+        report = evaluate(
+            labelled,
+            neighbors=arguments.neighbors,
+            splits=(UNSEEN,),
+            told=lambda split, done, folds: advance(done, folds, split),
+        )
+        advance(0, None, "all labels")
+        model = train(labelled, neighbors=arguments.neighbors)
     save_model(model, arguments.out)
     grouped = report.splits
     if arguments.json:

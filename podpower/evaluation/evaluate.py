@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
@@ -17,9 +16,9 @@ from podpower.evaluation.baselines import BASELINES, Known
 from podpower.evaluation.scores import Score, score
 from podpower.evaluation.splits import FORWARD, SPLITS, STEPWISE, TRANSFER, UNSEEN
 from podpower.features.names import same_kind
-from podpower.learning.examples import Examples, examples_from_rows, known_rows
-from podpower.learning.tables import TrainingRows
-from podpower.learning.training import train_examples
+from podpower.learning.examples import Examples
+from podpower.learning.labelled import Labelled, Rows
+from podpower.learning.training import check_trainable, train_examples
 from podpower.model.intervals import BASES, DEFAULT_LEVEL
 from podpower.model.knn import KnnModel, Queries
 from podpower.model.scale import FLOOR_W, to_log
@@ -64,11 +63,13 @@ class PodResult(msgspec.Struct, frozen=True, kw_only=True):
 
 class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     """One split: scores by predictor ("podpower" and the baselines) and, for podpower, by basis, kind, namespace and
-    time; what it is without each block of features (only where asked for); and every held-out pod.
+    time; what it is without each block of features (only where asked for); and every held-out pod. `folds` were done of
+    `folds_in_all`.
     """
 
     name: str
     folds: int
+    folds_in_all: int
     nominal_coverage: float
     scores: dict[str, Score]
     by_basis: dict[str, Score]
@@ -78,6 +79,12 @@ class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     by_namespace: dict[str, Score] = {}
     by_time: dict[str, Score] = {}
     ablation: dict[str, Score] = {}
+
+    @property
+    def extent(self) -> str:
+        """How much of the split was done, in words."""
+        folds = f"{self.folds} fold{'' if self.folds == 1 else 's'}"
+        return folds if self.folds == self.folds_in_all else f"{self.folds} of {self.folds_in_all} folds"
 
 
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,55 +107,54 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluate(
-    rows: pl.DataFrame | TrainingRows,
+    rows: Rows,
     *,
     target: str = "energy_step_j",
     neighbors: int | None = None,
     splits: Iterable[str] = tuple(SPLITS),
     ablation: bool = False,
-    told: Callable[[str], None] = lambda _: None,
+    told: Callable[[str, int, int], None] = lambda *_: None,
 ) -> EvaluationReport:
     """Evaluate training on `train_rows` (docs/data-contracts.md) by `splits`, one number a pod.
 
-    `ablation` leaves out each block of features in turn, too; `told` is called with what is being done. InvalidInput as
-    `podpower.learning.training.train`. What a split needs and lacks is told in `notes`.
+    `ablation` leaves out each block of features in turn, too; `told` is called with the split that is being done, and
+    how many of how many folds are. InvalidInput as `podpower.learning.training.train`. What a split needs and lacks is
+    told in `notes`.
     """
-    known = known_rows(rows, target=target)
-    examples = examples_from_rows(known, target=target)
-    train_examples(examples, target=target, neighbors=neighbors)  # raises what train does
+    labelled = Labelled.of(rows, target=target)
+    target = labelled.target
+    check_trainable(labelled.examples(), neighbors=neighbors)
     reports, notes = [], []
     for name in splits:
-        held_out, folds = _HeldOut(target), 0
-        without = {block: _HeldOut(target) for block in _ablated(examples, name, wanted=ablation)}
+        held_out = _HeldOut(target)
+        without = {block: _HeldOut(target) for block in _ablated(labelled.entries.blocks, name, wanted=ablation)}
         try:
-            for fold in SPLITS[name](known, target):
-                folds += 1
-                told(f"{name}, fold {folds}")
-                held_out.predict(
-                    train_examples(fold.training, target=target, neighbors=neighbors), fold.pods, fold.at_s
-                )
+            for fold in SPLITS[name](labelled):
+                told(name, held_out.folds, fold.of)
+                model = train_examples(fold.training, target=target, neighbors=neighbors)
+                held_out.predict(model, fold.pods, at_s=fold.at_s, of=fold.of)
                 for block, ablated in without.items():
                     left = frozenset(n for n, b in enumerate(BLOCKS) if b == block)
                     model = train_examples(fold.training, target=target, neighbors=neighbors, without=left)
-                    ablated.predict(model, fold.pods, fold.at_s)
+                    ablated.predict(model, fold.pods)
+                del fold, model  # each as large as all that is known: not two of them at a time
         except InvalidInput as error:
             notes.append(f"{name}: {error}")
             continue
-        reports.append(held_out.report(name, folds, {block: ablated.score() for block, ablated in without.items()}))
+        reports.append(held_out.report(name, {block: ablated.score() for block, ablated in without.items()}))
     return EvaluationReport(
-        target=target, unit=UNITS[target], step_seconds=examples.step_seconds, splits=reports, notes=notes
+        target=target, unit=UNITS[target], step_seconds=labelled.step_seconds, splits=reports, notes=notes
     )
 
 
 def evaluate_model(model: KnnModel, pods: Examples, *, name: str, at_s: float | None = None) -> SplitReport:
     """The split in which these pods are held out of a model that is already trained."""
     held_out = _HeldOut(model.target)
-    held_out.predict(model, pods, at_s)
-    return held_out.report(name, 1, {})
+    held_out.predict(model, pods, at_s=at_s)
+    return held_out.report(name, {})
 
 
-def _ablated(examples: Examples, split: str, *, wanted: bool) -> list[str]:
-    blocks = examples.entries.blocks
+def _ablated(blocks: tuple[int, ...], split: str, *, wanted: bool) -> list[str]:
     return (
         [BLOCKS[n] for n, width in enumerate(blocks) if width] if wanted and split == UNSEEN and len(blocks) > 1 else []
     )
@@ -172,13 +178,15 @@ class _HeldOut:
     """Gathers predictions of held-out pods over the folds of a split."""
 
     def __init__(self, target: str) -> None:
+        self.folds, self._of = 0, 1
         self._target = target
         self._pods: list[PodResult] = []
         self._baselines: dict[str, list[float]] = {name: [] for name in BASELINES}
         self._levels: tuple[float, ...] = ()
         self._floor = 1.0
 
-    def predict(self, model: KnnModel, pods: Examples, at_s: float | None) -> None:
+    def predict(self, model: KnnModel, pods: Examples, *, at_s: float | None = None, of: int = 1) -> None:
+        self.folds, self._of = self.folds + 1, of
         queries = queries_of(pods)
         estimates = model.predict(queries)
         total = self._target == "total_energy_j"
@@ -218,7 +226,7 @@ class _HeldOut:
         weights = np.array([1.0 / pods[workload] for workload in workloads])
         return score(*_columns(chosen), self._floor, _bounds(chosen, self._levels), weights)
 
-    def report(self, name: str, folds: int, ablation: dict[str, Score]) -> SplitReport:
+    def report(self, name: str, ablation: dict[str, Score]) -> SplitReport:
         measured, _ = _columns(self._pods)
         scores = {MODEL: self.score()}
         scores |= {b: score(measured, np.array(values), self._floor) for b, values in self._baselines.items()}
@@ -229,14 +237,15 @@ class _HeldOut:
 
         return SplitReport(
             name=name,
-            folds=folds,
+            folds=self.folds,
+            folds_in_all=self._of,
             nominal_coverage=DEFAULT_LEVEL,
             levels=list(self._levels),
             scores=scores,
             by_basis=by(lambda pod: pod.basis, BASES),
             by_kind=by(lambda pod: pod.workload_kind),
             by_namespace=by(lambda pod: pod.namespace),
-            by_time=by(lambda pod: f"{pod.at_s:.0f}") if folds > 1 and name == STEPWISE else {},
+            by_time=by(lambda pod: f"{pod.at_s:.0f}") if self.folds > 1 and name == STEPWISE else {},
             ablation=ablation,
             pods=self._pods,
         )

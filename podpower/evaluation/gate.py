@@ -56,23 +56,31 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def compare_known(champion: KnnModel, candidate: KnnModel, pods: Examples) -> Comparison:
-    """On labels that are younger than those of both models, of workloads that the champion knows."""
-    queries = queries_of(pods)
-    measured, seen = to_log(pods.power_w), champion.predict(queries).basis == "seen"
-    errors = [np.abs(to_log(model.predict(queries).power_w) - measured) for model in (champion, candidate)]
-    return _compared("known workloads", pods, errors, seen)
+def compare_known(
+    champion: KnnModel, candidate: KnnModel, pods: Examples, *, champions: Examples | None = None
+) -> Comparison:
+    """On labels that are younger than those of both models, of workloads that the champion knows.
+
+    `champions` are the same pods in the vectors of the champion's encoder, where that is another.
+    """
+    of_champion = champion.predict(queries_of(champions or pods))
+    measured = to_log(pods.power_w)
+    predicted = (of_champion.power_w, candidate.predict(queries_of(pods)).power_w)
+    errors = [np.abs(to_log(power_w) - measured) for power_w in predicted]
+    return _compared("known workloads", pods, errors, of_champion.basis == "seen")
 
 
-def compare_unknown(champion: KnnModel, candidate: KnnModel, pods: Examples) -> Comparison:
-    """On workloads that are taken out of both models, in FOLDS parts."""
+def compare_unknown(
+    champion: KnnModel, candidate: KnnModel, pods: Examples, *, champions: Examples | None = None
+) -> Comparison:
+    """On workloads that are taken out of both models, in FOLDS parts; `champions` as in `compare_known`."""
     entries = pods.entries
     groups = linked_groups(entries.workloads, entries.spec_hashes)[pods.entry]
     errors = [np.full(len(pods), np.nan) for _ in range(2)]
     for fold in range(min(FOLDS, int(groups.max(initial=-1)) + 1)):
         at = np.flatnonzero(groups % FOLDS == fold)
-        part = pods.take(at)
-        for place, model in enumerate((champion, candidate)):
+        for place, (model, known) in enumerate(((champion, champions or pods), (candidate, pods))):
+            part = known.take(at)
             rest = without(model, part)
             if rest is not None:
                 errors[place][at] = np.abs(to_log(rest.predict(queries_of(part)).power_w) - to_log(part.power_w))

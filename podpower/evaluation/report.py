@@ -81,8 +81,7 @@ def _split(split: SplitReport, unit: str) -> str:
     return "\n".join(
         (
             f"<h2>{escape(split.name.capitalize())}</h2>",
-            f'<p class="sub">{escape(_EXPLAINED.get(split.name, ""))} {len(split.pods)} pods, {split.folds} '
-            f"{'fold' if split.folds == 1 else 'folds'}.</p>",
+            f'<p class="sub">{escape(_EXPLAINED.get(split.name, ""))} {len(split.pods)} pods, {split.extent}.</p>',
             _scores("predictor", split.scores.items()),
             '<div class="plots">',
             _figure(

@@ -6,15 +6,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
 from podpower.learning.cells import make_cells
-from podpower.learning.examples import Examples, examples_from_rows
+from podpower.learning.examples import Examples
 from podpower.learning.fading import HORIZONS, Windows, choose_half_life, errors_ahead, smoothed
 from podpower.learning.fitting import DEFAULT_MASS, default_metric, learn_metric
 from podpower.learning.groups import linked_groups
+from podpower.learning.labelled import Labelled, Rows
 from podpower.learning.left_out import (
     Others,
     climb_left_out,
@@ -23,7 +23,6 @@ from podpower.learning.left_out import (
     similar_within,
     to_learn_from,
 )
-from podpower.learning.tables import TrainingRows, training_rows
 from podpower.model.index import EXACT_ENTRIES, Index
 from podpower.model.intervals import (
     SOURCES,
@@ -45,17 +44,27 @@ _PRIOR_WINDOWS = 2.0  # of the common spread; an entry with two hours of its own
 _MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 
-def train(
-    rows: pl.DataFrame | TrainingRows, *, target: str = "energy_step_j", neighbors: int | None = None
-) -> KnnModel:
+def train(rows: Rows, *, target: str = "energy_step_j", neighbors: int | None = None) -> KnnModel:
     """A model of `target` from `train_rows` (docs/data-contracts.md); `neighbors` bounds how many are averaged.
 
     With one workload only there is nothing to choose or to judge by: the model says so in `notes`, and its intervals
     are wide. InvalidInput when no label is known, all are zero, columns are missing or encoders are mixed.
     """
-    table = training_rows(rows)
-    examples = examples_from_rows(table, target=target)
-    return train_examples(examples, target=target, neighbors=neighbors, row_count=len(table))
+    labelled = Labelled.of(rows, target=target)
+    return train_examples(
+        labelled.examples(), target=labelled.target, neighbors=neighbors, row_count=labelled.row_count
+    )
+
+
+def check_trainable(examples: Examples, *, neighbors: int | None) -> None:
+    """InvalidInput where there is nothing to be learned from, or `neighbors` is no number of neighbours."""
+    if neighbors is not None and neighbors < 1:
+        raise InvalidInput(f"neighbors must be at least 1, not {neighbors}")
+    if not (examples.power_w > 0).any():
+        raise InvalidInput(
+            "all labels are zero: Kepler reports 0 W everywhere, as it does without hardware counters (most cloud "
+            "VMs); see `podpower doctor`"
+        )
 
 
 def train_examples(
@@ -67,13 +76,7 @@ def train_examples(
     without: frozenset[int] = frozenset(),
 ) -> KnnModel:
     """`train` on examples that are already aggregated. `without` names blocks of columns to leave out, by position."""
-    if neighbors is not None and neighbors < 1:
-        raise InvalidInput(f"neighbors must be at least 1, not {neighbors}")
-    if not (examples.power_w > 0).any():
-        raise InvalidInput(
-            "all labels are zero: Kepler reports 0 W everywhere, as it does without hardware counters (most cloud "
-            "VMs); see `podpower doctor`"
-        )
+    check_trainable(examples, neighbors=neighbors)
     entries, neighbours = examples.entries, neighbors or DEFAULT_NEIGHBOURS
     history = _History.of(examples)
     of_workload = Counter(entries.workloads)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -11,12 +12,12 @@ import msgspec
 from podpower.errors import InvalidInput, Refused
 from podpower.evaluation import plots
 from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
-from podpower.learning.tables import TrainingRows
+from podpower.learning.labelled import Labelled
 from podpower.learning.training import train
 from podpower.model.store import ModelStore, VersionInfo
 from podpower_assets import showing
 from podpower_assets.model.judging import CHECKS, Judgement, checks, judge
-from podpower_assets.model.window import window_rows
+from podpower_assets.model.window import encoded_by, window_rows
 from podpower_assets.partitions import DAILY
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Models, Tables, models_from
@@ -57,8 +58,9 @@ def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models)
         store = models.open()
         for day in context.partition_keys:
             rows, found = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
-            model = train(rows)
-            report, judgement = evaluated(rows), judge(store, model, rows)
+            labelled = Labelled.of(rows)
+            report, model = evaluated(labelled), train(labelled)
+            judgement = judge(store, model, labelled, encoded=partial(encoded_by, tables))
             results = list(checks(report, judgement))
             known = {PARTITION: day, "dagster_run_id": context.run.run_id, "window": found}
             version = store.add(encoder, model, metadata=known | _verdict(report, judgement, results))
@@ -85,10 +87,10 @@ def _verdict(
     }
 
 
-def evaluated(rows: TrainingRows) -> EvaluationReport | None:
+def evaluated(labelled: Labelled) -> EvaluationReport | None:
     """The evaluation on held-out workloads and forward in time; None where there are too few to hold any out."""
     try:
-        return evaluate(rows, splits=(UNSEEN, FORWARD))
+        return evaluate(labelled, splits=(UNSEEN, FORWARD))
     except InvalidInput:
         return None
 

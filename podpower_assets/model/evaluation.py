@@ -21,15 +21,16 @@ from podpower.evaluation.evaluate import (
     evaluate_model,
 )
 from podpower.evaluation.report import render
+from podpower.features.encoder import Encoder
 from podpower.files import write_atomically
-from podpower.learning.examples import pods_from_rows
-from podpower.learning.tables import TrainingRows
+from podpower.learning.examples import Examples
+from podpower.learning.labelled import Labelled
 from podpower.model.knn import KnnModel
 from podpower.model.store import ModelStore
 from podpower_assets import showing
 from podpower_assets.model.assets import NAME as MODEL_ASSET
 from podpower_assets.model.assets import PARTITION, shown
-from podpower_assets.model.window import window_rows
+from podpower_assets.model.window import encoded_by, window_rows
 from podpower_assets.partitions import DAILY, HOUR_S, day_end_s, day_key
 from podpower_assets.policies import COMMON, deciding
 from podpower_assets.resources import Models, Tables
@@ -68,12 +69,13 @@ def model_evaluation(
         store = models.open()
         for day in context.partition_keys:
             rows, _ = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
-            report = evaluate(rows, splits=(UNSEEN, TRANSFER), ablation=True)
+            labelled = Labelled.of(rows)
+            report = evaluate(labelled, splits=(UNSEEN, TRANSFER), ablation=True)
             start_s = day_end_s(day) - 24 * HOUR_S
-            before = model_before(store, day, encoder.fingerprint)
-            today = rows.where(pl.col("ts") > (max(start_s, before.labels_end_s) if before else start_s))
-            if before is not None and len(today):
-                split, drift = _day_after(before, today, start_s)
+            before = model_before(store, day)
+            pods = _pods_since(start_s, before, labelled, tables) if before else None
+            if before is not None and pods is not None:
+                split, drift = _day_after(before[1], pods, start_s)
                 report = msgspec.structs.replace(report, splits=[split, *report.splits])
             else:
                 note = f"{DAY_AFTER}: no model of the day before, or no labels since"
@@ -84,22 +86,35 @@ def model_evaluation(
     yield dg.MaterializeResult(check_results=list(checks(drift)))
 
 
-def model_before(store: ModelStore, day: str, encoder_fingerprint: str) -> KnnModel | None:
-    """The youngest model of the day before; None where there is none that can be compared."""
+def model_before(store: ModelStore, day: str) -> tuple[Encoder, KnnModel] | None:
+    """The youngest model of the day before, with its encoder; None where there is none that can be read."""
     eve = day_key(day_end_s(day) - timedelta(hours=36).total_seconds())
     versions = [v for v in store.versions() if v.metadata.get(PARTITION) == eve]
     for info in sorted(versions, key=lambda v: (v.created_at, v.version), reverse=True):
-        if info.encoder_fingerprint != encoder_fingerprint:
-            continue
         try:
-            return store.load(info.version)[1]
+            return store.load(info.version)
         except PodpowerError:
             continue  # damaged: the one before it tells as much
     return None
 
 
-def _day_after(model: KnnModel, today: TrainingRows, start_s: float) -> tuple[SplitReport, Drift]:
-    pods = pods_from_rows(today)
+def _pods_since(
+    start_s: float, before: tuple[Encoder, KnnModel], labelled: Labelled, tables: Tables
+) -> Examples | None:
+    """What was measured since then that the model before does not know, in the vectors of its encoder; None: nothing
+    was.
+    """
+    encoder, model = before
+    young = labelled.where(pl.col("ts") > max(start_s, model.labels_end_s))
+    if not len(young):
+        return None
+    pods = young.pods()
+    if encoder.fingerprint != pods.encoder_fingerprint:
+        _, pods = encoded_by(tables, encoder, pods)
+    return pods if len(pods) else None
+
+
+def _day_after(model: KnnModel, pods: Examples, start_s: float) -> tuple[SplitReport, Drift]:
     return evaluate_model(model, pods, name=DAY_AFTER, at_s=start_s), drift_of(model, pods)
 
 

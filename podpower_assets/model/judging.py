@@ -1,6 +1,6 @@
 """Whether a day's model may be served: by itself on workloads it has not seen, and against the one that is served."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -9,8 +9,9 @@ import polars as pl
 from podpower.errors import InvalidInput, PodpowerError, Unavailable
 from podpower.evaluation.evaluate import MODEL, UNSEEN, EvaluationReport
 from podpower.evaluation.gate import Comparison, Doubt, compare_known, compare_unknown, doubt_labels
-from podpower.learning.examples import pods_from_rows
-from podpower.learning.tables import TrainingRows
+from podpower.features.encoder import Encoder
+from podpower.learning.examples import Examples
+from podpower.learning.labelled import Labelled
 from podpower.learning.training import train
 from podpower.model.knn import KnnModel
 from podpower.model.store import ModelStore
@@ -25,7 +26,7 @@ CHECKS = {
     PLAUSIBLE: "Not most of the known workloads draw something new at once: then the measurement changed.",
 }
 _MIN_COVERAGE = 0.5  # of intervals that claim 80 %; what is less is no interval
-_LEAST_TAIL = 0.2  # of the window's time is held out where the served model knows all of it
+_TAIL = 0.2  # of the window's time is held out, less where the served model knows part of that
 
 
 @dataclass(kw_only=True)
@@ -50,42 +51,52 @@ class Judgement:
         return said + ([str(self.doubt)] if self.doubt else []) + ([self.note] if self.note else [])
 
 
-def judge(store: ModelStore, candidate: KnnModel, rows: TrainingRows) -> Judgement:
-    """Compare a candidate, trained on all of `rows`, with what is served.
+def judge(
+    store: ModelStore,
+    candidate: KnnModel,
+    labelled: Labelled,
+    *,
+    encoded: Callable[[Encoder, Examples], tuple[Examples, Examples]],
+) -> Judgement:
+    """Compare a candidate, trained on all of `labelled`, with what is served.
 
     On known workloads the candidate's recipe is judged: a twin that was trained on the rows before those held out.
+    Where the served model has another encoder, `encoded` gives the held-out pods whose specs are known, and the same in
+    the vectors of that encoder.
     """
     version = None
     try:
         version = store.latest()
         if version is None:
             return Judgement(note="nothing is served yet")
-        _, champion = store.load(version)
+        encoder, champion = store.load(version)
     except Unavailable:
         raise
     except PodpowerError as error:
         return Judgement(champion=version, note=f"the served model cannot be loaded ({error}): any other is better")
-    if champion.encoder_fingerprint != candidate.encoder_fingerprint:
-        note = f"the served model {version} is of another encoder, so the two cannot predict the same vectors"
+    first_s, last_s = labelled.range_s
+    young = champion.labels_end_s < last_s
+    # No longer a tail than is needed: what is held out, the twin of a candidate lacks.
+    cut_s = last_s - max(HOUR_S / 2, _TAIL * (last_s - first_s))
+    cut_s = max(cut_s, champion.labels_end_s) if young else cut_s
+    pods = labelled.where(pl.col("ts") > cut_s).pods()
+    same = champion.encoder_fingerprint == candidate.encoder_fingerprint
+    pods, champions = (pods, pods) if same else encoded(encoder, pods)
+    if not len(pods):
+        note = f"the served model {version} is of another encoder, and no spec of the held-out pods is stored"
         return Judgement(champion=version, note=note)
-    first_s, last_s = (float(s) for s in rows.frame.select(first=pl.col("ts").min(), last=pl.col("ts").max()).row(0))
-    cut_s = max(first_s, champion.labels_end_s)
-    young = cut_s < last_s
+    judgement = Judgement(champion=version, doubt=doubt_labels(champion, champions) if young else None)
+    judgement.comparisons.append(compare_unknown(champion, candidate, pods, champions=champions))
     if not young:
-        cut_s = last_s - max(HOUR_S / 2, _LEAST_TAIL * (last_s - first_s))
-    past, tail = rows.where(pl.col("ts") <= cut_s), rows.where(pl.col("ts") > cut_s)
-    pods = pods_from_rows(tail)
-    judgement = Judgement(champion=version, doubt=doubt_labels(champion, pods) if young else None)
-    judgement.comparisons.append(compare_unknown(champion, candidate, pods))
-    twin = _twin(past) if young else None
-    if twin is not None:
-        judgement.comparisons.append(compare_known(champion, twin, pods))
-    else:
         judgement.note = "no labels are younger than the served model's, so only unknown workloads were compared"
+    elif (twin := _twin(labelled.where(pl.col("ts") <= cut_s))) is None:
+        judgement.note = "nothing can be trained before the labels held out, so only unknown workloads were compared"
+    else:
+        judgement.comparisons.append(compare_known(champion, twin, pods, champions=champions))
     return judgement
 
 
-def _twin(past: TrainingRows) -> KnnModel | None:
+def _twin(past: Labelled) -> KnnModel | None:
     try:
         return train(past)
     except InvalidInput:

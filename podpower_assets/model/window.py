@@ -1,15 +1,20 @@
-"""The hours that a day's model is trained on."""
+"""The hours that a day's model is trained on, and the specs behind their rows."""
 
 from typing import TypedDict
 
+import numpy as np
 import polars as pl
 
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
+from podpower.learning.examples import Examples
+from podpower.learning.labelled import WORKLOAD
 from podpower.learning.tables import TrainingRows, rows_of_files
 from podpower.rows import condensed
+from podpower.specs.table import requests_of
 from podpower_assets.partitions import HOUR_S, day_end_s, hours_between
 from podpower_assets.resources import Tables
+from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.training_rows.assets import NAME as ROWS
 
 
@@ -45,3 +50,26 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
             + (" and features again, they are of another encoder" if found["rows_of_other_encoders"] else "")
         )
     return rows_of_files(parts), found
+
+
+def encoded_by(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:
+    """Those of the pods whose specs are stored, as they are and in the vectors of another encoder."""
+    hours = hours_between(float(pods.first_s.min()) - HOUR_S, float(pods.last_s.max()) + HOUR_S)
+    stored = [specs for hour in hours if (specs := tables.scan(SPECS, hour)) is not None]
+    wanted = list(dict.fromkeys(pods.entries.spec_hashes))
+    if not stored:
+        nothing = pods.take(np.zeros(0, dtype=np.int64))
+        return nothing, nothing
+    keys = ["_spec_hash", *WORKLOAD]
+    specs = pl.concat(stored).filter(pl.col("_spec_hash").is_in(wanted)).unique(keys, keep="last").collect()
+    requests = requests_of(specs)
+    of_spec = dict(zip(specs["_spec_hash"], requests, strict=True))
+    of_workload = dict(zip(specs.select(keys).iter_rows(), requests, strict=True))
+    known = pods.take(np.array([spec_hash in of_spec for spec_hash in pods.entries.spec_hashes])[pods.entry])
+    # A static pod is a workload of its own there, and its Node's here.
+    asked = [
+        of_workload.get((spec_hash, *workload), of_spec[spec_hash])
+        for spec_hash, workload in zip(known.entries.spec_hashes, known.entries.workloads, strict=True)
+    ]
+    vectors, blocks = encoder.transform(asked), tuple(encoder.blocks.values())
+    return known, known.encoded(vectors, blocks=blocks, fingerprint=encoder.fingerprint)

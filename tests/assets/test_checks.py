@@ -41,7 +41,9 @@ def report(*, log_r2: float, coverage: float) -> EvaluationReport:
         "podpower": Score(count=9, log_r2=log_r2, coverage=coverage),
         "constant": Score(count=9, log_r2=-0.05),
     }
-    split = SplitReport(name="unseen workloads", folds=9, nominal_coverage=0.8, scores=scores, by_basis={}, pods=[])
+    split = SplitReport(
+        name="unseen workloads", folds=9, folds_in_all=9, nominal_coverage=0.8, scores=scores, by_basis={}, pods=[]
+    )
     return EvaluationReport(target="energy_step_j", unit="J", step_seconds=60.0, splits=[split], notes=[])
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from podpower.features.encoder import Encoder
 from podpower.simulation import simulate
+from podpower.specs.table import requests_of
 from podpower_assets.model import judging
 from podpower_assets.partitions import hours_between
 from podpower_assets.resources import Models
@@ -105,6 +107,68 @@ def test_labels_that_are_wrong_of_old_are_found_by_younger_ones(served: Place) -
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert {judging.NOT_WORSE, judging.PLAUSIBLE} & set(failed(result))
     assert store.latest() == before
+
+
+@pytest.fixture
+def refitted(served: Place) -> Place:
+    """The encoder is fitted anew on fewer specs, and what is labelled since is encoded by it."""
+    specs = served.tables.read("workload_specs", SECOND[-1])
+    assert specs is not None
+    served.tables.save_encoder(Encoder.fit(requests_of(specs)[::2], text="none"))
+    assert served.materialize("features", "training_rows", first=FIRST[0], last=SECOND[-1]).success
+    return served
+
+
+def test_a_candidate_of_another_encoder_is_compared_all_the_same(refitted: Place) -> None:
+    """The served model predicts the held-out pods from its own vectors of their specs."""
+    store = refitted.models.open()
+    before = store.latest()
+    change(refitted, [*FIRST, *SECOND[:-1]], shuffled)
+    result = refitted.materialize("knn_model", "promoted_model", first=DAY)
+    assert result.success is False
+    assert {judging.NOT_WORSE, judging.PLAUSIBLE} & set(failed(result))
+    assert store.latest() == before
+
+
+def test_a_good_candidate_of_another_encoder_is_promoted(refitted: Place) -> None:
+    store = refitted.models.open()
+    before = store.latest()
+    result = refitted.materialize("knn_model", "promoted_model", first=DAY)
+    assert result.success
+    now = store.latest()
+    assert now not in {None, before}
+    [known] = [line for line in store.info(str(now)).metadata["judgement"] if line.startswith("known workloads")]
+    assert "nothing to compare" not in known
+
+
+def test_a_candidate_whose_specs_are_gone_is_judged_by_itself(refitted: Place) -> None:
+    store = refitted.models.open()
+    before = store.latest()
+    for hour in (*FIRST, *SECOND):
+        refitted.tables.path("workload_specs", hour).unlink()
+    assert refitted.materialize("knn_model", "promoted_model", first=DAY).success
+    now = str(store.latest())
+    assert now != before
+    [line] = store.info(now).metadata["judgement"]
+    assert "no spec of the held-out pods is stored" in line
+
+
+def test_a_model_that_was_served_for_long_can_still_be_replaced(served: Place) -> None:
+    """Only the youngest labels are held out, however many are younger than the served model's."""
+    store = served.models.open()
+    before = store.latest()
+    encoder, model = store.load(str(before))
+    model.labels_end_s -= 30 * 24 * 3600.0
+    model.trained_at = "2025-12-01T00:00:00+00:00"
+    stale = store.add(encoder, model, metadata=store.info(str(before)).metadata)
+    store.promote(stale)
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert failed(result) == {}
+    assert store.latest() not in {stale, before}
+    [known] = [
+        line for line in store.info(str(store.latest())).metadata["judgement"] if "known workloads: " in line[:17]
+    ]
+    assert "nothing to compare" not in known
 
 
 def test_old_candidates_are_removed(served: Place) -> None:

@@ -83,6 +83,14 @@ def test_many_workloads_are_left_out_in_folds(rows, monkeypatch):
     assert len(unseen.pods) == 40
 
 
+def test_very_many_are_left_out_until_more_would_tell_nothing_new(rows, monkeypatch):
+    monkeypatch.setattr(splits, "MAX_LEFT_OUT", 10)
+    monkeypatch.setattr(splits, "ENOUGH_PODS", 8)
+    unseen = split(evaluate(rows), UNSEEN)
+    assert unseen.extent == "2 of 10 folds"
+    assert len(unseen.pods) == 8
+
+
 @pytest.mark.parametrize(
     ("workloads", "specs", "groups"),
     [

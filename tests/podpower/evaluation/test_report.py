@@ -31,6 +31,7 @@ def split(pods, name="unseen workloads"):
     return SplitReport(
         name=name,
         folds=3,
+        folds_in_all=3,
         nominal_coverage=0.8,
         scores={"podpower": score, "constant": Score(count=len(pods), wape=0.957)},
         by_basis={"similar": score},

@@ -3,14 +3,14 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput
-from podpower.learning.examples import examples_from_rows
+from podpower.learning.labelled import Labelled
 from podpower.learning.tables import read_training_rows
 from podpower.parquet import write_parquet
 
 
 def test_rows_of_a_file_are_those_of_memory(tmp_path, rows):
     write_parquet([rows[:100], rows[100:]], tmp_path / "rows.parquet")
-    here, there = examples_from_rows(rows), examples_from_rows(read_training_rows(tmp_path / "rows.parquet"))
+    here, there = Labelled.of(rows).examples(), Labelled.of(read_training_rows(tmp_path / "rows.parquet")).examples()
     np.testing.assert_array_equal(there.entries.vectors, here.entries.vectors)
     np.testing.assert_array_equal(there.power_w, here.power_w)
     assert there.entries.workloads == here.entries.workloads
@@ -35,4 +35,4 @@ def test_files_that_cannot_be_used_are_told(tmp_path, rows, spoil, message):
     path = tmp_path / "rows.parquet"
     spoil(path, rows)
     with pytest.raises(InvalidInput, match=message):
-        examples_from_rows(read_training_rows(path))
+        Labelled.of(read_training_rows(path)).examples()

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput, Refused
-from podpower.learning.examples import examples_from_rows
+from podpower.learning.labelled import Labelled
 from podpower.learning.training import train
 from podpower.model.index import nearest, squared_distances
 from podpower.model.knn import KnnModel
@@ -23,7 +23,7 @@ def model(rows):
 
 @pytest.fixture(scope="module")
 def known(rows):
-    return examples_from_rows(rows)
+    return Labelled.of(rows).examples()
 
 
 @pytest.fixture(scope="module")

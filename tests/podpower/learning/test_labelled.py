@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput
-from podpower.learning.examples import examples_from_rows, known_rows, pods_from_rows
+from podpower.learning.labelled import Labelled
 
 
 def test_steps_of_one_hour_become_one_weighted_example(make_rows):
     rows = make_rows(workloads=2, hours=3)
-    examples = examples_from_rows(rows)
+    examples = Labelled.of(rows).examples()
     assert len(examples) == 6
     assert examples.seconds.tolist() == [6 * 60.0] * 6
     first = rows.filter((pl.col("workload_name") == "w0") & (pl.col("ts") <= 3600))
@@ -23,17 +23,17 @@ def test_steps_of_one_hour_become_one_weighted_example(make_rows):
 def test_a_step_that_ends_on_the_hour_belongs_to_the_hour_before(make_rows):
     rows = make_rows(workloads=1, hours=2)
     assert rows["ts"].max() == 7200.0
-    assert examples_from_rows(rows).seconds.tolist() == [360.0, 360.0]
+    assert Labelled.of(rows).examples().seconds.tolist() == [360.0, 360.0]
 
 
 def test_labels_of_one_hour_are_cut_finer(make_rows):
-    assert len(examples_from_rows(make_rows(workloads=1, hours=1, every_s=60.0))) == 6
+    assert len(Labelled.of(make_rows(workloads=1, hours=1, every_s=60.0)).examples()) == 6
 
 
 def test_power_comes_from_energy_where_it_is_null(make_rows):
     rows = make_rows(workloads=2)
     without = rows.with_columns(avg_power_w=pl.lit(None, pl.Float64))
-    np.testing.assert_allclose(examples_from_rows(without).power_w, examples_from_rows(rows).power_w)
+    np.testing.assert_allclose(Labelled.of(without).examples().power_w, Labelled.of(rows).examples().power_w)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_unusable_labels_are_counted_and_left_out(make_rows, value, reason):
     spoilt = rows.with_columns(
         energy_step_j=pl.when(pl.col("index") == 3).then(pl.lit(value, pl.Float64)).otherwise("energy_step_j")
     )
-    examples = examples_from_rows(spoilt)
+    examples = Labelled.of(spoilt).examples()
     assert examples.left_out == {reason: 1}
     assert examples.seconds.sum() == (len(rows) - 1) * 60.0
 
@@ -59,20 +59,23 @@ def test_rows_without_a_spec_are_counted_and_left_out(make_rows):
     rows = make_rows(workloads=3).with_columns(
         features=pl.when(pl.col("workload_name") == "w1").then(None).otherwise("features")
     )
-    examples = examples_from_rows(rows)
+    examples = Labelled.of(rows).examples()
     assert examples.left_out == {"no spec": 12}
     assert {workload[2] for workload in examples.entries.workloads} == {"w0", "w2"}
 
 
 def test_zero_is_a_label(make_rows):
-    examples = examples_from_rows(make_rows(workloads=2, watts=[0.0, 5.0]))
+    examples = Labelled.of(make_rows(workloads=2, watts=[0.0, 5.0])).examples()
     assert examples.power_w[0] == 0.0
     assert examples.left_out == {}
 
 
 def test_static_pods_are_workloads_of_their_own(make_rows):
     rows = make_rows(workloads=2).with_columns(workload_kind=pl.lit("Node"), workload_name=pl.lit("n1"))
-    assert set(examples_from_rows(rows).entries.workloads) == {("default", "Pod", "w0-0"), ("default", "Pod", "w1-0")}
+    assert set(Labelled.of(rows).examples().entries.workloads) == {
+        ("default", "Pod", "w0-0"),
+        ("default", "Pod", "w1-0"),
+    }
 
 
 def test_names_that_are_missing_do_not_stop_training(make_rows):
@@ -81,7 +84,7 @@ def test_names_that_are_missing_do_not_stop_training(make_rows):
         pod=pl.when(pl.col("workload_name") == "w0").then(None).otherwise("pod"),
         namespace=pl.when(pl.col("workload_name") == "w1").then(None).otherwise("namespace"),
     )
-    assert set(examples_from_rows(rows).entries.workloads) == {
+    assert set(Labelled.of(rows).examples().entries.workloads) == {
         ("default", "Node", "w0"),
         ("", "Pod", "w1-0"),
         ("default", "Pod", "w2-0"),
@@ -90,7 +93,7 @@ def test_names_that_are_missing_do_not_stop_training(make_rows):
 
 def test_pods_are_averaged_over_all_their_time(make_rows):
     rows = make_rows(workloads=2, hours=3, pods=2)
-    pods = pods_from_rows(rows)
+    pods = Labelled.of(rows).pods()
     assert sorted(pods.pods) == ["w0-0", "w0-1", "w1-0", "w1-1"]
     assert pods.seconds.tolist() == [18 * 60.0] * 4
 
@@ -103,10 +106,11 @@ def test_jobs_give_total_energy_and_power_by_their_duration(make_rows):
         .drop("ts", "energy_step_j", "avg_power_w", "step_seconds")
         .with_columns(start_s=pl.lit(100.0), duration_s=pl.lit(50.0), total_energy_j=pl.lit(500.0))
     )
-    examples = examples_from_rows(jobs, target="total_energy_j")
+    labelled = Labelled.of(jobs, target="total_energy_j")
+    examples = labelled.examples()
     assert examples.total_energy_j.tolist() == [500.0] * 3
     assert examples.power_w.tolist() == [10.0] * 3
-    assert known_rows(jobs, target="total_energy_j").frame["ts"].to_list() == [100.0] * 3
+    assert labelled.range_s == (100.0, 100.0)
 
 
 @pytest.mark.parametrize(
@@ -155,4 +159,26 @@ def test_jobs_give_total_energy_and_power_by_their_duration(make_rows):
 )  # fmt: skip
 def test_wrong_rows_are_rejected_with_what_would_be_right(make_rows, change, target, message):
     with pytest.raises(InvalidInput, match=message):
-        examples_from_rows(change(make_rows(workloads=1)), target=target)
+        Labelled.of(change(make_rows(workloads=1)), target=target).examples()
+
+
+def test_parts_of_the_time_are_aggregated_as_if_they_had_been_read_alone(make_rows):
+    rows = make_rows(workloads=4, hours=4)
+    early = pl.col("ts") <= 2 * 3600
+    part, alone = Labelled.of(rows).where(early).examples(), Labelled.of(rows.filter(early)).examples()
+    assert part.entries.workloads == alone.entries.workloads
+    for name in ("entry", "first_s", "last_s", "power_w", "seconds"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(alone, name))
+    only = Labelled.of(rows).where(pl.col("pod") == "w2-0").pods()
+    assert only.entries.workloads == [("default", "Deployment", "w2")]
+    with pytest.raises(InvalidInput, match="no labels in this part"):
+        Labelled.of(rows).where(pl.col("ts") < 0).examples()
+
+
+def test_the_order_of_rows_does_not_show(make_rows):
+    rows = make_rows(workloads=3, hours=3, pods=2)
+    here, there = Labelled.of(rows), Labelled.of(rows.sample(fraction=1.0, shuffle=True, seed=2))
+    for a, b in ((here.examples(), there.examples()), (here.pods(), there.pods())):
+        assert a.pods == b.pods
+        np.testing.assert_array_equal(a.power_w, b.power_w)
+        np.testing.assert_array_equal(a.entries.vectors, b.entries.vectors)
