@@ -1,17 +1,21 @@
-"""What a pod should draw by its resources alone, before anything was measured.
+"""What a pod should draw by its resources, kind and node type alone, before anything was measured.
 
     power = CPU in use x watts of a busy core + memory x watts of a GiB in use + GPUs x watts of a busy GPU
 
 It knows nothing of the software, so it is rough: within a factor of ten, rarely of two. Models start from it where
 they have no labels and learn from labels how far it is off (`podpower.model.prior`). The constants:
 
-- 2.76 W a vCPU between idle and full load, 3.50 - 0.74 W, and 0.392 W a GB of memory: Cloud Carbon Footprint,
-  "Methodology", appendix I, coefficients for AWS, https://www.cloudcarbonfootprint.org/docs/methodology/. Kepler's
-  dynamic energy leaves the idle share to the node, so only the difference counts.
+- Watts of a vCPU between idle and full load: 2.76 W (3.50 - 0.74) on average, and 0.392 W a GB of memory: Cloud Carbon
+  Footprint, "Methodology", appendix I, coefficients for AWS, https://www.cloudcarbonfootprint.org/docs/methodology/.
+  Where the node type tells the processor: 3.12 W (3.68 - 0.56, Cascade Lake), 1.27 W (1.67 - 0.40, EPYC of the second
+  generation) and 1.27 W (1.67 - 0.40, Graviton2): the same project's table by architecture, from SPECpower_ssj2008,
+  https://github.com/cloud-carbon-footprint/cloud-carbon-coefficients, output/coefficients-aws-use.csv. Kepler's dynamic
+  energy leaves the idle share to the node, so only the difference counts.
 - 30 % of 100 requested millicores are in use: the median container uses about that share (49 % of containers use less),
   Datadog, "11 facts about real-world container use", 2020. Beyond, use grows with the square root of the request: large
   requests are mostly headroom. That exponent is ours, from one real cluster (docs/evaluation.md), and labels correct
-  it.
+  it. A job has no requests to wait for: it is taken to compute with what it requests until it is done. Nothing uses
+  more than its limit.
 - A twentieth of the memory's power is dynamic: DRAM refreshes whether it is used or not, which Kepler counts as idle.
 - 100 W a GPU: boards of data centres are limited to 70 W (NVIDIA T4) to 400 W (A100 SXM), data sheets; in production
   most run at less than half of that: Weng et al., "MLaaS in the Wild", NSDI 2022.
@@ -19,15 +23,19 @@ they have no labels and learn from labels how far it is off (`podpower.model.pri
   mostly ask for.
 """
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from podpower.features.columns import NUMERIC_COLUMNS, numeric_values
+from podpower.features.names import controller_kind
 from podpower.specs.requests import InferenceRequest
 
 CORE_W = 3.50 - 0.74
+INTEL_CORE_W, AMD_CORE_W, ARM_CORE_W = 3.68 - 0.56, 1.67 - 0.40, 1.67 - 0.40
 MEMORY_W_PER_GIB = 0.392 / 20
 GPU_W = 100.0
 CPU_USE, REFERENCE_CPU_MCPU, USE_EXPONENT = 0.3, 100.0, 0.5
@@ -35,17 +43,50 @@ UNREQUESTED_CPU_MCPU, UNREQUESTED_MEMORY_MIB = 100.0, 128.0
 # Of a pod that requests nothing: where `podpower.model.prior` starts.
 TYPICAL_W = CPU_USE * UNREQUESTED_CPU_MCPU / 1000.0 * CORE_W + UNREQUESTED_MEMORY_MIB / 1024.0 * MEMORY_W_PER_GIB
 
-_CPU, _MEMORY, _GPUS = (NUMERIC_COLUMNS.index(name) for name in ("req_cpu_mcpu", "req_mem_mib", "gpus"))
+_CPU, _MEMORY, _LIMIT, _GPUS = (
+    NUMERIC_COLUMNS.index(name) for name in ("req_cpu_mcpu", "req_mem_mib", "lim_cpu_mcpu", "gpus")
+)
 
 
 def physical_power_w(requests: Sequence[InferenceRequest]) -> NDArray[np.float64]:
     """Watts of one pod of each request, (n,), always above zero."""
     values = np.expm1(numeric_values(requests).astype(np.float64))
-    cpu_mcpu = np.where(np.isnan(values[:, _CPU]), UNREQUESTED_CPU_MCPU, values[:, _CPU])
+    requested = ~np.isnan(values[:, _CPU])
+    cpu_mcpu = np.where(requested, values[:, _CPU], UNREQUESTED_CPU_MCPU)
     memory_mib = np.where(np.isnan(values[:, _MEMORY]), UNREQUESTED_MEMORY_MIB, values[:, _MEMORY])
+    jobs = np.array([controller_kind(request) == "Job" for request in requests], dtype=bool)
+    core_w = np.array([core_power_w(request.node_type) for request in requests])
+    waiting_mcpu = CPU_USE * REFERENCE_CPU_MCPU * (cpu_mcpu / REFERENCE_CPU_MCPU) ** USE_EXPONENT
+    used_mcpu = np.fmin(np.where(jobs & requested, cpu_mcpu, waiting_mcpu), values[:, _LIMIT])
     power_w: NDArray[np.float64] = (
-        CPU_USE * REFERENCE_CPU_MCPU / 1000.0 * (cpu_mcpu / REFERENCE_CPU_MCPU) ** USE_EXPONENT * CORE_W
-        + memory_mib / 1024.0 * MEMORY_W_PER_GIB
-        + np.nan_to_num(values[:, _GPUS]) * GPU_W
+        used_mcpu / 1000.0 * core_w + memory_mib / 1024.0 * MEMORY_W_PER_GIB + np.nan_to_num(values[:, _GPUS]) * GPU_W
     )
     return power_w
+
+
+# How the three large clouds name what their machines compute with.
+_PROCESSORS = (
+    (
+        re.compile(r"[a-z]+[0-9]+(?P<kind>[a-z]*)(-[a-z]+)?\.[a-z0-9-]+"),
+        {"g": ARM_CORE_W, "a": AMD_CORE_W},
+    ),  # m6g.large
+    (re.compile(r"[a-z][0-9](?P<kind>[a-z]?)-[a-z]+[a-z0-9-]*"), {"a": ARM_CORE_W, "d": AMD_CORE_W}),  # t2d-standard-4
+    (
+        re.compile(r"standard_[a-z]+[0-9]+(-[0-9]+)?(?P<kind>[a-z]*)(_.*)?"),
+        {"p": ARM_CORE_W, "a": AMD_CORE_W},
+    ),  # D4as_v5
+)
+
+
+@lru_cache(maxsize=1 << 10)
+def core_power_w(node_type: str | None) -> float:
+    """Watts of a busy vCPU more than of an idle one, on a node of this type of AWS, Google Cloud or Azure.
+
+    >>> core_power_w("m6g.large"), core_power_w("my-machine")
+    (1.27, 2.76)
+    """
+    for pattern, processors in _PROCESSORS:
+        if named := pattern.fullmatch((node_type or "")[:64].lower()):
+            told = (watts for letter, watts in processors.items() if letter in named["kind"])
+            return round(next(told, INTEL_CORE_W), 2)
+    return CORE_W

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
+from podpower.features.names import same_kind
 from podpower.learning.cells import make_cells
 from podpower.learning.examples import Examples
 from podpower.learning.fading import HORIZONS, Windows, choose_half_life, errors_ahead, smoothed
@@ -110,7 +111,7 @@ def train_examples(
         metric=learned.metric,
         neighbours=neighbours,
         masses=learned.masses,
-        prior=fit_prior(physical, logs, share),
+        prior=fit_prior(physical, [same_kind(kind) for _, kind, _ in entries.workloads], logs, share),
         prior_total=_mean(np.log1p(history.total_energy_j[jobs]), share[jobs]),
         similar_within=learned.similar_within,
         intervals=learned.intervals,
@@ -154,9 +155,10 @@ def _learned(
     """The metric is chosen for the target; everything after it for power, which is what intervals are of."""
     entries, metric = examples.entries, default_metric(examples.entries.blocks, without=without)
     groups, physical = linked_groups(entries.workloads, entries.spec_hashes), to_log(entries.physical_power_w)
+    kinds = [same_kind(kind) for _, kind, _ in entries.workloads]
 
     def others(logs: NDArray[np.float64], at: NDArray[np.int64]) -> Others:
-        priors = left_out_priors(physical[at], logs, share[at], groups[at])
+        priors = left_out_priors(physical[at], [kinds[i] for i in at], logs, share[at], groups[at])
         return Others(entries=entries.take(at), logs=logs, share=share[at], groups=groups[at], priors=priors)
 
     everything = np.arange(len(entries))

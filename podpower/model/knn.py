@@ -4,7 +4,6 @@ Power is close to log-normal across workloads, so neighbours are averaged on the
 itself answers with its own arithmetic mean. What neighbours cannot tell, the prior does (`podpower.model.ladder`).
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -22,7 +21,7 @@ from podpower.model.prior import Prior
 from podpower.model.scale import from_log, to_log
 from podpower.model.strings import Lookup
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 EXPLAINED_NEIGHBOURS = 10
 _CHUNK_QUERIES = 4096
 
@@ -224,7 +223,7 @@ class KnnModel:
         self, queries: Queries, vectors: NDArray[np.float32], near: NDArray[np.int64], squared: NDArray[np.float64]
     ) -> Climb:
         """The rungs that need no lookup of a workload: prior, neighbours, image, alike."""
-        climb = start(self.prior.at(to_log(queries.physical_power_w)), near.shape[1])
+        climb = start(self.prior.at(to_log(queries.physical_power_w), queries.kinds), near.shape[1])
         share, logs = self.index.share[near], self._log_power[near]
         weights = kernel(squared) * share
         climb.step(weights.sum(axis=1), (weights * logs).sum(axis=1), self.masses.neighbours, weights)
@@ -291,7 +290,7 @@ class KnnModel:
             "notes": list(self.notes),
             "metric": self.metric.state(),
             "masses": self.masses.state(),
-            "prior": dataclasses.asdict(self.prior),
+            "prior": self.prior.state(),
             "intervals": self.intervals.state(),
             "cells": None if self.cells is None else self.cells.state(),
             "index": self.index.state(),
@@ -312,7 +311,7 @@ class KnnModel:
                 metric=metric,
                 cells=None if state["cells"] is None else Cells(**state["cells"]),
                 masses=Masses.from_state(state["masses"]),
-                prior=Prior(**state["prior"]),
+                prior=Prior.from_state(state["prior"]),
                 intervals=Intervals.from_state(state["intervals"]),
                 notes=state["notes"],
                 **{name: state[name] for name in _PLAIN},

@@ -1,12 +1,15 @@
 """What is expected of a workload with no neighbour at all: the physical estimate, corrected by what was measured.
 
-On the log scale, power = typical + offset + slope x (physical - typical), where offset and slope are the posterior
-means of a Bayesian linear regression (Bishop, "Pattern Recognition and Machine Learning", 2006, section 3.3): without
-labels the physical estimate itself; with every label more of what the cluster says. Pods with accelerators, which draw
-a hundred times as much, have an offset of their own: a slope that was learned from web servers says nothing of them.
+On the log scale, power = physical + offset + slope x (physical - typical) + what its kind draws more, by a Bayesian
+linear regression (Bishop, "Pattern Recognition and Machine Learning", 2006, section 3.3): without labels all of these
+are 0, which is the physical estimate itself; with every label the prior knows more of what the cluster says. Pods with
+accelerators, which draw a hundred times as much, have an offset of their own: a slope that was learned from web servers
+says nothing of them.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,70 +18,83 @@ from podpower.features.physical import GPU_W, TYPICAL_W
 from podpower.model.scale import to_log
 
 TYPICAL_LOG = float(to_log(np.array(TYPICAL_W)))
-# Before any label. Offset: clusters and sources differ by a factor of five. Slope: the estimate is taken as it is.
-OFFSET_SPREAD = float(np.log(5.0))
-SLOPE, SLOPE_SPREAD = 1.0, 0.3
+# How far each may be from 0, before any label. Clusters and sources differ by a factor of five, kinds by three.
+OFFSET_SPREAD, SLOPE_SPREAD, KIND_SPREAD = float(np.log(5.0)), 0.3, float(np.log(3.0))
+KINDS = ("DaemonSet", "Job", "Pod", "StatefulSet")  # in names of `same_kind`; all others draw like a Deployment
 UNKNOWN_SPREAD = 1.7  # of log power over workloads of a cluster, until the labels tell
 
-
 _ACCELERATED_LOG = float(np.log(GPU_W / 2))  # of estimates above it most is accelerators
+_TERMS = ("offset", "slope", "accelerated", *KINDS)
+_PRECISIONS = np.array([OFFSET_SPREAD, SLOPE_SPREAD, OFFSET_SPREAD, *[KIND_SPREAD] * len(KINDS)]) ** -2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """Log power of what is only known by its resources."""
+    """Log power of what is only known by its resources and kind: what each term adds to the physical estimate."""
 
-    offset: float = 0.0
-    slope: float = SLOPE
-    accelerated_offset: float = 0.0
+    terms: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(_TERMS, 0.0))
 
-    def at(self, physical: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log power (n,) for log physical estimates (n,); NaN, where there is none, is a typical pod."""
-        return _expected(physical, self.offset, self.slope, self.accelerated_offset)
+    def at(self, physical: NDArray[np.float64], kinds: Sequence[str]) -> NDArray[np.float64]:
+        """Log power (n,) for log physical estimates (n,) and kinds (n,); NaN, where there is no estimate, is a typical
+        pod.
+        """
+        known = _known(physical)
+        expected: NDArray[np.float64] = known + _design(known, kinds) @ np.array([self.terms[term] for term in _TERMS])
+        return expected
+
+    def state(self) -> dict[str, float]:
+        """Plain numbers for the artifact."""
+        return dict(self.terms)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Prior":
+        """The prior that gave `state`. ValueError when it is none."""
+        if set(state) != set(_TERMS) or not all(np.isfinite(float(value)) for value in state.values()):
+            raise ValueError("the prior has other terms")
+        return cls(terms={term: float(state[term]) for term in _TERMS})
 
 
-def fit_prior(physical: NDArray[np.float64], logs: NDArray[np.float64], share: NDArray[np.float64]) -> Prior:
-    """The prior after n entries: their log physical estimates, log power and shares, each (n,)."""
-    sums = _moments(physical, logs, share).sum(axis=0, keepdims=True)
-    offset, slope, accelerated_offset = (float(values[0]) for values in _posterior(sums, _variance(logs, share)))
-    return Prior(offset=offset, slope=slope, accelerated_offset=accelerated_offset)
+def fit_prior(
+    physical: NDArray[np.float64], kinds: Sequence[str], logs: NDArray[np.float64], share: NDArray[np.float64]
+) -> Prior:
+    """The prior after n entries: their log physical estimates, kinds, log power and shares, each (n,)."""
+    known = _known(physical)
+    design = _design(known, kinds)
+    weighted = design * share[:, None]
+    terms = _posterior(weighted.T @ design, weighted.T @ (logs - known), _variance(logs, share))
+    return Prior(terms=dict(zip(_TERMS, terms.tolist(), strict=True)))
 
 
 def left_out_priors(
-    physical: NDArray[np.float64], logs: NDArray[np.float64], share: NDArray[np.float64], groups: NDArray[np.int64]
+    physical: NDArray[np.float64],
+    kinds: Sequence[str],
+    logs: NDArray[np.float64],
+    share: NDArray[np.float64],
+    groups: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """For each entry the log power of a prior that was fitted without its group."""
-    moments = _moments(physical, logs, share)
-    own = np.zeros((int(groups.max(initial=0)) + 1, moments.shape[1]))
-    np.add.at(own, groups, moments)
-    return _expected(physical, *_posterior(moments.sum(axis=0) - own[groups], _variance(logs, share)))
+    known = _known(physical)
+    design = _design(known, kinds)
+    weighted, count = design * share[:, None], int(groups.max(initial=-1)) + 1
+    products, sums = np.zeros((count, len(_TERMS), len(_TERMS))), np.zeros((count, len(_TERMS)))
+    np.add.at(products, groups, weighted[:, :, None] * design[:, None, :])
+    np.add.at(sums, groups, weighted * (logs - known)[:, None])
+    terms = _posterior(products.sum(axis=0) - products, sums.sum(axis=0) - sums, _variance(logs, share))
+    expected: NDArray[np.float64] = known + np.einsum("ij,ij->i", design, terms[groups])
+    return expected
 
 
-def _expected(
-    physical: NDArray[np.float64],
-    offset: float | NDArray[np.float64],
-    slope: float | NDArray[np.float64],
-    accelerated_offset: float | NDArray[np.float64],
-) -> NDArray[np.float64]:
-    known = np.where(np.isnan(physical), TYPICAL_LOG, physical)
-    return np.where(
-        known > _ACCELERATED_LOG, known + accelerated_offset, TYPICAL_LOG + offset + slope * (known - TYPICAL_LOG)
-    )
+def _known(physical: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isnan(physical), TYPICAL_LOG, physical)
 
 
-def _moments(
-    physical: NDArray[np.float64], logs: NDArray[np.float64], share: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Of each entry: weight, and the weighted x, y, x squared and x y of the regression; then, of the accelerated ones
-    in place of all these, weight and weighted offset.
-    """
-    known = np.where(np.isnan(physical), TYPICAL_LOG, physical)
-    x, y = known - TYPICAL_LOG, logs - TYPICAL_LOG
-    accelerated = np.where(known > _ACCELERATED_LOG, share, 0.0)
-    plain = share - accelerated
-    return np.stack(
-        [plain, plain * x, plain * y, plain * x * x, plain * x * y, accelerated, accelerated * (logs - known)], axis=1
-    )
+def _design(known: NDArray[np.float64], kinds: Sequence[str]) -> NDArray[np.float64]:
+    """The regressors (n, terms) of each entry."""
+    accelerated = known > _ACCELERATED_LOG
+    named = np.array(kinds, dtype=object)
+    columns = [np.ones(len(known)), known - TYPICAL_LOG, *((named == kind).astype(float) for kind in KINDS)]
+    plain = np.stack([np.where(accelerated, 0.0, column) for column in columns], axis=1)
+    return np.insert(plain, _TERMS.index("accelerated"), accelerated, axis=1)
 
 
 def _variance(logs: NDArray[np.float64], share: NDArray[np.float64]) -> float:
@@ -89,12 +105,7 @@ def _variance(logs: NDArray[np.float64], share: NDArray[np.float64]) -> float:
     return float((squares + 2.0 * UNKNOWN_SPREAD**2) / (share.sum() + 2.0))
 
 
-def _posterior(sums: NDArray[np.float64], variance: float) -> tuple[NDArray[np.float64], ...]:
-    """Offsets, slopes and offsets of the accelerated (m,) for sums of `_moments` (m, 7)."""
-    weight, x, y, xx, xy, accelerated, offsets = sums.T
-    offset_precision, slope_precision = OFFSET_SPREAD**-2, SLOPE_SPREAD**-2
-    a, b, c = weight / variance + offset_precision, x / variance, xx / variance + slope_precision
-    right_a, right_b = y / variance, xy / variance + slope_precision * SLOPE
-    determinant = a * c - b * b
-    of_accelerated = offsets / variance / (accelerated / variance + offset_precision)
-    return (c * right_a - b * right_b) / determinant, (a * right_b - b * right_a) / determinant, of_accelerated
+def _posterior(products: NDArray[np.float64], sums: NDArray[np.float64], variance: float) -> NDArray[np.float64]:
+    """Means (..., terms) for sums of products (..., terms, terms) and of regressors times residuals (..., terms)."""
+    precisions = products / variance + np.diag(_PRECISIONS)
+    return np.linalg.solve(precisions, sums[..., None] / variance)[..., 0].astype(np.float64)

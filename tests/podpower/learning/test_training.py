@@ -50,7 +50,7 @@ def test_rows_that_are_noise_alone_are_answered_by_the_prior(make_rows, queries,
     watts = np.exp(np.random.default_rng(5).normal(size=60) * 2)
     model = train(make_rows(workloads=60, watts=watts))
     predicted = model.predict(queries(known_vectors(model) + 0.05)).power_w
-    prior = from_log(model.prior.at(np.array([np.nan])))[0]
+    prior = from_log(model.prior.at(np.array([np.nan]), ["Deployment"]))[0]
     assert np.abs(np.log(predicted / prior)).mean() < 0.7 * np.abs(np.log(watts / prior)).mean()
     assert model.metrics["left_out_log_r2"] < 0.1
 

@@ -93,7 +93,7 @@ def test_a_near_spec_is_similar_and_a_far_one_gets_the_prior(model, predict_new,
     far = predict_new(model, [np.full(24, 50.0)])
     assert near.basis.tolist() == ["similar"]
     assert far.basis.tolist() == ["prior"]
-    assert far.power_w[0] == pytest.approx(float(from_log(model.prior.at(np.array([np.nan])))[0]))
+    assert far.power_w[0] == pytest.approx(float(from_log(model.prior.at(np.array([np.nan]), ["Deployment"]))[0]))
     assert far.prior_weight[0] == pytest.approx(1.0)
     assert far.neighbour_weight.sum() == 0.0
     family = model.index.power_w[3::4]
