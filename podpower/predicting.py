@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from podpower.features.encoder import Encoder
-from podpower.features.names import first_image_key, kept_by
+from podpower.features.names import kept_by, main_image_key
 from podpower.features.physical import physical_power_w
 from podpower.model.artifacts import check_fit
 from podpower.model.intervals import DEFAULT_LEVEL
@@ -151,7 +151,7 @@ class Predictor:
             workloads=[(request.namespace, request.workload_kind, request.workload_name) for request in requests],
             clusters=[request.cluster for request in requests],
             kinds=[kept_by(request) for request in requests],
-            image_keys=[first_image_key(request) for request in requests],
+            image_keys=[main_image_key(request) for request in requests],
             physical_power_w=physical_power_w(requests),
         )
         return hashes, self.model.predict(queries)

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from podpower.images import image_key
 from podpower.specs.requests import InferenceRequest
+from podpower.specs.sidecars import main_container
 
 # The alphabet of Kubernetes' generated suffixes (k8s.io/apimachinery/pkg/util/rand): no vowels, no 0, 1, 3.
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
@@ -14,9 +15,10 @@ _REPLICASET_SUFFIX = re.compile(rf"-{_SAFE}{{5,10}}$")
 _CRONJOB_SUFFIX = re.compile(r"-\d{8,10}(?=$|-)")
 
 
-def first_image_key(request: InferenceRequest) -> str | None:
-    """The image key of the first container: what groups and the per-image baseline go by."""
-    return image_key(request.containers[0].image) if request.containers else None
+def main_image_key(request: InferenceRequest) -> str | None:
+    """The image key of the container that the pod is there for: what groups and the per-image baseline go by."""
+    main = main_container(request.containers)
+    return image_key(main.image) if main else None
 
 
 # A pod as collected from a cluster carries the labels its controller gave it. In this order: a StatefulSet's pod has a

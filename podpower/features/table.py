@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
-from podpower.features.names import first_image_key
+from podpower.features.names import main_image_key
 from podpower.features.physical import physical_power_w
 from podpower.files import AnyPath
 from podpower.parquet import read_parquet, write_parquet
@@ -59,7 +59,7 @@ def features_table(
             "_spec_hash": [spec_hash(request) for request in requests],
             "observed_from_s": observed_from_s if observed_from_s is not None else [None] * len(requests),
             "encoder_fingerprint": [encoder.fingerprint] * len(requests),
-            "image_key": [first_image_key(request) for request in requests],
+            "image_key": [main_image_key(request) for request in requests],
             "physical_power_w": physical_power_w(requests),
             "replicas": [request.replicas for request in requests],
             "vec_len": [encoder.dim] * len(requests),

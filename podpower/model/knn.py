@@ -30,7 +30,7 @@ _CHUNK_QUERIES = 4096
 class Queries:
     """What predictions are asked for: vectors (m, dim) of an encoder, and of each spec its hash, its (namespace, kind,
     name) and cluster (None: whichever the model was trained on), what keeps its pods alive (`podpower.features.names`),
-    the image key of its first container and its physical estimate in watts (NaN: not known).
+    the image key of its main container and its physical estimate in watts (NaN: not known).
     """
 
     vectors: NDArray[np.float32]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from podpower.images import image_key
+from podpower.specs.requests import Container
 from podpower.specs.shapes import KubeContainer
 
 # Containers that admission webhooks add to pods, by name or by the last part of their image's repository.
@@ -32,13 +33,35 @@ INJECTED_NAMES = frozenset(
     )
 )
 INJECTED_IMAGES = frozenset({"proxyv2", "linkerd/proxy", "linkerd-io/proxy", "dapr/daprd", "daprd", "consul-dataplane"})
+# What charts set beside the container that a pod is there for, mostly before it in the list.
+HELPER_IMAGES = frozenset(
+    {
+        "k8s-sidecar",
+        "kube-rbac-proxy",
+        "prometheus-config-reloader",
+        "configmap-reload",
+        "oauth2-proxy",
+        "git-sync",
+        "pause",
+    }
+)
 
 
-def is_injected(container: KubeContainer) -> bool:
+def is_injected(container: KubeContainer | Container) -> bool:
     """Whether the container is one of those that meshes and agents are known to inject."""
     repository = image_key(container.image) or ""
-    parts = repository.split("/")
-    return container.name in INJECTED_NAMES or parts[-1] in INJECTED_IMAGES or "/".join(parts[-2:]) in INJECTED_IMAGES
+    return container.name in INJECTED_NAMES or bool({repository, repository.rpartition("/")[2]} & INJECTED_IMAGES)
+
+
+def main_container(containers: Sequence[Container]) -> Container | None:
+    """The container that a pod is there for: the first that is no known sidecar or helper, else the first; None where
+    there is none.
+    """
+    for container in containers:
+        name = (image_key(container.image) or "").rpartition("/")[2]
+        if not is_injected(container) and name not in HELPER_IMAGES:
+            return container
+    return containers[0] if containers else None
 
 
 def is_native(container: KubeContainer) -> bool:

@@ -25,7 +25,7 @@ FITTED_HOURS = 168  # a week shows what runs daily and weekly
     name=ENCODER,
     group_name="features",
     kinds={"numpy"},
-    code_version="1",
+    code_version="2",
     deps=[dg.AssetDep(SPECS, partition_mapping=dg.AllPartitionMapping())],
     description=(
         "The encoder of all features. Fitted once; fit it again on purpose only, and then backfill the features of the "
@@ -52,7 +52,7 @@ def encoder(tables: Tables) -> dg.MaterializeResult:
     group_name="features",
     kinds={"numpy", "parquet"},
     partitions_def=HOURLY,
-    code_version="1",
+    code_version="2",
     deps=[SPECS, ENCODER],
     check_specs=[
         dg.AssetCheckSpec(

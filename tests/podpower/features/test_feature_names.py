@@ -1,7 +1,9 @@
+import msgspec
 import pytest
 
-from podpower.features.names import controller_kind, first_image_key, stable_name
+from podpower.features.names import controller_kind, main_image_key, stable_name
 from podpower.images import image_key
+from podpower.specs.requests import Container
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,12 @@ from podpower.images import image_key
         ("", None),
         (None, None),
         (":latest", None),
+        ("harbor.example.org/dockerhub/library/redis:7", "redis"),
+        ("registry.example.org:5000/mirror/quay.io/prometheus/prometheus:v3", "prometheus/prometheus"),
+        ("012345678901.dkr.ecr.eu-west-1.amazonaws.com/docker-hub/grafana/grafana", "grafana/grafana"),
+        ("ghcr.io/acme/shop/cart/api:1", "cart/api"),
+        ("v1.2/app", "app"),
+        ("app.v2", "app.v2"),
     ],
 )
 def test_image_key_is_the_repository_alone(image, key):
@@ -69,8 +77,24 @@ def test_a_pod_reads_like_what_made_it(make_request, kind, labels, annotations, 
 
 
 def test_the_first_container_names_the_group(make_request):
-    assert first_image_key(make_request(image="quay.io/acme/api:3")) == "acme/api"
-    assert first_image_key(make_request(image=None)) is None
+    assert main_image_key(make_request(image="quay.io/acme/api:3")) == "acme/api"
+    assert main_image_key(make_request(image=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("images", "key"),
+    [
+        (["quay.io/kiwigrid/k8s-sidecar:1.30.0", "grafana/grafana:11.5.2"], "grafana/grafana"),
+        (["docker.io/istio/proxyv2:1.24", "acme/api"], "acme/api"),
+        (["acme/api", "docker.io/istio/proxyv2:1.24"], "acme/api"),
+        (["quay.io/brancz/kube-rbac-proxy", "quay.io/brancz/kube-rbac-proxy"], "brancz/kube-rbac-proxy"),
+        ([None, "acme/api"], None),
+    ],
+    ids=["a chart's helper first", "a mesh first", "a mesh last", "helpers only", "no image"],
+)
+def test_a_pod_is_what_its_main_container_is(make_request, images, key):
+    containers = [Container(name=f"c{number}", image=image) for number, image in enumerate(images)]
+    assert main_image_key(msgspec.structs.replace(make_request(), containers=containers)) == key
 
 
 @pytest.mark.timeout(5)
