@@ -62,7 +62,7 @@ async def _examine_cluster(access: Access, kinds: Sequence[Kind]) -> list[Findin
     async with Api(access, tries=2) as api:
         try:
             version = msgspec.json.decode(await api.get("/version")).get("gitVersion", "of unknown version")
-        except (PodpowerError, msgspec.DecodeError, AttributeError) as error:
+        except (PodpowerError, ValueError, AttributeError) as error:
             return [Finding(check="cluster", state="fail", detail=str(error), fix="kubectl cluster-info")]
         found = [Finding(check="cluster", state="ok", detail=f"{access.cluster} at {access.server}, {version}")]
         found.append(_clock("cluster clock", api.clock_ahead_s))
@@ -99,7 +99,7 @@ async def _may(api: Api, kind: Kind, verb: str) -> bool:
     }
     try:
         answer = msgspec.json.decode(await api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review))
-    except (InvalidInput, msgspec.DecodeError):
+    except (InvalidInput, ValueError):
         return False
     return bool((answer.get("status") or {}).get("allowed"))
 

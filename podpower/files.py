@@ -3,13 +3,14 @@
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from upath import UPath
 
-from podpower.errors import InvalidInput, PodpowerError
+from podpower.errors import InvalidInput, PodpowerError, Unavailable
 
 AnyPath = UPath | Path | str
 
@@ -19,12 +20,19 @@ def atomic_file(path: AnyPath) -> Iterator[Path]:
     """Gives a local path to write to; what was written appears at `path` whole, or not at all when the body raises.
 
     Locally the file is written beside its place, synced to disk and renamed; on object stores it is uploaded in one
-    put. PodpowerError when the disk is full or the place cannot be written.
+    put. A link stays and what it points to is written; so stay devices and pipes, such as /dev/null and /dev/stdout.
+    PodpowerError when the disk is full or the place cannot be written.
     """
-    target = UPath(path)
+    target = place(path)
     try:
-        if is_local(target):
-            with _beside(Path(str(target))) as aside:
+        if is_local(target) and _is_stream(Path(str(target))):
+            with tempfile.TemporaryDirectory() as folder:
+                aside = Path(folder) / "written"
+                yield aside
+                with Path(str(target)).open("wb") as stream:
+                    stream.write(aside.read_bytes())
+        elif is_local(target):
+            with _beside(Path(os.path.realpath(str(target)))) as aside:
                 yield aside
         else:
             with tempfile.TemporaryDirectory() as folder:
@@ -43,7 +51,7 @@ def write_atomically(path: AnyPath, data: bytes) -> None:
 
 def read_bounded(path: AnyPath, *, limit_bytes: int) -> bytes:
     """The content of `path`. InvalidInput when there is no such file or it is larger than `limit_bytes`."""
-    source = UPath(path)
+    source = place(path)
     try:
         with source.open("rb") as stream:
             data: bytes = stream.read(limit_bytes + 1)
@@ -58,9 +66,34 @@ def read_bounded(path: AnyPath, *, limit_bytes: int) -> bytes:
     return data
 
 
+def place(path: AnyPath) -> UPath:
+    """A path or URL as what it is read and written through. Unavailable where that is not installed, InvalidInput for a
+    scheme that is not known.
+    """
+    try:
+        found = UPath(path)
+        _ = found.fs  # where a file system needs a package, this asks for it
+    except ImportError as error:
+        scheme = str(path).partition("://")[0]
+        extra = {"s3a": "s3", "gcs": "gs"}.get(scheme, scheme)
+        raise Unavailable(f"{scheme}:// needs one more package: pip install 'podpower[{extra}]'") from error
+    except ValueError as error:
+        raise InvalidInput(f"{path} cannot be read ({error}): give a path, s3:// or gs://") from error
+    return found
+
+
 def is_local(path: UPath) -> bool:
     """Whether the path lies in a local file system, where rename is atomic."""
     return path.protocol in {"", "file", "local"}
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether there is a device, pipe or socket at the path, which is written to and never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextlib.contextmanager
@@ -92,5 +125,5 @@ def _explained(error: OSError, path: UPath) -> PodpowerError:
         return PodpowerError(
             f"no room to write {path}: free some space and run it again; nothing was left half-written"
         )
-    reason = error.strerror or str(error)
-    return PodpowerError(f"cannot access {path}: {reason}")
+    reason = f"cannot access {path}: {error.strerror or error}"
+    return InvalidInput(reason) if error.errno in {errno.EACCES, errno.EPERM} else PodpowerError(reason)

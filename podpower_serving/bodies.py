@@ -106,7 +106,7 @@ def _check_length(count: int, most: int) -> None:
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(_text(body))
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise Unreadable(f"not valid JSON: {error}") from None
     except RecursionError:
         raise Unreadable("not valid JSON: nested too deeply") from None

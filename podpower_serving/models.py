@@ -17,7 +17,9 @@ _log = logging.getLogger("podpower.serving")
 
 
 class Source(Protocol):
-    """Where models come from."""
+    """Where models come from; `remedy` says what to do where there is none."""
+
+    remedy: str
 
     def current(self) -> str | None:
         """What names the model to serve; None when there is none yet. Another name means another model."""
@@ -28,6 +30,8 @@ class Source(Protocol):
 
 class StoreSource:
     """The latest promoted version of a model store."""
+
+    remedy = "train one and promote it"
 
     def __init__(self, store: ModelStore) -> None:
         self._store = store
@@ -44,15 +48,17 @@ class StoreSource:
 class FileSource:
     """Two artifacts at fixed paths; when someone replaces them, the new ones are served."""
 
+    remedy = "put an encoder and a model of its vectors where ENCODER_PATH and MODEL_PATH say"
+
     def __init__(self, *, encoder_path: str, model_path: str) -> None:
         self._encoder_path, self._model_path = Path(encoder_path), Path(model_path)
 
     def current(self) -> str | None:
-        """Time and size of both files; None while one is missing."""
+        """Time and size of both files; Unavailable while one is missing."""
         try:
             stats = [path.stat() for path in (self._encoder_path, self._model_path)]
-        except FileNotFoundError:
-            return None
+        except FileNotFoundError as error:
+            raise Unavailable(f"no such file: {error.filename}") from None
         except OSError as error:
             raise Unavailable(f"cannot access {error.filename}: {error.strerror}") from None
         return " ".join(f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}" for stat in stats)
@@ -71,13 +77,14 @@ class Served:
         self._name: str | None = None
         self._predictor: Predictor | None = None
         self.refused: RefusedModel | None = None
+        self._told = False  # that there is none
 
     @property
     def predictor(self) -> Predictor:
         """The model now; take it once a request and keep it. Unavailable while there is none."""
         if self._predictor is None:
             why = f" ({self.refused.detail})" if self.refused else ""
-            raise Unavailable(f"no model to serve yet{why}: train one and promote it, it is taken up without a restart")
+            raise Unavailable(f"no model to serve yet{why}: {self._source.remedy}, it is taken up without a restart")
         return self._predictor
 
     def refresh(self) -> None:
@@ -93,6 +100,9 @@ class Served:
             self._refuse(name, str(error))
         else:
             self.refused = None
+            if name is None and not self._told:
+                _log.warning("no model to serve yet: %s", self._source.remedy)
+                self._told = True
 
     async def follow(self, *, every_seconds: float) -> None:
         """`refresh` for ever, off the event loop."""
@@ -105,7 +115,8 @@ class Served:
 
     def _refuse(self, name: str | None, detail: str) -> None:
         if self.refused is None or (self.refused.version, self.refused.detail) != (name, detail):
-            _log.warning("model %s refused, the present one stays: %s", name or "pointer", detail)
+            stays = "the present one stays" if self._predictor else "there is none to serve"
+            _log.warning("a model is refused, %s: %s", stays, detail)
             self.refused = RefusedModel(version=name, detail=detail, at=datetime.now(UTC).isoformat(timespec="seconds"))
 
 

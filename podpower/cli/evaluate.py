@@ -3,10 +3,11 @@
 import argparse
 import json
 
-from podpower.cli import showing
+from podpower.cli import showing, streams
 from podpower.cli.arguments import Commands, UsageError, add_command
 from podpower.cli.tables import read_rows, write_output
 from podpower.cli.train import add_training_options
+from podpower.errors import InvalidInput
 
 
 def add(commands: Commands) -> None:
@@ -34,12 +35,14 @@ prediction rests on. By kind, by namespace, over time and every pod: --html or -
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluate and print; 1 when no split could be evaluated."""
+    """Evaluate and print. InvalidInput when no split could be evaluated."""
     from podpower.cli.scores import show_split  # noqa: PLC0415
     from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
 
     if arguments.html == "-" and arguments.json:
         raise UsageError("--html - and --json both print: give --html a file")
+    if arguments.html:
+        streams.check_output(arguments.html, inputs=[arguments.train])
     rows = read_rows(arguments.train)
     with showing.progress("evaluating") as advance:
         report = evaluate(
@@ -49,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
             ablation=arguments.ablation,
             told=lambda split, done, folds: advance(done, folds, split),
         )
+    if not report.splits:
+        raise InvalidInput(f"nothing could be evaluated: {'; '.join(report.notes)}")
     if arguments.html:
         from podpower.evaluation.report import render  # noqa: PLC0415
 
@@ -60,4 +65,4 @@ def run(arguments: argparse.Namespace) -> int:
             show_split(split, unit=report.unit)
     for text in report.notes:
         showing.note(f"note: {text}")
-    return 0 if report.splits else 1
+    return 0

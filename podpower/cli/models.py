@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
   podpower models list
+  podpower models add --encoder encoder.joblib --model knn_energy.joblib
   podpower models promote 20260101T000000Z-0a1b2c3d4e5f --store s3://bucket/models
   podpower models compare 20260101T000000Z-0a1b2c3d4e5f --train held_out_rows.parquet
   podpower models rollback
@@ -25,15 +26,26 @@ _EXAMPLES = """\
 def add(commands: Commands) -> None:
     """Add the commands."""
     group = add_group(
-        commands, "models", summary="Versions in a model store: list, show, compare, promote, roll back, prune."
+        commands, "models", summary="Versions in a model store: list, show, add, compare, promote, roll back, prune."
     )
-    _add_store(
-        add_command(
-            group, "list", list_versions, summary="List the versions, newest first; * is served.", details=_EXAMPLES
-        )
+    parser = add_command(
+        group, "list", list_versions, summary="List the versions, newest first; * is served.", details=_EXAMPLES
     )
+    parser.add_argument("--verify", action="store_true", help="also hold every file against its digest")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    _add_store(parser)
     parser = add_command(group, "show", show, summary="Print what is known of a version as JSON.")
     parser.add_argument("version", nargs="?", help="default: the one that is served")
+    _add_store(parser)
+    parser = add_command(
+        group,
+        "add",
+        add_version,
+        summary="Put an encoder and a model into the store, as a version that can be promoted.",
+        details=_EXAMPLES,
+    )
+    parser.add_argument("--encoder", required=True, metavar="FILE", help="encoder.joblib of `encode fit`")
+    parser.add_argument("--model", required=True, metavar="FILE", help="knn_energy.joblib of `train`, of that encoder")
     _add_store(parser)
     parser = add_command(
         group,
@@ -53,13 +65,23 @@ than the labels of both.
     _add_store(parser)
     parser = add_command(group, "promote", promote, summary="Serve this version from now on.")
     parser.add_argument("version")
+    parser.add_argument("--hold", action="store_true", help="and let no candidate replace it by itself")
     _add_store(parser)
+    _add_store(add_command(group, "resume", resume, summary="Let candidates replace what is served and held."))
+    _add_store(add_command(group, "history", history, summary="Print what was served when, oldest first."))
     parser = add_command(
         group, "prune", prune, summary="Remove the oldest versions, but not what is served or may be rolled back to."
     )
     parser.add_argument("--keep", type=int, default=50, metavar="N", help="how many stay (default %(default)s)")
     _add_store(parser)
-    _add_store(add_command(group, "rollback", rollback, summary="Serve the version that was served before."))
+    _add_store(
+        add_command(
+            group,
+            "rollback",
+            rollback,
+            summary="Serve the version that was served before, and hold it: no candidate replaces it by itself.",
+        )
+    )
 
 
 def _add_store(parser: Parser) -> None:
@@ -79,13 +101,24 @@ def _open(arguments: argparse.Namespace) -> "ModelStore":
 
 def list_versions(arguments: argparse.Namespace) -> int:
     """Print a table of versions."""
+    import msgspec  # noqa: PLC0415
+
+    from podpower.model.promotions import LATEST_FILE, RESUME  # noqa: PLC0415
+
     store = _open(arguments)
-    versions, damaged = store.versions(), store.damaged()
-    latest = None if "latest.json" in damaged else store.latest()
+    versions, damaged = store.versions(), store.damaged(contents=arguments.verify)
+    readable = LATEST_FILE not in damaged
+    latest = store.latest() if readable else None
     for reason in damaged.values():
         showing.note(f"warning: {reason}")
+    if readable and store.held():
+        showing.note(f"{latest} is held: {RESUME}")
+    if arguments.json:
+        plain = [{**msgspec.to_builtins(info), "served": info.version == latest} for info in versions]
+        print(json.dumps(plain, indent=2))
+        return 1 if damaged and arguments.verify else 0
     if not versions:
-        showing.note(f"no version in {store.root} yet")
+        showing.note(f"no version in {store.root} yet: see `podpower models add`, or materialize knn_model")
         return 0
     columns = ("", "version", "trained", "specs", "workloads", "left-out WAPE", "left-out log R2", "judged")
     rows = [
@@ -102,7 +135,7 @@ def list_versions(arguments: argparse.Namespace) -> int:
         for info in versions
     ]
     showing.table(columns, rows, right=columns[3:7])
-    return 0
+    return 1 if damaged and arguments.verify else 0
 
 
 def _judged(info: "VersionInfo") -> str:
@@ -125,6 +158,14 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def add_version(arguments: argparse.Namespace) -> int:
+    """Store the pair and print its version."""
+    from podpower.model.artifacts import load_encoder, load_model  # noqa: PLC0415
+
+    print(_open(arguments).add(load_encoder(arguments.encoder), load_model(arguments.model)))
+    return 0
+
+
 def compare(arguments: argparse.Namespace) -> int:
     """Print whether the candidate is worse, and how sure that is."""
     from podpower.evaluation.gate import compare_known, compare_unknown, doubt_labels  # noqa: PLC0415
@@ -143,13 +184,34 @@ def compare(arguments: argparse.Namespace) -> int:
     for result in results:
         print(result)
     print(doubt_labels(champion, pods))
+    if (pods.first_s.min()) <= max(champion.labels_end_s, candidate.labels_end_s):
+        showing.note(
+            "note: some rows are not younger than the labels of both: on what it was trained on, a model shines"
+        )
     return 1 if any(result.verdict == "worse" for result in results) else 0
 
 
 def promote(arguments: argparse.Namespace) -> int:
     """Make a version the one that is served; print it."""
-    _open(arguments).promote(arguments.version)
+    _open(arguments).promote(arguments.version, hold=arguments.hold)
     print(arguments.version)
+    return 0
+
+
+def resume(arguments: argparse.Namespace) -> int:
+    """End the hold; print what is served."""
+    print(_open(arguments).resume())
+    return 0
+
+
+def history(arguments: argparse.Namespace) -> int:
+    """Print a table of changes."""
+    store = _open(arguments)
+    changes = store.history()
+    if not changes:
+        showing.note(f"nothing was promoted in {store.root} yet")
+        return 0
+    showing.table(("at", "what", "version"), [(change.at, change.action, change.version) for change in changes])
     return 0
 
 
@@ -162,5 +224,9 @@ def prune(arguments: argparse.Namespace) -> int:
 
 def rollback(arguments: argparse.Namespace) -> int:
     """Go back to the version before; print it."""
-    print(_open(arguments).rollback())
+    from podpower.model.promotions import RESUME  # noqa: PLC0415
+
+    store = _open(arguments)
+    print(store.rollback())
+    showing.note(f"it is held: {RESUME}")
     return 0

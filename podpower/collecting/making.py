@@ -83,7 +83,7 @@ class Making:
         self._asked[path] = ""
         try:
             obj = msgspec.json.decode(await self._api.get(path))
-        except (InvalidInput, msgspec.DecodeError) as error:
+        except (InvalidInput, ValueError) as error:
             self._api.note(f"owner {path}: {error}")
             return None
         kept = essential({"kind": kind, "apiVersion": version, **obj})
@@ -99,7 +99,7 @@ class Making:
             root = f"/apis/{version}" if "/" in version else f"/api/{version}"
             try:
                 resources = msgspec.json.decode(await self._api.get(root)).get("resources") or []
-            except (InvalidInput, msgspec.DecodeError) as error:
+            except (InvalidInput, ValueError) as error:
                 self._api.note(f"owner {kind} {version}: {error}")
                 return None
             names = [r["name"] for r in resources if r.get("kind") == kind and "/" not in r["name"]]

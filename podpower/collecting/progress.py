@@ -165,7 +165,7 @@ class Progress:
     def _told(self, line: bytes, number: int) -> Told:
         try:
             return told_by(line)
-        except msgspec.DecodeError:
+        except ValueError:
             raise InvalidInput(
                 f"{self._output}: line {number} was not written by `collect watch`: name another file, or move this one"
             ) from None
@@ -176,5 +176,5 @@ def _entries(path: Path) -> Iterator[_Entry]:
         for line in stream:
             try:
                 yield _ENTRY.decode(line)
-            except msgspec.DecodeError:
+            except ValueError:
                 return  # a crash left the last one half-written

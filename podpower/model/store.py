@@ -1,33 +1,33 @@
-"""The model store: immutable versions, a pointer to the one that is served, and the history of that pointer.
+"""The model store: immutable versions, and which of them is served.
 
     versions/20260101T000000Z-0a1b2c3d4e5f/encoder.joblib, knn_energy.joblib, manifest.json
-    promotions/<time>-<random>.json        one a promotion or rollback; never changed
+    promotions/<time>-<random>.json        one a change of what is served; never changed
     latest.json                            what is served
 
 A version is there once its manifest is; the manifest is written last. Local folders and object stores alike.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import re
 import shutil
-import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 from upath import UPath
 
-from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
+from podpower.errors import InvalidInput, PodpowerError, Refused
 from podpower.features.encoder import Encoder
-from podpower.files import is_local, read_bounded, write_atomically
+from podpower.files import is_local, write_atomically
 from podpower.model import artifacts
 from podpower.model.knn import KnnModel
+from podpower.model.promotions import LATEST_FILE, RESUME, Pointer, Promotion, Promotions
+from podpower.model.shelf import Shelf, decoded, encoded
 
 ENCODER_FILE: Final = "encoder.joblib"
 MODEL_FILE: Final = "knn_energy.joblib"
@@ -35,7 +35,7 @@ MANIFEST_FILE: Final = "manifest.json"
 ROLLBACKS_KEPT: Final = 10
 
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
-_MAX_JSON_BYTES = 4 << 20
+_REPLACE = "promote another version, or put the same files in again with `podpower models add`"
 
 
 class StoredFile(msgspec.Struct, kw_only=True, frozen=True):
@@ -61,19 +61,6 @@ class VersionInfo(msgspec.Struct, kw_only=True, frozen=True):
     metadata: dict[str, Any] = {}
 
 
-class Promotion(msgspec.Struct, kw_only=True, frozen=True):
-    """One change of what is served."""
-
-    at: str
-    action: Literal["promote", "rollback"]
-    version: str
-
-
-class _Latest(msgspec.Struct, kw_only=True, frozen=True):
-    version: str
-    promoted_at: str
-
-
 class ModelStore:
     """A store at `root`: a folder, or a URL such as s3://bucket/models. Made when first written to.
 
@@ -81,7 +68,9 @@ class ModelStore:
     """
 
     def __init__(self, root: UPath | Path | str) -> None:
-        self.root = UPath(root)
+        self._shelf = Shelf(root)
+        self.root = self._shelf.root
+        self._promotions = Promotions(self._shelf)
 
     def add(self, encoder: Encoder, model: KnnModel, *, metadata: Mapping[str, Any] | None = None) -> str:
         """Store the pair and return its version; the same pair again is the same version, and nothing is written.
@@ -93,7 +82,7 @@ class ModelStore:
         files = {name: _described(data) for name, data in contents.items()}
         info = VersionInfo(
             version=_version_name(model.trained_at, files),
-            created_at=_now(),
+            created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
             trained_at=model.trained_at,
             target=model.target,
             step_seconds=model.step_seconds,
@@ -105,32 +94,57 @@ class ModelStore:
             metadata=dict(metadata or {}),
         )
         if not self._is_whole(info.version):
-            contents[MANIFEST_FILE] = msgspec.json.format(_encoded(info), indent=2)
+            contents[MANIFEST_FILE] = msgspec.json.format(encoded(info), indent=2)
             self._publish(info.version, contents)
         return info.version
 
-    def promote(self, version: str, *, instead_of: str | EllipsisType | None = ...) -> None:
-        """Serve `version` from now on. Refused when it cannot be loaded; what is served stays then.
+    def promote(self, version: str, *, instead_of: str | EllipsisType | None = ..., hold: bool = False) -> None:
+        """Serve `version` from now on; with `hold` until somebody promotes another. Refused when it cannot be loaded;
+        what is served stays then.
 
-        `instead_of`, where given, is what it was compared with: Refused when something else is served by now.
+        `instead_of` is given where no person decides: it is what `version` was compared with. Refused when something
+        else is served by now, or what is served is held.
         """
         self.load(version)
-        with self._alone():
+        with self._shelf.alone():
             self.info(version)  # nobody has removed it meanwhile
-            if instead_of is not ... and (served := self.latest()) != instead_of:
-                raise Refused(
-                    f"{served or 'nothing'} is served by now, and {version} was compared with "
-                    f"{instead_of or 'nothing'}: compare it again"
-                )
-            self._point_to(version, action="promote")
+            if instead_of is not ...:
+                self._check_unattended(version, instead_of)
+            self._promotions.point_to(version, action="promote", held=hold)
+
+    def _check_unattended(self, version: str, instead_of: str | None) -> None:
+        served = self.latest()
+        if served != instead_of:
+            raise Refused(
+                f"{served or 'nothing'} is served by now, and {version} was compared with "
+                f"{instead_of or 'nothing'}: compare it again"
+            )
+        if self.held():
+            raise Refused(f"{served} is held: {RESUME}")
+
+    def held(self) -> bool:
+        """Whether only a person may change what is served: after a rollback, or where one asked for it. What cannot be
+        served is not held.
+        """
+        pointer = self._pointer()
+        return pointer is not None and pointer.held and self._is_whole(pointer.version)
+
+    def resume(self) -> str:
+        """End the hold and return what is served. Refused when nothing is."""
+        with self._shelf.alone():
+            version = self.latest()
+            if version is None:
+                raise Refused(f"nothing is promoted in {self.root} yet: see `podpower models promote --help`")
+            if self.held():
+                self._promotions.point_to(version, action="resume")
+        return version
 
     def rollback(self) -> str:
-        """Serve the version promoted before the one that is served, and return it; damaged ones are passed over.
-
-        Refused when there is none.
+        """Serve the version promoted before the one that is served, hold it, and return it; damaged ones are passed
+        over. Refused when there is none.
         """
-        with self._alone():
-            before = self._promoted()
+        with self._shelf.alone():
+            before = self._promotions.stack()
             latest = self.latest()
             while before and latest is not None and before.pop() != latest:
                 pass
@@ -140,7 +154,7 @@ class ModelStore:
                     self.load(version)
                 except Refused:
                     continue
-                self._point_to(version, action="rollback")
+                self._promotions.point_to(version, action="rollback", held=True)
                 return version
         raise Refused("no earlier promoted version can be loaded: promote one of `podpower models list`")
 
@@ -150,75 +164,78 @@ class ModelStore:
         """
         if keep < 1:
             raise InvalidInput(f"keep must be at least 1, not {keep}")
-        with self._alone():
-            needed = {self.latest(), *self._promoted()[-ROLLBACKS_KEPT - 1 :]}
+        with self._shelf.alone():
+            needed = {self.latest(), *self._promotions.stack()[-ROLLBACKS_KEPT - 1 :]}
             removed = [info.version for info in self.versions()[keep:] if info.version not in needed]
             for version in removed:
-                with _reaching(self.root):
-                    folder = self._folder(version)
-                    (folder / MANIFEST_FILE).unlink()  # first: without it nothing is listed
-                    folder.fs.rm(folder.path, recursive=True)
+                self._shelf.remove(self._folder(version), first=MANIFEST_FILE)  # without it nothing is listed
         return removed
 
     def latest(self) -> str | None:
         """The version that is served; None before the first promotion. Refused when the pointer is damaged."""
-        data = self._read(self.root / "latest.json")
-        if data is None:
-            return None
-        try:
-            version = msgspec.json.decode(data, type=_Latest).version
-        except msgspec.DecodeError as error:
-            raise Refused(f"{self.root}/latest.json is damaged ({error}): promote a version again") from None
-        return _checked(version)
+        pointer = self._pointer()
+        return pointer.version if pointer else None
+
+    def _pointer(self) -> Pointer | None:
+        pointer = self._promotions.pointer()
+        if pointer is not None:
+            _checked(pointer.version)
+        return pointer
 
     def history(self) -> list[Promotion]:
-        """Every promotion and rollback, oldest first."""
-        promotions = []
-        for path in sorted(self._children("promotions"), key=lambda path: path.name):
-            data = self._read(path)
-            with contextlib.suppress(msgspec.DecodeError):  # one damaged entry does not hide the others
-                promotions.append(msgspec.json.decode(data or b"", type=Promotion))
-        return promotions
+        """Every promotion, rollback and end of a hold, oldest first."""
+        return self._promotions.history()
 
     def versions(self) -> list[VersionInfo]:
         """The manifests of all versions that have one, newest first; see `damaged` for the others."""
         found = []
-        for path in self._children("versions"):
+        for path in self._shelf.children("versions"):
             with contextlib.suppress(Refused):
                 found.append(self.info(path.name))
         return sorted(found, key=lambda info: info.version, reverse=True)
 
-    def damaged(self) -> dict[str, str]:
-        """What lies among the versions, or is served, and cannot be read: name and reason. Models are not opened."""
+    def damaged(self, *, contents: bool = False) -> dict[str, str]:
+        """What lies among the versions, or is served, and cannot be: name and reason. Files are looked at from outside
+        (are they there, have they the right size), or read and held against their digests with `contents`.
+        """
         found: dict[str, str] = {}
-        for path in self._children("versions"):
-            self._examine(path.name, found)
+        for path in self._shelf.children("versions"):
+            self._examine(path.name, found, contents=contents)
         try:
             served = self.latest()
         except Refused as error:
-            found["latest.json"] = str(error)
+            found[LATEST_FILE] = str(error)
         else:
-            if served is not None:
-                self._examine(served, found)
+            if served in found:
+                found[served] += " (it is the one to be served)"
+            elif served is not None:
+                self._examine(served, found, contents=False)
         return dict(sorted(found.items()))
 
-    def _examine(self, version: str, found: dict[str, str]) -> None:
+    def _examine(self, version: str, found: dict[str, str], *, contents: bool) -> None:
         try:
-            self.info(version)
+            info = self.info(version)
+            for name in info.files:
+                look = self._content if contents else self._check_size
+                look(info, name)
         except Refused as error:
             found[version] = str(error)
 
+    def _check_size(self, info: VersionInfo, name: str) -> None:
+        if self._shelf.size_bytes(self._folder(info.version) / name) != info.files[name].size_bytes:
+            raise Refused(f"{name} of version {info.version} is missing or cut off: {_REPLACE}")
+
     def info(self, version: str) -> VersionInfo:
         """The manifest of `version`. Refused when there is none or it is damaged."""
-        data = self._read(self._folder(version) / MANIFEST_FILE)
+        data = self._shelf.read(self._folder(version) / MANIFEST_FILE)
         if data is None:
             raise Refused(f"no version {version} in {self.root}: see `podpower models list`")
         try:
-            info = msgspec.json.decode(data, type=VersionInfo)
-        except msgspec.DecodeError as error:
-            raise Refused(f"the manifest of version {version} is damaged ({error}): {_ADD_AGAIN}") from None
+            info = decoded(data, VersionInfo, what=f"the manifest of version {version}")
+        except Refused as error:
+            raise Refused(f"{error}: {_REPLACE}") from None
         if info.version != version or set(info.files) != {ENCODER_FILE, MODEL_FILE}:
-            raise Refused(f"the manifest of version {version} is of another version: {_ADD_AGAIN}")
+            raise Refused(f"the manifest of version {version} is of another version: {_REPLACE}")
         return info
 
     def load(self, version: str) -> tuple[Encoder, KnnModel]:
@@ -227,20 +244,21 @@ class ModelStore:
         Refused when it is missing, differs from its manifest, cannot be unsealed, or the two do not fit together.
         """
         info = self.info(version)
+        contents = {name: self._content(info, name) for name in (ENCODER_FILE, MODEL_FILE)}
         try:
-            encoder = artifacts.encoder_from_bytes(self._content(info, ENCODER_FILE))
-            model = artifacts.model_from_bytes(self._content(info, MODEL_FILE))
+            encoder = artifacts.encoder_from_bytes(contents[ENCODER_FILE])
+            model = artifacts.model_from_bytes(contents[MODEL_FILE])
             artifacts.check_fit(encoder, model)
         except Refused as error:
             raise Refused(f"version {version}: {error}") from None
         return encoder, model
 
     def _content(self, info: VersionInfo, name: str) -> bytes:
-        data = self._read(self._folder(info.version) / name, limit_bytes=artifacts.LIMIT_BYTES)
+        data = self._shelf.read(self._folder(info.version) / name, limit_bytes=artifacts.LIMIT_BYTES)
         if data is None:
-            raise Refused(f"{name} is missing: {_ADD_AGAIN}")
+            raise Refused(f"{name} of version {info.version} is missing: {_REPLACE}")
         if _described(data) != info.files[name]:
-            raise Refused(f"{name} does not match the digest in its manifest: {_ADD_AGAIN}")
+            raise Refused(f"{name} of version {info.version} does not match its digest in the manifest: {_REPLACE}")
         return data
 
     def _is_whole(self, version: str) -> bool:
@@ -276,75 +294,8 @@ class ModelStore:
                 for name in (ENCODER_FILE, MODEL_FILE, MANIFEST_FILE):
                     (aside / name).replace(folder / name)
 
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One change of what is served at a time. Object stores know no locks: there the last of two wins."""
-        if not is_local(self.root):
-            yield
-            return
-        folder = Path(str(self.root))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with (folder / ".lock").open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise PodpowerError(f"cannot lock {folder}: {error.strerror}") from error
-
-    def _point_to(self, version: str, *, action: Literal["promote", "rollback"]) -> None:
-        now = _now()
-        entry = Promotion(at=now, action=action, version=version)
-        # Time first, so that names sort; random last, so that two writers never take the same.
-        write_atomically(
-            self.root / "promotions" / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json", _encoded(entry)
-        )
-        write_atomically(self.root / "latest.json", _encoded(_Latest(version=version, promoted_at=now)))
-
-    def _promoted(self) -> list[str]:
-        """The versions to go back through, the newest last: what was rolled back is no longer among them."""
-        stack: list[str] = []
-        for entry in self.history():
-            if entry.action == "rollback":
-                while stack and stack[-1] != entry.version:
-                    stack.pop()
-            elif not stack or stack[-1] != entry.version:
-                stack.append(entry.version)
-        return stack
-
     def _folder(self, version: str) -> UPath:
         return self.root / "versions" / _checked(version)
-
-    def _children(self, name: str) -> Iterator[UPath]:
-        self.root.fs.invalidate_cache()  # object stores remember listings; other processes write too
-        with _reaching(self.root):
-            try:
-                children = list((self.root / name).iterdir())
-            except (FileNotFoundError, NotADirectoryError):
-                return
-        yield from (child for child in children if not child.name.startswith("."))
-
-    def _read(self, path: UPath, *, limit_bytes: int = _MAX_JSON_BYTES) -> bytes | None:
-        self.root.fs.invalidate_cache()
-        with _reaching(self.root):
-            if not path.exists():
-                return None
-            try:
-                return read_bounded(path, limit_bytes=limit_bytes)
-            except InvalidInput as error:
-                raise Refused(f"{error}: {_ADD_AGAIN}") from None
-
-
-_ADD_AGAIN = "add it again, or promote another version"
-
-
-@contextlib.contextmanager
-def _reaching(root: UPath) -> Iterator[None]:
-    try:
-        yield
-    except PodpowerError:
-        raise
-    except OSError as error:
-        raise Unavailable(f"the model store {root} does not answer: {' '.join(str(error).split())}") from error
 
 
 def _checked(version: str) -> str:
@@ -365,14 +316,3 @@ def _version_name(trained_at: str, files: Mapping[str, StoredFile]) -> str:
 
 def _described(data: bytes) -> StoredFile:
     return StoredFile(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
-
-
-def _encoded(value: msgspec.Struct) -> bytes:
-    try:
-        return msgspec.json.encode(value)
-    except TypeError as error:
-        raise InvalidInput(f"metadata must be plain JSON values: {error}") from None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -162,7 +162,7 @@ class Recording:
             return _Cursor(recording_id=self.meta.recording_id, hour="", offset=0)
         try:
             position = msgspec.json.decode(cursor, type=_Cursor)
-        except msgspec.DecodeError:
+        except ValueError:
             raise InvalidInput(f"not a cursor of a recording: {cursor[:80]}; reset it") from None
         if position.recording_id != self.meta.recording_id:
             raise InvalidInput(f"the cursor belongs to another recording than {self.root}; reset it")
@@ -199,7 +199,7 @@ def read_meta(root: Path) -> Meta:
         if root.exists():
             raise InvalidInput(f"{root} is no recording: it has no {META}; make one with `podpower simulate`") from None
         raise Unavailable(f"no recording at {root} yet; make one with `podpower simulate --out {root}`") from None
-    except (msgspec.DecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise InvalidInput(f"{root / META} cannot be read: {error}") from None
     if meta.format != FORMAT or meta.format_version != FORMAT_VERSION:
         raise InvalidInput(f"{root}: format {meta.format} {meta.format_version} is not {FORMAT} {FORMAT_VERSION}")
@@ -221,7 +221,7 @@ def _read_lines(path: Path, offset: int, *, damaged: list[str]) -> Iterator[tupl
             offset += len(line)
             try:
                 yield _LINE.decode(line), offset
-            except msgspec.DecodeError as error:
+            except ValueError as error:
                 damaged.append(f"{path}: the line that ends at byte {offset} is damaged: {error}")
 
 

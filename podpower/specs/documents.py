@@ -75,7 +75,7 @@ def _json_documents(text: bytes) -> list[Any] | None:
         return [msgspec.json.decode(text)]
     except RecursionError:
         return [_TOO_DEEP]
-    except msgspec.DecodeError:
+    except ValueError:
         pass
     try:
         return None if _SEPARATOR.search(text) else _one_after_another(text.decode())

@@ -27,13 +27,13 @@ def decode_request(line: bytes) -> InferenceRequest:
         return redact_request(_DECODER.decode(line))
     except (msgspec.ValidationError, RecursionError):
         pass  # the slower way knows the older forms, and says what is wrong
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InvalidInput(f"not valid JSON: {error}") from None
     try:
         value = msgspec.json.decode(line)
     except RecursionError:
         raise InvalidInput("not valid JSON: nested too deeply") from None
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise InvalidInput(f"not valid JSON: {error}") from None
     return request_from_dict(value)
 

@@ -14,7 +14,7 @@ from podpower.evaluation import plots
 from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
 from podpower.learning.labelled import Labelled
 from podpower.learning.training import train
-from podpower.model.store import ModelStore, VersionInfo
+from podpower.model.store import RESUME, ModelStore, VersionInfo
 from podpower_assets import showing
 from podpower_assets.model.judging import CHECKS, Judgement, checks, judge
 from podpower_assets.model.window import encoded_by, window_rows
@@ -135,12 +135,13 @@ def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.Mate
         candidate = latest_of(store, context.partition_keys[-1])
         served, newer = _served(store)
         older = str(candidate.metadata[PARTITION]) < newer
-        promote = candidate.version != served and not older and not candidate.metadata.get(FAILED)
+        held = served is not None and store.held()
+        promote = candidate.version != served and not older and not held and not candidate.metadata.get(FAILED)
         if promote:
             # Judged against one model, it does not replace another that somebody promoted since.
             instead_of = candidate.metadata.get(JUDGED_AGAINST, ...) if served else ...
             store.promote(candidate.version, instead_of=instead_of)
-        why = "promoted" if promote else _why_not(candidate, served, older=older)
+        why = "promoted" if promote else _why_not(candidate, served, older=older, held=held)
         removed = store.prune(keep=models.keep)
     judgement = candidate.metadata.get("judgement") or ["none"]
     said = {
@@ -163,9 +164,11 @@ def _served(store: ModelStore) -> tuple[str | None, str]:
     return version, ""
 
 
-def _why_not(candidate: VersionInfo, served: str | None, *, older: bool) -> str:
+def _why_not(candidate: VersionInfo, served: str | None, *, older: bool, held: bool) -> str:
     if candidate.version == served:
         return "it is served already"
+    if held:
+        return f"what is served is held: {RESUME}"
     if older:
         return "a model of a younger day is served"
     return f"checks failed: {', '.join(candidate.metadata[FAILED])}; see knn_model"

@@ -198,6 +198,23 @@ def test_what_was_promoted_meanwhile_is_not_replaced(served: Place) -> None:
     assert store.latest() == other
 
 
+def test_what_was_rolled_back_does_not_come_back_by_itself(served: Place) -> None:
+    store = served.models.open()
+    first = store.latest()
+    assert served.materialize("knn_model", "promoted_model", first=DAY).success
+    second = store.latest()
+    assert store.rollback() == first
+    result = served.materialize("promoted_model", first=DAY)
+    [event] = result.asset_materializations_for_node("promoted_model")
+    assert "is held" in str(event.metadata["why"].value)
+    assert store.latest() == first
+    assert served.materialize("knn_model", "promoted_model", first=DAY).success  # nor the next of the same labels
+    assert store.latest() == first
+    assert store.resume() == first
+    assert served.materialize("promoted_model", first=DAY).success
+    assert store.latest() not in {first, second}
+
+
 @pytest.mark.parametrize("what", ["the pointer", "the manifest", "the model", "the folder"])
 def test_a_damaged_registry_heals(served: Place, what: str) -> None:
     store = served.models.open()

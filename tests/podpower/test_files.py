@@ -1,11 +1,12 @@
 import os
 import resource
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from upath import UPath
 
-from podpower.errors import InvalidInput, PodpowerError
+from podpower.errors import InvalidInput, PodpowerError, Unavailable
 from podpower.files import atomic_file, read_bounded, write_atomically
 
 
@@ -57,6 +58,36 @@ def test_a_folder_that_cannot_be_made_is_told_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(PodpowerError, match=r"cannot access .*file/below"):
         write_atomically(tmp_path / "file" / "below", b"")
+
+
+def test_a_link_stays_and_what_it_points_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("real")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+    assert sorted(os.listdir(tmp_path)) == ["link", "real"]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, b"content")
+    assert os.read(reader, 100) == b"content"
+    os.close(reader)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.skipif(find_spec("s3fs") is not None, reason="s3fs is installed")
+def test_a_scheme_that_needs_a_package_names_it() -> None:
+    with pytest.raises(Unavailable, match=r"podpower\[s3\]"):
+        read_bounded("s3://bucket/model", limit_bytes=1)
+
+
+def test_a_scheme_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_bounded("foo://bucket/model", limit_bytes=1)
 
 
 def test_object_stores_get_one_put() -> None:

@@ -189,6 +189,6 @@ def _message(body: bytes) -> str:
     try:
         status = msgspec.json.decode(body)
         message = status.get("message", "") if isinstance(status, dict) else ""
-    except msgspec.DecodeError:
+    except ValueError:
         message = ""
     return f": {' '.join(str(message).split())[:300]}" if message else ""

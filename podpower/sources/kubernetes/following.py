@@ -208,7 +208,7 @@ async def watched(
             continue
         try:
             event = _EVENT.decode(line)
-        except msgspec.DecodeError:
+        except ValueError:
             raise Again("an event was cut short") from None
         if event.type == "ERROR":
             _refuse(msgspec.json.decode(event.object))
@@ -265,7 +265,7 @@ async def _pages(api: Api, stream: Stream) -> AsyncIterator[_Page]:
         body = await api.get(stream.path, parameters, kind=stream.kind)
         try:
             page = _PAGE.decode(body)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise InvalidInput(f"{api.access.server}{stream.path} is no list of objects: {error}") from None
         yield page
         rest = page.metadata.rest

@@ -187,7 +187,7 @@ class Journal:
                 for line in stream:
                     try:
                         event = _LINE.decode(line)
-                    except msgspec.DecodeError:
+                    except ValueError:
                         continue  # the reader of the recording tells of it
                     metadata = event.object["metadata"]
                     uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
@@ -198,7 +198,7 @@ class Journal:
         if versions.exists():
             try:
                 self.versions = msgspec.json.decode(versions.read_bytes(), type=dict[str, str])
-            except msgspec.DecodeError:
+            except ValueError:
                 self.versions = {}  # list again: what is known tells what changed
 
 

@@ -174,7 +174,7 @@ async def _named(api: Api, kind: Kind) -> Kind:
     root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
     try:
         found = msgspec.json.decode(await api.get(root, kind=kind), type=_Resources)
-    except msgspec.DecodeError as error:
+    except ValueError as error:
         raise InvalidInput(f"{api.access.server}{root} is no list of resources: {error}") from None
     names = [resource.kind for resource in found.resources if resource.name == kind.plural]
     if not names:

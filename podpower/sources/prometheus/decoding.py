@@ -126,7 +126,7 @@ class Matrix:
         del self._buffer[: last + 2]
         try:
             self._add(_SERIES.decode(complete))
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             raise InvalidInput(f"the answer of Prometheus cannot be read: {error}") from None
 
     def _add(self, series: list[_Series]) -> None:
@@ -172,7 +172,7 @@ def _decoded(data: bytes, decoder: "msgspec.json.Decoder[E]") -> E:
         answer = decoder.decode(data)
     except msgspec.ValidationError as error:
         raise InvalidInput(f"this does not answer as Prometheus does: {error}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except ValueError:
         start = data[:1000].lstrip().lower()
         if start.startswith((b"<!doctype", b"<html", b"<")):
             raise InvalidInput(
@@ -209,5 +209,5 @@ def _numbers(texts: list[bytes]) -> NDArray[np.float64]:
             flat = flat.replace(word, b"null")
     try:
         return np.array(_NUMBERS.decode(b"[" + flat + b"]"), dtype=np.float64).reshape(-1, 2)
-    except (msgspec.DecodeError, ValueError) as error:
+    except ValueError as error:
         raise InvalidInput(f"the answer of Prometheus cannot be read: {error}") from None

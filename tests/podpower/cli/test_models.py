@@ -1,7 +1,9 @@
 import json
+from importlib.util import find_spec
 
 import polars as pl
 import pytest
+from upath import UPath
 
 from podpower.cli import main
 from podpower.learning.training import train
@@ -40,6 +42,88 @@ def test_list_tells_what_is_damaged(store, capsys):
     (models.root / "latest.json").write_text("{")
     assert main(["models", "list"]) == 0
     assert "promote a version again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["encoder.joblib", "knn_energy.joblib"])
+def test_a_file_that_is_gone_is_seen_and_one_that_changed_is_found(store, name, capsys):
+    models, first, second = store
+    file = models.root / "versions" / first / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x80
+    file.write_bytes(bytes(content))
+    assert main(["models", "list"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert main(["models", "list", "--verify"]) == 1
+    assert f"{name} of version {first} does not match its digest" in capsys.readouterr().err
+    file.unlink()
+    assert main(["models", "list"]) == 0
+    warning = capsys.readouterr().err
+    assert f"warning: {name} of version {first} is missing" in warning
+    assert "the one to be served" in warning
+    assert second not in warning
+
+
+@pytest.mark.parametrize("place", ["latest.json", "versions/{first}/manifest.json", "promotions/{change}"])
+def test_a_flipped_bit_is_damage_and_no_defect(store, place, capsys):
+    """Bytes that are no text at all."""
+    models, first, second = store
+    [change] = [path.name for path in (models.root / "promotions").iterdir()]
+    file = models.root / place.format(first=first, change=change)
+    content = bytearray(file.read_bytes())
+    content[10] ^= 0x80
+    file.write_bytes(bytes(content))
+    for command in (["list"], ["history"], ["prune"], ["rollback"], ["promote", second]):
+        main(["models", *command])
+        assert "unexpected" not in capsys.readouterr().err
+    assert models.latest() == second
+
+
+def test_a_version_that_may_not_be_read_does_not_hide_the_others(store, monkeypatch, capsys):
+    models, first, second = store
+    opened = UPath.open
+
+    def forbidden(self, *args, **kwargs):
+        if first in str(self):
+            raise PermissionError(13, "Permission denied", str(self))
+        return opened(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(models.root), "open", forbidden)
+    assert main(["models", "list"]) == 0
+    shown = capsys.readouterr()
+    assert second in shown.out
+    assert "Permission denied" in shown.err
+
+
+def test_trained_files_become_a_version(store, workflow, tmp_path, capsys):
+    files = ["--encoder", str(workflow / "encoder.joblib"), "--model", str(workflow / "knn_energy.joblib")]
+    assert main(["models", "add", *files, "--store", str(tmp_path / "new")]) == 0
+    version = capsys.readouterr().out.strip()
+    assert main(["models", "promote", version, "--store", str(tmp_path / "new")]) == 0
+    assert ModelStore(tmp_path / "new").latest() == version
+    swapped = ["--encoder", str(workflow / "knn_energy.joblib"), "--model", str(workflow / "encoder.joblib")]
+    assert main(["models", "add", *swapped, "--store", str(tmp_path / "new")]) == 1
+    assert "swapped" in capsys.readouterr().err
+
+
+def test_list_as_json(store, capsys):
+    _, first, second = store
+    assert main(["models", "list", "--json"]) == 0
+    assert {row["version"]: row["served"] for row in json.loads(capsys.readouterr().out)} == {
+        first: True,
+        second: False,
+    }
+
+
+def test_what_was_served_when(store, capsys):
+    _, first, second = store
+    for command in (["promote", second, "--hold"], ["resume"], ["rollback"]):
+        assert main(["models", *command]) == 0
+    assert "is held" in capsys.readouterr().err
+    assert main(["models", "history"]) == 0
+    rows = [line.split()[1:] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows == [["promote", first], ["promote", second], ["resume", second], ["rollback", first]]
+    assert main(["models", "list"]) == 0
+    assert f"{first} is held" in capsys.readouterr().err
 
 
 def test_list_tells_how_each_was_judged(store, workflow, capsys):
@@ -131,5 +215,31 @@ def test_what_is_not_there_is_refused_in_one_line(arguments, store, capsys):
 def test_an_empty_store_says_so(tmp_path, capsys):
     assert main(["models", "list", "--store", str(tmp_path / "none")]) == 0
     assert "no version" in capsys.readouterr().err
-    assert main(["models", "show", "--store", str(tmp_path / "none")]) == 1
-    assert "nothing is promoted" in capsys.readouterr().err
+    for command in ("show", "resume"):
+        assert main(["models", command, "--store", str(tmp_path / "none")]) == 1
+        assert "nothing is promoted" in capsys.readouterr().err
+    assert main(["models", "rollback", "--store", str(tmp_path / "none")]) == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_file_is_no_store(workflow, capsys):
+    assert main(["models", "list", "--store", str(workflow / "encoder.joblib")]) == 1
+    assert "is a file, and a model store is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        pytest.param(
+            "s3://bucket/models",
+            "pip install 'podpower[s3]'",
+            marks=pytest.mark.skipif(find_spec("s3fs") is not None, reason="s3fs is installed"),
+        ),
+        ("foo://bucket/models", "give a path, s3:// or gs://"),
+    ],
+)
+def test_a_store_that_cannot_be_reached_says_what_to_do(url, message, capsys):
+    assert main(["models", "list", "--store", url]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
