@@ -25,6 +25,9 @@ ENDLESS_KINDS: Final = frozenset(
 PRIOR_IN_WORDS: Final = "like nothing that was measured: estimated from its resources, hence the wide interval"
 
 
+_ALL_BUT = 0.95  # of a prediction; what else is in it is not worth a word
+
+
 class Interval(msgspec.Struct, kw_only=True, frozen=True):
     """What one pod draws with probability `level`: [low, high] in joules a step and in watts."""
 
@@ -188,8 +191,14 @@ class Predictor:
     def _evidence(self, request: InferenceRequest, estimates: Estimates, row: int) -> str:
         """What the prediction rests on, in words."""
         basis, entry = estimates.basis[row], int(estimates.neighbour_index[row, 0])
-        if basis == "prior" or entry < 0:
+        share = float(estimates.prior_weight[row])
+        if entry < 0 or share > _ALL_BUT:
             return PRIOR_IN_WORDS
+        if basis == "prior":
+            return (
+                f"far from all that was measured, hence the wide interval: {share:.0%} of it is what its resources "
+                "suggest, the rest what the least distant workloads draw"
+            )
         workload, cluster = self.model.index.workload(entry), self.model.index.clusters[entry]
         name = "/".join(workload)
         if request.cluster and cluster and request.cluster != cluster:

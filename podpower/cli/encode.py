@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from podpower.cli import inputs, showing, streams
 from podpower.cli.arguments import Commands, UsageError, add_command, add_group
+from podpower.cli.artifacts import read_encoder, write_encoder
 from podpower.cli.tables import write_table
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 def fit(arguments: argparse.Namespace) -> int:
     """Fit and write an encoder; 1 when some workloads were rejected."""
     from podpower.features.encoder import Encoder  # noqa: PLC0415
-    from podpower.model.artifacts import save_encoder  # noqa: PLC0415
 
     text: TextEncoder = arguments.text or ("sbert" if arguments.sbert_model else "ngram")
     if arguments.no_sbert and text in {"sbert", "both"}:
@@ -59,7 +59,7 @@ def fit(arguments: argparse.Namespace) -> int:
     streams.check_output(arguments.out, inputs=[arguments.input])
     requests, rejected = inputs.read_requests(arguments.input)
     encoder = Encoder.fit(requests, text=text, sbert_model=arguments.sbert_model)
-    save_encoder(encoder, arguments.out)
+    write_encoder(encoder, arguments.out)
     showing.note(
         f"{arguments.out}: {encoder.text} encoder of {encoder.dim} columns, fitted on {len(requests)} workloads, "
         f"fingerprint {encoder.fingerprint[:12]}"
@@ -70,11 +70,11 @@ def fit(arguments: argparse.Namespace) -> int:
 def transform(arguments: argparse.Namespace) -> int:
     """Encode and write a table; 1 when some workloads were rejected."""
     from podpower.features.table import features_table  # noqa: PLC0415
-    from podpower.model.artifacts import load_encoder  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.input, arguments.encoder])
+    streams.check_inputs(arguments.input, arguments.encoder)
     requests, rejected = inputs.read_requests(arguments.input)
-    encoder = load_encoder(arguments.encoder)
+    encoder = read_encoder(arguments.encoder)
     table = features_table(requests, encoder.transform(requests), encoder=encoder)
     write_table(table, arguments.out)
     showing.note(f"{arguments.out}: {len(table)} workloads, {encoder.dim} columns, encoder {encoder.fingerprint[:12]}")

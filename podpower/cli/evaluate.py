@@ -6,7 +6,7 @@ import json
 from podpower.cli import showing, streams
 from podpower.cli.arguments import Commands, UsageError, add_command
 from podpower.cli.tables import read_rows, write_output
-from podpower.cli.train import add_training_options
+from podpower.cli.train import add_training_options, left_out
 from podpower.errors import InvalidInput
 
 
@@ -38,16 +38,16 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print. InvalidInput when no split could be evaluated."""
     from podpower.cli.scores import show_split  # noqa: PLC0415
     from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
+    from podpower.learning.labelled import Labelled  # noqa: PLC0415
 
     if arguments.html == "-" and arguments.json:
         raise UsageError("--html - and --json both print: give --html a file")
     if arguments.html:
         streams.check_output(arguments.html, inputs=[arguments.train])
-    rows = read_rows(arguments.train)
+    labelled = Labelled.of(read_rows(arguments.train), target=arguments.target)
     with showing.progress("evaluating") as advance:
         report = evaluate(
-            rows,
-            target=arguments.target,
+            labelled,
             neighbors=arguments.neighbors,
             ablation=arguments.ablation,
             told=lambda split, done, folds: advance(done, folds, split),
@@ -63,6 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.html != "-":
         for split in report.splits:
             show_split(split, unit=report.unit)
-    for text in report.notes:
+    for text in (*left_out(labelled.left_out), *report.notes):
         showing.note(f"note: {text}")
     return 0

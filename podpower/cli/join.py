@@ -4,7 +4,7 @@ import argparse
 
 from podpower.cli import showing, streams
 from podpower.cli.arguments import Commands, add_command
-from podpower.cli.tables import write_table
+from podpower.cli.tables import read_table, write_table
 from podpower.errors import InvalidInput
 
 
@@ -26,12 +26,15 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Join, write, and tell what did not join."""
-    from podpower.features.table import read_features  # noqa: PLC0415
-    from podpower.labels import read_labels  # noqa: PLC0415
+    from podpower.features.table import checked_features  # noqa: PLC0415
+    from podpower.labels.table import checked_labels  # noqa: PLC0415
     from podpower.rows import join_rows  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.features, arguments.labels])
-    joined = join_rows(read_features(arguments.features), read_labels(arguments.labels))
+    streams.check_inputs(arguments.features, arguments.labels)
+    features = checked_features(read_table(arguments.features), source=streams.display_name(arguments.features))
+    labels = checked_labels(read_table(arguments.labels), source=streams.display_name(arguments.labels))
+    joined = join_rows(features, labels)
     if joined.rows.is_empty():
         raise InvalidInput(f"no label has a spec, so there is nothing to train on: {joined.report}")
     write_table(joined.chunks(), arguments.out)

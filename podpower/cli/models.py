@@ -5,8 +5,9 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from podpower.cli import showing
+from podpower.cli import showing, streams
 from podpower.cli.arguments import Commands, Parser, add_command, add_group
+from podpower.cli.artifacts import read_encoder, read_model
 from podpower.cli.tables import read_rows
 from podpower.errors import InvalidInput, Unavailable
 
@@ -160,9 +161,8 @@ def show(arguments: argparse.Namespace) -> int:
 
 def add_version(arguments: argparse.Namespace) -> int:
     """Store the pair and print its version."""
-    from podpower.model.artifacts import load_encoder, load_model  # noqa: PLC0415
-
-    print(_open(arguments).add(load_encoder(arguments.encoder), load_model(arguments.model)))
+    streams.check_inputs(arguments.encoder, arguments.model)
+    print(_open(arguments).add(read_encoder(arguments.encoder), read_model(arguments.model)))
     return 0
 
 

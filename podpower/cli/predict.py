@@ -7,8 +7,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from podpower.cli import inputs, showing
+from podpower.cli import inputs, showing, streams
 from podpower.cli.arguments import Commands, UsageError, add_command
+from podpower.cli.artifacts import read_encoder, read_model
 
 
 def add(commands: Commands) -> None:
@@ -42,7 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415  # heavy for help
 
     from podpower.features.encoder import Encoder  # noqa: PLC0415
-    from podpower.model.artifacts import load_encoder, load_model  # noqa: PLC0415
     from podpower.model.untrained import NOTE, untrained_model  # noqa: PLC0415
     from podpower.predicting import Predictor  # noqa: PLC0415
 
@@ -50,9 +50,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--encoder and --model belong together: give both, or none for an estimate from resources")
     if arguments.explain and arguments.format == "csv":
         raise UsageError("--explain does not fit into CSV: use --format json or yaml")
+    streams.check_inputs(arguments.input, arguments.encoder, arguments.model)
     requests, rejected = inputs.read_requests(arguments.input)
     if arguments.model is not None:
-        predictor = Predictor(load_encoder(arguments.encoder), load_model(arguments.model), version="file")
+        predictor = Predictor(read_encoder(arguments.encoder), read_model(arguments.model), version="file")
     elif requests:
         encoder = Encoder.fit(requests, text="none")
         predictor = Predictor(encoder, untrained_model(encoder), version="untrained")

@@ -1,6 +1,6 @@
 """Tables of an evaluation, for `train` and `evaluate`."""
 
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from podpower.cli import showing
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from podpower.evaluation.evaluate import Score, SplitReport
 
 
-def show_split(split: "SplitReport", *, unit: str) -> None:
-    """Scores of a split, ours beside the baselines."""
+def show_split(split: "SplitReport", *, unit: str, stream: IO[str] | None = None) -> None:
+    """Scores of a split, ours beside the baselines, on standard output unless told otherwise."""
     columns = (
         "predictor", "WAPE", "log R2", "rank corr.", "median rel. error", f"MAE ({unit})", "sum",
         *(f"in {level:.0%}" for level in split.levels), "pods",
@@ -19,7 +19,7 @@ def show_split(split: "SplitReport", *, unit: str) -> None:
     rows = [(name, *_cells(score, split.levels)) for name, score in split.scores.items()]
     rows += [(f"  {basis}", *_cells(score, split.levels)) for basis, score in split.by_basis.items()]
     rows += [(f"  without {block}", *_cells(score, split.levels)) for block, score in split.ablation.items()]
-    showing.table(columns, rows, title=f"{split.name} ({split.extent})", right=columns[1:])
+    showing.table(columns, rows, title=f"{split.name} ({split.extent})", right=columns[1:], stream=stream)
 
 
 def _cells(score: "Score", levels: "Sequence[float]") -> tuple[str, ...]:

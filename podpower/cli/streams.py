@@ -37,6 +37,12 @@ def check_output(out: str, *, inputs: Sequence[str]) -> None:
             raise UsageError(f"the output {out} is also the input: write to another file")
 
 
+def check_inputs(*paths: str | None) -> None:
+    """UsageError when more than one is to be read from standard input, which can be read once."""
+    if paths.count(STANDARD) > 1:
+        raise UsageError("only one input can be standard input (-): give files for the others")
+
+
 def display_name(path: str) -> str:
     """How a path is named in messages."""
     return "standard input" if path == STANDARD else path

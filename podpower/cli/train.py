@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import sys
 from typing import Any
 
 from podpower.cli import showing, streams
 from podpower.cli.arguments import Commands, Parser, add_command, positive
+from podpower.cli.artifacts import write_model
 from podpower.cli.tables import read_rows
 
 
@@ -45,7 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     from podpower.evaluation.evaluate import UNSEEN, evaluate  # noqa: PLC0415
     from podpower.learning.labelled import Labelled  # noqa: PLC0415
     from podpower.learning.training import train  # noqa: PLC0415
-    from podpower.model.artifacts import save_model  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.train])
     with showing.progress("training") as advance:
@@ -58,20 +59,27 @@ def run(arguments: argparse.Namespace) -> int:
         )
         advance(0, None, "all labels")
         model = train(labelled, neighbors=arguments.neighbors)
-    save_model(model, arguments.out)
+    write_model(model, arguments.out)
     grouped = report.splits
+    told = sys.stderr if arguments.out == streams.STANDARD else sys.stdout
     if arguments.json:
-        print(json.dumps(_summary(model, grouped)))
+        print(json.dumps(_summary(model, grouped)), file=told)
     else:
         from podpower.cli.scores import show_split  # noqa: PLC0415
 
         for split in grouped:
-            show_split(split, unit=report.unit)
+            show_split(split, unit=report.unit, stream=told)
     size = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in model.training_size.items())
     showing.note(f"{arguments.out}: {model.target}, trained on {size}")
-    for text in (*model.notes, *report.notes):
+    for text in (*left_out(labelled.left_out), *model.notes, *report.notes):
         showing.note(f"note: {text}")
     return 0
+
+
+def left_out(reasons: dict[str, int]) -> list[str]:
+    """What to say of rows that were not used; nothing where there are none."""
+    counts = [f"{count} because {reason}" for reason, count in reasons.items()]
+    return [f"{sum(reasons.values())} rows were left out: {', '.join(counts)}"] if counts else []
 
 
 def _summary(model: Any, grouped: list[Any]) -> dict[str, Any]:

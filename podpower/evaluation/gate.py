@@ -27,6 +27,7 @@ _NEGLIGIBLE, _GROSS = 0.01, 0.25
 _RESAMPLES = 2000
 _SEED = 1
 # Labels are doubted when more than half of at least so many known workloads leave their 95 % interval by a factor of 2.
+_LEAST_COMPARED = 5  # workloads; of fewer the next may say the opposite
 _LEAST_KNOWN, _MOST_CHANGED, _FACTOR = 5, 0.5, float(np.log(2.0))
 
 Verdict = Literal["better", "no worse", "worse", "unknown"]
@@ -48,7 +49,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         if self.verdict == "unknown" or self.champion_error is None or self.candidate_error is None:
-            return f"{self.question}: nothing to compare on"
+            few = f"only {self.workloads} workloads" if self.workloads else "nothing"
+            return f"{self.question}: {few} to compare on"
         return (
             f"{self.question}: {self.verdict}; typical error a factor of {np.exp(self.candidate_error):.2f}, the "
             f"served model's {np.exp(self.champion_error):.2f}, over {self.workloads} workloads (difference "
@@ -146,8 +148,9 @@ def doubt_labels(champion: KnnModel, pods: Examples) -> Doubt:
 def _compared(
     question: str, pods: Examples, errors: Sequence[NDArray[np.float64]], at: NDArray[np.bool_]
 ) -> Comparison:
-    if not at.any():
-        return Comparison(question=question, workloads=0, verdict="unknown")
+    known, _ = _by_workload(pods, np.where(at, errors[0], np.nan))
+    if len(known) < _LEAST_COMPARED:
+        return Comparison(question=question, workloads=len(known), verdict="unknown")
     _, champion = _by_workload(pods, np.where(at, errors[0], np.nan))
     _, candidate = _by_workload(pods, np.where(at, errors[1], np.nan))
     differences = candidate - champion

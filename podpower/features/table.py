@@ -80,19 +80,25 @@ def read_features(path: AnyPath) -> pl.DataFrame:
 
     InvalidInput when the file is no Parquet, lacks one of REQUIRED_COLUMNS, or holds vectors of two lengths.
     """
-    table = read_parquet(path)
+    return checked_features(read_parquet(path), source=str(path))
+
+
+def checked_features(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
+    """`table` as `read_features` gives it."""
     missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
     if missing:
-        raise InvalidInput(f"{path}: lacks the columns {', '.join(missing)}; make it with `podpower encode transform`")
+        raise InvalidInput(
+            f"{source}: lacks the columns {', '.join(missing)}; make it with `podpower encode transform`"
+        )
     if not isinstance(table.schema["features"], pl.List | pl.Array):
-        raise InvalidInput(f"{path}: features must be lists of numbers, not {table.schema['features']}")
+        raise InvalidInput(f"{source}: features must be lists of numbers, not {table.schema['features']}")
     absent = {name: kind for name, kind in FEATURES_SCHEMA.items() if name not in table.columns}
     table = table.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent.items())
     try:
         table = table.cast(FEATURES_SCHEMA)
     except pl.exceptions.InvalidOperationError as error:
-        raise InvalidInput(f"{path}: {str(error).splitlines()[0]}; expected {FEATURES_SCHEMA}") from error
+        raise InvalidInput(f"{source}: {str(error).splitlines()[0]}; expected {FEATURES_SCHEMA}") from error
     lengths = table["features"].list.len().unique().to_list()
     if len(lengths) > 1:
-        raise InvalidInput(f"{path}: mixes vectors of {sorted(lengths)} numbers: encode all with one encoder")
+        raise InvalidInput(f"{source}: mixes vectors of {sorted(lengths)} numbers: encode all with one encoder")
     return table

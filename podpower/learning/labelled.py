@@ -20,6 +20,9 @@ TARGETS = ("energy_step_j", "avg_power_w", "total_energy_j")
 WINDOW_SECONDS = 3600.0
 SHORT_WINDOW_SECONDS = 600.0  # of labels of one hour or less, which would else show no spread at all
 DEFAULT_STEP_SECONDS = 60.0
+# A pod runs on one node, and a large one (eight accelerators: NVIDIA DGX B200, data sheet) is built for 14.3 kW.
+MAX_POWER_W = 20_000.0
+_LAST_S = 1e11  # Unix seconds until the year 5138: what is later was meant as milliseconds
 # Columns of `train_rows.parquet` (docs/data-contracts.md) that are read here.
 SPEC_HASH, FINGERPRINT, IMAGE_KEY = "_spec_hash", "encoder_fingerprint", "image_key"
 PHYSICAL, BLOCKS = "physical_power_w", "feature_blocks"
@@ -218,9 +221,13 @@ def _with_labels(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("energy_step_j").cast(pl.Float64) / step,
         pl.when(duration > 0).then(total / duration),
     )
+    # Of labels without any time, as the reference system's of jobs, all are of one.
+    timed = [pl.col(name).cast(pl.Float64) for name in ("ts", "start_s") if rows[name].null_count() < len(rows)]
+    physical = pl.col(PHYSICAL).cast(pl.Float64)
     return rows.with_columns(
+        pl.when((physical > 0) & physical.is_finite()).then(physical).alias(PHYSICAL),
         step_seconds=step,
-        ts=pl.coalesce(pl.col("ts").cast(pl.Float64), pl.col("start_s").cast(pl.Float64), pl.lit(0.0)),
+        ts=pl.coalesce(*timed) if timed else pl.lit(0.0),
         **{_POWER: power, _TOTAL: total, _SECONDS: pl.coalesce(duration, step)},
     )
 
@@ -236,8 +243,19 @@ def _usable(rows: pl.DataFrame, target: str) -> tuple[pl.DataFrame, dict[str, in
         .then(pl.lit("label is not finite"))
         .when(label < 0)
         .then(pl.lit("label is negative"))
+        .when(pl.col(_POWER) > MAX_POWER_W)
+        .then(pl.lit(f"label is over {MAX_POWER_W / 1000:g} kW a pod"))
+        .when(pl.col("ts").is_null() | ~pl.col("ts").is_finite())
+        .then(pl.lit("time is not known"))
+        .when(pl.col("ts") > _LAST_S)
+        .then(pl.lit("time is not in Unix seconds"))
         # A job may have a total and no duration, hence no power.
-        .when(pl.col(_POWER).is_null() | ~pl.col(_POWER).is_finite() | ~(pl.col(_SECONDS) > 0))
+        .when(
+            pl.col(_POWER).is_null()
+            | ~pl.col(_POWER).is_finite()
+            | ~(pl.col(_SECONDS) > 0)
+            | ~pl.col(_SECONDS).is_finite()
+        )
         .then(pl.lit("no known power or duration"))
     )
     rows = rows.with_columns(_left_out=reason)

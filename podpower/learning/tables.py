@@ -22,6 +22,7 @@ from podpower.parquet import read_parquet
 from podpower.rows import FEATURES, ROW, WIDTH
 
 _BATCH_ROWS = 8192
+_MAX_VALUE = 1e6  # an encoder's are below ten
 _ROW_BITS = 40  # of a row's number for its place in a file; the file is counted above them
 
 E = TypeVar("E", pl.Expr, pl.Series)
@@ -43,8 +44,8 @@ class TrainingRows:
         """The vectors (n, dim) at these values of ROW, in this order."""
         distinct, where = np.unique(rows, return_inverse=True)
         matrix = self.fetch(distinct)
-        if not np.isfinite(matrix).all():
-            raise InvalidInput("features hold values that are not finite: encode them again")
+        if not (np.abs(matrix) <= _MAX_VALUE).all():  # nor is NaN
+            raise InvalidInput(f"features hold values that are not finite, or over {_MAX_VALUE:g}: encode them again")
         return matrix if np.array_equal(distinct, rows) else matrix[where]
 
     def where(self, condition: pl.Expr) -> "TrainingRows":

@@ -42,6 +42,7 @@ from podpower.model.scale import to_log
 
 DEFAULT_NEIGHBOURS = 32
 _PRIOR_WINDOWS = 2.0  # of the common spread; an entry with two hours of its own is half believed
+_ALIKE = 1e-9  # of log power
 _MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 
@@ -84,9 +85,7 @@ def train_examples(
     share = np.array([1.0 / of_workload[workload] for workload in entries.workloads])
     logs, physical = to_log(history.power_w), to_log(entries.physical_power_w)
     jobs = ~np.isnan(history.total_energy_j)
-    notes = []
-    if len(of_workload) == 1:
-        notes.append("trained on one workload only: every other workload gets its power, with no idea of the error")
+    notes = _notes(examples, workloads=len(of_workload))
     learned = _learned(examples, history, share, target=target, neighbours=neighbours, without=without)
     vectors = entries.vectors * learned.metric.scales()
     large = len(entries) > EXACT_ENTRIES
@@ -134,6 +133,27 @@ def train_examples(
     )
 
 
+def _notes(examples: Examples, *, workloads: int) -> list[str]:
+    notes = []
+    if workloads == 1:
+        notes.append(
+            "trained on one workload only: of others this tells little more than their resources do, and their "
+            "intervals are assumed"
+        )
+    elif _alike(to_log(examples.power_w)):
+        notes.append(
+            "all labels are the same, which no cluster's are: nothing can be learned of what differs between "
+            "workloads, and intervals are assumed"
+        )
+    if not examples.encoder_fingerprint:
+        notes.append("the rows do not name their encoder: nothing can be predicted from specs")
+    return notes
+
+
+def _alike(logs: NDArray[np.float64]) -> bool:
+    return bool(np.ptp(logs) < _ALIKE)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Learned:
     metric: Metric
@@ -168,7 +188,7 @@ def _learned(
     if target == "total_energy_j":
         at = np.flatnonzero(~np.isnan(history.total_energy_j))
         aim = others(np.log1p(history.total_energy_j[at]), at)
-    if int(groups.max()) == 0:  # one group: nothing is left when it is left out
+    if int(groups.max()) == 0 or _alike(power.logs):  # nothing is left when it is left out, or nothing to be learned
         masses = Masses(**DEFAULT_MASS)
         residuals: dict[Source, NDArray[np.float64]] = dict.fromkeys(SOURCES, np.zeros(0))
         residuals["seen"] = history.residuals

@@ -193,6 +193,55 @@ def test_one_workload_is_trained_on_with_a_warning(workflow, tmp_path, capsys):
     assert (tmp_path / "m.joblib").exists()
 
 
+def test_rows_that_are_left_out_are_told_with_their_reasons(workflow, tmp_path, capsys):
+    rows = pl.read_parquet(workflow / "train_rows.parquet").drop("avg_power_w").with_row_index()
+    number = pl.col("index")
+    spoilt = pl.when(number < 2).then(6e7).when(number < 5).then(-1.0).otherwise("energy_step_j")
+    rows.with_columns(energy_step_j=spoilt).write_parquet(tmp_path / "rows.parquet")
+    for command in (["train", "--out", f"{tmp_path}/m.joblib"], ["evaluate"]):
+        assert main([*command, "--train", f"{tmp_path}/rows.parquet"]) == 0
+        said = capsys.readouterr().err
+        assert "5 rows were left out: " in said
+        assert "3 because label is negative" in said
+        assert "2 because label is over 20 kW a pod" in said
+
+
+def test_vectors_that_no_encoder_makes_are_refused(workflow, tmp_path, capsys):
+    rows = pl.read_parquet(workflow / "train_rows.parquet")
+    rows.with_columns(features=pl.col("features").list.eval(pl.element() * 1e30)).write_parquet(
+        tmp_path / "rows.parquet"
+    )
+    assert main(["train", "--train", f"{tmp_path}/rows.parquet", "--out", f"{tmp_path}/m.joblib"]) == 1
+    failed(capsys, "encode them again")
+
+
+def test_rows_that_name_no_encoder_make_a_model_that_says_so(workflow, tmp_path, capsys):
+    rows = pl.read_parquet(workflow / "train_rows.parquet").drop("encoder_fingerprint")
+    rows.write_parquet(tmp_path / "rows.parquet")
+    assert main(["train", "--train", f"{tmp_path}/rows.parquet", "--out", f"{tmp_path}/m.joblib"]) == 0
+    assert "do not name their encoder" in capsys.readouterr().err
+    arguments = ["--encoder", f"{workflow}/encoder.joblib", "--model", f"{tmp_path}/m.joblib"]
+    assert main(["predict", *arguments, "--input", f"{workflow}/shop.yaml"]) == 1
+    failed(capsys, "do not name their encoder", "podpower encode transform")
+
+
+def test_one_label_cannot_be_evaluated_and_leaves_no_report(workflow, tmp_path, capsys):
+    pl.read_parquet(workflow / "train_rows.parquet").drop_nulls("energy_step_j")[:1].write_parquet(
+        tmp_path / "rows.parquet"
+    )
+    assert main(["evaluate", "--train", f"{tmp_path}/rows.parquet", "--html", f"{tmp_path}/report.html"]) == 1
+    failed(capsys, "nothing could be evaluated", "one workload only")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_report_does_not_take_the_place_of_its_rows(workflow, tmp_path, capsys):
+    rows = (workflow / "train_rows.parquet").read_bytes()
+    (tmp_path / "rows.parquet").write_bytes(rows)
+    assert main(["evaluate", "--train", f"{tmp_path}/rows.parquet", "--html", f"{tmp_path}/rows.parquet"]) == 2
+    failed(capsys, "also the input")
+    assert (tmp_path / "rows.parquet").read_bytes() == rows
+
+
 def test_labels_that_join_nothing_are_an_error(workflow, tmp_path, capsys):
     labels(["stranger"]).write_parquet(tmp_path / "labels.parquet")
     arguments = ["join", "--features", f"{workflow}/features.parquet", "--labels", f"{tmp_path}/labels.parquet"]

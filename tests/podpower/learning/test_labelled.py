@@ -43,6 +43,8 @@ def test_power_comes_from_energy_where_it_is_null(make_rows):
         (math.nan, "label is not finite"),
         (math.inf, "label is not finite"),
         (-1.0, "label is negative"),
+        (6e7, "label is over 20 kW a pod"),
+        (1e308, "label is over 20 kW a pod"),
     ],
 )
 def test_unusable_labels_are_counted_and_left_out(make_rows, value, reason):
@@ -53,6 +55,32 @@ def test_unusable_labels_are_counted_and_left_out(make_rows, value, reason):
     examples = Labelled.of(spoilt).examples()
     assert examples.left_out == {reason: 1}
     assert examples.seconds.sum() == (len(rows) - 1) * 60.0
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "time is not known"),
+        (math.nan, "time is not known"),
+        (1.7e12, "time is not in Unix seconds"),
+    ],
+)
+def test_labels_without_a_usable_time_are_counted_and_left_out(make_rows, value, reason):
+    rows = make_rows(workloads=2).with_row_index()
+    spoilt = rows.with_columns(ts=pl.when(pl.col("index") == 3).then(pl.lit(value, pl.Float64)).otherwise("ts"))
+    labelled = Labelled.of(spoilt)
+    assert labelled.left_out == {reason: 1}
+    assert labelled.range_s == Labelled.of(rows).range_s
+
+
+def test_labels_that_have_no_time_at_all_are_of_one_time(make_rows):
+    assert Labelled.of(make_rows(workloads=2).with_columns(ts=pl.lit(None, pl.Float64))).range_s == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, math.nan, math.inf])
+def test_an_impossible_estimate_is_none(make_rows, value):
+    rows = make_rows(workloads=2).with_columns(physical_power_w=pl.lit(value))
+    assert np.isnan(Labelled.of(rows).entries.physical_power_w).all()
 
 
 def test_rows_without_a_spec_are_counted_and_left_out(make_rows):
