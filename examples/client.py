@@ -14,12 +14,17 @@ import httpx
 def main() -> None:
     manifest = Path(sys.argv[1] if len(sys.argv) > 1 else "examples/deployment.yaml")
     url = sys.argv[2] if len(sys.argv) > 2 else "http://127.0.0.1:8000"
-    answer = httpx.post(
-        f"{url}/predict/batch",
-        content=manifest.read_bytes(),
-        headers={"Content-Type": "application/yaml"},
-        timeout=30,
-    )
+    if not manifest.is_file():
+        sys.exit(f"error: no such file: {manifest}")
+    try:
+        answer = httpx.post(
+            f"{url}/predict/batch",
+            content=manifest.read_bytes(),
+            headers={"Content-Type": "application/yaml"},
+            timeout=30,
+        )
+    except httpx.HTTPError as error:
+        sys.exit(f"error: {url} does not answer ({error}): start it with `make up` or `podpower serve`")
     if answer.is_error:
         # problem+json: `detail` says what would be right
         sys.exit(f"error: {answer.json()['detail']}")

@@ -9,9 +9,14 @@ Needs pandas: pip install 'podpower[pipeline,pandas]'. The local workflow of the
 import sys
 from pathlib import Path
 
-import pandas as pd
+try:
+    import pandas as pd
+except ImportError:
+    sys.exit("error: this example needs pandas: pip install 'podpower[pipeline,pandas]'")
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "data")
+if missing := [name for name in ("labels.parquet", "train_rows.parquet") if not (folder / name).exists()]:
+    sys.exit(f"error: no {' and '.join(missing)} in {folder}: run the steps on files of the README first")
 labels = pd.read_parquet(folder / "labels.parquet")
 workload = ["namespace", "workload_kind", "workload_name"]
 print(f"{len(labels)} labels of {labels['pod'].nunique()} pods, {labels['energy_step_j'].isna().mean():.1%} unknown")
@@ -27,6 +32,6 @@ print(labels.loc[labels["energy_step_j"].isna(), "reason"].value_counts())
 rows = pd.read_parquet(folder / "train_rows.parquet")
 print(f"{len(rows)} rows, {rows['_spec_hash'].nunique()} specs, {len(rows['features'].iloc[0])} columns a vector")
 
-# %% Energy over time, an hour a row.
+# %% Energy over time, an hour a row; an hour of which nothing is known is not zero (min_count).
 hour = pd.to_datetime(labels["ts"], unit="s", utc=True).dt.floor("h")
-print((labels.groupby(hour)["energy_step_j"].sum() / 3.6e6).rename("kWh").round(4).tail(6))
+print((labels.groupby(hour)["energy_step_j"].sum(min_count=1) / 3.6e6).rename("kWh").round(4).tail(6))

@@ -84,11 +84,13 @@ class Neighbour(msgspec.Struct, kw_only=True, frozen=True):
 
 class Explanation(Prediction, kw_only=True, frozen=True):
     """A prediction and its neighbours, those that count most first; `prior_weight` is the share of the prior, what its
-    resources alone suggest, `other_weight` that of all that is not shown: the prior and the neighbours that count less.
+    resources and kind alone suggest, which is `prior_power_w`; `other_weight` is the share of all that is not shown
+    among the neighbours: the prior, and neighbours that count less.
     """
 
     neighbours: list[Neighbour]
     prior_weight: float
+    prior_power_w: float
     other_weight: float
 
 
@@ -131,7 +133,12 @@ class Predictor:
             prior = float(estimates.prior_weight[row])
             other = max(0.0, 1.0 - sum(neighbour.weight for neighbour in neighbours))
             fields = self._fields(request, hashes[row], estimates, row)
-            explanations.append(Explanation(**fields, neighbours=neighbours, prior_weight=prior, other_weight=other))
+            alone_w = float(estimates.prior_power_w[row])
+            explanations.append(
+                Explanation(
+                    **fields, neighbours=neighbours, prior_weight=prior, prior_power_w=alone_w, other_weight=other
+                )
+            )
         return explanations
 
     def total(self, predictions: Sequence[Prediction]) -> Total:

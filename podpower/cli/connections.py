@@ -110,5 +110,7 @@ def open_prometheus(arguments: argparse.Namespace, *, cluster: str | None) -> "P
         environment["PODPOWER_PROMETHEUS_MATCH"] = ",".join(arguments.match)
     endpoint = endpoint_from(environment, url=arguments.prom)
     if endpoint is None:
-        raise InvalidInput("no Prometheus: give --prom URL, or set PODPOWER_PROMETHEUS_URL")
+        raise InvalidInput(
+            "no source of labels: give --prom URL or set PODPOWER_PROMETHEUS_URL; of a recording, --recording DIR"
+        )
     return Prometheus(endpoint, cluster=cluster, concurrency=arguments.prom_concurrency)

@@ -80,7 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     show_predictions(answer["predictions"], total=answer["total"])
     print(f"\ndone in {time.monotonic() - started_s:.0f} s; everything that was started is stopped again")
     print(f"data, models and logs  {arguments.home}")
-    print("keep it running        make up    (Dagster UI on :3000, API and Swagger UI on :8000)")
+    print(f"its models             PODPOWER_HOME={arguments.home} podpower models list")
+    print("a cluster that lives   make up    (Dagster UI on :3000, API and Swagger UI on :8000)")
     return 0
 
 

@@ -60,6 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
         showing.note(f"note: no model is given and {NOTE}")
     else:
         return inputs.report(rejected)
+    if arguments.model is not None:
+        for text in predictor.model.notes:
+            showing.note(f"note: {text}")
     predictions = predictor.explain(requests) if arguments.explain else predictor.predict(requests)
     plain: list[dict[str, Any]] = msgspec.to_builtins(predictions)
     if arguments.format == "table":
@@ -108,17 +111,21 @@ def _show_evidence(explanations: Sequence[dict[str, Any]]) -> None:
     for explanation in explanations:
         name = f"{explanation['namespace']}/{explanation['workload_name']}"
         shown = [n for n in explanation["neighbours"] if n["weight"] >= _LEAST_TOLD][:_EVIDENCE]
-        for neighbour in shown:
-            what = f"{neighbour['namespace']}/{neighbour['workload_kind']}/{neighbour['workload_name']}"
+        names = [f"{n['namespace']}/{n['workload_kind']}/{n['workload_name']}" for n in shown]
+        for neighbour, what in zip(shown, names, strict=True):
+            revision = f" (spec {neighbour['spec_hash'][:8]})" if names.count(what) > 1 else ""
             watts = showing.quantity(neighbour["avg_power_w"], "W")
-            rows.append((name, f"{neighbour['weight']:.0%}", watts, showing.number(neighbour["distance"], 2), what))
+            rows.append(
+                (name, f"{neighbour['weight']:.0%}", watts, showing.number(neighbour["distance"], 2), what + revision)
+            )
             name = ""
         prior = explanation["prior_weight"]
         others = 1.0 - prior - sum(neighbour["weight"] for neighbour in shown)
-        rest = ((prior, "its resources alone"), (others, "others, less each"))
-        for share, what in rest:
+        alone = showing.quantity(explanation["prior_power_w"], "W")
+        rest = ((prior, alone, "its resources and kind alone"), (others, "", "others, less each"))
+        for share, watts, what in rest:
             if share >= _LEAST_TOLD:
-                rows.append((name, f"{share:.0%}", "", "", what))
+                rows.append((name, f"{share:.0%}", watts, "", what))
                 name = ""
     columns = ("workload", "share", "W a pod", "distance", "rests on")
     print()

@@ -88,13 +88,19 @@ class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All splits for one target. `notes` say what could not be evaluated and why."""
+    """All splits for one target. `notes` say what could not be evaluated and why; `row_count` labels of `workloads`
+    were read, from `first_s` to `last_s`.
+    """
 
     target: str
     unit: str
     step_seconds: float
     splits: list[SplitReport]
     notes: list[str]
+    row_count: int = 0
+    workloads: int = 0
+    first_s: float = 0.0
+    last_s: float = 0.0
 
     def split(self, name: str) -> SplitReport | None:
         """The split of this name; None where the rows did not have what it needs."""
@@ -142,8 +148,17 @@ def evaluate(
             notes.append(f"{name}: {error}")
             continue
         reports.append(held_out.report(name, {block: ablated.score() for block, ablated in without.items()}))
+    first_s, last_s = labelled.range_s
     return EvaluationReport(
-        target=target, unit=UNITS[target], step_seconds=labelled.step_seconds, splits=reports, notes=notes
+        target=target,
+        unit=UNITS[target],
+        step_seconds=labelled.step_seconds,
+        splits=reports,
+        notes=notes,
+        row_count=len(labelled),
+        workloads=len(set(labelled.entries.workloads)),
+        first_s=first_s,
+        last_s=last_s,
     )
 
 

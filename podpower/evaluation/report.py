@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -31,26 +32,36 @@ th, td { padding: .3rem .9rem .3rem 0; text-align: right; border-bottom: 1px sol
 th { color: #5b6675; font-weight: 600; } th:first-child, td:first-child { text-align: left; }
 td.text, th.text { text-align: left; white-space: normal; overflow-wrap: break-word; }
 tr.own td { font-weight: 600; background: #f2f7fc; }
-.plots { margin-top: 1rem; display: flex; flex-wrap: wrap; gap: 1rem; } figure { margin: 0; }
-figcaption { color: #5b6675; font-size: .9rem; }
+.plots { margin-top: 1rem; display: flex; flex-wrap: wrap; gap: 1rem; }
+figure { margin: 0 0 1.2rem; } figcaption { color: #5b6675; font-size: .9rem; padding-top: .3rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .92rem; } dd { margin: 0; }
+dt { font-weight: 600; }
 svg { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
 ul.notes { background: #fff6e0; padding: .6rem 2rem; }
 """
 # What each column of the score tables says; the title of the column's head.
 _COLUMNS: tuple[tuple[str, str, Callable[[Score], str]], ...] = (
-    ("WAPE", "sum of absolute errors over sum of labels", lambda s: _decimals(s.wape)),
-    ("log R²", "R² of the logarithm", lambda s: _decimals(s.log_r2)),
-    ("rank corr.", "Spearman's rank correlation", lambda s: _decimals(s.rank_correlation)),
+    (
+        "WAPE",
+        "sum of absolute errors over sum of labels: ruled by the pods that draw most",
+        lambda s: _decimals(s.wape),
+    ),
+    (
+        "log R²",
+        "R² of the logarithm: large and small pods count alike; 0 is a constant, 1 is right",
+        lambda s: _decimals(s.log_r2),
+    ),
+    ("rank corr.", "Spearman's rank correlation: whether the order is right", lambda s: _decimals(s.rank_correlation)),
     ("median rel. error", "median of relative errors where the label is above zero", lambda s: _percent(s.mdape)),
     ("MAE", "mean absolute error", lambda s: _number(s.mae)),
     ("R²", "R² in the unit itself", lambda s: _decimals(s.r2)),
     ("sum", "sum of predictions over sum of labels", lambda s: _decimals(s.total_ratio)),
     (
-        "coverage",
-        "share of labels inside their 80 % interval, each workload counted once",
+        "in 80 %",
+        "share of labels inside their 80 % interval; each workload counts once, however many pods it has",
         lambda s: _percent(s.coverage),
     ),
-    ("interval width", "median of the interval's high over its low", lambda s: _factor(s.interval_factor)),
+    ("interval", "high end of the 80 % interval over its low end, median", lambda s: _factor(s.interval_factor)),
     ("pods", "held-out pods", lambda s: str(s.count)),
 )
 
@@ -58,11 +69,13 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Score], str]], ...] = (
 def render(report: EvaluationReport, *, title: str = "How good are the predictions?") -> str:
     """The report as one HTML document: scores beside baselines for each split, plots, and the worst workloads."""
     made = datetime.now(UTC).isoformat(timespec="minutes")
-    notes = "".join(f"<li>{escape(note)}</li>" for note in report.notes)
+    notes = "".join(f"<li>not evaluated: {escape(note)}</li>" for note in report.notes)
+    columns = "".join(f"<dt>{escape(column)}</dt><dd>{escape(told)}</dd>" for column, told, _ in _COLUMNS)
     body = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="sub">Target {escape(report.target)}, in {escape(report.unit)} a pod; steps of '
-        f"{report.step_seconds:g} s; made {made}.</p>",
+        f"{report.step_seconds:g} s. {_data(report)} Made {made} by podpower {version('podpower')}.</p>",
+        f"<details><summary>What the columns say</summary><dl>{columns}</dl></details>",
         f'<ul class="notes">{notes}</ul>' if notes else "",
         *(_split(split, report.unit) for split in report.splits),
     ]
@@ -73,6 +86,16 @@ def render(report: EvaluationReport, *, title: str = "How good are the predictio
         + "\n".join(body)
         + "\n</body></html>\n"
     )
+
+
+def _data(report: EvaluationReport) -> str:
+    if not report.row_count:
+        return ""
+    first, last = (
+        datetime.fromtimestamp(at, UTC).isoformat(sep=" ", timespec="minutes")[:16]
+        for at in (report.first_s, report.last_s)
+    )
+    return f"{report.row_count:,} labels of {report.workloads} workloads, {first} to {last} UTC."
 
 
 def _split(split: SplitReport, unit: str) -> str:
@@ -96,8 +119,9 @@ def _split(split: SplitReport, unit: str) -> str:
             *_parts("Without a block of features", "without", split.ablation),
             *_parts("By kind", "kind", split.by_kind),
             *_parts("By namespace", "namespace", split.by_namespace),
-            "<h3>Where it is most wrong</h3>",
-            _worst(split.pods, unit),
+            "<h3>What adds most to the error</h3>",
+            _worst(split.pods, unit, by=lambda pod: abs(pod.predicted - pod.measured)),
+            *_surprises(split.pods, unit),
         )
     )
 
@@ -130,9 +154,28 @@ def _parts(title: str, name: str, scores: dict[str, Score]) -> Iterable[str]:
         yield _scores(name, shown)
 
 
-def _worst(pods: Sequence[PodResult], unit: str) -> str:
-    """The pods that add most to the sum of absolute errors."""
-    ordered = sorted(pods, key=lambda pod: -abs(pod.predicted - pod.measured))[:_WORST]
+def _surprises(pods: Sequence[PodResult], unit: str) -> Iterable[str]:
+    """The pods that are farthest from their interval; nothing where all are inside."""
+    outside = [pod for pod in pods if _beyond(pod) > 0]
+    if outside:
+        yield "<h3>Farthest outside their interval</h3>"
+        yield _worst(outside, unit, by=_beyond)
+
+
+def _beyond(pod: PodResult) -> float:
+    """By how many e-folds the label left the interval, a thousandth of the unit being nothing."""
+    if pod.low is None or pod.high is None:
+        return 0.0
+    low, high, measured = (float(np.log(value + 1e-3)) for value in (pod.low, pod.high, pod.measured))
+    return max(low - measured, measured - high)
+
+
+def _worst(pods: Sequence[PodResult], unit: str, *, by: Callable[[PodResult], float]) -> str:
+    """Of each workload the pod that is worst by this measure, the worst first."""
+    worst: dict[tuple[str | None, ...], PodResult] = {}
+    for pod in sorted(pods, key=by, reverse=True):
+        worst.setdefault((pod.cluster, pod.namespace, pod.workload_kind, pod.workload_name), pod)
+    ordered = list(worst.values())[:_WORST]
     rows = [
         (
             f"{pod.namespace}/{pod.pod or pod.workload_name}",

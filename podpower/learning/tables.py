@@ -6,6 +6,7 @@ specs a tenth of the vectors is needed.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -69,6 +70,8 @@ def read_training_rows(path: AnyPath) -> TrainingRows:
     """The rows of a file, whose vectors stay there. InvalidInput when there is none, or it is no Parquet."""
     if not is_local(UPath(path)):
         return training_rows(read_parquet(path))
+    if Path(str(path)).is_dir():
+        raise InvalidInput(f"{path} is a folder: name a file")
     try:
         table = pl.scan_parquet(str(path)).with_row_index(ROW)
         if FEATURES in (schema := table.collect_schema()):

@@ -62,9 +62,9 @@ class Estimates:
     """Predictions for m requests, each for one pod, in arrays of length m (neighbours: (m, k), weightiest first).
 
     `neighbour_index` points into the model's index (-1: none), `neighbour_weight` is the share in the prediction;
-    `prior_weight` is the prior's, and what is missing to 1 came from entries beyond the first k. `basis` is "seen",
-    "similar" or "prior". `total_energy_j` is NaN where no neighbour is a job. `low_w` and `high_w` (levels, m) are the
-    intervals' ends at each of the model's levels: 0 <= low_w <= power_w <= high_w.
+    `prior_weight` is the prior's, which alone says `prior_power_w`, and what is missing to 1 came from entries beyond
+    the first k. `basis` is "seen", "similar" or "prior". `total_energy_j` is NaN where no neighbour is a job. `low_w`
+    and `high_w` (levels, m) are the intervals' ends at each of the model's levels: 0 <= low_w <= power_w <= high_w.
     """
 
     power_w: NDArray[np.float64]
@@ -74,6 +74,7 @@ class Estimates:
     high_w: NDArray[np.float64]
     basis: NDArray[np.object_]
     prior_weight: NDArray[np.float64]
+    prior_power_w: NDArray[np.float64]
     neighbour_index: NDArray[np.int64]
     neighbour_distance: NDArray[np.float64]
     neighbour_weight: NDArray[np.float64]
@@ -177,7 +178,8 @@ class KnnModel:
     def _predict(self, queries: Queries) -> Estimates:
         vectors = queries.vectors * self._scales
         near, squared = self._search.near(vectors, self.neighbours)
-        climb = self._climbed(queries, vectors, near, squared)
+        prior_logs = self.prior.at(to_log(queries.physical_power_w), queries.kinds)
+        climb = self._climbed(queries, start(prior_logs, near.shape[1]), vectors, near, squared)
         total_energy_j = self._totals(near, squared)
         remote = remoteness(climb.prior_share, self.masses.neighbours)
         basis = np.where(remote <= self.similar_within, "similar", "prior").astype(object)
@@ -214,16 +216,21 @@ class KnnModel:
             high_w=np.stack([np.maximum(from_log(high), power_w) for _, high in ends]),
             basis=basis,
             prior_weight=prior_weight,
+            prior_power_w=from_log(prior_logs),
             neighbour_index=told.index,
             neighbour_distance=told.distance,
             neighbour_weight=told.weight,
         )
 
     def _climbed(
-        self, queries: Queries, vectors: NDArray[np.float32], near: NDArray[np.int64], squared: NDArray[np.float64]
+        self,
+        queries: Queries,
+        climb: Climb,
+        vectors: NDArray[np.float32],
+        near: NDArray[np.int64],
+        squared: NDArray[np.float64],
     ) -> Climb:
-        """The rungs that need no lookup of a workload: prior, neighbours, image, alike."""
-        climb = start(self.prior.at(to_log(queries.physical_power_w), queries.kinds), near.shape[1])
+        """From the prior over the rungs that need no lookup of a workload: neighbours, image, alike."""
         share, logs = self.index.share[near], self._log_power[near]
         weights = kernel(squared) * share
         climb.step(weights.sum(axis=1), (weights * logs).sum(axis=1), self.masses.neighbours, weights)
@@ -369,5 +376,6 @@ def _joined(parts: Sequence[Estimates]) -> Estimates:
 
 
 _BY_REQUEST = (
-    "power_w", "total_energy_j", "basis", "prior_weight", "neighbour_index", "neighbour_distance", "neighbour_weight"
+    "power_w", "total_energy_j", "basis", "prior_weight", "prior_power_w",
+    "neighbour_index", "neighbour_distance", "neighbour_weight",
 )  # fmt: skip

@@ -133,6 +133,8 @@ def simulate(
         raise InvalidInput(f"unknown Kepler {kepler!r}: use one of {', '.join(KEPLERS)}")
     if workloads < 1 or hours <= 0 or not 1 <= scrape_interval_s <= MINUTE_S:
         raise InvalidInput("a simulation needs a workload, some time, and a scrape every 1 to 60 seconds")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "recording.json").exists():
+        raise InvalidInput(f"{folder} holds something that is no recording: name a new folder")
     if (folder / "recording.json").exists():
         raise InvalidInput(f"{folder} holds a recording already: name another folder, or continue it with --follow")
     start_s = start_s // MINUTE_S * MINUTE_S

@@ -98,7 +98,7 @@ def test_a_window_without_labels_leaves_no_file(
     ("options", "code", "told"),
     [
         (("--prom", "nonsense"), 1, "not a URL of a Prometheus"),
-        ((), 1, "give --prom URL, or set PODPOWER_PROMETHEUS_URL"),
+        ((), 1, "give --prom URL or set PODPOWER_PROMETHEUS_URL"),
         (("--prom", "http://x", "--recording", "y"), 2, "--prom or --recording, not both"),
         (("--prom", "http://x", "--match", "cluster"), 1, "not a label matcher"),
         (("--prom", "http://x", "--start", "now", "--end", "-1h"), 2, "--start must be before --end"),

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from podpower.evaluation import plots
-from podpower.evaluation.evaluate import EvaluationReport, PodResult, Score, SplitReport
+from podpower.evaluation.evaluate import UNSEEN, EvaluationReport, PodResult, Score, SplitReport, evaluate
 from podpower.evaluation.report import render
 
 
@@ -88,8 +88,30 @@ def test_names_from_clusters_are_text_and_not_markup():
 
 def test_the_worst_pods_come_first():
     pods = [pod("right", 5.0, 5.0), pod("far", 100.0, 5.0), pod("near", 6.0, 5.0)]
-    table = render(report(split(pods))).split("Where it is most wrong")[1]
+    table = render(report(split(pods))).split("What adds most to the error")[1].split("Farthest outside")[0]
     assert re.findall(r"shop/(\w+)-0", table)[:3] == ["far", "near", "right"]
+
+
+def test_of_a_workload_only_the_worst_pod_is_named():
+    pods = [msgspec.structs.replace(pod("big", 900.0 + n, 5.0), pod=f"big-{n}") for n in range(20)]
+    table = render(report(split([*pods, pod("small", 60.0, 5.0)]))).split("What adds most to the error")[1]
+    assert table.split("Farthest outside")[0].count("shop/big-") == 1
+    assert "shop/big-19" in table
+    assert "shop/small-0" in table
+
+
+def test_surprises_are_named_even_where_they_are_small():
+    giant, tiny = pod("giant", 900.0, 700.0, low=300.0, high=2000.0), pod("tiny", 9.0, 0.01, low=0.001, high=0.1)
+    page = render(report(split([giant, tiny])))
+    surprises = page.split("Farthest outside their interval")[1]
+    assert "shop/tiny-0" in surprises
+    assert "shop/giant-0" not in surprises
+    assert "Farthest outside" not in render(report(split([giant])))
+
+
+def test_a_page_says_what_it_is_of(rows):
+    page = render(evaluate(rows, splits=(UNSEEN,)))
+    assert f"{len(rows):,} labels of 40 workloads, 1970-01-01 00:10 to" in page
 
 
 @pytest.mark.parametrize(
