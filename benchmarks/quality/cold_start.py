@@ -1,12 +1,16 @@
-"""How fast labels replace the physical estimate: `cold_start.py SPECS.ndjson LABELS.parquet [draws]`.
+"""How fast labels replace the physical estimate: `cold_start.py SPECS.ndjson LABELS.parquet [draws]`, or
+`cold_start.py simulated` for a simulated day of 40 workloads, the same whenever this runs.
 
 Trains on the first k workloads of a random order, for k = 0, 1, 2, 4 ..., and predicts all the others; the mean of many
 draws. Errors are typical factors, exp of the mean absolute log error, each workload counting once.
 """
 
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
+from figures import simulated
 
 from podpower.cli.showing import number, table
 from podpower.evaluation.evaluate import queries_of
@@ -60,6 +64,10 @@ def main(specs: str, labels: str, draws: int) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in {3, 4}:
+    if sys.argv[1:] == ["simulated"]:
+        with tempfile.TemporaryDirectory() as folder:
+            main(*map(str, simulated(Path(folder), hours=24, workloads=40, seed=1)), 20)
+    elif len(sys.argv) in {3, 4}:
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) == 4 else 20)
+    else:
         sys.exit(__doc__)
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) == 4 else 20)

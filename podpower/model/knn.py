@@ -234,7 +234,7 @@ class KnnModel:
         share, logs = self.index.share[near], self._log_power[near]
         weights = kernel(squared) * share
         climb.step(weights.sum(axis=1), (weights * logs).sum(axis=1), self.masses.neighbours, weights)
-        codes = np.array([self._image_codes.get(key or "", -1) for key in queries.image_keys], dtype=np.int64)
+        codes = np.array([self._image_code(key or "") for key in queries.image_keys], dtype=np.int64)
         if not (codes >= 0).any():
             return climb
         same = np.where((self._image[near] == codes[:, None]) & (codes >= 0)[:, None], share, 0.0)
@@ -250,6 +250,11 @@ class KnnModel:
             weights[row, place] = alike_kernel(apart) * share[row, place]
             climb.step(weights.sum(axis=1), (weights * logs).sum(axis=1), self.masses.alike, weights)
         return climb
+
+    def _image_code(self, key: str) -> int:
+        """The number of a known image; of one that is not, of what it may be a mirror or a build of; -1: not known."""
+        known = self._image_codes.get(key)
+        return self._image_codes.get(key.rpartition("/")[2], -1) if known is None else known
 
     def _from_former(self, former: list[int], climb: Climb, row: int, told: "_Told") -> None:
         """The rung of the workload's own former specs, which a rollout mostly resembles; the younger count more."""

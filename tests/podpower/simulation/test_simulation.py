@@ -174,5 +174,5 @@ def test_a_recording_of_a_real_cluster_is_not_simulated_on(tmp_path: Path) -> No
 def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InvalidInput, match="no recording"):
-        simulate(tmp_path, hours=1, workloads=2, start_s=0.0)
+        simulate(tmp_path, seed=1, hours=1, workloads=2, start_s=0.0)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
