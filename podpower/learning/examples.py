@@ -67,6 +67,10 @@ class Examples:
     def __len__(self) -> int:
         return len(self.power_w)
 
+    def at_most(self, count: int) -> "Examples":
+        """So many of them, spread evenly; all where there are no more."""
+        return self if len(self) <= count else self.take(np.linspace(0, len(self) - 1, count).astype(np.int64))
+
     def encoded(self, vectors: NDArray[np.float32], *, blocks: tuple[int, ...], fingerprint: str) -> "Examples":
         """The same, with vectors (m, dim) of another encoder."""
         entries = replace(self.entries, vectors=vectors, blocks=blocks)

@@ -9,6 +9,7 @@ import polars as pl
 from podpower.errors import InvalidInput, PodpowerError, Unavailable
 from podpower.evaluation.evaluate import MODEL, UNSEEN, EvaluationReport
 from podpower.evaluation.gate import Comparison, Doubt, compare_known, compare_unknown, doubt_labels
+from podpower.evaluation.splits import ENOUGH_PODS
 from podpower.features.encoder import Encoder
 from podpower.learning.examples import Examples
 from podpower.learning.labelled import Labelled
@@ -79,7 +80,7 @@ def judge(
     # No longer a tail than is needed: what is held out, the twin of a candidate lacks.
     cut_s = last_s - max(HOUR_S / 2, _TAIL * (last_s - first_s))
     cut_s = max(cut_s, champion.labels_end_s) if young else cut_s
-    pods = labelled.where(pl.col("ts") > cut_s).pods()
+    pods = labelled.where(pl.col("ts") > cut_s).pods().at_most(ENOUGH_PODS)
     same = champion.encoder_fingerprint == candidate.encoder_fingerprint
     pods, champions = (pods, pods) if same else encoded(encoder, pods)
     if not len(pods):

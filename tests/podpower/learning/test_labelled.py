@@ -210,3 +210,9 @@ def test_the_order_of_rows_does_not_show(make_rows):
         assert a.pods == b.pods
         np.testing.assert_array_equal(a.power_w, b.power_w)
         np.testing.assert_array_equal(a.entries.vectors, b.entries.vectors)
+
+
+def test_of_many_some_are_taken_evenly(make_rows):
+    pods = Labelled.of(make_rows(workloads=9)).pods()
+    assert pods.at_most(3).pods == [pods.pods[0], pods.pods[4], pods.pods[8]]
+    assert pods.at_most(9) is pods
