@@ -21,8 +21,9 @@ from podpower.cli import main as podpower
 from podpower.learning.tables import read_training_rows
 from podpower.learning.training import train
 from podpower.model.artifacts import model_bytes, model_from_bytes
+from podpower.model.estimates import Queries
 from podpower.model.index import Search, nearest, squared_distances
-from podpower.model.knn import KnnModel, Queries
+from podpower.model.knn import KnnModel
 from podpower.parquet import write_parquet
 
 BLOCKS = (16, 20, 256)

@@ -10,8 +10,9 @@ from podpower.features.encoder import Encoder
 from podpower.features.names import kept_by, main_image_key
 from podpower.features.physical import physical_power_w
 from podpower.model.artifacts import check_fit
+from podpower.model.estimates import Estimates, Queries
 from podpower.model.intervals import DEFAULT_LEVEL
-from podpower.model.knn import Estimates, KnnModel, Queries
+from podpower.model.knn import KnnModel
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
 

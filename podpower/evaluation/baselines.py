@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
 from podpower.features.columns import NUMERIC_COLUMNS
-from podpower.model.knn import Queries
+from podpower.model.estimates import Queries
 from podpower.model.scale import FLOOR_W
 
 

@@ -19,8 +19,9 @@ from podpower.features.names import same_kind
 from podpower.learning.examples import Examples
 from podpower.learning.labelled import Labelled, Rows
 from podpower.learning.training import check_trainable, train_examples
+from podpower.model.estimates import Queries
 from podpower.model.intervals import BASES, DEFAULT_LEVEL
-from podpower.model.knn import KnnModel, Queries
+from podpower.model.knn import KnnModel
 from podpower.model.scale import FLOOR_W, to_log
 
 __all__ = [

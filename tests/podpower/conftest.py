@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from podpower.model.knn import Queries
+from podpower.model.estimates import Queries
 
 STEP = 60.0
 DIM = 24
