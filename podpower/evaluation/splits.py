@@ -19,7 +19,7 @@ from podpower.learning.groups import linked_groups
 from podpower.learning.labelled import Labelled
 
 UNSEEN, FORWARD, STEPWISE, TRANSFER = "unseen workloads", "time forward", "step by step", "another cluster"
-MAX_LEFT_OUT = 60  # up to so many groups each is left out on its own; beyond, FOLDS folds of groups
+MAX_LEFT_OUT = 60  # up to so many groups each is left out on its own; beyond, FOLDS folds of groups or more
 FOLDS = 10
 ENOUGH_PODS = 20_000  # figures of so many move by less than a hundredth: the folds that are left are not trained
 MAX_STEPS = 8  # of the time range
@@ -47,7 +47,7 @@ def unseen(labelled: Labelled) -> Iterator[Fold]:
     count = int(groups.max()) + 1
     if count < 2:
         raise InvalidInput("there is one workload only, hence none to leave out")
-    folds = count if count <= MAX_LEFT_OUT else FOLDS
+    folds = count if count <= MAX_LEFT_OUT else max(FOLDS, min(count, len(pods) // ENOUGH_PODS))
     splitter, left_out = LeaveOneGroupOut() if folds == count else GroupKFold(folds), 0
     for _, entries in splitter.split(groups, groups=groups):
         if left_out >= ENOUGH_PODS:

@@ -89,6 +89,10 @@ def test_very_many_are_left_out_until_more_would_tell_nothing_new(rows, monkeypa
     unseen = split(evaluate(rows), UNSEEN)
     assert unseen.extent == "2 of 10 folds"
     assert len(unseen.pods) == 8
+    monkeypatch.setattr(splits, "ENOUGH_PODS", 2)  # of very many, a fold is no larger than it has to be
+    unseen = split(evaluate(rows), UNSEEN)
+    assert unseen.extent == "1 of 20 folds"
+    assert len(unseen.pods) == 2
 
 
 @pytest.mark.parametrize(

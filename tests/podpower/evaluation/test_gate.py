@@ -112,6 +112,14 @@ def test_workloads_that_nobody_knows_cannot_be_compared_on(champion, make_rows):
     assert "nothing to compare" in str(result)
 
 
+def test_a_handful_of_workloads_decides_nothing(champion, past, held_out):
+    worse = train(times(past, pl.when(pl.col("workload_name").str.ends_with("3")).then(9.0).otherwise(1.0)))
+    named = [workload[2] in {"w3", "w13", "w23", "w33"} for workload in held_out.entries.workloads]
+    result = compare_known(champion, worse, held_out.take(np.array(named)[held_out.entry]))
+    assert result.verdict == "unknown"
+    assert "only 4 workloads to compare on" in str(result)
+
+
 def test_labels_that_change_everywhere_at_once_are_doubted(champion, cluster):
     young = cluster.filter(pl.col("ts") > 5 * HOUR_S)
     some = pl.col("workload_name").str.ends_with("1")

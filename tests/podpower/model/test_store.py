@@ -231,3 +231,28 @@ def test_metadata_must_be_plain(store, pair):
     with pytest.raises(InvalidInput, match="metadata"):
         store.add(*pair, metadata={"what": object()})
     assert store.versions() == []
+
+
+def test_what_is_held_is_replaced_by_a_person_only(store, pairs):
+    first, second, _ = (store.add(*pair) for pair in pairs)
+    store.promote(first, hold=True)
+    assert store.held()
+    with pytest.raises(Refused, match="is held"):
+        store.promote(second, instead_of=first)
+    assert store.latest() == first
+    store.promote(second)
+    assert not store.held()
+    assert store.rollback() == first
+    assert store.held()
+    assert store.resume() == first
+    store.promote(second, instead_of=first)
+    assert store.latest() == second
+
+
+def test_what_cannot_be_served_is_not_held(store, pairs):
+    first, second, _ = (store.add(*pair) for pair in pairs)
+    store.promote(first, hold=True)
+    (store.root / "versions" / first / MODEL_FILE).write_bytes(b"gone")
+    assert not store.held()
+    store.promote(second, instead_of=first)
+    assert store.latest() == second
