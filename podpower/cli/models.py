@@ -175,7 +175,8 @@ def compare(arguments: argparse.Namespace) -> int:
     against = arguments.against or store.latest()
     if against is None:
         raise InvalidInput("nothing is served yet, hence nothing to compare with: give --against")
-    pods = Labelled.of(read_rows(arguments.train)).pods()
+    labelled = Labelled.of(read_rows(arguments.train))
+    pods = labelled.pods()
     (_, champion), (_, candidate) = store.load(against), store.load(arguments.version)
     for model, version in ((champion, against), (candidate, arguments.version)):
         if model.encoder_fingerprint != pods.encoder_fingerprint:
@@ -183,7 +184,7 @@ def compare(arguments: argparse.Namespace) -> int:
     results = [compared(champion, candidate, pods) for compared in (compare_known, compare_unknown)]
     for result in results:
         print(result)
-    print(doubt_labels(champion, pods))
+    print(doubt_labels(champion, labelled.examples()))
     if (pods.first_s.min()) <= max(champion.labels_end_s, candidate.labels_end_s):
         showing.note(
             "note: some rows are not younger than the labels of both: on what it was trained on, a model shines"
@@ -193,8 +194,12 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def promote(arguments: argparse.Namespace) -> int:
     """Make a version the one that is served; print it."""
-    _open(arguments).promote(arguments.version, hold=arguments.hold)
+    store = _open(arguments)
+    failed = store.info(arguments.version).metadata.get("failed_checks")
+    store.promote(arguments.version, hold=arguments.hold)
     print(arguments.version)
+    if failed:
+        showing.note(f"note: it failed {', '.join(map(str, failed))}: see `podpower models show {arguments.version}`")
     return 0
 
 

@@ -25,6 +25,7 @@ FOLDS = 10
 CONFIDENCE = 0.9
 _NEGLIGIBLE, _GROSS = 0.01, 0.25
 _RESAMPLES = 2000
+_HOUR_S = 3600.0
 _SEED = 1
 # Labels are doubted when more than half of at least so many known workloads leave their 95 % interval by a factor of 2.
 _LEAST_COMPARED = 5  # workloads; of fewer the next may say the opposite
@@ -111,37 +112,49 @@ def without(model: KnnModel, pods: Examples) -> KnnModel | None:
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True):
-    """Of how many `known` workloads the labels left what was ever measured, and whether that is too many at once."""
+    """In the worst hour, of how many `known` workloads the labels left what was ever measured, by which factor in the
+    median, and whether that is too many at once.
+    """
 
     known: int
     changed: int
     examples: list[str]
     doubtful: bool
+    factor: float = 1.0
 
     def __str__(self) -> str:
         if not self.doubtful:
-            return f"{self.changed} of {self.known} known workloads draw something new"
+            return f"{self.changed} of {self.known} known workloads draw something new in the worst hour"
         return (
-            f"{self.changed} of {self.known} known workloads draw something new at once (e.g. "
-            f"{', '.join(self.examples)}): check Kepler and its configuration; if the labels are right, promote by "
-            "hand with `podpower models promote`"
+            f"{self.changed} of {self.known} known workloads draw something new at once: {self.factor:.3g} times what "
+            f"was measured before, in the median (e.g. {', '.join(self.examples)}): check Kepler and its "
+            "configuration; only if the labels are right, promote by hand with `podpower models promote`"
         )
 
 
-def doubt_labels(champion: KnnModel, pods: Examples) -> Doubt:
-    """Compare labels with what the champion knows of the same specs."""
-    estimates = champion.predict(queries_of(pods))
+def doubt_labels(champion: KnnModel, examples: Examples) -> Doubt:
+    """Compare labels, hour by hour, with what the champion knows of the same specs; the worst hour is told."""
+    estimates = champion.predict(queries_of(examples))
     seen = estimates.basis == "seen"
     low, high = estimates.interval(champion.intervals.levels[-1])
-    measured = to_log(pods.power_w)
+    measured = to_log(examples.power_w)
     outside = (measured < to_log(low) - _FACTOR) | (measured > to_log(high) + _FACTOR)
-    known, changed = _by_workload(pods, np.where(seen, outside.astype(float), np.nan))
-    names = [name for name, share in zip(known, changed, strict=True) if share > _MOST_CHANGED]
+    apart, hour = measured - to_log(estimates.power_w), np.floor(examples.first_s / _HOUR_S)
+    doubts = [_doubt(examples, seen & (hour == at), outside, apart) for at in np.unique(hour[seen])]
+    worst = max(doubts, key=lambda doubt: (doubt.doubtful, doubt.changed / max(doubt.known, 1)), default=None)
+    return worst or Doubt(known=0, changed=0, examples=[], doubtful=False)
+
+
+def _doubt(examples: Examples, at: NDArray[np.bool_], outside: NDArray[np.bool_], apart: NDArray[np.float64]) -> Doubt:
+    known, shares = _by_workload(examples, np.where(at, outside.astype(float), np.nan))
+    names = [name for name, share in zip(known, shares, strict=True) if share > _MOST_CHANGED]
+    changed = at & outside
     return Doubt(
         known=len(known),
         changed=len(names),
         examples=["/".join(name) for name in names[:3]],
         doubtful=len(known) >= _LEAST_KNOWN and len(names) > _MOST_CHANGED * len(known),
+        factor=float(np.exp(np.median(apart[changed]))) if changed.any() else 1.0,
     )
 
 

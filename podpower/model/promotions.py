@@ -23,11 +23,12 @@ Action = Literal["promote", "rollback", "resume"]
 
 
 class Promotion(msgspec.Struct, kw_only=True, frozen=True):
-    """One change of what is served, or the end of its being held."""
+    """One change of what is served, or the end of its being held; `held` as in Pointer."""
 
     at: str
     action: Action
     version: str
+    held: bool = False
 
 
 class Pointer(msgspec.Struct, kw_only=True, frozen=True):
@@ -54,13 +55,25 @@ class Promotions:
         except Refused as error:
             raise Refused(f"{error}: promote a version again") from None
 
+    def last(self) -> Pointer | None:
+        """What is served or, where the pointer is gone or damaged, what the history says was served last."""
+        with contextlib.suppress(Refused):
+            if pointer := self.pointer():
+                return pointer
+        changes = self.history()
+        if not changes:
+            return None
+        return Pointer(version=changes[-1].version, promoted_at=changes[-1].at, held=changes[-1].held)
+
     def point_to(self, version: str, *, action: Action, held: bool = False) -> None:
         """Serve the version from now on."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         # Time first, so that names sort; random last, so that two writers never take the same.
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
         root = self._shelf.root
-        write_atomically(root / "promotions" / name, encoded(Promotion(at=now, action=action, version=version)))
+        write_atomically(
+            root / "promotions" / name, encoded(Promotion(at=now, action=action, version=version, held=held))
+        )
         write_atomically(root / LATEST_FILE, encoded(Pointer(version=version, promoted_at=now, held=held)))
 
     def history(self) -> list[Promotion]:

@@ -93,7 +93,7 @@ class ModelStore:
             files=files,
             metadata=dict(metadata or {}),
         )
-        if not self._is_whole(info.version):
+        if not self.is_whole(info.version):
             contents[MANIFEST_FILE] = msgspec.json.format(encoded(info), indent=2)
             self._publish(info.version, contents)
         return info.version
@@ -124,10 +124,24 @@ class ModelStore:
 
     def held(self) -> bool:
         """Whether only a person may change what is served: after a rollback, or where one asked for it. What cannot be
-        served is not held.
+        served is not held; a pointer that is damaged is, where the history says so.
         """
-        pointer = self._pointer()
-        return pointer is not None and pointer.held and self._is_whole(pointer.version)
+        pointer = self._promotions.last()
+        return pointer is not None and pointer.held and self.is_whole(pointer.version)
+
+    def standard(self) -> str | None:
+        """What new models are compared with: what is served or, where that is damaged, the last one before it that can
+        be loaded; None where there is none.
+        """
+        pointer = self._promotions.last()
+        candidates = [pointer.version] if pointer else []
+        candidates += reversed(self._promotions.stack())
+        return next((version for version in dict.fromkeys(candidates) if self.is_whole(version)), None)
+
+    def last_served(self) -> str | None:
+        """What is served or, where the pointer is gone or damaged, what was served last."""
+        pointer = self._promotions.last()
+        return pointer.version if pointer else None
 
     def resume(self) -> str:
         """End the hold and return what is served. Refused when nothing is."""
@@ -145,7 +159,7 @@ class ModelStore:
         """
         with self._shelf.alone():
             before = self._promotions.stack()
-            latest = self.latest()
+            latest = self.last_served()
             while before and latest is not None and before.pop() != latest:
                 pass
             while before:
@@ -165,7 +179,7 @@ class ModelStore:
         if keep < 1:
             raise InvalidInput(f"keep must be at least 1, not {keep}")
         with self._shelf.alone():
-            needed = {self.latest(), *self._promotions.stack()[-ROLLBACKS_KEPT - 1 :]}
+            needed = {self.last_served(), *self._promotions.stack()[-ROLLBACKS_KEPT - 1 :]}
             removed = [info.version for info in self.versions()[keep:] if info.version not in needed]
             for version in removed:
                 self._shelf.remove(self._folder(version), first=MANIFEST_FILE)  # without it nothing is listed
@@ -261,7 +275,8 @@ class ModelStore:
             raise Refused(f"{name} of version {info.version} does not match its digest in the manifest: {_REPLACE}")
         return data
 
-    def _is_whole(self, version: str) -> bool:
+    def is_whole(self, version: str) -> bool:
+        """Whether all files of the version are there and are what its manifest says."""
         try:
             info = self.info(version)
             for name in info.files:
@@ -290,7 +305,7 @@ class ModelStore:
         except OSError as error:  # it is there: damaged, or another writer was quicker with the same content
             if not folder.is_dir():
                 raise PodpowerError(f"cannot write {folder}: {error.strerror}") from error
-            if not self._is_whole(version):
+            if not self.is_whole(version):
                 for name in (ENCODER_FILE, MODEL_FILE, MANIFEST_FILE):
                     (aside / name).replace(folder / name)
 

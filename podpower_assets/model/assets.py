@@ -81,7 +81,7 @@ def _verdict(
     """What the store keeps beside a candidate: how good it was found, and why it may be served or not."""
     return {
         "evaluation": {} if report is None else {s.name: msgspec.to_builtins(s.scores) for s in report.splits},
-        JUDGED_AGAINST: judgement.champion,
+        JUDGED_AGAINST: judgement.served,
         "judgement": judgement.lines(),
         FAILED: [result.check_name for result in results if not result.passed],
     }
@@ -133,9 +133,8 @@ def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.Mate
     with deciding():
         store = models.open()
         candidate = latest_of(store, context.partition_keys[-1])
-        served, newer = _served(store)
-        older = str(candidate.metadata[PARTITION]) < newer
-        held = served is not None and store.held()
+        served, day, held = _served(store), _day(store, store.standard()), store.held()
+        older = str(candidate.metadata[PARTITION]) < day
         promote = candidate.version != served and not older and not held and not candidate.metadata.get(FAILED)
         if promote:
             # Judged against one model, it does not replace another that somebody promoted since.
@@ -155,13 +154,17 @@ def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.Mate
     return dg.MaterializeResult(metadata=said)
 
 
-def _served(store: ModelStore) -> tuple[str | None, str]:
-    """What is served, and the day it is of ("": not told). A damaged store serves nothing that could be kept."""
-    version = None
+def _served(store: ModelStore) -> str | None:
+    """What is served; None where nothing is, or where it is damaged and so has to be replaced."""
     with contextlib.suppress(Refused):
         version = store.latest()
-        return version, str(store.info(version).metadata.get(PARTITION, "")) if version else ""
-    return version, ""
+        return version if version and store.is_whole(version) else None
+    return None
+
+
+def _day(store: ModelStore, version: str | None) -> str:
+    """The day that a version is of ("": not told)."""
+    return str(store.info(version).metadata.get(PARTITION, "")) if version else ""
 
 
 def _why_not(candidate: VersionInfo, served: str | None, *, older: bool, held: bool) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 
-from podpower.errors import InvalidInput, PodpowerError, Unavailable
+from podpower.errors import InvalidInput
 from podpower.evaluation.evaluate import MODEL, UNSEEN, EvaluationReport
 from podpower.evaluation.gate import Comparison, Doubt, compare_known, compare_unknown, doubt_labels
 from podpower.evaluation.splits import ENOUGH_PODS
@@ -32,11 +32,9 @@ _TAIL = 0.2  # of the window's time is held out, less where the served model kno
 
 @dataclass(kw_only=True)
 class Judgement:
-    """What was found of a candidate against the `champion` (None: nothing is served), and why it could not be
-    judged.
-    """
+    """What was found of a candidate while `served` was served (None: nothing was), and why it could not be judged."""
 
-    champion: str | None = None
+    served: str | None = None
     comparisons: list[Comparison] = field(default_factory=list)
     doubt: Doubt | None = None
     note: str = ""
@@ -48,8 +46,8 @@ class Judgement:
 
     def lines(self) -> list[str]:
         """What people read."""
-        said = [str(comparison) for comparison in self.comparisons]
-        return said + ([str(self.doubt)] if self.doubt else []) + ([self.note] if self.note else [])
+        said = [str(self.doubt)] if self.doubt else []
+        return said + [str(comparison) for comparison in self.comparisons] + ([self.note] if self.note else [])
 
 
 def judge(
@@ -61,37 +59,45 @@ def judge(
 ) -> Judgement:
     """Compare a candidate, trained on all of `labelled`, with what is served.
 
-    On known workloads the candidate's recipe is judged: a twin that was trained on the rows before those held out.
-    Where the served model has another encoder, `encoded` gives the held-out pods whose specs are known, and the same in
-    the vectors of that encoder.
+    Where labels are doubted, nothing can be compared on them. On known workloads the candidate's recipe is judged: a
+    twin that was trained on the rows before those held out. Where what is served is damaged, the last one before it
+    that can be loaded stands for it. Where that has another encoder, `encoded` gives the held-out pods whose specs are
+    known, and the same in the vectors of that encoder.
     """
-    version = None
-    try:
-        version = store.latest()
-        if version is None:
-            return Judgement(note="nothing is served yet")
-        encoder, champion = store.load(version)
-    except Unavailable:
-        raise
-    except PodpowerError as error:
-        return Judgement(champion=version, note=f"the served model cannot be loaded ({error}): any other is better")
+    judgement = Judgement(served=store.last_served())
+    if judgement.served is None:
+        judgement.note = "nothing is served yet"
+        return judgement
+    version = store.standard()
+    if version is None:
+        judgement.note = f"neither {judgement.served} nor any model served before it can be loaded: any other is better"
+        return judgement
+    if version != judgement.served:
+        judgement.note = f"{judgement.served}, which is served, is damaged: compared with {version}, served before it"
+    encoder, champion = store.load(version)
     first_s, last_s = labelled.range_s
     young = champion.labels_end_s < last_s
     # No longer a tail than is needed: what is held out, the twin of a candidate lacks.
     cut_s = last_s - max(HOUR_S / 2, _TAIL * (last_s - first_s))
     cut_s = max(cut_s, champion.labels_end_s) if young else cut_s
-    pods = labelled.where(pl.col("ts") > cut_s).pods().at_most(ENOUGH_PODS)
-    same = champion.encoder_fingerprint == candidate.encoder_fingerprint
-    pods, champions = (pods, pods) if same else encoded(encoder, pods)
+    tail = labelled.where(pl.col("ts") > cut_s)
+    pods, hours = tail.pods().at_most(ENOUGH_PODS), tail.examples().at_most(ENOUGH_PODS)
+    champions = pods
+    if champion.encoder_fingerprint != candidate.encoder_fingerprint:
+        (pods, champions), (_, hours) = encoded(encoder, pods), encoded(encoder, hours)
     if not len(pods):
-        note = f"the served model {version} is of another encoder, and no spec of the held-out pods is stored"
-        return Judgement(champion=version, note=note)
-    judgement = Judgement(champion=version, doubt=doubt_labels(champion, champions) if young else None)
+        judgement.note = f"{version} is of another encoder, and no spec of the held-out pods is stored"
+        return judgement
+    judgement.doubt = doubt_labels(champion, hours)
+    if judgement.doubt.doubtful:
+        return judgement
     judgement.comparisons.append(compare_unknown(champion, candidate, pods, champions=champions))
     if not young:
-        judgement.note = "no labels are younger than the served model's, so only unknown workloads were compared"
+        judgement.note = judgement.note or (
+            "no labels are younger than the served model's, so only unknown workloads were compared"
+        )
     elif (twin := _twin(labelled.where(pl.col("ts") <= cut_s))) is None:
-        judgement.note = "nothing can be trained before the labels held out, so only unknown workloads were compared"
+        judgement.note = judgement.note or "nothing can be trained before the labels held out"
     else:
         judgement.comparisons.append(compare_known(champion, twin, pods, champions=champions))
     return judgement
@@ -112,7 +118,7 @@ def checks(report: EvaluationReport | None, judgement: Judgement) -> Iterator[dg
         passed=not judgement.worse,
         description="; ".join(judgement.lines()),
         metadata={
-            "served": judgement.champion or "nothing",
+            "served": judgement.served or "nothing",
             **{c.question.replace(" ", "_"): dg.MetadataValue.md(str(c)) for c in judgement.comparisons},
             **({"note": judgement.note} if judgement.note else {}),
         },
@@ -121,8 +127,8 @@ def checks(report: EvaluationReport | None, judgement: Judgement) -> Iterator[dg
     yield dg.AssetCheckResult(
         check_name=PLAUSIBLE,
         passed=doubt is None or not doubt.doubtful,
-        description=str(doubt) if doubt else "no labels are younger than the served model's",
-        metadata={"known": doubt.known, "changed": doubt.changed} if doubt else {},
+        description=str(doubt) if doubt else judgement.note,
+        metadata={"known": doubt.known, "changed": doubt.changed, "factor": doubt.factor} if doubt else {},
     )
 
 
@@ -138,10 +144,21 @@ def _by_itself(report: EvaluationReport | None) -> Iterator[dg.AssetCheckResult]
     yield dg.AssetCheckResult(
         check_name=BEATS,
         passed=beats,
+        description=f"log R2 on workloads left out {_told(own.log_r2)}, of the constant {_told(constant.log_r2)}",
         metadata={"log_r2": _number(own.log_r2), "constant": _number(constant.log_r2)},
     )
     covers = own.coverage is None or own.coverage >= _MIN_COVERAGE
-    yield dg.AssetCheckResult(check_name=COVERS, passed=covers, metadata={"coverage": _number(own.coverage)})
+    told = "none" if own.coverage is None else f"{own.coverage:.0%}"
+    yield dg.AssetCheckResult(
+        check_name=COVERS,
+        passed=covers,
+        description=f"{told} of the workloads left out lie in their 80 % interval",
+        metadata={"coverage": _number(own.coverage)},
+    )
+
+
+def _told(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def _number(value: float | None) -> float:

@@ -1,7 +1,7 @@
 """A day's model replaces the served one only if it is not worse; what happened is said where people look."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -97,6 +97,72 @@ def test_labels_that_cannot_be_right_leave_the_served_model(served: Place, spoil
     assert judging.PLAUSIBLE in candidate.metadata["failed_checks"]
     store.promote(candidate.version)  # a person may know better
     assert store.latest() == candidate.version
+
+
+@pytest.mark.parametrize("factor", [10.0, 0.0])
+def test_labels_that_are_made_anew_and_wrong_are_doubted(served: Place, factor: float) -> None:
+    """No label is younger than the served model's: it knows better all the same."""
+    store = served.models.open()
+    assert served.materialize("knn_model", "promoted_model", first=DAY).success
+    before = store.latest()
+    change(served, SECOND, lambda rows: times(rows, factor))
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert judging.PLAUSIBLE in failed(result)
+    assert "times what was measured before" in failed(result)[judging.PLAUSIBLE]
+    assert store.latest() == before
+
+
+def test_one_hour_that_is_wrong_is_not_averaged_away(served: Place) -> None:
+    store = served.models.open()
+    before = store.latest()
+    change(served, SECOND[-1:], lambda rows: times(rows, 0.0))
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert judging.PLAUSIBLE in failed(result)
+    assert store.latest() == before
+
+
+def test_the_model_served_before_stands_for_a_damaged_one(served: Place) -> None:
+    store = served.models.open()
+    assert served.materialize("knn_model", "promoted_model", first=DAY).success
+    damaged = str(store.latest())
+    (Path(str(store.root)) / "versions" / damaged / "manifest.json").write_bytes(b"")
+    change(served, SECOND, lambda rows: times(rows, 10.0))
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert judging.PLAUSIBLE in failed(result)
+    assert store.latest() == damaged  # the service keeps what it has loaded; nothing worse takes its place
+    change(served, SECOND, lambda rows: times(rows, 0.1))
+    assert served.materialize("knn_model", "promoted_model", first=DAY).success
+    now = str(store.latest())
+    assert now != damaged
+    assert any(damaged in line and "is damaged" in line for line in store.info(now).metadata["judgement"])
+
+
+def test_a_candidate_that_was_damaged_while_served_is_no_success(served: Place) -> None:
+    store = served.models.open()
+    folder = Path(str(store.root)) / "versions" / str(store.latest())
+    (folder / "knn_energy.joblib").write_bytes(b"cut off")
+    result = served.materialize("promoted_model", first=DAY)
+    assert not result.success
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"{")])
+def test_a_lost_pointer_loses_neither_the_hold_nor_the_day(served: Place, damage: Callable[[Path], None]) -> None:
+    store = served.models.open()
+    first = str(store.latest())
+    assert served.materialize("knn_model", "promoted_model", first=DAY).success
+    store.rollback()
+    damage(Path(str(store.root)) / "latest.json")
+    result = served.materialize("promoted_model", first=DAY)
+    [event] = result.asset_materializations_for_node("promoted_model")
+    assert "is held" in str(event.metadata["why"].value)
+    store.promote(first)
+    encoder, model = store.load(first)
+    model.trained_at = "2025-12-31T00:00:00+00:00"
+    store.add(encoder, model, metadata={"partition": "2025-12-31"})
+    damage(Path(str(store.root)) / "latest.json")
+    result = served.materialize("promoted_model", first="2025-12-31")
+    [event] = result.asset_materializations_for_node("promoted_model")
+    assert "younger day" in str(event.metadata["why"].value)
 
 
 def test_labels_that_are_wrong_of_old_are_found_by_younger_ones(served: Place) -> None:
