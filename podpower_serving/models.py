@@ -1,6 +1,7 @@
 """The model that is served: where it comes from, and how another takes its place without a failed request."""
 
 import asyncio
+import contextlib
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +28,9 @@ class Source(Protocol):
     def load(self, name: str) -> Predictor:
         """The model of that name. PodpowerError when it cannot be served."""
 
+    def fallback(self) -> Predictor | None:
+        """What to serve where the current one cannot be and there is none yet."""
+
 
 class StoreSource:
     """The latest promoted version of a model store."""
@@ -43,6 +47,11 @@ class StoreSource:
     def load(self, name: str) -> Predictor:
         """The version `name`."""
         return Predictor(*self._store.load(name), version=name)
+
+    def fallback(self) -> Predictor | None:
+        """The last version promoted before that can be loaded."""
+        version = self._store.standard()
+        return self.load(version) if version else None
 
 
 class FileSource:
@@ -67,6 +76,9 @@ class FileSource:
         """What is in the files now; its version is told by what the model was trained on."""
         model = load_model(self._model_path)
         return Predictor(load_encoder(self._encoder_path), model, version=f"file-{training_fingerprint(model)[:12]}")
+
+    def fallback(self) -> None:
+        """Nothing: there are no other files."""
 
 
 class Served:
@@ -98,11 +110,19 @@ class Served:
                 _log.info("serving model %s", predictor.version)
         except PodpowerError as error:
             self._refuse(name, str(error))
+            self._fall_back()
         else:
             self.refused = None
             if name is None and not self._told:
                 _log.warning("no model to serve yet: %s", self._source.remedy)
                 self._told = True
+
+    def _fall_back(self) -> None:
+        if self._predictor is None:
+            with contextlib.suppress(PodpowerError):
+                self._predictor = self._source.fallback()
+                if self._predictor is not None:
+                    _log.warning("serving model %s, promoted before", self._predictor.version)
 
     async def follow(self, *, every_seconds: float) -> None:
         """`refresh` for ever, off the event loop."""

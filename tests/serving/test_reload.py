@@ -69,6 +69,19 @@ def test_a_broken_model_is_refused_and_the_old_one_stays(running, tmp_path, pair
         wait_until(lambda: client.get("/model").json()["refused"] is None)
 
 
+def test_a_restart_on_a_damaged_model_serves_the_one_before(running, tmp_path, pairs):
+    store = ModelStore(tmp_path)
+    first, second = (store.add(*pair) for pair in pairs[:2])
+    store.promote(first)
+    store.promote(second)
+    (tmp_path / "versions" / second / MODEL_FILE).write_bytes(b"broken")
+    with running(Settings(model_store=str(tmp_path), reload_seconds=0.05)) as client:
+        assert client.get("/readyz").status_code == 200
+        model = client.get("/model").json()
+        assert (model["version"], model["refused"]["version"]) == (first, second)
+        assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
+
+
 def test_explicit_files_are_served_and_followed(running, tmp_path, pairs):
     encoder_path, model_path = tmp_path / "encoder.joblib", tmp_path / "knn_energy.joblib"
     settings = Settings(encoder_path=str(encoder_path), model_path=str(model_path), reload_seconds=0.05)
