@@ -48,7 +48,7 @@ def line_of(request: InferenceRequest, **change: Any) -> bytes:
 
 
 def told_by(line: bytes) -> Told:
-    """msgspec.DecodeError when it is no line of ours."""
+    """ValueError when it is no line of ours."""
     return _TOLD.decode(line)
 
 

@@ -130,7 +130,8 @@ def evaluate(
     """
     labelled = Labelled.of(rows, target=target)
     target = labelled.target
-    check_trainable(labelled.examples(), neighbors=neighbors)
+    examples = labelled.examples()
+    check_trainable(examples, neighbors=neighbors)
     reports, notes = [], []
     for name in splits:
         held_out = _HeldOut(target)
@@ -157,7 +158,7 @@ def evaluate(
         splits=reports,
         notes=notes,
         row_count=len(labelled),
-        workloads=len(set(labelled.entries.workloads)),
+        workloads=len(set(examples.entries.workloads)),
         first_s=first_s,
         last_s=last_s,
     )

@@ -66,7 +66,7 @@ def compare_known(
 
     `champions` are the same pods in the vectors of the champion's encoder, where that is another.
     """
-    of_champion = champion.predict(queries_of(champions or pods))
+    of_champion = champion.predict(queries_of(pods if champions is None else champions))
     measured = to_log(pods.power_w)
     predicted = (of_champion.power_w, candidate.predict(queries_of(pods)).power_w)
     errors = [np.abs(to_log(power_w) - measured) for power_w in predicted]
@@ -82,7 +82,8 @@ def compare_unknown(
     errors = [np.full(len(pods), np.nan) for _ in range(2)]
     for fold in range(min(FOLDS, int(groups.max(initial=-1)) + 1)):
         at = np.flatnonzero(groups % FOLDS == fold)
-        for place, (model, known) in enumerate(((champion, champions or pods), (candidate, pods))):
+        champions = pods if champions is None else champions
+        for place, (model, known) in enumerate(((champion, champions), (candidate, pods))):
             part = known.take(at)
             rest = without(model, part)
             if rest is not None:

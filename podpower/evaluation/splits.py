@@ -43,7 +43,7 @@ def unseen(labelled: Labelled) -> Iterator[Fold]:
     were left out that more would tell nothing new.
     """
     examples, pods = labelled.examples(), labelled.pods()
-    groups = linked_groups(labelled.entries.workloads, labelled.entries.spec_hashes)
+    groups = linked_groups(examples.entries.workloads, examples.entries.spec_hashes)  # those of the pods, too
     count = int(groups.max()) + 1
     if count < 2:
         raise InvalidInput("there is one workload only, hence none to leave out")

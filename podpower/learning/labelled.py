@@ -38,8 +38,6 @@ class Labelled:
     """The usable rows of one target: `frame` has, by entry and time, the entry each row is of, its `ts` (a job's start
     where there is no step), `pod` and label; `left_out` counts the rows without a usable label by reason, `row_count`
     all rows.
-
-    >>> Labelled.of(rows).where(pl.col("ts") <= 1767225600).examples()  # doctest: +SKIP
     """
 
     target: str

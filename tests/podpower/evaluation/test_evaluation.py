@@ -9,6 +9,7 @@ from podpower.evaluation import splits
 from podpower.evaluation.baselines import BASELINES
 from podpower.evaluation.evaluate import FORWARD, MODEL, STEPWISE, TRANSFER, UNSEEN, evaluate
 from podpower.learning.groups import linked_groups
+from podpower.learning.labelled import Labelled
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,14 @@ def test_many_workloads_are_left_out_in_folds(rows, monkeypatch):
     unseen = split(evaluate(rows), UNSEEN)
     assert unseen.folds == splits.FOLDS
     assert len(unseen.pods) == 40
+
+
+def test_a_part_of_the_rows_is_evaluated_as_if_it_were_all(rows):
+    """Workloads that are not in the part do not shift what belongs to which."""
+    late = pl.col("pod").is_in([f"w{n}-0" for n in range(20, 40)])
+    part, alone = (evaluate(given, splits=(UNSEEN,)) for given in (Labelled.of(rows).where(late), rows.filter(late)))
+    assert part.workloads == alone.workloads == 20
+    assert part.split(UNSEEN) == alone.split(UNSEEN)
 
 
 def test_very_many_are_left_out_until_more_would_tell_nothing_new(rows, monkeypatch):
