@@ -18,13 +18,13 @@ import numpy as np
 import polars as pl
 
 from podpower.cli import main as podpower
-from podpower.learning.tables import read_training_rows
-from podpower.learning.training import train
-from podpower.model.artifacts import model_bytes, model_from_bytes
+from podpower.datasets.tables import read_training_rows
+from podpower.io.parquet import write_parquet
 from podpower.model.estimates import Queries
 from podpower.model.index import Search, nearest, squared_distances
 from podpower.model.knn import KnnModel
-from podpower.parquet import write_parquet
+from podpower.registry.artifacts import model_bytes, model_from_bytes
+from podpower.training.train import train
 
 BLOCKS = (16, 20, 256)
 DIM = sum(BLOCKS)

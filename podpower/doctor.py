@@ -10,11 +10,11 @@ from typing import Literal
 import msgspec
 
 from podpower.errors import InvalidInput, PodpowerError
+from podpower.kubernetes.kinds import BUILT_IN, OBSERVED, Kind
 from podpower.labels.kepler import PSEUDO_PODS, Generation, detect
 from podpower.sources.kubernetes.access import Access
 from podpower.sources.kubernetes.api import Api
-from podpower.sources.kubernetes.following import Change, Known, Stream, listed
-from podpower.sources.kubernetes.kinds import BUILT_IN, OBSERVED, Kind
+from podpower.sources.kubernetes.list_watch import Change, Known, Stream, listed
 from podpower.sources.kubernetes.times import present_form_s
 from podpower.sources.prometheus.source import Prometheus
 

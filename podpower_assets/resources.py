@@ -9,10 +9,10 @@ import polars as pl
 from upath import UPath
 
 from podpower.features.encoder import Encoder
-from podpower.files import read_bounded, write_atomically
-from podpower.model import artifacts
-from podpower.model.store import ModelStore
-from podpower.parquet import read_parquet, scan_parquet, write_parquet
+from podpower.io.files import read_bounded, write_atomically
+from podpower.io.parquet import read_parquet, scan_parquet, write_parquet
+from podpower.registry import artifacts
+from podpower.registry.store import ModelStore
 from podpower.sources.opening import PROMETHEUS_URL, RECORDING, Sources, opened_sources
 
 _MAX_ENCODER_BYTES = 1 << 30

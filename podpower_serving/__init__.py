@@ -1,4 +1,4 @@
-"""The prediction service: HTTP around `podpower.predicting`, and nothing that could not be told in verbs and schemas.
+"""The prediction service: HTTP around `podpower.model.predictor`.
 
 Only here are errors given HTTP statuses. Nothing heavier than the prediction path may enter: no dagster, no tables.
 """

@@ -9,7 +9,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.response import Redirect
 
 from podpower.model.intervals import DEFAULT_LEVEL
-from podpower.predicting import Explanation, Prediction, Predictor
+from podpower.model.predictor import Explanation, Prediction, Predictor
 from podpower.specs.requests import InferenceRequest
 from podpower_serving import bodies, openapi
 from podpower_serving.models import Served

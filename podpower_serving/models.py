@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from podpower.errors import PodpowerError, Unavailable
-from podpower.model.artifacts import load_encoder, load_model, training_fingerprint
-from podpower.model.store import ModelStore
-from podpower.predicting import Predictor
+from podpower.model.predictor import Predictor
+from podpower.registry.artifacts import load_encoder, load_model, training_fingerprint
+from podpower.registry.store import ModelStore
 from podpower_serving.schemas import RefusedModel
 from podpower_serving.settings import Settings
 

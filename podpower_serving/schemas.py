@@ -1,10 +1,10 @@
-"""What goes over the wire beside predictions (podpower.predicting) and requests (podpower.specs.requests)."""
+"""What goes over the wire beside predictions (podpower.model.predictor) and requests (podpower.specs.requests)."""
 
 from typing import Any, Literal
 
 import msgspec
 
-from podpower.predicting import Prediction, Total
+from podpower.model.predictor import Prediction, Total
 
 
 class RowError(msgspec.Struct, kw_only=True, frozen=True):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import settings
 
 from podpower.features.encoder import Encoder
-from podpower.learning.training import train
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import Container, InferenceRequest
+from podpower.training.train import train
 
 # No deadline: the machine's speed is no property of the code. A verification must give the same verdict twice, so there
 # the examples are always the same; elsewhere every run looks at new ones.

@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 from figures import simulated
 
-from podpower.cli.showing import number, table
+from podpower.cli.output import number, table
+from podpower.datasets.join import join_rows
+from podpower.datasets.training_set import Labelled
 from podpower.evaluation.evaluate import queries_of
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.labels.table import read_labels
-from podpower.learning.groups import linked_groups
-from podpower.learning.labelled import Labelled
-from podpower.learning.training import train_examples
+from podpower.model.cold_start import untrained_model
 from podpower.model.scale import to_log
-from podpower.model.untrained import untrained_model
-from podpower.rows import join_rows
 from podpower.specs.ndjson import read_ndjson
 from podpower.specs.requests import InferenceRequest
+from podpower.training.groups import linked_groups
+from podpower.training.train import train_examples
 
 COLUMNS = ("workloads with labels", "typical factor", "in 50%", "in 80%", "in 95%", "80% interval spans a factor of")
 

@@ -7,12 +7,12 @@ too: `pip install 'podpower[sbert]'`.
 
 import sys
 
-from podpower.cli.showing import number, table
+from podpower.cli.output import number, table
+from podpower.datasets.join import join_rows
 from podpower.evaluation.evaluate import MODEL, UNSEEN, Score, evaluate
 from podpower.features.encoder import Encoder, TextEncoder
 from podpower.features.table import features_table
 from podpower.labels.table import read_labels
-from podpower.rows import join_rows
 from podpower.specs.ndjson import read_ndjson
 from podpower.specs.requests import InferenceRequest
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from podpower.cli import main as podpower
-from podpower.cli.showing import note
+from podpower.cli.output import note
 from podpower.simulation import simulate
 
 START_S = 1767225600.0  # 2026-01-01T00:00:00Z

@@ -12,18 +12,18 @@ import sys
 import msgspec
 import numpy as np
 
-from podpower.cli.showing import number, table
+from podpower.cli.output import number, table
+from podpower.datasets.join import join_rows
+from podpower.datasets.training_set import Labelled
 from podpower.evaluation.scores import score
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.labels.table import read_labels
-from podpower.learning.labelled import Labelled
-from podpower.learning.training import train
+from podpower.model.predictor import Predictor
 from podpower.model.scale import FLOOR_W
-from podpower.predicting import Predictor
-from podpower.rows import join_rows
 from podpower.specs.ndjson import read_ndjson
 from podpower.specs.requests import Container, InferenceRequest
+from podpower.training.train import train
 
 COLUMNS = ("changed", "WAPE", "log R2", "in 80%", "largest error of the ten that draw most")
 

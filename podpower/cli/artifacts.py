@@ -12,27 +12,27 @@ if TYPE_CHECKING:
 
 def read_encoder(path: str) -> "Encoder":
     """An encoder; Refused when the bytes are none."""
-    from podpower.model.artifacts import encoder_from_bytes, load_encoder  # noqa: PLC0415
+    from podpower.registry.artifacts import encoder_from_bytes, load_encoder  # noqa: PLC0415
 
     return encoder_from_bytes(streams.read_bytes(path)) if path == streams.STANDARD else load_encoder(path)
 
 
 def read_model(path: str) -> "KnnModel":
     """A model; Refused when the bytes are none."""
-    from podpower.model.artifacts import load_model, model_from_bytes  # noqa: PLC0415
+    from podpower.registry.artifacts import load_model, model_from_bytes  # noqa: PLC0415
 
     return model_from_bytes(streams.read_bytes(path)) if path == streams.STANDARD else load_model(path)
 
 
 def write_encoder(encoder: "Encoder", out: str) -> None:
     """Write it whole or not at all."""
-    from podpower.model.artifacts import encoder_bytes  # noqa: PLC0415
+    from podpower.registry.artifacts import encoder_bytes  # noqa: PLC0415
 
     write_output(encoder_bytes(encoder), out)
 
 
 def write_model(model: "KnnModel", out: str) -> None:
     """Write it whole or not at all."""
-    from podpower.model.artifacts import model_bytes  # noqa: PLC0415
+    from podpower.registry.artifacts import model_bytes  # noqa: PLC0415
 
     write_output(model_bytes(model), out)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podpower.cli import inputs, showing, streams
+from podpower.cli import inputs, output, streams
 from podpower.cli.arguments import Commands, UsageError, add_command, add_group, port
 from podpower.cli.connections import add_kubernetes, add_selection, open_cluster, watching
 from podpower.errors import InvalidInput
@@ -73,7 +73,7 @@ def from_file(arguments: argparse.Namespace) -> int:
 
     out = streams.standard_output()
     collected, all_rejected = 0, []
-    with showing.progress("reading manifests") as advance:
+    with output.progress("reading manifests") as advance:
         for path in _places(arguments.paths):
             requests, rejected = _read(path)
             for request in requests:
@@ -88,7 +88,7 @@ def from_file(arguments: argparse.Namespace) -> int:
             f"no workload found in {', '.join(map(streams.display_name, arguments.paths))}: expected manifests of pods "
             "or of what makes them (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob, Rollout)"
         )
-    showing.note(f"workloads collected: {collected}")
+    output.note(f"workloads collected: {collected}")
     return code
 
 
@@ -123,9 +123,9 @@ def watch(arguments: argparse.Namespace) -> int:
     """Follow the cluster until told to stop: 0 after SIGTERM, 130 after Ctrl-C."""
     import asyncio  # noqa: PLC0415
 
-    from podpower.collecting.counting import Counting  # noqa: PLC0415
-    from podpower.collecting.progress import Progress  # noqa: PLC0415
-    from podpower.collecting.watching import Watch, run  # noqa: PLC0415
+    from podpower.collector.checkpoint import Progress  # noqa: PLC0415
+    from podpower.collector.metrics import Counting  # noqa: PLC0415
+    from podpower.collector.watch import Watch, run  # noqa: PLC0415
 
     if arguments.post_token_file and not arguments.post:
         raise UsageError("--post-token-file goes with --post URL")
@@ -135,13 +135,13 @@ def watch(arguments: argparse.Namespace) -> int:
     counting = Counting()
     if arguments.metrics_port is not None:
         at = counting.serve(arguments.metrics_host, arguments.metrics_port)
-        showing.note(f"metrics: http://{arguments.metrics_host}:{at}/metrics")
+        output.note(f"metrics: http://{arguments.metrics_host}:{at}/metrics")
     rejected = Path(f"{arguments.output}.rejected") if to_file else None
     progress = Progress.of_file(Path(arguments.output)) if to_file else Progress(None, streams.standard_output())
     if progress.resumed:
-        showing.note(f"{arguments.output}: going on after {progress.written} bytes")
+        output.note(f"{arguments.output}: going on after {progress.written} bytes")
     job = Watch(
-        progress=progress, counting=counting, note=showing.note, rejected=lambda what: _keep(rejected, what),
+        progress=progress, counting=counting, note=output.note, rejected=lambda what: _keep(rejected, what),
         emit_initial=arguments.emit_initial, post=arguments.post, post_token_file=arguments.post_token_file,
     )  # fmt: skip
     received: list[int] = []

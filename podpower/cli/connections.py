@@ -8,7 +8,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from podpower.cli import showing
+from podpower.cli import output
 from podpower.cli.arguments import Parser, positive
 from podpower.errors import InvalidInput
 
@@ -66,14 +66,14 @@ def open_cluster(arguments: argparse.Namespace) -> "Access":
 
     access = open_access(wanted(arguments))
     if not access.verifies_tls and not arguments.suppress_tls_warnings:
-        showing.note(f"warning: the certificate of {access.server} is not checked")
+        output.note(f"warning: the certificate of {access.server} is not checked")
     return access
 
 
 def watching(arguments: argparse.Namespace, *, kinds: str) -> "Watching":
-    """The objects that the options select; `kinds` names the default in podpower.sources.kubernetes.kinds."""
-    from podpower.sources.kubernetes import kinds as known  # noqa: PLC0415
-    from podpower.sources.kubernetes.following import Selection  # noqa: PLC0415
+    """The objects that the options select; `kinds` names the default in podpower.kubernetes.kinds."""
+    from podpower.kubernetes import kinds as known  # noqa: PLC0415
+    from podpower.sources.kubernetes.list_watch import Selection  # noqa: PLC0415
     from podpower.sources.kubernetes.live import Watching  # noqa: PLC0415
 
     chosen = known.parse_kinds(arguments.kinds) if arguments.kinds else getattr(known, kinds)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from podpower.cli import processes, showing
+from podpower.cli import output, processes
 from podpower.cli.arguments import Commands, add_command, positive
 from podpower.cli.homes import DAGSTER_HOME, HOME, MODEL_STORE, PROMETHEUS_URL, RECORDING, home_environment
 from podpower.cli.predict import show_predictions
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             command = processes.podpower_command("simulate", "--out", recording, "--hours", str(arguments.hours))
             children.run("simulate", command)
         with _step("2/4 materialize every asset through Dagster, train, promote"):
-            children.run("dagster", [sys.executable, "-m", "podpower_assets.materializing"])
+            children.run("dagster", [sys.executable, "-m", "podpower_assets.materialize"])
         with _step("3/4 serve the promoted model"):
             number = processes.free_port()
             url = f"http://127.0.0.1:{number}"
@@ -103,9 +103,9 @@ def _emptied(home: Path) -> Path:
 def _step(description: str) -> Iterator[None]:
     """Tell what is done, and how long it took."""
     started_s = time.monotonic()
-    showing.note(f"{description} ...")
+    output.note(f"{description} ...")
     yield
-    showing.note(f"    {time.monotonic() - started_s:.1f} s")
+    output.note(f"    {time.monotonic() - started_s:.1f} s")
 
 
 def _predictions(url: str, manifest: bytes) -> dict[str, Any]:

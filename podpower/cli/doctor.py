@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from podpower.cli import showing
+from podpower.cli import output
 from podpower.cli.arguments import Commands, add_command
 from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluster, open_prometheus
 
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from podpower.doctor import Finding, examine_cluster, examine_pods, examine_prometheus  # noqa: PLC0415
     from podpower.errors import PodpowerError  # noqa: PLC0415
 
-    with showing.progress("examining"):
+    with output.progress("examining"):
         findings = examine_cluster(lambda: open_cluster(arguments))
         reached = findings[0].state == "ok"
         try:
@@ -56,7 +56,7 @@ def _show(findings: "list[Finding]", form: str) -> None:
     if form == "json":
         print(json.dumps([finding.as_dict() for finding in findings], indent=2))
         return
-    showing.table(("check", "", "found"), [(f.check, f.state, f.detail) for f in findings])
+    output.table(("check", "", "found"), [(f.check, f.state, f.detail) for f in findings])
     for finding in findings:
         if finding.fix:
             print(f"\n{finding.check}: {finding.fix}")

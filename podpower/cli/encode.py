@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from podpower.cli import inputs, showing, streams
+from podpower.cli import inputs, output, streams
 from podpower.cli.arguments import Commands, UsageError, add_command, add_group
 from podpower.cli.artifacts import read_encoder, write_encoder
 from podpower.cli.tables import write_table
@@ -60,7 +60,7 @@ def fit(arguments: argparse.Namespace) -> int:
     requests, rejected = inputs.read_requests(arguments.input)
     encoder = Encoder.fit(requests, text=text, sbert_model=arguments.sbert_model)
     write_encoder(encoder, arguments.out)
-    showing.note(
+    output.note(
         f"{arguments.out}: {encoder.text} encoder of {encoder.dim} columns, fitted on {len(requests)} workloads, "
         f"fingerprint {encoder.fingerprint[:12]}"
     )
@@ -77,5 +77,5 @@ def transform(arguments: argparse.Namespace) -> int:
     encoder = read_encoder(arguments.encoder)
     table = features_table(requests, encoder.transform(requests), encoder=encoder)
     write_table(table, arguments.out)
-    showing.note(f"{arguments.out}: {len(table)} workloads, {encoder.dim} columns, encoder {encoder.fingerprint[:12]}")
+    output.note(f"{arguments.out}: {len(table)} workloads, {encoder.dim} columns, encoder {encoder.fingerprint[:12]}")
     return inputs.report(rejected)

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from podpower.cli import showing, streams
+from podpower.cli import output, streams
 from podpower.cli.arguments import Commands, UsageError, add_command
 from podpower.cli.tables import read_rows, write_output
 from podpower.cli.train import add_training_options, left_out
@@ -37,15 +37,15 @@ prediction rests on. By kind, by namespace, over time and every pod: --html or -
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print. InvalidInput when no split could be evaluated."""
     from podpower.cli.scores import show_split  # noqa: PLC0415
+    from podpower.datasets.training_set import Labelled  # noqa: PLC0415
     from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
-    from podpower.learning.labelled import Labelled  # noqa: PLC0415
 
     if arguments.html == "-" and arguments.json:
         raise UsageError("--html - and --json both print: give --html a file")
     if arguments.html:
         streams.check_output(arguments.html, inputs=[arguments.train])
     labelled = Labelled.of(read_rows(arguments.train), target=arguments.target)
-    with showing.progress("evaluating") as advance:
+    with output.progress("evaluating") as advance:
         report = evaluate(
             labelled,
             neighbors=arguments.neighbors,
@@ -64,5 +64,5 @@ def run(arguments: argparse.Namespace) -> int:
         for split in report.splits:
             show_split(split, unit=report.unit)
     for text in (*left_out(labelled.left_out), *report.notes):
-        showing.note(f"note: {text}")
+        output.note(f"note: {text}")
     return 0

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from podpower.cli import showing, streams
+from podpower.cli import output, streams
 from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def report(rejected: "Sequence[Rejected]") -> int:
     """Tell what was broken, and how much was passed over, on standard error; returns the exit code."""
     broken = [item for item in rejected if item.reason == "broken"]
     for item in broken[:_SHOWN]:
-        showing.note(f"rejected: {item.source}, document {item.index}: {' '.join(item.detail.split())}")
+        output.note(f"rejected: {item.source}, document {item.index}: {' '.join(item.detail.split())}")
     if len(broken) > _SHOWN:
-        showing.note(f"rejected: {len(broken) - _SHOWN} more")
+        output.note(f"rejected: {len(broken) - _SHOWN} more")
     if len(rejected) > len(broken):
-        showing.note(f"passed over, of kinds without pods: {len(rejected) - len(broken)}")
+        output.note(f"passed over, of kinds without pods: {len(rejected) - len(broken)}")
     return 1 if broken else 0
 
 

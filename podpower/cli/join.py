@@ -2,7 +2,7 @@
 
 import argparse
 
-from podpower.cli import showing, streams
+from podpower.cli import output, streams
 from podpower.cli.arguments import Commands, add_command
 from podpower.cli.tables import read_table, write_table
 from podpower.errors import InvalidInput
@@ -26,9 +26,9 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Join, write, and tell what did not join."""
+    from podpower.datasets.join import join_rows  # noqa: PLC0415
     from podpower.features.table import checked_features  # noqa: PLC0415
     from podpower.labels.table import checked_labels  # noqa: PLC0415
-    from podpower.rows import join_rows  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.features, arguments.labels])
     streams.check_inputs(arguments.features, arguments.labels)
@@ -38,5 +38,5 @@ def run(arguments: argparse.Namespace) -> int:
     if joined.rows.is_empty():
         raise InvalidInput(f"no label has a spec, so there is nothing to train on: {joined.report}")
     write_table(joined.chunks(), arguments.out)
-    showing.note(f"{arguments.out}: {joined.report}")
+    output.note(f"{arguments.out}: {joined.report}")
     return 0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from podpower.cli import inputs, showing
+from podpower.cli import inputs, output
 from podpower.cli.arguments import Commands, UsageError, add_command, seconds
 from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluster, open_prometheus
 from podpower.cli.tables import write_table
@@ -120,11 +120,11 @@ def _live_specs(
 
     try:
         access = open_cluster(arguments)
-        events = present_objects(access, note=showing.note)
+        events = present_objects(access, note=output.note)
     except PodpowerError as error:
         if arguments.owner_source == "k8s":
             raise
-        showing.note(f"owners by kube_*_owner series only: {error}")
+        output.note(f"owners by kube_*_owner series only: {error}")
         return called, None, []
     observations, rejected = observe(events, start_s=start_s, end_s=end_s, cluster=access.cluster)
     return access.cluster, specs_table(observations), rejected
@@ -149,7 +149,7 @@ def _export(
         start_s=start_s, end_s=end_s, step_seconds=arguments.step, energy=arguments.energy,
         owner_source=arguments.owner_source,
     )  # fmt: skip
-    with showing.progress("labelling") as advance:
+    with output.progress("labelling") as advance:
         if arguments.mode == "job":
             labels = label_jobs(source, specs, asked, progress=advance)
             _check_any(labels.report)
@@ -172,11 +172,11 @@ def _check_any(report: "LabelReport") -> None:
 
 def _tell(report: "LabelReport", out: str) -> None:
     """Counts, why energy is unknown, and warnings, on standard error."""
-    showing.note(
+    output.note(
         f"{out}: {report.known} known of {report.rows} labels of {report.pods} pods, "
-        f"{showing.quantity(report.total_energy_j, 'J')} in all ({report.energy}, {report.generation})"
+        f"{output.quantity(report.total_energy_j, 'J')} in all ({report.energy}, {report.generation})"
     )
     for reason, count in report.null_reasons.items():
-        showing.note(f"unknown: {count} ({reason})")
+        output.note(f"unknown: {count} ({reason})")
     for warning in report.warnings:
-        showing.note(f"warning: {warning}")
+        output.note(f"warning: {warning}")

@@ -5,14 +5,14 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from podpower.cli import showing, streams
+from podpower.cli import output, streams
 from podpower.cli.arguments import Commands, Parser, add_command, add_group
 from podpower.cli.artifacts import read_encoder, read_model
 from podpower.cli.tables import read_rows
 from podpower.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
-    from podpower.model.store import ModelStore, VersionInfo
+    from podpower.registry.store import ModelStore, VersionInfo
 
 
 _EXAMPLES = """\
@@ -94,7 +94,7 @@ def _add_store(parser: Parser) -> None:
 
 
 def _open(arguments: argparse.Namespace) -> "ModelStore":
-    from podpower.model.store import ModelStore  # noqa: PLC0415
+    from podpower.registry.store import ModelStore  # noqa: PLC0415
 
     home = os.environ.get("PODPOWER_HOME") or ".podpower"
     return ModelStore(arguments.store or os.environ.get("PODPOWER_MODEL_STORE") or f"{home}/models")
@@ -104,22 +104,22 @@ def list_versions(arguments: argparse.Namespace) -> int:
     """Print a table of versions."""
     import msgspec  # noqa: PLC0415
 
-    from podpower.model.promotions import LATEST_FILE, RESUME  # noqa: PLC0415
+    from podpower.registry.promotions import LATEST_FILE, RESUME  # noqa: PLC0415
 
     store = _open(arguments)
     versions, damaged = store.versions(), store.damaged(contents=arguments.verify)
     readable = LATEST_FILE not in damaged
     latest = store.latest() if readable else None
     for reason in damaged.values():
-        showing.note(f"warning: {reason}")
+        output.note(f"warning: {reason}")
     if readable and store.held():
-        showing.note(f"{latest} is held: {RESUME}")
+        output.note(f"{latest} is held: {RESUME}")
     if arguments.json:
         plain = [{**msgspec.to_builtins(info), "served": info.version == latest} for info in versions]
         print(json.dumps(plain, indent=2))
         return 1 if damaged and arguments.verify else 0
     if not versions:
-        showing.note(f"no version in {store.root} yet: see `podpower models add`, or materialize knn_model")
+        output.note(f"no version in {store.root} yet: see `podpower models add`, or materialize knn_model")
         return 0
     columns = ("", "version", "trained", "specs", "workloads", "left-out WAPE", "left-out log R2", "judged")
     rows = [
@@ -127,15 +127,15 @@ def list_versions(arguments: argparse.Namespace) -> int:
             "*" if info.version == latest else "",
             info.version,
             info.trained_at,
-            showing.number(info.training_size.get("specs")),
-            showing.number(info.training_size.get("workloads")),
-            showing.number(info.metrics.get("left_out_wape")),
-            showing.number(info.metrics.get("left_out_log_r2"), 2),
+            output.number(info.training_size.get("specs")),
+            output.number(info.training_size.get("workloads")),
+            output.number(info.metrics.get("left_out_wape")),
+            output.number(info.metrics.get("left_out_log_r2"), 2),
             _judged(info),
         )
         for info in versions
     ]
-    showing.table(columns, rows, right=columns[3:7])
+    output.table(columns, rows, right=columns[3:7])
     return 1 if damaged and arguments.verify else 0
 
 
@@ -168,8 +168,8 @@ def add_version(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Print whether the candidate is worse, and how sure that is."""
+    from podpower.datasets.training_set import Labelled  # noqa: PLC0415
     from podpower.evaluation.gate import compare_known, compare_unknown, doubt_labels  # noqa: PLC0415
-    from podpower.learning.labelled import Labelled  # noqa: PLC0415
 
     store = _open(arguments)
     against = arguments.against or store.latest()
@@ -186,7 +186,7 @@ def compare(arguments: argparse.Namespace) -> int:
         print(result)
     print(doubt_labels(champion, labelled.examples()))
     if (pods.first_s.min()) <= max(champion.labels_end_s, candidate.labels_end_s):
-        showing.note(
+        output.note(
             "note: some rows are not younger than the labels of both: on what it was trained on, a model shines"
         )
     return 1 if any(result.verdict == "worse" for result in results) else 0
@@ -199,7 +199,7 @@ def promote(arguments: argparse.Namespace) -> int:
     store.promote(arguments.version, hold=arguments.hold)
     print(arguments.version)
     if failed:
-        showing.note(f"note: it failed {', '.join(map(str, failed))}: see `podpower models show {arguments.version}`")
+        output.note(f"note: it failed {', '.join(map(str, failed))}: see `podpower models show {arguments.version}`")
     return 0
 
 
@@ -214,9 +214,9 @@ def history(arguments: argparse.Namespace) -> int:
     store = _open(arguments)
     changes = store.history()
     if not changes:
-        showing.note(f"nothing was promoted in {store.root} yet")
+        output.note(f"nothing was promoted in {store.root} yet")
         return 0
-    showing.table(("at", "what", "version"), [(change.at, change.action, change.version) for change in changes])
+    output.table(("at", "what", "version"), [(change.at, change.action, change.version) for change in changes])
     return 0
 
 
@@ -229,9 +229,9 @@ def prune(arguments: argparse.Namespace) -> int:
 
 def rollback(arguments: argparse.Namespace) -> int:
     """Go back to the version before; print it."""
-    from podpower.model.promotions import RESUME  # noqa: PLC0415
+    from podpower.registry.promotions import RESUME  # noqa: PLC0415
 
     store = _open(arguments)
     print(store.rollback())
-    showing.note(f"it is held: {RESUME}")
+    output.note(f"it is held: {RESUME}")
     return 0

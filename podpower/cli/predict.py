@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from podpower.cli import inputs, showing, streams
+from podpower.cli import inputs, output, streams
 from podpower.cli.arguments import Commands, UsageError, add_command
 from podpower.cli.artifacts import read_encoder, read_model
 
@@ -43,8 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415  # heavy for help
 
     from podpower.features.encoder import Encoder  # noqa: PLC0415
-    from podpower.model.untrained import NOTE, untrained_model  # noqa: PLC0415
-    from podpower.predicting import Predictor  # noqa: PLC0415
+    from podpower.model.cold_start import NOTE, untrained_model  # noqa: PLC0415
+    from podpower.model.predictor import Predictor  # noqa: PLC0415
 
     if (arguments.encoder is None) != (arguments.model is None):
         raise UsageError("--encoder and --model belong together: give both, or none for an estimate from resources")
@@ -57,12 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
     elif requests:
         encoder = Encoder.fit(requests, text="none")
         predictor = Predictor(encoder, untrained_model(encoder), version="untrained")
-        showing.note(f"note: no model is given and {NOTE}")
+        output.note(f"note: no model is given and {NOTE}")
     else:
         return inputs.report(rejected)
     if arguments.model is not None:
         for text in predictor.model.notes:
-            showing.note(f"note: {text}")
+            output.note(f"note: {text}")
     predictions = predictor.explain(requests) if arguments.explain else predictor.predict(requests)
     plain: list[dict[str, Any]] = msgspec.to_builtins(predictions)
     if arguments.format == "table":
@@ -83,12 +83,12 @@ def show_predictions(predictions: Sequence[dict[str, Any]], *, total: Mapping[st
         "workload", "kind", "W a pod", f"{level:.0%} interval", f"J a pod in {step_s:g} s", "basis", "pods", "W in all",
     ]  # fmt: skip
     rows = [_cells(prediction) for prediction in predictions]
-    last = ["total", "", "", "", "", "", str(total["replicas"]), showing.quantity(total["total_avg_power_w"], "W")]
+    last = ["total", "", "", "", "", "", str(total["replicas"]), output.quantity(total["total_avg_power_w"], "W")]
     if any(prediction["total_energy_j"] is not None for prediction in predictions):
         columns.append("J a job")
-        rows = [[*r, showing.quantity(p["total_energy_j"], "J")] for r, p in zip(rows, predictions, strict=True)]
-        last.append(showing.quantity(total["total_energy_j"], "J"))
-    showing.table(columns, rows, right=[c for c in columns if c not in {"workload", "kind", "basis"}], total=last)
+        rows = [[*r, output.quantity(p["total_energy_j"], "J")] for r, p in zip(rows, predictions, strict=True)]
+        last.append(output.quantity(total["total_energy_j"], "J"))
+    output.table(columns, rows, right=[c for c in columns if c not in {"workload", "kind", "basis"}], total=last)
 
 
 def _cells(prediction: Mapping[str, Any]) -> list[str]:
@@ -96,12 +96,12 @@ def _cells(prediction: Mapping[str, Any]) -> list[str]:
     return [
         f"{prediction['namespace']}/{prediction['workload_name']}",
         prediction["workload_kind"],
-        showing.quantity(prediction["pred_avg_power_w"], "W"),
-        f"{showing.quantity(low, 'W')} to {showing.quantity(high, 'W')}",
-        showing.quantity(prediction["pred_energy_step_j"], "J"),
+        output.quantity(prediction["pred_avg_power_w"], "W"),
+        f"{output.quantity(low, 'W')} to {output.quantity(high, 'W')}",
+        output.quantity(prediction["pred_energy_step_j"], "J"),
         prediction["basis"],
         str(prediction["replicas"]),
-        showing.quantity(prediction["total_avg_power_w"], "W"),
+        output.quantity(prediction["total_avg_power_w"], "W"),
     ]
 
 
@@ -114,14 +114,14 @@ def _show_evidence(explanations: Sequence[dict[str, Any]]) -> None:
         names = [f"{n['namespace']}/{n['workload_kind']}/{n['workload_name']}" for n in shown]
         for neighbour, what in zip(shown, names, strict=True):
             revision = f" (spec {neighbour['spec_hash'][:8]})" if names.count(what) > 1 else ""
-            watts = showing.quantity(neighbour["avg_power_w"], "W")
+            watts = output.quantity(neighbour["avg_power_w"], "W")
             rows.append(
-                (name, f"{neighbour['weight']:.0%}", watts, showing.number(neighbour["distance"], 2), what + revision)
+                (name, f"{neighbour['weight']:.0%}", watts, output.number(neighbour["distance"], 2), what + revision)
             )
             name = ""
         prior = explanation["prior_weight"]
         others = 1.0 - prior - sum(neighbour["weight"] for neighbour in shown)
-        alone = showing.quantity(explanation["prior_power_w"], "W")
+        alone = output.quantity(explanation["prior_power_w"], "W")
         rest = ((prior, alone, "its resources and kind alone"), (others, "", "others, less each"))
         for share, watts, what in rest:
             if share >= _LEAST_TOLD:
@@ -129,7 +129,7 @@ def _show_evidence(explanations: Sequence[dict[str, Any]]) -> None:
                 name = ""
     columns = ("workload", "share", "W a pod", "distance", "rests on")
     print()
-    showing.table(columns, rows, right=columns[1:4])
+    output.table(columns, rows, right=columns[1:4])
 
 
 _EVIDENCE = 5  # neighbours told of each workload; the others are in JSON

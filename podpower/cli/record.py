@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from podpower.cli import showing
+from podpower.cli import output
 from podpower.cli.arguments import Commands, UsageError, add_command, seconds
 from podpower.cli.connections import (
     add_kubernetes,
@@ -48,7 +48,7 @@ objects that still live.
 
 def run(arguments: argparse.Namespace) -> int:
     """Record until the end that was given, Ctrl-C or SIGTERM."""
-    from podpower.recorder import Recorder  # noqa: PLC0415
+    from podpower.collector.recorder import Recorder  # noqa: PLC0415
     from podpower.sources.kubernetes.live import LiveObjects  # noqa: PLC0415
     from podpower.sources.recording import read_meta  # noqa: PLC0415
 
@@ -62,12 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
     root = Path(arguments.out)
     if (root / "recording.json").exists():
         start_s = read_meta(root).end_s
-        showing.note(f"{root}: going on from {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(start_s))}")
+        output.note(f"{root}: going on from {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(start_s))}")
     open_cluster(arguments)  # complains and warns before anything is written
     objects = LiveObjects(root, wanted(arguments), watching(arguments, kinds="OBSERVED"))
     with open_prometheus(arguments, cluster=objects.cluster) as prometheus:
-        recorder = Recorder(objects, prometheus, note=showing.note)
+        recorder = Recorder(objects, prometheus, note=output.note)
         with asked_to_stop() as stopped:
             recorder.run(since_s=start_s, until_s=end_s, every_s=arguments.every, stop=stopped)
-    showing.note(f"{root}: {recorder.events} events and {recorder.samples} samples of {objects.cluster}")
+    output.note(f"{root}: {recorder.events} events and {recorder.samples} samples of {objects.cluster}")
     return 130 if stopped() and end_s != float("inf") else 0

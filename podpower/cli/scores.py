@@ -2,7 +2,7 @@
 
 from typing import IO, TYPE_CHECKING
 
-from podpower.cli import showing
+from podpower.cli import output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ def show_split(split: "SplitReport", *, unit: str, stream: IO[str] | None = None
     rows = [(name, *_cells(score, split.levels)) for name, score in split.scores.items()]
     rows += [(f"  {basis}", *_cells(score, split.levels)) for basis, score in split.by_basis.items()]
     rows += [(f"  without {block}", *_cells(score, split.levels)) for block, score in split.ablation.items()]
-    showing.table(columns, rows, title=f"{split.name} ({split.extent})", right=columns[1:], stream=stream)
+    output.table(columns, rows, title=f"{split.name} ({split.extent})", right=columns[1:], stream=stream)
 
 
 def _cells(score: "Score", levels: "Sequence[float]") -> tuple[str, ...]:
@@ -27,12 +27,12 @@ def _cells(score: "Score", levels: "Sequence[float]") -> tuple[str, ...]:
         return "-" if value is None else f"{value:.0%}"
 
     return (
-        showing.number(score.wape),
-        showing.number(score.log_r2, 2),
-        showing.number(score.rank_correlation, 2),
+        output.number(score.wape),
+        output.number(score.log_r2, 2),
+        output.number(score.rank_correlation, 2),
         percent(score.mdape),
-        showing.number(score.mae, 1 if score.mae is not None and score.mae >= 100 else 3),
-        showing.number(score.total_ratio, 2),
+        output.number(score.mae, 1 if score.mae is not None and score.mae >= 100 else 3),
+        output.number(score.total_ratio, 2),
         *(percent(score.coverages.get(f"{level:g}")) for level in levels),
         str(score.count),
     )

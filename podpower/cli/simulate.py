@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from podpower.cli import showing
+from podpower.cli import output
 from podpower.cli.arguments import Commands, add_command, positive
 from podpower.cli.processes import terminate_as_interrupt
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     end_s = time.time() // _HOUR_S * _HOUR_S
     if not (arguments.follow and (Path(arguments.out) / "recording.json").exists()):
-        with showing.progress("simulating") as advance:
+        with output.progress("simulating") as advance:
             simulate(
                 arguments.out,
                 seed=arguments.seed,
@@ -63,15 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
                 workloads=arguments.workloads,
                 progress=advance,
             )
-        showing.note(f"{arguments.out}: {arguments.hours} hours of {arguments.workloads} workloads")
+        output.note(f"{arguments.out}: {arguments.hours} hours of {arguments.workloads} workloads")
     if arguments.openmetrics:
         from podpower.simulation.openmetrics import write_openmetrics  # noqa: PLC0415
         from podpower.sources.recording import Recording  # noqa: PLC0415
 
         written = write_openmetrics(Recording(arguments.out), arguments.openmetrics)
-        showing.note(f"{arguments.openmetrics}: {written} samples")
+        output.note(f"{arguments.openmetrics}: {written} samples")
     if arguments.follow:
-        showing.note(f"{arguments.out}: going on in real time until Ctrl-C")
+        output.note(f"{arguments.out}: going on in real time until Ctrl-C")
         with terminate_as_interrupt():
             follow(arguments.out, stop=lambda: False)
     return 0

@@ -5,7 +5,7 @@ import json
 import sys
 from typing import Any
 
-from podpower.cli import showing, streams
+from podpower.cli import output, streams
 from podpower.cli.arguments import Commands, Parser, add_command, positive
 from podpower.cli.artifacts import write_model
 from podpower.cli.tables import read_rows
@@ -44,12 +44,12 @@ def add_training_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, write, and print how good training on these rows is."""
+    from podpower.datasets.training_set import Labelled  # noqa: PLC0415
     from podpower.evaluation.evaluate import UNSEEN, evaluate  # noqa: PLC0415
-    from podpower.learning.labelled import Labelled  # noqa: PLC0415
-    from podpower.learning.training import train  # noqa: PLC0415
+    from podpower.training.train import train  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.train])
-    with showing.progress("training") as advance:
+    with output.progress("training") as advance:
         labelled = Labelled.of(read_rows(arguments.train), target=arguments.target)
         report = evaluate(
             labelled,
@@ -70,9 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
         for split in grouped:
             show_split(split, unit=report.unit, stream=told)
     size = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in model.training_size.items())
-    showing.note(f"{arguments.out}: {model.target}, trained on {size}")
+    output.note(f"{arguments.out}: {model.target}, trained on {size}")
     for text in (*left_out(labelled.left_out), *model.notes, *report.notes):
-        showing.note(f"note: {text}")
+        output.note(f"note: {text}")
     return 0
 
 

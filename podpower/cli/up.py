@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from podpower.cli import processes, showing
+from podpower.cli import output, processes
 from podpower.cli.arguments import Commands, add_command, port, positive
 from podpower.cli.homes import HOME, PROMETHEUS_URL, RECORDING, home_environment
 from podpower.cli.processes import Processes
@@ -56,14 +56,14 @@ def run(arguments: argparse.Namespace) -> int:
     environment = home_environment(home, os.environ)
     with processes.terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
         if os.environ.get(PROMETHEUS_URL):
-            showing.note(f"following a live cluster, its objects kept in {environment[RECORDING]}")
+            output.note(f"following a live cluster, its objects kept in {environment[RECORDING]}")
         elif not os.environ.get(RECORDING):
             _follow(children, environment[RECORDING], arguments)
         children.start("dagster", processes.dagster_command(dagster_port))
         children.start("api", processes.podpower_command("serve", "--port", str(api_port)))
         dagster_url, api_url = f"http://127.0.0.1:{dagster_port}", f"http://127.0.0.1:{api_port}"
         for what, url in (("the Dagster UI", f"{dagster_url}/server_info"), ("the API", f"{api_url}/healthz")):
-            showing.note(f"waiting for {what}")
+            output.note(f"waiting for {what}")
             children.wait_until(lambda url=url: processes.answers(url), what=what, timeout_seconds=_START_SECONDS)  # type: ignore[misc]
         print(f"Dagster UI      {dagster_url}")
         print(f"prediction API  {api_url}/docs   (ready as soon as the first model is promoted)")
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _follow(children: Processes, recording: str, arguments: argparse.Namespace) -> None:
     """Start, or take up again, a simulation that goes on in real time."""
-    showing.note(f"following a simulated cluster, recorded in {recording}")
+    output.note(f"following a simulated cluster, recorded in {recording}")
     sizes = ("--hours", str(arguments.hours), "--workloads", str(arguments.workloads))
     children.start("simulation", processes.podpower_command("simulate", "--out", recording, *sizes, "--follow"))
     written = Path(recording) / "recording.json"

@@ -3,8 +3,8 @@
 import msgspec
 import numpy as np
 
+from podpower.datasets.examples import Examples
 from podpower.evaluation.evaluate import queries_of
-from podpower.learning.examples import Examples
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
 from podpower.model.scale import to_log

@@ -11,18 +11,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from podpower.datasets.examples import Examples
+from podpower.datasets.training_set import Labelled, Rows
 from podpower.errors import InvalidInput
 from podpower.evaluation.baselines import BASELINES, Known
 from podpower.evaluation.scores import Score, score
 from podpower.evaluation.splits import FORWARD, SPLITS, STEPWISE, TRANSFER, UNSEEN
 from podpower.features.names import same_kind
-from podpower.learning.examples import Examples
-from podpower.learning.labelled import Labelled, Rows
-from podpower.learning.training import check_trainable, train_examples
 from podpower.model.estimates import Queries
 from podpower.model.intervals import BASES, DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
 from podpower.model.scale import FLOOR_W, to_log
+from podpower.training.train import check_trainable, train_examples
 
 __all__ = [
     "FORWARD",
@@ -125,7 +125,7 @@ def evaluate(
     """Evaluate training on `train_rows` (docs/data-contracts.md) by `splits`, one number a pod.
 
     `ablation` leaves out each block of features in turn, too; `told` is called with the split that is being done, and
-    how many of how many folds are. InvalidInput as `podpower.learning.training.train`. What a split needs and lacks is
+    how many of how many folds are. InvalidInput as `podpower.training.train.train`. What a split needs and lacks is
     told in `notes`.
     """
     labelled = Labelled.of(rows, target=target)

@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from podpower.datasets.examples import Examples
 from podpower.evaluation.evaluate import queries_of
-from podpower.learning.examples import Examples
-from podpower.learning.groups import linked_groups
 from podpower.model.knn import KnnModel
 from podpower.model.scale import to_log
+from podpower.training.groups import linked_groups
 
 FOLDS = 10
 # A candidate is worse when its errors are larger by more than chance, or by a factor that nobody would call chance.

@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
+from podpower.datasets.examples import Examples
+from podpower.datasets.training_set import Labelled
 from podpower.errors import InvalidInput
-from podpower.learning.examples import Examples
-from podpower.learning.groups import linked_groups
-from podpower.learning.labelled import Labelled
+from podpower.training.groups import linked_groups
 
 UNSEEN, FORWARD, STEPWISE, TRANSFER = "unseen workloads", "time forward", "step by step", "another cluster"
 MAX_LEFT_OUT = 60  # up to so many groups each is left out on its own; beyond, FOLDS folds of groups or more

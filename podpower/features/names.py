@@ -3,7 +3,7 @@
 import re
 from functools import lru_cache
 
-from podpower.images import image_key
+from podpower.kubernetes.images import image_key
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.sidecars import main_container
 

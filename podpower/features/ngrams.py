@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.features.names import stable_name
-from podpower.images import image_key
+from podpower.kubernetes.images import image_key
 from podpower.specs.requests import InferenceRequest
 
 SKETCH_DIM = 2048  # chance makes unrelated texts alike by 1 / sqrt(SKETCH_DIM), a cosine of 0.02

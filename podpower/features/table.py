@@ -10,8 +10,8 @@ from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.features.names import main_image_key
 from podpower.features.physical import physical_power_w
-from podpower.files import AnyPath
-from podpower.parquet import read_parquet, write_parquet
+from podpower.io.files import AnyPath
+from podpower.io.parquet import read_parquet, write_parquet
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
 

@@ -3,10 +3,10 @@
 import polars as pl
 
 from podpower.errors import InvalidInput
-from podpower.files import AnyPath
+from podpower.io.files import AnyPath
+from podpower.io.parquet import read_parquet, write_parquet
 from podpower.labels.kepler import PSEUDO_PODS
 from podpower.labels.reasons import REFERENCE_NULL
-from podpower.parquet import read_parquet, write_parquet
 
 _WHOSE = {
     "cluster": pl.String(),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.errors import Unavailable
-from podpower.model.strings import Strings
+from podpower.model.lookup import Strings
 
 EXACT_ENTRIES: Final = 10_000  # below, a matrix product answers in a millisecond
 _CHUNK_CELLS = 1 << 24  # distances held at a time: 64 MB of float32

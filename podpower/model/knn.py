@@ -1,7 +1,8 @@
 """The model: specs whose power is known, and what they tell of a new one.
 
 Power is close to log-normal across workloads, so neighbours are averaged on the log scale; a spec that has labels
-itself answers with its own arithmetic mean. What neighbours cannot tell, the prior does (`podpower.model.ladder`).
+itself answers with its own arithmetic mean. Partial pooling (`podpower.model.partial_pooling`) combines them with the
+prior.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,18 +16,18 @@ from podpower.features.names import same_kind
 from podpower.model.estimates import Estimates, Queries, Told, joined, weightiest
 from podpower.model.index import Cells, Index, Search, Workload
 from podpower.model.intervals import Intervals
-from podpower.model.ladder import Climb, Masses, remoteness, start
+from podpower.model.lookup import Lookup
 from podpower.model.metric import Metric, alike_kernel, kernel
+from podpower.model.partial_pooling import Climb, Masses, remoteness, start
 from podpower.model.prior import Prior
 from podpower.model.scale import from_log, to_log
-from podpower.model.strings import Lookup
 
 SCHEMA_VERSION = 3
 _CHUNK_QUERIES = 4096
 
 
 class KnnModel:
-    """A trained model. Make one with `podpower.learning.training.train` or `from_state`.
+    """A trained model. Make one with `podpower.training.train.train` or `from_state`.
 
     `target` is what it was tuned on and `metrics` its grouped cross-validation; `step_seconds` the step of its labels,
     `energy` their kind ("dynamic", "total", None: not told), `labels_end_s` the time of its last label, `trained_at` an

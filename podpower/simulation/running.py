@@ -8,7 +8,7 @@ import msgspec
 import polars as pl
 
 from podpower.errors import InvalidInput
-from podpower.files import write_atomically
+from podpower.io.files import write_atomically
 from podpower.simulation import objects
 from podpower.simulation.cluster import MINUTE_S, Cluster
 from podpower.simulation.counters import Exporters

@@ -49,9 +49,9 @@ def opened_sources(place: str, environment: Mapping[str, str]) -> Iterator[Sourc
 @contextmanager
 def opened_live(place: str, endpoint: Endpoint, environment: Mapping[str, str]) -> Iterator[Sources]:
     """The cluster that KUBECONFIG and its like describe, and this Prometheus. Errors as `LiveObjects`."""
+    from podpower.kubernetes.kinds import OBSERVED, parse_kinds  # noqa: PLC0415
     from podpower.sources.kubernetes.access import wanted_from  # noqa: PLC0415  # an extra
-    from podpower.sources.kubernetes.following import Selection  # noqa: PLC0415
-    from podpower.sources.kubernetes.kinds import OBSERVED, parse_kinds  # noqa: PLC0415
+    from podpower.sources.kubernetes.list_watch import Selection  # noqa: PLC0415
     from podpower.sources.kubernetes.live import LiveObjects, Watching  # noqa: PLC0415
     from podpower.sources.prometheus.source import Prometheus  # noqa: PLC0415
 

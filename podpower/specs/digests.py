@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from podpower.errors import InvalidInput
-from podpower.quantities import parse_quantity
+from podpower.kubernetes.quantities import parse_quantity
+from podpower.kubernetes.types import Affinity, KubeContainer, PodSpec, Probe, Resources
 from podpower.specs.hashing import digest
 from podpower.specs.redaction import redact_image, redact_value, redact_words
-from podpower.specs.shapes import Affinity, KubeContainer, PodSpec, Probe, Resources
 
 _PROBE_PERIOD_SECONDS = 10  # the API server's default
 

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from podpower.errors import InvalidInput
-from podpower.quantities import cpu_mcpu, item_count, memory_mib
+from podpower.kubernetes.quantities import cpu_mcpu, item_count, memory_mib
+from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
 from podpower.specs.digests import required_node_terms, template_digest
 from podpower.specs.redaction import redact_image, redact_mapping, redact_words
 from podpower.specs.requests import Container, InferenceRequest
-from podpower.specs.shapes import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
 from podpower.specs.sidecars import is_injected, split_init
 
 T = TypeVar("T")

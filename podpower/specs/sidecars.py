@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from podpower.images import image_key
+from podpower.kubernetes.images import image_key
+from podpower.kubernetes.types import KubeContainer
 from podpower.specs.requests import Container
-from podpower.specs.shapes import KubeContainer
 
 # Containers that admission webhooks add to pods, by name or by the last part of their image's repository.
 INJECTED_NAMES = frozenset(

@@ -10,7 +10,7 @@ from podpower.errors import InvalidInput, Unavailable
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.specs.table import requests_of
-from podpower_assets import showing
+from podpower_assets import metadata
 from podpower_assets.partitions import HOURLY
 from podpower_assets.policies import COMMON, deciding
 from podpower_assets.resources import Tables
@@ -82,7 +82,7 @@ def features(context: dg.AssetExecutionContext, tables: Tables) -> Iterator[dg.M
             )
             tables.write(NAME, hour, table)
             finite, rows = finite and bool(np.isfinite(vectors).all()), rows + len(table)
-            said = {**showing.table_metadata(table), "encoder_fingerprint": fitted.fingerprint, "dim": fitted.dim}
+            said = {**metadata.table_metadata(table), "encoder_fingerprint": fitted.fingerprint, "dim": fitted.dim}
             context.add_asset_metadata(said, partition_key=hour)
     check = dg.AssetCheckResult(check_name="vectors_are_finite", passed=finite, metadata={"vectors": rows})
     yield dg.MaterializeResult(check_results=[check])

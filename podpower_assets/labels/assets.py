@@ -8,7 +8,7 @@ import dagster as dg
 from podpower.errors import Unavailable
 from podpower.labels import Asked, label_windows, no_labels
 from podpower.labels.kepler import NoMetrics
-from podpower_assets import showing
+from podpower_assets import metadata
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Source, Tables
@@ -59,10 +59,10 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
             rows, known, zero_hours = rows + report.rows, known + report.known, zero_hours + report.all_zero
             reasons.update(report.null_reasons)
             said = {
-                **showing.table_metadata(labels.table),
+                **metadata.table_metadata(labels.table),
                 "kepler": report.generation, "energy": report.energy, "pods": report.pods, "known_steps": report.known,
                 "total_energy_j": report.total_energy_j, "excluded_pseudo_pods": report.excluded_pseudo_pods,
-                "null_reasons": showing.counts(report.null_reasons, of="reason"),
+                "null_reasons": metadata.counts(report.null_reasons, of="reason"),
                 "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
             }  # fmt: skip
             context.add_asset_metadata(said, partition_key=hour)
@@ -81,7 +81,7 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
                     "steps": rows,
                     "known": known,
                     "hours_without_kepler": len(silent),
-                    "null_reasons": showing.counts(reasons, of="reason"),
+                    "null_reasons": metadata.counts(reasons, of="reason"),
                 },
             ),
         ]

@@ -9,14 +9,14 @@ from typing import Any
 import dagster as dg
 import msgspec
 
+from podpower.datasets.training_set import Labelled
 from podpower.errors import InvalidInput, Refused
 from podpower.evaluation import plots
 from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
-from podpower.learning.labelled import Labelled
-from podpower.learning.training import train
-from podpower.model.store import RESUME, ModelStore, VersionInfo
-from podpower_assets import showing
-from podpower_assets.model.judging import CHECKS, Judgement, checks, judge
+from podpower.registry.store import RESUME, ModelStore, VersionInfo
+from podpower.training.train import train
+from podpower_assets import metadata
+from podpower_assets.model.checks import CHECKS, Judgement, checks, judge
 from podpower_assets.model.window import encoded_by, window_rows
 from podpower_assets.partitions import DAILY
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
@@ -100,9 +100,9 @@ def shown(report: EvaluationReport) -> dict[str, Any]:
     said: dict[str, Any] = {}
     for split in report.splits:
         name = split.name.split()[0]  # unseen, time: the UI has little room for names
-        said[f"{name}_scores"] = showing.records(_score_rows(split))
-        said[f"{name}_scatter"] = showing.plot(plots.predicted_against_measured(split, unit=report.unit))
-        said[f"{name}_residuals"] = showing.plot(plots.residuals(split, unit=report.unit))
+        said[f"{name}_scores"] = metadata.records(_score_rows(split))
+        said[f"{name}_scatter"] = metadata.plot(plots.predicted_against_measured(split, unit=report.unit))
+        said[f"{name}_residuals"] = metadata.plot(plots.residuals(split, unit=report.unit))
     return said
 
 

@@ -9,6 +9,8 @@ import msgspec
 import polars as pl
 from upath import UPath
 
+from podpower.datasets.examples import Examples
+from podpower.datasets.training_set import Labelled
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.evaluation.drift import LEAST_COVERED, MOST_UNKNOWN, Drift, drift_of
 from podpower.evaluation.evaluate import (
@@ -22,12 +24,10 @@ from podpower.evaluation.evaluate import (
 )
 from podpower.evaluation.report import render
 from podpower.features.encoder import Encoder
-from podpower.files import write_atomically
-from podpower.learning.examples import Examples
-from podpower.learning.labelled import Labelled
+from podpower.io.files import write_atomically
 from podpower.model.knn import KnnModel
-from podpower.model.store import ModelStore
-from podpower_assets import showing
+from podpower.registry.store import ModelStore
+from podpower_assets import metadata
 from podpower_assets.model.assets import NAME as MODEL_ASSET
 from podpower_assets.model.assets import PARTITION, shown
 from podpower_assets.model.window import encoded_by, window_rows
@@ -151,7 +151,7 @@ def _told(report: EvaluationReport, drift: Drift, page: UPath) -> dict[str, Any]
             if value is not None:
                 said[f"{name}_{figure}"] = float(value)
         if split.ablation:
-            said["ablation"] = showing.records(
+            said["ablation"] = metadata.records(
                 [
                     {"without": block, "wape": score.wape, "log_r2": score.log_r2, "rank": score.rank_correlation}
                     for block, score in split.ablation.items()

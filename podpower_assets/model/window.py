@@ -5,12 +5,12 @@ from typing import TypedDict
 import numpy as np
 import polars as pl
 
+from podpower.datasets.examples import Examples
+from podpower.datasets.join import condensed
+from podpower.datasets.tables import TrainingRows, rows_of_files
+from podpower.datasets.training_set import WORKLOAD
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
-from podpower.learning.examples import Examples
-from podpower.learning.labelled import WORKLOAD
-from podpower.learning.tables import TrainingRows, rows_of_files
-from podpower.rows import condensed
 from podpower.specs.table import requests_of
 from podpower_assets.partitions import HOUR_S, day_end_s, hours_between
 from podpower_assets.resources import Tables

@@ -7,7 +7,7 @@ import dagster as dg
 
 from podpower.specs.observing import observe
 from podpower.specs.table import specs_table
-from podpower_assets import showing
+from podpower_assets import metadata
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
 from podpower_assets.policies import COMMON, deciding
 from podpower_assets.resources import Source, Tables
@@ -45,9 +45,9 @@ def workload_specs(
             specs, rejected_all = specs + len(table), rejected_all + len(rejected)
             reasons = Counter(r.detail for r in rejected)
             damaged = len(sources.damaged)
-            said = {**showing.table_metadata(table), "rejected": len(rejected), "damaged_lines": damaged}
+            said = {**metadata.table_metadata(table), "rejected": len(rejected), "damaged_lines": damaged}
             if rejected:
-                said["rejected_objects"] = showing.counts(reasons, of="reason")
+                said["rejected_objects"] = metadata.counts(reasons, of="reason")
             sources.damaged.clear()
             context.add_asset_metadata(said, partition_key=hour)
     yield dg.MaterializeResult(

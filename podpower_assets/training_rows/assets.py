@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from podpower.datasets.join import join_rows
 from podpower.errors import InvalidInput
-from podpower.rows import join_rows
-from podpower_assets import showing
+from podpower_assets import metadata
 from podpower_assets.features.assets import NAME as FEATURES
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.partitions import HOURLY
@@ -48,10 +48,10 @@ def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> Iterator
             labels_all, joined_all = labels_all + report.labels, joined_all + report.joined
             unjoined.update(report.unjoined)
             said = {
-                **showing.table_metadata(next(joined.chunks(size=1))),
+                **metadata.table_metadata(next(joined.chunks(size=1))),
                 "dagster/row_count": report.joined,
                 "join_rate": report.join_rate if report.join_rate is not None else 0.0,
-                "unjoined": showing.counts(report.unjoined, of="reason", examples=report.examples),
+                "unjoined": metadata.counts(report.unjoined, of="reason", examples=report.examples),
                 "specs_without_labels": report.specs_without_labels,
             }
             context.add_asset_metadata(said, partition_key=hour)
@@ -66,7 +66,7 @@ def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> Iterator
                 check_name="most_labels_join",
                 passed=joined_all >= labels_all / 2,
                 severity=dg.AssetCheckSeverity.WARN,
-                metadata={"unjoined": showing.counts(unjoined, of="reason")},
+                metadata={"unjoined": metadata.counts(unjoined, of="reason")},
             ),
         ]
     )

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from podpower.evaluation.evaluate import EvaluationReport, Score, SplitReport
-from podpower_assets.model.judging import Judgement, checks
+from podpower_assets.model.checks import Judgement, checks
 from tests.assets.conftest import HOURS, Place
 
 
@@ -62,7 +62,7 @@ def test_a_model_that_fails_its_check_is_stored_but_not_promoted(made: Place, mo
     """The served model stays, and the candidate can be looked at."""
     store = made.models.open()
     served, versions = store.latest(), len(store.versions())
-    monkeypatch.setattr("podpower_assets.model.judging._MIN_COVERAGE", 1.1)  # nothing covers as much
+    monkeypatch.setattr("podpower_assets.model.checks._MIN_COVERAGE", 1.1)  # nothing covers as much
     result = made.materialize("knn_model", "promoted_model", first="2026-01-01")
     assert [e.check_name for e in result.get_asset_check_evaluations() if not e.passed] == ["intervals_cover"]
     assert store.latest() == served

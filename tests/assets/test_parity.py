@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from litestar.testing import TestClient
 
-from podpower.predicting import Predictor
+from podpower.model.predictor import Predictor
 from podpower.sources.recording import Recording
 from podpower.specs.ndjson import request_from_dict
 from podpower_serving.app import create_app

@@ -12,7 +12,7 @@ import pytest
 from podpower.features.encoder import Encoder
 from podpower.simulation import simulate
 from podpower.specs.table import requests_of
-from podpower_assets.model import judging
+from podpower_assets.model import checks
 from podpower_assets.partitions import hours_between
 from podpower_assets.resources import Models
 from tests.assets.conftest import HOURLY, Place
@@ -90,11 +90,11 @@ def test_labels_that_cannot_be_right_leave_the_served_model(served: Place, spoil
     before = store.latest()
     change(served, SECOND, spoil)
     result = served.materialize("knn_model", "promoted_model", first=DAY)
-    assert judging.PLAUSIBLE in failed(result)
-    assert "promote by hand" in failed(result)[judging.PLAUSIBLE]
+    assert checks.PLAUSIBLE in failed(result)
+    assert "promote by hand" in failed(result)[checks.PLAUSIBLE]
     assert store.latest() == before
     [candidate] = [v for v in store.versions() if v.version != before]
-    assert judging.PLAUSIBLE in candidate.metadata["failed_checks"]
+    assert checks.PLAUSIBLE in candidate.metadata["failed_checks"]
     store.promote(candidate.version)  # a person may know better
     assert store.latest() == candidate.version
 
@@ -107,8 +107,8 @@ def test_labels_that_are_made_anew_and_wrong_are_doubted(served: Place, factor: 
     before = store.latest()
     change(served, SECOND, lambda rows: times(rows, factor))
     result = served.materialize("knn_model", "promoted_model", first=DAY)
-    assert judging.PLAUSIBLE in failed(result)
-    assert "times what was measured before" in failed(result)[judging.PLAUSIBLE]
+    assert checks.PLAUSIBLE in failed(result)
+    assert "times what was measured before" in failed(result)[checks.PLAUSIBLE]
     assert store.latest() == before
 
 
@@ -117,7 +117,7 @@ def test_one_hour_that_is_wrong_is_not_averaged_away(served: Place) -> None:
     before = store.latest()
     change(served, SECOND[-1:], lambda rows: times(rows, 0.0))
     result = served.materialize("knn_model", "promoted_model", first=DAY)
-    assert judging.PLAUSIBLE in failed(result)
+    assert checks.PLAUSIBLE in failed(result)
     assert store.latest() == before
 
 
@@ -128,7 +128,7 @@ def test_the_model_served_before_stands_for_a_damaged_one(served: Place) -> None
     (Path(str(store.root)) / "versions" / damaged / "manifest.json").write_bytes(b"")
     change(served, SECOND, lambda rows: times(rows, 10.0))
     result = served.materialize("knn_model", "promoted_model", first=DAY)
-    assert judging.PLAUSIBLE in failed(result)
+    assert checks.PLAUSIBLE in failed(result)
     assert store.latest() == damaged  # the service keeps what it has loaded; nothing worse takes its place
     change(served, SECOND, lambda rows: times(rows, 0.1))
     assert served.materialize("knn_model", "promoted_model", first=DAY).success
@@ -171,7 +171,7 @@ def test_labels_that_are_wrong_of_old_are_found_by_younger_ones(served: Place) -
     before = store.latest()
     change(served, [*FIRST, *SECOND[:-1]], shuffled)
     result = served.materialize("knn_model", "promoted_model", first=DAY)
-    assert {judging.NOT_WORSE, judging.PLAUSIBLE} & set(failed(result))
+    assert {checks.NOT_WORSE, checks.PLAUSIBLE} & set(failed(result))
     assert store.latest() == before
 
 
@@ -192,7 +192,7 @@ def test_a_candidate_of_another_encoder_is_compared_all_the_same(refitted: Place
     change(refitted, [*FIRST, *SECOND[:-1]], shuffled)
     result = refitted.materialize("knn_model", "promoted_model", first=DAY)
     assert result.success is False
-    assert {judging.NOT_WORSE, judging.PLAUSIBLE} & set(failed(result))
+    assert {checks.NOT_WORSE, checks.PLAUSIBLE} & set(failed(result))
     assert store.latest() == before
 
 

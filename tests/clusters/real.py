@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
+from podpower.kubernetes.kinds import BUILT_IN
 from podpower.sources.kubernetes.access import Wanted, open_access
-from podpower.sources.kubernetes.kinds import BUILT_IN
 
 Object = dict[str, Any]
 

@@ -16,7 +16,7 @@ import pytest
 
 from podpower.doctor import examine_cluster
 from podpower.sources.kubernetes.access import Wanted, open_access
-from podpower.sources.kubernetes.following import Selection
+from podpower.sources.kubernetes.list_watch import Selection
 from podpower.sources.kubernetes.live import LiveObjects, Watching, present_objects
 from podpower.specs.observing import observe
 from tests.clusters.fake import FakeCluster

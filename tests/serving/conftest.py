@@ -7,7 +7,7 @@ import httpx
 import pytest
 import uvicorn
 
-from podpower.model.store import ModelStore
+from podpower.registry.store import ModelStore
 from podpower_serving.app import create_app
 from podpower_serving.settings import Settings
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from podpower.predicting import Predictor
+from podpower.model.predictor import Predictor
 from podpower_serving.openapi import MANIFEST_EXAMPLE, REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from podpower.errors import InvalidInput
-from podpower.model.artifacts import save_encoder, save_model
-from podpower.model.store import MODEL_FILE, ModelStore
+from podpower.registry.artifacts import save_encoder, save_model
+from podpower.registry.store import MODEL_FILE, ModelStore
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 

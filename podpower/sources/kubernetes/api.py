@@ -18,9 +18,9 @@ import httpx
 import msgspec
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.retrying import UNTRUSTED, Backoff, retry_after_s
+from podpower.io.retries import UNTRUSTED, Backoff, retry_after_s
+from podpower.kubernetes.kinds import Kind
 from podpower.sources.kubernetes.access import Access
-from podpower.sources.kubernetes.kinds import Kind
 
 PAGE = 500
 _CONNECT_S, _READ_S = 10.0, 60.0

@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.files import write_atomically
+from podpower.io.files import write_atomically
 from podpower.sources.hours import HOUR_S, hour_name, hour_start_s
-from podpower.sources.kubernetes.following import Change, Stream
+from podpower.sources.kubernetes.list_watch import Change, Stream
 from podpower.sources.kubernetes.times import happened_s
 from podpower.sources.protocols import EventType
 from podpower.sources.recording import META, OBJECTS, SNAPSHOTS, EventLine, Meta, read_meta

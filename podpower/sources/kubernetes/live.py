@@ -10,9 +10,11 @@ from pathlib import Path
 import msgspec
 
 from podpower.errors import InvalidInput
+from podpower.kubernetes.kinds import OBSERVED, Kind
 from podpower.sources.kubernetes.access import Access, Wanted, open_access
 from podpower.sources.kubernetes.api import Again, Api, Gone, Missing, Note
-from podpower.sources.kubernetes.following import (
+from podpower.sources.kubernetes.journal import OWNERSHIP, Journal
+from podpower.sources.kubernetes.list_watch import (
     EVERYTHING,
     Change,
     Known,
@@ -24,8 +26,6 @@ from podpower.sources.kubernetes.following import (
     streams_of,
     watched,
 )
-from podpower.sources.kubernetes.journal import OWNERSHIP, Journal
-from podpower.sources.kubernetes.kinds import OBSERVED, Kind
 from podpower.sources.kubernetes.times import present_form_s
 from podpower.sources.protocols import ObjectEvent
 from podpower.sources.recording import META, Recording, read_meta

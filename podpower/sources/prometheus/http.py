@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.retrying import UNTRUSTED, Backoff, retry_after_s
+from podpower.io.retries import UNTRUSTED, Backoff, retry_after_s
 from podpower.sources.prometheus.decoding import decode_answer
 from podpower.sources.prometheus.endpoint import Endpoint
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from podpower.cli import main
-from podpower.model.store import ModelStore
+from podpower.registry.store import ModelStore
 
 
 def demo(home, **options):

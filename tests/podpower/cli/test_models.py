@@ -6,9 +6,9 @@ import pytest
 from upath import UPath
 
 from podpower.cli import main
-from podpower.learning.training import train
-from podpower.model.artifacts import load_encoder, load_model
-from podpower.model.store import ModelStore
+from podpower.registry.artifacts import load_encoder, load_model
+from podpower.registry.store import ModelStore
+from podpower.training.train import train
 
 
 @pytest.fixture

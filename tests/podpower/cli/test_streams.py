@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from podpower.cli import main
-from podpower.model.artifacts import encoder_from_bytes, model_from_bytes
+from podpower.registry.artifacts import encoder_from_bytes, model_from_bytes
 
 
 def piped(*arguments, given=b""):

@@ -1,9 +1,9 @@
 import polars as pl
 import pytest
 
+from podpower.datasets.training_set import Labelled
 from podpower.evaluation.drift import drift_of
-from podpower.learning.labelled import Labelled
-from podpower.learning.training import train
+from podpower.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from podpower.datasets.training_set import Labelled
 from podpower.errors import InvalidInput
 from podpower.evaluation import splits
 from podpower.evaluation.baselines import BASELINES
 from podpower.evaluation.evaluate import FORWARD, MODEL, STEPWISE, TRANSFER, UNSEEN, evaluate
-from podpower.learning.groups import linked_groups
-from podpower.learning.labelled import Labelled
+from podpower.training.groups import linked_groups
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from podpower.datasets.training_set import Labelled
 from podpower.evaluation.gate import compare_known, compare_unknown, doubt_labels, without
-from podpower.learning.labelled import Labelled
-from podpower.learning.training import train
+from podpower.training.train import train
 
 HOUR_S = 3600.0
 

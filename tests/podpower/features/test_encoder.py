@@ -14,7 +14,7 @@ from podpower.errors import InvalidInput, Refused, Unavailable
 from podpower.features import sbert
 from podpower.features.encoder import Encoder
 from podpower.features.ngrams import BASIS_DIM, TEXT_DIM, request_words
-from podpower.model.artifacts import encoder_bytes, encoder_from_bytes
+from podpower.registry.artifacts import encoder_bytes, encoder_from_bytes
 from podpower.specs.requests import Container, InferenceRequest
 
 

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from podpower.features.names import controller_kind, main_image_key, stable_name
-from podpower.images import image_key
+from podpower.kubernetes.images import image_key
 from podpower.specs.requests import Container
 
 

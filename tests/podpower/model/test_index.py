@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpower.learning import training
-from podpower.learning.cells import RECALL_AT_10, make_cells
 from podpower.model.index import Search
 from podpower.model.knn import KnnModel
-from podpower.model.strings import Lookup, Strings
+from podpower.model.lookup import Lookup, Strings
+from podpower.training import train as training
+from podpower.training.ivf import RECALL_AT_10, make_cells
 
 
 @pytest.fixture(scope="module")

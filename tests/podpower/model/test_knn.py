@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from podpower.datasets.training_set import Labelled
 from podpower.errors import InvalidInput, Refused
-from podpower.learning.labelled import Labelled
-from podpower.learning.training import train
 from podpower.model.index import nearest, squared_distances
 from podpower.model.knn import KnnModel
 from podpower.model.scale import FLOOR_W, from_log, to_log
+from podpower.training.train import train
 
 UNKNOWN = ("elsewhere", "Deployment", "new")
 

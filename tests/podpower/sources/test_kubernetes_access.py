@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.retrying import Backoff
+from podpower.io.retries import Backoff
+from podpower.kubernetes.kinds import BUILT_IN, Kind, parse_kinds
 from podpower.sources.kubernetes.access import Wanted, open_access, wanted_from
 from podpower.sources.kubernetes.api import Api, Forbidden, Missing
-from podpower.sources.kubernetes.kinds import BUILT_IN, Kind, parse_kinds
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import write_kubeconfig, write_plugin
 from tests.clusters.tls import https, self_signed

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from podpower.errors import InvalidInput, Unavailable
+from podpower.kubernetes.kinds import OBSERVED, parse_kinds
 from podpower.simulation import simulate
 from podpower.sources.hours import HOUR_S
 from podpower.sources.kubernetes import live as module
 from podpower.sources.kubernetes.access import Wanted
 from podpower.sources.kubernetes.journal import VERSIONS, Journal
-from podpower.sources.kubernetes.kinds import OBSERVED, parse_kinds
 from podpower.sources.kubernetes.live import LiveObjects, Watching, present_objects
 from podpower.sources.recording import Recording
 from podpower.specs.observing import Observation, observe

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Unavailable
+from podpower.io.retries import Backoff
 from podpower.labels import Asked, Labels, label_windows
-from podpower.retrying import Backoff
 from podpower.sources.prometheus.decoding import Matrix
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from, parse_url
 from podpower.sources.prometheus.source import Prometheus

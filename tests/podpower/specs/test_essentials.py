@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput
+from podpower.kubernetes.owners import Objects
 from podpower.simulation.cluster import Cluster
 from podpower.specs.essentials import essential
 from podpower.specs.hashing import spec_hash
 from podpower.specs.normalising import NotAWorkload, request_from_object
-from podpower.specs.owners import Objects
 from tests.podpower.specs.manifests import as_served, deployment
 
 SECRET = "hunter2-9f8e7d6c5b4a39281706f5e4d3c2b1a0"

@@ -1,0 +1,82 @@
+"""Lines to a URL, one request each and in order; what cannot be sent now waits, and makes the watch wait."""
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import httpx
+
+from podpower.collector.lines import told_by
+from podpower.collector.metrics import Counting
+from podpower.errors import InvalidInput
+from podpower.io.retries import UNTRUSTED, Backoff, retry_after_s
+from podpower.sources.kubernetes.api import Note
+
+QUEUE_LINES = 1000
+_TIMEOUT_S = 30.0
+_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class Poster:
+    """Sends what is put into its bounded queue. `token_file` is read for each request, because tokens rotate."""
+
+    def __init__(self, url: str, *, token_file: str | None, counting: Counting, note: Note) -> None:
+        if not url.startswith(("http://", "https://")) or httpx.URL(url).host == "":
+            raise InvalidInput(f"--post {url!r} is no URL: write http://HOST/PATH")
+        self._url, self._token_file, self._counting, self._note = url, token_file, counting, note
+        self._queue: asyncio.Queue[tuple[bytes, int]] = asyncio.Queue(QUEUE_LINES)
+        self.refused: list[tuple[bytes, str]] = []
+        self.posted = 0  # bytes of the output up to which everything was sent or refused
+
+    async def put(self, line: bytes, end: int) -> None:
+        """Queue a line that ends at byte `end` of the output; waits while the queue is full."""
+        await self._queue.put((line, end))
+        self._counting.queued(self._queue.qsize())
+
+    async def drained(self) -> None:
+        """Until everything in the queue was sent."""
+        await self._queue.join()
+
+    async def run(self) -> None:
+        """Send for ever."""
+        async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False) as client:
+            while True:
+                line, end = await self._queue.get()
+                await self._send(client, line)
+                self.posted = end
+                self._queue.task_done()
+                self._counting.queued(self._queue.qsize())
+
+    async def _send(self, client: httpx.AsyncClient, line: bytes) -> None:
+        backoff = Backoff(first_s=0.2)
+        key = "/".join(told_by(line).identity)
+        while True:
+            wait_s = 0.0
+            try:
+                headers = {"Content-Type": "application/json", "Idempotency-Key": key, **self._authorization()}
+                response = await client.post(self._url, content=line.rstrip(b"\n"), headers=headers)
+                if response.is_success:
+                    self._counting.posted("sent")
+                    return
+                why = f"answers {response.status_code}: {' '.join(response.text[:200].split())}"
+                if response.status_code not in _RETRIED:
+                    self._counting.posted("refused")
+                    self.refused.append((line, f"{self._url} {why}"))
+                    self._note(f"refused: {self._url} {why}")
+                    return
+                wait_s = retry_after_s(response.headers)
+            except (httpx.TransportError, ssl.SSLError) as error:
+                if UNTRUSTED in str(error):
+                    raise InvalidInput(f"--post {self._url}: its certificate is not trusted ({error})") from None
+                why = f"cannot be reached: {error or type(error).__name__}"
+            self._counting.posted("retried")
+            self._note(f"{self._url} {why}; trying again")
+            await asyncio.sleep(backoff.next_s(at_least_s=wait_s))
+
+    def _authorization(self) -> dict[str, str]:
+        if self._token_file is None:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {Path(self._token_file).read_text().strip()}"}
+        except OSError as error:
+            raise InvalidInput(f"--post-token-file {self._token_file}: {error.strerror}") from None

@@ -1,0 +1,111 @@
+"""From a changed object to the request of its workload: owners are followed through the API as far as needed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from podpower.errors import InvalidInput
+from podpower.kubernetes.kinds import BUILT_IN, Kind
+from podpower.kubernetes.owners import Objects, controller_of
+from podpower.sources.kubernetes.api import Api
+from podpower.specs.essentials import essential
+from podpower.specs.normalising import NotAWorkload, request_from_object
+from podpower.specs.requests import InferenceRequest
+
+_MAX_CHAIN = 8
+
+
+class Making:
+    """`watched` are the kinds whose own changes are told: what they own is not told again."""
+
+    def __init__(self, api: Api, watched: tuple[Kind, ...]) -> None:
+        self._api = api
+        self._watched = {(kind.group, kind.name) for kind in watched}
+        self._objects = Objects()
+        self._asked: dict[str, str] = {}  # uid or path -> the path asked; what was not found is not asked again
+        self._plurals: dict[tuple[str, str], str | None] = {}
+
+    async def request(self, obj: Mapping[str, Any]) -> InferenceRequest | None:
+        """The request, or None where the object is told by its owner, or is no workload. InvalidInput when it is one
+        that cannot be read.
+        """
+        owner = controller_of(obj)
+        cluster = self._api.access.cluster
+        try:
+            if owner is None:
+                return request_from_object(obj, cluster=cluster)
+            if (_group(owner), owner.get("kind")) in self._watched:
+                return None
+            await self._learn(obj)
+            made = self._objects.made(obj)
+            metadata = {**(obj.get("metadata") or {}), "name": made.name}
+            source = made.template_object or {**obj, "metadata": metadata}
+            return request_from_object(source, cluster=cluster, as_kind=made.kind)
+        except NotAWorkload:
+            return None
+
+    async def _learn(self, obj: Mapping[str, Any]) -> None:
+        """Ask for the owners of an object, and for the revision that made it."""
+        namespace = str((obj.get("metadata") or {}).get("namespace") or "")
+        reference = controller_of(obj)
+        below: Mapping[str, Any] = obj
+        for _ in range(_MAX_CHAIN):
+            if reference is None or reference.get("kind") == "Node":  # a static pod's: it makes none by a template
+                return
+            if reference.get("kind") in {"StatefulSet", "DaemonSet"}:
+                await self._learn_revision(below, reference, namespace)
+            found = await self._get(reference, namespace)
+            if found is None:
+                return
+            below, reference = found, controller_of(found)
+
+    async def _learn_revision(self, pod: Mapping[str, Any], owner: Mapping[str, Any], namespace: str) -> None:
+        hashed = ((pod.get("metadata") or {}).get("labels") or {}).get("controller-revision-hash")
+        if not hashed:
+            return
+        # A StatefulSet's pods name the revision, a DaemonSet's only its hash.
+        name = hashed if str(hashed).startswith(f"{owner.get('name')}-") else f"{owner.get('name')}-{hashed}"
+        await self._ask(f"{BUILT_IN['ControllerRevision'].path(namespace)}/{name}", "ControllerRevision", "apps/v1")
+
+    async def _get(self, reference: Mapping[str, Any], namespace: str) -> Mapping[str, Any] | None:
+        kind, version = str(reference.get("kind")), str(reference.get("apiVersion"))
+        plural = await self._plural(kind, version)
+        if plural is None:
+            return None
+        group, _, short = version.rpartition("/")
+        path = Kind(group=group, version=short, plural=plural, name=kind).path(namespace)
+        return await self._ask(f"{path}/{reference.get('name')}", kind, version)
+
+    async def _ask(self, path: str, kind: str, version: str) -> Mapping[str, Any] | None:
+        if path in self._asked:
+            return self._objects.named(self._asked[path])
+        self._asked[path] = ""
+        try:
+            obj = msgspec.json.decode(await self._api.get(path))
+        except (InvalidInput, ValueError) as error:
+            self._api.note(f"owner {path}: {error}")
+            return None
+        kept = essential({"kind": kind, "apiVersion": version, **obj})
+        self._objects.put(kept)
+        self._asked[path] = str(kept["metadata"].get("uid", ""))
+        return kept
+
+    async def _plural(self, kind: str, version: str) -> str | None:
+        if kind in BUILT_IN and BUILT_IN[kind].api_version == version:
+            return BUILT_IN[kind].plural
+        if (kind, version) not in self._plurals:
+            self._plurals[kind, version] = None
+            root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+            try:
+                resources = msgspec.json.decode(await self._api.get(root)).get("resources") or []
+            except (InvalidInput, ValueError) as error:
+                self._api.note(f"owner {kind} {version}: {error}")
+                return None
+            names = [r["name"] for r in resources if r.get("kind") == kind and "/" not in r["name"]]
+            self._plurals[kind, version] = names[0] if names else None
+        return self._plurals[kind, version]
+
+
+def _group(reference: Mapping[str, Any]) -> str:
+    return str(reference.get("apiVersion", "")).rpartition("/")[0]

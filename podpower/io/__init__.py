@@ -1,0 +1,1 @@
+"""Effects that know nothing of the domain: HTTP with retries, atomic files, Parquet, object storage."""

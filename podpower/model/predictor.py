@@ -1,0 +1,270 @@
+"""Encoder, model and requests into predictions: the one place, for the command line, HTTP and Dagster alike."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import msgspec
+
+from podpower.features.encoder import Encoder
+from podpower.features.names import kept_by, main_image_key
+from podpower.features.physical import physical_power_w
+from podpower.model.estimates import Estimates, Queries
+from podpower.model.fit import check_fit
+from podpower.model.intervals import DEFAULT_LEVEL
+from podpower.model.knn import KnnModel
+from podpower.specs.hashing import spec_hash
+from podpower.specs.requests import InferenceRequest
+
+JOB_KINDS: Final = frozenset({"Job", "CronJob"})
+# These run until someone stops them: there is no energy of a whole run.
+ENDLESS_KINDS: Final = frozenset(
+    {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Rollout"}
+)
+
+
+PRIOR_IN_WORDS: Final = "like nothing that was measured: estimated from its resources, hence the wide interval"
+
+
+_ALL_BUT = 0.95  # of a prediction; what else is in it is not worth a word
+
+
+class Interval(msgspec.Struct, kw_only=True, frozen=True):
+    """What one pod draws with probability `level`: [low, high] in joules a step and in watts."""
+
+    level: float
+    energy_step_j: tuple[float, float]
+    avg_power_w: tuple[float, float]
+
+
+class Prediction(msgspec.Struct, kw_only=True, frozen=True):
+    """What a workload will draw. `pred_*` and `interval` are for one pod, `total_*` for all.
+
+    Joules in `pred_energy_step_j` are those of a step of `step_seconds`. `pred_total_energy_j` is the energy of one
+    whole run of a pod, null for what runs without end and where the model knows no such run. `replicas` is the number
+    of pods at a time. `total_energy_j` is `pred_total_energy_j` of all completions of a Job. `basis`: "seen" (this
+    spec has labels), "similar" (close neighbours), "prior" (too far from all training data: the estimate is that of its
+    resources, and the interval is as wide as errors of such estimates are). `interval` is that of 80 %, `intervals` are
+    those of all levels, ascending. `evidence` says in words what the prediction rests on.
+    """
+
+    namespace: str
+    workload_kind: str
+    workload_name: str
+    spec_hash: str
+    pred_energy_step_j: float
+    pred_avg_power_w: float
+    pred_total_energy_j: float | None
+    step_seconds: float
+    replicas: int
+    total_avg_power_w: float
+    total_energy_j: float | None
+    interval: Interval
+    intervals: list[Interval]
+    basis: Literal["seen", "similar", "prior"]
+    evidence: str
+    model_version: str
+
+
+class Neighbour(msgspec.Struct, kw_only=True, frozen=True):
+    """A measured workload that a prediction rests on: `distance` in the model's metric (0: the same spec; null: a
+    former spec of the same workload that is far from this one), `cluster` where it ran (null: not told), `weight` its
+    share in the prediction, `avg_power_w` and `total_energy_j` (null: not a job) its labels for one pod.
+    """
+
+    namespace: str
+    workload_kind: str
+    workload_name: str
+    spec_hash: str
+    cluster: str | None
+    distance: float | None
+    weight: float
+    avg_power_w: float
+    total_energy_j: float | None
+
+
+class Explanation(Prediction, kw_only=True, frozen=True):
+    """A prediction and its neighbours, those that count most first; `prior_weight` is the share of the prior, what its
+    resources and kind alone suggest, which is `prior_power_w`; `other_weight` is the share of all that is not shown
+    among the neighbours: the prior, and neighbours that count less.
+    """
+
+    neighbours: list[Neighbour]
+    prior_weight: float
+    prior_power_w: float
+    other_weight: float
+
+
+class Total(msgspec.Struct, kw_only=True, frozen=True):
+    """All workloads of a batch together: watts of all pods at a time, joules of all runs of those that are jobs.
+
+    `unknown_total_energy` counts the jobs whose energy is not known and hence not in `total_energy_j`.
+    """
+
+    workloads: int
+    replicas: int
+    total_avg_power_w: float
+    total_energy_j: float | None
+    unknown_total_energy: int
+
+
+class Predictor:
+    """An encoder and the model trained on its vectors. Holds no state of requests; threads may share it."""
+
+    def __init__(self, encoder: Encoder, model: KnnModel, *, version: str) -> None:
+        """`version` names the pair in every prediction. Refused when the model was trained with another encoder."""
+        check_fit(encoder, model)
+        self.encoder = encoder
+        self.model = model
+        self.version = version
+
+    def predict(self, requests: Sequence[InferenceRequest]) -> list[Prediction]:
+        """A prediction for each request, in order; none depends on the others."""
+        hashes, estimates = self._estimates(requests)
+        return [
+            Prediction(**self._fields(request, hashes[row], estimates, row)) for row, request in enumerate(requests)
+        ]
+
+    def explain(self, requests: Sequence[InferenceRequest]) -> list[Explanation]:
+        """`predict`, each with the neighbours it rests on."""
+        hashes, estimates = self._estimates(requests)
+        explanations = []
+        for row, request in enumerate(requests):
+            neighbours = self._neighbours(estimates, row)
+            prior = float(estimates.prior_weight[row])
+            other = max(0.0, 1.0 - sum(neighbour.weight for neighbour in neighbours))
+            fields = self._fields(request, hashes[row], estimates, row)
+            alone_w = float(estimates.prior_power_w[row])
+            explanations.append(
+                Explanation(
+                    **fields, neighbours=neighbours, prior_weight=prior, prior_power_w=alone_w, other_weight=other
+                )
+            )
+        return explanations
+
+    def total(self, predictions: Sequence[Prediction]) -> Total:
+        """The sums of `predictions`; what is unknown is counted and not taken for zero."""
+        jobs = [prediction for prediction in predictions if prediction.workload_kind in JOB_KINDS]
+        energies = [job.total_energy_j for job in jobs if job.total_energy_j is not None]
+        return Total(
+            workloads=len(predictions),
+            replicas=sum(prediction.replicas for prediction in predictions),
+            total_avg_power_w=math.fsum(prediction.total_avg_power_w for prediction in predictions),
+            total_energy_j=math.fsum(energies) if energies else None,
+            unknown_total_energy=len(jobs) - len(energies),
+        )
+
+    def _estimates(self, requests: Sequence[InferenceRequest]) -> tuple[list[str], Estimates]:
+        hashes = [spec_hash(request) for request in requests]
+        queries = Queries(
+            vectors=self.encoder.transform(requests),
+            spec_hashes=hashes,
+            workloads=[(request.namespace, request.workload_kind, request.workload_name) for request in requests],
+            clusters=[request.cluster for request in requests],
+            kinds=[kept_by(request) for request in requests],
+            image_keys=[main_image_key(request) for request in requests],
+            physical_power_w=physical_power_w(requests),
+        )
+        return hashes, self.model.predict(queries)
+
+    def _fields(self, request: InferenceRequest, own_hash: str, estimates: Estimates, row: int) -> dict[str, Any]:
+        step_seconds = self.model.step_seconds
+        power_w = float(estimates.power_w[row])
+        intervals = [
+            _interval(level, float(low_w[row]), float(high_w[row]), step_seconds)
+            for level, low_w, high_w in zip(estimates.levels, estimates.low_w, estimates.high_w, strict=True)
+        ]
+        endless = request.workload_kind in ENDLESS_KINDS
+        total_energy_j = None if endless else _known(float(estimates.total_energy_j[row]))
+        replicas = pods_at_a_time(request)
+        return {
+            "namespace": request.namespace,
+            "workload_kind": request.workload_kind,
+            "workload_name": request.workload_name,
+            "spec_hash": own_hash,
+            "pred_energy_step_j": power_w * step_seconds,
+            "pred_avg_power_w": power_w,
+            "pred_total_energy_j": total_energy_j,
+            "step_seconds": step_seconds,
+            "replicas": replicas,
+            "total_avg_power_w": power_w * replicas,
+            "total_energy_j": None if total_energy_j is None else total_energy_j * pods_in_all(request),
+            "interval": next(interval for interval in intervals if interval.level == DEFAULT_LEVEL),
+            "intervals": intervals,
+            "basis": str(estimates.basis[row]),
+            "evidence": self._evidence(request, estimates, row),
+            "model_version": self.version,
+        }
+
+    def _evidence(self, request: InferenceRequest, estimates: Estimates, row: int) -> str:
+        """What the prediction rests on, in words."""
+        basis, entry = estimates.basis[row], int(estimates.neighbour_index[row, 0])
+        share = float(estimates.prior_weight[row])
+        if entry < 0 or share > _ALL_BUT:
+            return PRIOR_IN_WORDS
+        if basis == "prior":
+            return (
+                f"far from all that was measured, hence the wide interval: {share:.0%} of it is what its resources "
+                "suggest, the rest what the least distant workloads draw"
+            )
+        workload, cluster = self.model.index.workload(entry), self.model.index.clusters[entry]
+        name = "/".join(workload)
+        if request.cluster and cluster and request.cluster != cluster:
+            name += f" of cluster {cluster}"
+        elif basis == "seen" and workload == (request.namespace, request.workload_kind, request.workload_name):
+            return f"its own labels, as {name}"
+        if basis == "seen":
+            return f"labels of the same spec, as {name}"
+        return f"{float(estimates.neighbour_weight[row, 0]):.0%} of it is what {name} draws"
+
+    def _neighbours(self, estimates: Estimates, row: int) -> list[Neighbour]:
+        index = self.model.index
+        neighbours = []
+        for column, position in enumerate(estimates.neighbour_index[row]):
+            entry = int(position)
+            if entry < 0 or estimates.neighbour_weight[row, column] <= 0:
+                continue
+            namespace, kind, name = index.workload(entry)
+            neighbours.append(
+                Neighbour(
+                    namespace=namespace,
+                    workload_kind=kind,
+                    workload_name=name,
+                    spec_hash=index.spec_hashes[entry],
+                    cluster=index.clusters[entry] or None,
+                    distance=_known(float(estimates.neighbour_distance[row, column])),
+                    weight=float(estimates.neighbour_weight[row, column]),
+                    avg_power_w=float(index.power_w[entry]),
+                    total_energy_j=_known(float(index.total_energy_j[entry])),
+                )
+            )
+        return neighbours
+
+
+def _interval(level: float, low_w: float, high_w: float, step_seconds: float) -> Interval:
+    energy_step_j = (low_w * step_seconds, high_w * step_seconds)
+    return Interval(level=level, energy_step_j=energy_step_j, avg_power_w=(low_w, high_w))
+
+
+def pods_at_a_time(request: InferenceRequest) -> int:
+    """How many pods run together: a Job's parallelism, else replicas; 1 where nothing is told, as Kubernetes has it.
+
+    A DaemonSet has one on each matching node; how many those are is told by `replicas` or not known.
+    """
+    if request.workload_kind in JOB_KINDS:
+        parallelism = 1 if request.parallelism is None else request.parallelism
+        return parallelism if request.completions is None else min(parallelism, request.completions)
+    if request.workload_kind == "Pod":
+        return 1
+    return 1 if request.replicas is None else request.replicas
+
+
+def pods_in_all(request: InferenceRequest) -> int:
+    """How many pods a run takes: a Job's completions, else as many as run together."""
+    if request.workload_kind in JOB_KINDS and request.completions is not None:
+        return request.completions
+    return pods_at_a_time(request)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""Artifacts, versions and promotion of models."""

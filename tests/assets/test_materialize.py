@@ -1,0 +1,143 @@
+"""Assets made over a real recording by real runs."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from podpower.errors import InvalidInput
+from podpower.features.encoder import Encoder
+from podpower.registry.store import ModelStore
+from podpower.simulation import simulate
+from podpower.specs.requests import Container, InferenceRequest
+from podpower_assets.materialize import materialize_recording
+from tests.assets.conftest import DAY, HOURLY, HOURS, Place
+
+
+def events(result: dg.ExecuteInProcessResult, name: str) -> list[dg.AssetMaterialization]:
+    found = [e.step_materialization_data.materialization for e in result.get_asset_materialization_events()]
+    return [m for m in found if m.asset_key.to_user_string() == name]
+
+
+def test_one_run_makes_every_hour_a_file_of_its_own(made: Place) -> None:
+    for name in ("workload_specs", "features", "kepler_labels", "training_rows"):
+        assert made.tables.partitions(name) == [hour.replace(":", "") for hour in HOURS]
+
+
+def test_rows_are_the_labels_that_have_a_spec(made: Place) -> None:
+    labels, rows = made.tables.read("kepler_labels", HOURS[1]), made.tables.read("training_rows", HOURS[1])
+    assert labels is not None
+    assert rows is not None
+    assert 0.9 * len(labels) <= len(rows) <= len(labels)
+    assert rows["encoder_fingerprint"].unique().to_list() == [made.tables.encoder().fingerprint]  # type: ignore[union-attr]
+
+
+def test_a_partition_made_again_is_the_same(made: Place) -> None:
+    before = {name: made.tables.read(name, HOURS[0]) for name in HOURLY if name != "encoder"}
+    assert made.materialize(*before, first=HOURS[0]).success
+    for name, table in before.items():
+        assert_frame_equal(made.tables.read(name, HOURS[0]), table)
+
+
+def test_people_see_counts_schemas_reasons_and_plots(made: Place) -> None:
+    result = made.materialize("kepler_labels", "training_rows", first=HOURS[0], last=HOURS[1])
+    labels = events(result, "kepler_labels")
+    assert [m.partition for m in labels] == HOURS
+    assert {"dagster/row_count", "dagster/column_schema", "null_reasons", "total_energy_j"} <= set(labels[0].metadata)
+    assert {"join_rate", "unjoined"} <= set(events(result, "training_rows")[0].metadata)
+    model = events(made.materialize("knn_model", first=DAY), "knn_model")[0].metadata
+    assert {"model_version", "unseen_scores", "unseen_scatter", "time_residuals"} <= set(model)
+    assert "data:image/png;base64," in str(model["unseen_scatter"].value)
+
+
+def test_the_good_model_is_promoted_and_lies_in_the_store(made: Place) -> None:
+    store = made.models.open()
+    version = store.latest()
+    assert version is not None
+    encoder, model = store.load(version)
+    assert encoder.fingerprint == model.encoder_fingerprint
+    assert store.info(version).metadata["partition"] == DAY
+
+
+def test_a_model_of_an_older_day_never_replaces_a_newer(made: Place) -> None:
+    store = made.models.open()
+    served = store.latest()
+    assert served is not None
+    encoder, model = store.load(served)
+    model.trained_at = "2026-02-01T00:00:00+00:00"  # however late it was trained
+    store.add(encoder, model, metadata={"partition": "2025-12-31"})
+    assert made.materialize("promoted_model", first="2025-12-31").success
+    assert store.latest() == served
+
+
+def test_an_hour_before_the_recording_is_refused_with_the_reason(place: Place) -> None:
+    result = place.materialize("workload_specs", "kepler_labels", first="2025-12-01-00:00")
+    assert not result.success
+    failures = [e for e in result.all_events if e.is_step_failure]
+    assert [f.step_key for f in failures] == ["kepler_labels"]
+    specs = place.tables.read("workload_specs", "2025-12-01-00:00")
+    assert specs is not None
+    assert len(specs) == 0
+
+
+def test_features_without_specs_say_what_to_do(place: Place) -> None:
+    result = place.materialize("features", first=HOURS[0])
+    assert not result.success
+    assert place.tables.partitions("features") == []
+
+
+def test_two_runs_of_one_partition_at_once_leave_a_whole_file(made: Place, recording: Path) -> None:
+    table = made.tables.read("kepler_labels", HOURS[0])
+    assert table is not None
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: made.tables.write("race", HOURS[0], table), range(12)))
+    assert_frame_equal(made.tables.read("race", HOURS[0]), table)
+    assert made.tables.partitions("race") == [HOURS[0].replace(":", "")]
+
+
+def test_a_damaged_partition_is_named(made: Place) -> None:
+    path = made.tables.path("damaged", HOURS[0])
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"PAR1")
+    with pytest.raises(Exception, match="not a readable Parquet file"):
+        made.tables.read("damaged", HOURS[0])
+
+
+def test_rows_of_another_encoder_are_left_out_and_counted(made: Place, tmp_path: Path) -> None:
+    other = Encoder.fit(
+        [InferenceRequest(workload_kind="Job", workload_name=n, containers=[Container(image=n)]) for n in ("a", "b")]
+    )
+    rows = made.tables.read("training_rows", HOURS[0])
+    assert rows is not None
+    foreign = rows.with_columns(pl.lit(other.fingerprint).alias("encoder_fingerprint"))
+    made.tables.write("training_rows", HOURS[0], foreign)
+    try:
+        metadata = events(made.materialize("knn_model", first=DAY), "knn_model")[0].metadata
+        assert metadata["hours"].value == len(HOURS)
+        assert metadata["rows_of_other_encoders"].value == len(rows)
+    finally:
+        made.tables.write("training_rows", HOURS[0], rows)
+
+
+def test_a_recording_before_the_first_partition_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate(tmp_path / "recording", seed=1, start_s=1700000000.0, hours=0.1, workloads=2)
+    monkeypatch.setenv("PODPOWER_RECORDING", str(tmp_path / "recording"))
+    with dg.instance_for_test() as instance, pytest.raises(InvalidInput, match="set PODPOWER_PARTITIONS_START"):
+        materialize_recording(instance)
+
+
+def test_the_whole_recording_is_materialized_by_one_call(recording: Path, tmp_path: Path) -> None:
+    """What `python -m podpower_assets.materialize` does, on an instance whose resources come from the environment."""
+    environment = {**os.environ, "PODPOWER_RECORDING": str(recording), "PODPOWER_HOME": str(tmp_path)}
+    environment["DAGSTER_HOME"] = str(tmp_path)
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    command = [sys.executable, "-m", "podpower_assets.materialize"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert ModelStore(tmp_path / "models").latest() is not None

@@ -1,0 +1,142 @@
+"""Each label meets the one spec that was in force at its step."""
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podpower.datasets.join import NO_SPEC, NOT_YET_OBSERVED, condensed, join_rows
+from podpower.errors import InvalidInput
+from podpower.features.table import FEATURES_SCHEMA
+
+LABELS = {
+    "cluster": pl.String, "ts": pl.Float64, "namespace": pl.String, "workload_kind": pl.String,
+    "workload_name": pl.String, "pod": pl.String, "avg_power_w": pl.Float64, "energy_step_j": pl.Float64,
+    "step_seconds": pl.Float64, "energy": pl.String, "_spec_hash": pl.String, "reason": pl.String,
+}  # fmt: skip
+
+
+def spec(name: str, digest: str, since: float | None = None, kind: str = "Deployment", **rest: Any) -> dict[str, Any]:
+    return {
+        "namespace": "n", "workload_kind": kind, "workload_name": name, "_spec_hash": digest, "observed_from_s": since,
+        "encoder_fingerprint": "e", "image_key": "i", "vec_len": 1, "features": [float(len(digest))], **rest,
+    }  # fmt: skip
+
+
+def label(
+    name: str, ts: float = 100.0, digest: str | None = None, kind: str = "Deployment", **rest: Any
+) -> dict[str, Any]:
+    return {
+        "ts": ts, "namespace": "n", "workload_kind": kind, "workload_name": name, "pod": f"{name}-x",
+        "_spec_hash": digest, "energy_step_j": 60.0, "avg_power_w": 1.0, "step_seconds": 60.0, **rest,
+    }  # fmt: skip
+
+
+def features(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=FEATURES_SCHEMA)
+
+
+def labels(*rows: dict[str, Any]) -> pl.DataFrame:
+    return pl.DataFrame(list(rows), schema=LABELS)
+
+
+def hashes(joined: Any) -> list[str]:
+    found: list[str] = joined.rows["_spec_hash"].to_list()
+    return found
+
+
+def test_the_template_that_made_the_pod_comes_first() -> None:
+    specs = features(spec("web", "old", 0.0), spec("web", "new", 50.0))
+    assert hashes(join_rows(specs, labels(label("web", 100.0, "old")))) == ["old"]
+
+
+def test_without_it_the_spec_in_force_at_the_step_is_taken() -> None:
+    specs = features(spec("web", "new", 50.0), spec("web", "old", 0.0))
+    assert hashes(join_rows(specs, labels(label("web", 49.0), label("web", 50.0), label("web", 99.0)))) == [
+        "old",
+        "new",
+        "new",
+    ]
+
+
+def test_a_pods_own_spec_is_the_last_resort_and_the_only_one_for_pods_of_a_node() -> None:
+    specs = features(spec("etcd-n1", "pod", kind="Pod"), spec("n1", "other", kind="Node"))
+    own = label("agent", kind="DaemonSet", pod="etcd-n1")
+    static = label("n1", kind="Node", pod="etcd-n1")
+    assert hashes(join_rows(specs, labels(own, static))) == ["pod", "pod"]
+
+
+def test_kind_and_namespace_are_part_of_a_name() -> None:
+    joined = join_rows(
+        features(spec("web", "a", kind="StatefulSet")), labels(label("web"), label("web", namespace="m"))
+    )
+    assert len(joined.rows) == 0
+    assert joined.report.unjoined == {NO_SPEC: 2}
+    assert joined.report.examples == {NO_SPEC: ["n/Deployment/web", "m/Deployment/web"]}
+
+
+def test_a_label_older_than_its_spec_is_not_joined_and_told() -> None:
+    joined = join_rows(features(spec("web", "a", 500.0)), labels(label("web", 100.0)))
+    assert joined.report.unjoined == {NOT_YET_OBSERVED: 1}
+
+
+def test_clusters_are_kept_apart_where_both_sides_name_them() -> None:
+    specs = features(spec("web", "a", cluster="one"), spec("web", "b", cluster="two"))
+    assert hashes(join_rows(specs, labels(label("web", cluster="one"), label("web", cluster="two")))) == ["a", "b"]
+    assert len(join_rows(specs, labels(label("web"))).rows) == 1
+
+
+def test_two_encoders_are_not_mixed() -> None:
+    with pytest.raises(InvalidInput, match="features of 2 encoders"):
+        join_rows(features(spec("a", "a"), spec("b", "b", encoder_fingerprint="f")), labels(label("a")))
+
+
+def test_the_report_counts_everything() -> None:
+    joined = join_rows(features(spec("web", "a"), spec("idle", "b")), labels(label("web"), label("gone")))
+    report = joined.report
+    assert (report.labels, report.joined, report.specs, report.specs_without_labels) == (2, 1, 2, 1)
+    assert report.join_rate == 0.5
+    assert str(report).startswith("1 of 2 labels joined; 1 no_spec (e.g. n/Deployment/gone)")
+
+
+@pytest.mark.parametrize("empty", ["features", "labels"])
+def test_nothing_to_join_gives_no_rows_but_their_columns(empty: str) -> None:
+    specs = features() if empty == "features" else features(spec("web", "a"))
+    found = join_rows(specs, labels() if empty == "labels" else labels(label("web")))
+    assert len(found.rows) == 0
+    assert {"features", "_spec_hash", "energy_step_j"} <= set(found.rows.columns)
+    assert [len(chunk) for chunk in found.chunks()] == [0]
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+
+
+@given(
+    st.lists(
+        st.tuples(NAMES, st.sampled_from(["x", "yy", "zzz"]), st.one_of(st.none(), st.floats(0, 200))), max_size=12
+    ),
+    st.lists(st.tuples(NAMES, st.floats(0, 200), st.sampled_from([None, "x", "yy"])), max_size=12),
+    st.integers(1, 5),
+)
+def test_there_is_never_more_than_one_row_a_label(specs: Any, steps: Any, size: int) -> None:
+    given_labels = labels(*(label(name, ts, digest, pod=f"p{i}") for i, (name, ts, digest) in enumerate(steps)))
+    joined = join_rows(features(*(spec(*s) for s in specs)), given_labels)
+    assert joined.rows["pod"].is_unique().all()
+    assert set(joined.rows["pod"]) <= set(given_labels["pod"])
+    assert joined.report.joined + sum(joined.report.unjoined.values()) == len(given_labels)
+    assert [f[0] for f in joined.rows["features"]] == [float(len(h)) for h in joined.rows["_spec_hash"]]
+    assert pl.concat(joined.chunks(size=size)).equals(joined.rows)
+
+
+def test_condensing_keeps_energy_time_and_workloads() -> None:
+    steps = [label("web", 60.0 * i, energy_step_j=30.0 * i, avg_power_w=0.5 * i, pod=f"w{i % 2}") for i in range(1, 5)]
+    unknown = label("web", 300.0, energy_step_j=None, avg_power_w=None)
+    static = [label("n1", kind="Node", pod=p) for p in ("etcd-n1", "api-n1")]
+    specs = features(spec("web", "a"), *(spec(p, p, kind="Pod") for p in ("etcd-n1", "api-n1")))
+    rows = join_rows(specs, labels(*steps, unknown, *static)).rows
+    small = condensed(rows.lazy())
+    assert len(small) == 3
+    assert float((small["avg_power_w"] * small["duration_s"]).sum()) == pytest.approx(rows["energy_step_j"].sum())
+    assert small.filter(workload_name="web")["duration_s"].to_list() == [240.0]
