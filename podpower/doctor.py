@@ -122,9 +122,9 @@ def examine_prometheus(prometheus: Prometheus, *, now_s: float | None = None) ->
     try:
         generations = detect(names)
     except PodpowerError as error:
-        fix = f"{_HELM_KEPLER} (docs/kepler.md)"
+        fix = f"{_HELM_KEPLER} (docs/how-to/install-kepler.md)"
         if "kube.enabled" in str(error):
-            fix = "set config.kube.enabled to true in Kepler's values and upgrade it (docs/kepler.md)"
+            fix = "set config.kube.enabled to true in Kepler's values and upgrade it (docs/how-to/install-kepler.md)"
         return [*found, Finding(check="kepler", state="fail", detail=str(error), fix=fix)]
     found.append(_generations(generations))
     for generation in generations:
@@ -221,7 +221,7 @@ def _energy(
     try:
         yield from _counting(prometheus, generation, metric, now_s=now_s)
     except PodpowerError as error:
-        yield Finding(check="energy", state="fail", detail=str(error), fix="see docs/operations.md")
+        yield Finding(check="energy", state="fail", detail=str(error), fix="see docs/how-to/operate.md")
 
 
 def _counting(prometheus: Prometheus, generation: Generation, metric: str, *, now_s: float) -> Iterator[Finding]:
@@ -250,5 +250,5 @@ def _counting(prometheus: Prometheus, generation: Generation, metric: str, *, no
         check="scrapes",
         state="warn" if slow else "ok",
         detail=f"a sample every {every_s:.0f} s" + (": steps of a minute are mostly interpolated" if slow else ""),
-        fix="set the interval of Kepler's ServiceMonitor to 30s (docs/kepler.md)" if slow else "",
+        fix="set the interval of Kepler's ServiceMonitor to 30s (docs/how-to/install-kepler.md)" if slow else "",
     )

@@ -1,4 +1,4 @@
-"""The figures of docs/evaluation.md, each by one command:
+"""The figures of docs/explanation/evaluation.md, each by one command:
 
   python benchmarks/quality/figures.py recorded SPECS.ndjson LABELS.parquet
   python benchmarks/quality/figures.py simulated [--hours 24] [--workloads 40] [--seed 1]

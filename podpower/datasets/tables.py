@@ -31,7 +31,7 @@ E = TypeVar("E", pl.Expr, pl.Series)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRows:
-    """Rows of docs/data-contracts.md without the column of vectors, with ROW and WIDTH; `fetch` gives the
+    """Rows of docs/reference/file-formats.md without the column of vectors, with ROW and WIDTH; `fetch` gives the
     vectors (n, dim) of ascending values of ROW. InvalidInput where those are of several widths or not finite.
     """
 

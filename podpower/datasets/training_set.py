@@ -23,7 +23,7 @@ DEFAULT_STEP_SECONDS = 60.0
 # A pod runs on one node, and a large one (eight accelerators: NVIDIA DGX B200, data sheet) is built for 14.3 kW.
 MAX_POWER_W = 20_000.0
 _LAST_S = 1e11  # Unix seconds until the year 5138: what is later was meant as milliseconds
-# Columns of `train_rows.parquet` (docs/data-contracts.md) that are read here.
+# Columns of `train_rows.parquet` (docs/reference/file-formats.md) that are read here.
 SPEC_HASH, FINGERPRINT, IMAGE_KEY = "_spec_hash", "encoder_fingerprint", "image_key"
 PHYSICAL, BLOCKS = "physical_power_w", "feature_blocks"
 WORKLOAD = ("namespace", "workload_kind", "workload_name")
@@ -54,7 +54,7 @@ class Labelled:
 
     @classmethod
     def of(cls, rows: "Rows", *, target: str = "energy_step_j") -> "Labelled":
-        """Read `train_rows` (docs/data-contracts.md) of window or job labels.
+        """Read `train_rows` (docs/reference/file-formats.md) of window or job labels.
 
         Rows without a finite, non-negative label or without features are counted, not used. InvalidInput when columns
         are missing, the target is in no row, nothing usable is left, or vectors of two encoders, two step lengths or

@@ -122,7 +122,7 @@ def evaluate(
     ablation: bool = False,
     told: Callable[[str, int, int], None] = lambda *_: None,
 ) -> EvaluationReport:
-    """Evaluate training on `train_rows` (docs/data-contracts.md) by `splits`, one number a pod.
+    """Evaluate training on `train_rows` (docs/reference/file-formats.md) by `splits`, one number a pod.
 
     `ablation` leaves out each block of features in turn, too; `told` is called with the split that is being done, and
     how many of how many folds are. InvalidInput as `podpower.training.train.train`. What a split needs and lacks is

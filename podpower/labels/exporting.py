@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Labels:
-    """The labels table (docs/data-contracts.md) and what to know about it."""
+    """The labels table (docs/reference/file-formats.md) and what to know about it."""
 
     table: pl.DataFrame
     report: LabelReport

@@ -1,6 +1,6 @@
 """A recording: a folder with what happened in a cluster, read as a source of objects and of samples.
 
-The format is in docs/data-contracts.md. Reading a window touches the files of its hours only: each hour of objects
+The format is in docs/reference/file-formats.md. Reading a window touches the files of its hours only: each hour of objects
 begins with a snapshot of those alive, and samples lie in a folder an hour.
 """
 

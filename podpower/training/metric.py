@@ -2,7 +2,7 @@
 
 The metric is learned as in Weinberger and Tesauro, "Metric Learning for Kernel Regression", AISTATS 2007: the squared
 error of left-out entries is minimised over it by its gradient. Here it has one weight a block of columns, and a
-log-normal prior around what was measured to work elsewhere (docs/evaluation.md), since a cluster of forty workloads
+log-normal prior around what was measured to work elsewhere (docs/explanation/evaluation.md), since a cluster of forty workloads
 cannot tell forty weights. The masses follow one after another, each by the same likelihood and with a prior of its own.
 """
 

@@ -47,7 +47,7 @@ _MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 
 def train(rows: Rows, *, target: str = "energy_step_j", neighbors: int | None = None) -> KnnModel:
-    """A model of `target` from `train_rows` (docs/data-contracts.md); `neighbors` bounds how many are averaged.
+    """A model of `target` from `train_rows` (docs/reference/file-formats.md); `neighbors` bounds how many are averaged.
 
     With one workload only there is nothing to choose or to judge by: the model says so in `notes`, and its intervals
     are wide. InvalidInput when no label is known, all are zero, columns are missing or encoders are mixed.
