@@ -13,10 +13,10 @@ DEMO_INSTALLED := $(VENV)/.installed-demo
 DEV_INSTALLED := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench clean
+.PHONY: help demo up test check format bench docs reference clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEMO_INSTALLED) ## simulate a cluster, train through Dagster, serve, predict an example, stop
 	@$(BIN)/podpower demo
@@ -39,6 +39,12 @@ format: $(DEV_INSTALLED) ## rewrite the code in the one format
 
 bench: $(DEV_INSTALLED) ## measure speed and size
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python "$$benchmark" || exit 1; done
+
+docs: $(DEV_INSTALLED) reference ## build the documentation into build/site and check its links
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+reference: $(DEV_INSTALLED) ## write the generated pages of docs/reference from the code
+	@$(BIN)/python -W ignore scripts/reference.py
 
 clean: ## remove the environment, caches and what the demo wrote
 	rm -rf $(VENV) .podpower .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
