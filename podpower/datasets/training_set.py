@@ -185,8 +185,8 @@ def _check_columns(rows: pl.DataFrame, target: str) -> None:
         raise InvalidInput(f"training rows have no label: expected one of the columns {', '.join(TARGETS)}")
     if target == "total_energy_j" and target not in present:
         raise InvalidInput(f"target total_energy_j needs job labels; these rows have {', '.join(present)}")
-    numbers = [c for c in (*present, "ts", "step_seconds", "start_s", "duration_s", PHYSICAL) if c in rows.columns]
-    for column in numbers:
+    numbers = (*present, "ts", "step_seconds", "start_s", "duration_s", "known_s", "known_share", PHYSICAL)
+    for column in (c for c in numbers if c in rows.columns):
         if not (rows.schema[column].is_numeric() or rows.schema[column] == pl.Null):
             raise InvalidInput(f"column {column} must hold numbers, not {rows.schema[column]}")
 
@@ -198,6 +198,8 @@ def _with_labels(rows: pl.DataFrame) -> pl.DataFrame:
         "energy_step_j": pl.Float64,
         "total_energy_j": pl.Float64,
         "duration_s": pl.Float64,
+        "known_s": pl.Float64,  # of a step, where not all of it is known
+        "known_share": pl.Float64,  # of a job's duration
         "ts": pl.Float64,
         "start_s": pl.Float64,
         "pod": pl.String,
@@ -219,6 +221,7 @@ def _with_labels(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("energy_step_j").cast(pl.Float64) / step,
         pl.when(duration > 0).then(total / duration),
     )
+    seconds = pl.coalesce(duration * pl.col("known_share").cast(pl.Float64).fill_null(1.0), "known_s", step)
     # Of labels without any time, as the reference system's of jobs, all are of one.
     timed = [pl.col(name).cast(pl.Float64) for name in ("ts", "start_s") if rows[name].null_count() < len(rows)]
     physical = pl.col(PHYSICAL).cast(pl.Float64)
@@ -226,7 +229,7 @@ def _with_labels(rows: pl.DataFrame) -> pl.DataFrame:
         pl.when((physical > 0) & physical.is_finite()).then(physical).alias(PHYSICAL),
         step_seconds=step,
         ts=pl.coalesce(*timed) if timed else pl.lit(0.0),
-        **{_POWER: power, _TOTAL: total, _SECONDS: pl.coalesce(duration, step)},
+        **{_POWER: power, _TOTAL: total, _SECONDS: seconds},
     )
 
 

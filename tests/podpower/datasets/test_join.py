@@ -15,6 +15,8 @@ LABELS = {
     "cluster": pl.String, "ts": pl.Float64, "namespace": pl.String, "workload_kind": pl.String,
     "workload_name": pl.String, "pod": pl.String, "avg_power_w": pl.Float64, "energy_step_j": pl.Float64,
     "step_seconds": pl.Float64, "energy": pl.String, "_spec_hash": pl.String, "reason": pl.String,
+    "known_s": pl.Float64, "end_s": pl.Float64, "duration_s": pl.Float64, "known_share": pl.Float64,
+    "total_energy_j": pl.Float64,
 }  # fmt: skip
 
 
@@ -140,3 +142,22 @@ def test_condensing_keeps_energy_time_and_workloads() -> None:
     assert len(small) == 3
     assert float((small["avg_power_w"] * small["duration_s"]).sum()) == pytest.approx(rows["energy_step_j"].sum())
     assert small.filter(workload_name="web")["duration_s"].to_list() == [240.0]
+
+
+def test_a_partial_step_counts_by_its_known_seconds() -> None:
+    whole = label("web", 60.0, energy_step_j=60.0, avg_power_w=1.0, known_s=60.0)
+    partial = label("web", 120.0, energy_step_j=None, avg_power_w=3.0, known_s=20.0)
+    unknown = label("web", 180.0, energy_step_j=None, avg_power_w=None, known_s=0.0)
+    small = condensed(join_rows(features(spec("web", "a")), labels(whole, partial, unknown)).rows.lazy())
+    assert small.select("avg_power_w", "duration_s").rows() == [(pytest.approx(1.5), 80.0)]
+
+
+def test_a_run_gives_its_total_energy_and_power_only_where_no_step_has_any() -> None:
+    step = label("web", 60.0, avg_power_w=1.0, known_s=60.0, total_energy_j=None)
+    run = {"ts": None, "energy_step_j": None, "known_s": None, "end_s": 100.0, "duration_s": 50.0, "known_share": 0.5}
+    runs = [label("web", **{**run, "total_energy_j": total, "avg_power_w": 9.0}, pod=f"r{total}") for total in (80, 40)]
+    short = label("ping", **{**run, "total_energy_j": 10.0, "avg_power_w": 2.0})
+    specs = features(spec("web", "a"), spec("ping", "b"))
+    small = condensed(join_rows(specs, labels(step, *runs, short)).rows.lazy()).sort("workload_name")
+    columns = ("workload_name", "avg_power_w", "duration_s", "total_energy_j", "ts")
+    assert small.select(columns).rows() == [("ping", 2.0, 25.0, 10.0, 100.0), ("web", 1.0, 60.0, 60.0, 60.0)]

@@ -216,3 +216,18 @@ def test_of_many_some_are_taken_evenly(make_rows):
     pods = Labelled.of(make_rows(workloads=9)).pods()
     assert pods.at_most(3).pods == [pods.pods[0], pods.pods[4], pods.pods[8]]
     assert pods.at_most(9) is pods
+
+
+def test_a_partial_step_counts_by_its_known_seconds(make_rows):
+    rows = make_rows(workloads=1, hours=1).with_row_index().with_columns(known_s=pl.lit(60.0))
+    first = pl.col("index") == 0
+    partial = rows.with_columns(
+        energy_step_j=pl.when(~first).then("energy_step_j"),
+        avg_power_w=pl.when(first).then(100.0).otherwise("avg_power_w"),
+        known_s=pl.when(first).then(15.0).otherwise("known_s"),
+    )
+    examples = Labelled.of(partial).examples()
+    assert examples.left_out == {}
+    assert examples.seconds.sum() == 60.0 * (len(rows) - 1) + 15.0
+    rest = rows["avg_power_w"][1:].sum() * 60.0
+    assert (examples.power_w * examples.seconds).sum() == pytest.approx(rest + 1500.0)
