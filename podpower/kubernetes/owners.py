@@ -8,6 +8,9 @@ _MAX_CHAIN = 8  # Pod -> Job -> CronJob is 3; custom controllers add a few; a cy
 # Controllers whose own controller is what people deploy; beyond these only the name of the owner is taken.
 _TEMPLATE_HOLDERS = frozenset({"ReplicaSet", "Job", "ReplicationController"})
 
+_SCALE = ("replicas", "parallelism", "completions", "suspend", "volumeClaimTemplates")
+_TIMING = ("schedule", "timeZone", "suspend", "concurrencyPolicy")  # of a CronJob
+
 Object = Mapping[str, Any]
 
 
@@ -100,11 +103,12 @@ def _revision_hash(metadata: Mapping[str, Any]) -> str:
 
 def _as_workload(kind: str, name: str, template: Any, top: Object, pod_metadata: Mapping[str, Any]) -> dict[str, Any]:
     """A manifest of the top owner around this template, with the scale and claims that the owner has now."""
-    spec = top.get("spec") or {}
+    outer = spec = top.get("spec") or {}
     if kind == "CronJob":
         spec = (spec.get("jobTemplate") or {}).get("spec") or {}
-    kept = {k: spec[k] for k in ("replicas", "parallelism", "completions", "volumeClaimTemplates") if k in spec}
-    body: dict[str, Any] = {**kept, "template": template}
+    body: dict[str, Any] = {**{k: spec[k] for k in _SCALE if k in spec}, "template": template}
     metadata = {"name": name, "namespace": pod_metadata.get("namespace")}
-    whole = {"jobTemplate": {"spec": body}} if kind == "CronJob" else body
+    whole = body
+    if kind == "CronJob":
+        whole = {**{k: outer[k] for k in _TIMING if k in outer}, "jobTemplate": {"spec": body}}
     return {"kind": kind, "metadata": metadata, "spec": whole}

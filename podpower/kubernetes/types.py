@@ -1,6 +1,6 @@
 """The parts of Kubernetes objects that are read, as the API names them. Everything else is passed over."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -111,6 +111,7 @@ class WorkloadSpec(_Shape):
     replicas: Annotated[int, msgspec.Meta(ge=0)] | None = None
     parallelism: Annotated[int, msgspec.Meta(ge=0)] | None = None
     completions: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    suspend: bool | None = None
     volume_claim_templates: list[Any] | None = None
 
 
@@ -124,6 +125,10 @@ class CronJobSpec(_Shape):
     """The spec of a CronJob."""
 
     job_template: JobTemplate
+    schedule: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    suspend: bool | None = None
+    concurrency_policy: Literal["Allow", "Forbid", "Replace"] | None = None
 
 
 class Workload(_Shape):

@@ -13,15 +13,9 @@ from podpower.model.estimates import Estimates, Queries
 from podpower.model.fit import check_fit
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
+from podpower.model.workload_energy import ENDLESS_KINDS, JOB_KINDS, workload_energy
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
-
-JOB_KINDS: Final = frozenset({"Job", "CronJob"})
-# These run until someone stops them: there is no energy of a whole run.
-ENDLESS_KINDS: Final = frozenset(
-    {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Rollout"}
-)
-
 
 PRIOR_IN_WORDS: Final = "like nothing that was measured: estimated from its resources, hence the wide interval"
 
@@ -42,7 +36,11 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
 
     Joules in `pred_energy_step_j` are those of a step of `step_seconds`. `pred_total_energy_j` is the energy of one
     whole run of a pod, null for what runs without end and where the model knows no such run. `replicas` is the number
-    of pods at a time. `total_energy_j` is `pred_total_energy_j` of all completions of a Job. `basis`: "seen" (this
+    of pods at a time, `replicas_source` where it comes from, `replicas_range` the limits of an autoscaler,
+    `component` the pod template of an object that has several. `total_avg_power_w` is the mean over time; of a Job,
+    while it runs. `total_energy_j` is `pred_total_energy_j` of all completions of a Job. `kwh_month` is the energy of
+    730 hours; of a Job, of one run. `runs_month` is the number of a CronJob's runs. `notes` holds the reason where one
+    of these is null or 0. `basis`: "seen" (this
     spec has labels), "similar" (close neighbours), "prior" (too far from all training data: the estimate is that of its
     resources, and the interval is as wide as errors of such estimates are). `interval` is that of 80 %, `intervals` are
     those of all levels, ascending. `evidence` says in words what the prediction rests on.
@@ -56,13 +54,19 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     pred_avg_power_w: float
     pred_total_energy_j: float | None
     step_seconds: float
+    component: str | None
     replicas: int
-    total_avg_power_w: float
+    replicas_source: str
+    replicas_range: tuple[int, int] | None
+    total_avg_power_w: float | None
     total_energy_j: float | None
+    kwh_month: float | None
+    runs_month: float | None
     interval: Interval
     intervals: list[Interval]
     basis: Literal["seen", "similar", "prior"]
     evidence: str
+    notes: list[str]
     model_version: str
 
 
@@ -98,14 +102,21 @@ class Explanation(Prediction, kw_only=True, frozen=True):
 class Total(msgspec.Struct, kw_only=True, frozen=True):
     """All workloads of a batch together: watts of all pods at a time, joules of all runs of those that are jobs.
 
-    `unknown_total_energy` counts the jobs whose energy is not known and hence not in `total_energy_j`.
+    `unknown_total_energy` counts the jobs whose energy is unknown and hence not in `total_energy_j`, `unknown_power`
+    and `unknown_kwh_month` the workloads that are not in `total_avg_power_w` and `kwh_month`. `errors` and
+    `unknown_kinds` count the objects of the input that are in no sum.
     """
 
     workloads: int
     replicas: int
-    total_avg_power_w: float
+    total_avg_power_w: float | None
     total_energy_j: float | None
+    kwh_month: float | None
     unknown_total_energy: int
+    unknown_power: int
+    unknown_kwh_month: int
+    errors: int
+    unknown_kinds: int
 
 
 class Predictor:
@@ -142,16 +153,26 @@ class Predictor:
             )
         return explanations
 
-    def total(self, predictions: Sequence[Prediction]) -> Total:
-        """The sums of `predictions`; what is unknown is counted and not taken for zero."""
+    def total(self, predictions: Sequence[Prediction], *, errors: int = 0, unknown_kinds: int = 0) -> Total:
+        """Sums of `predictions`; what is unknown is counted and never taken for zero.
+
+        `errors` and `unknown_kinds` are the objects beside them that have no prediction.
+        """
         jobs = [prediction for prediction in predictions if prediction.workload_kind in JOB_KINDS]
         energies = [job.total_energy_j for job in jobs if job.total_energy_j is not None]
+        powers = [p.total_avg_power_w for p in predictions if p.total_avg_power_w is not None]
+        months = [p.kwh_month for p in predictions if p.kwh_month is not None]
         return Total(
             workloads=len(predictions),
             replicas=sum(prediction.replicas for prediction in predictions),
-            total_avg_power_w=math.fsum(prediction.total_avg_power_w for prediction in predictions),
+            total_avg_power_w=None if predictions and not powers else math.fsum(powers),
             total_energy_j=math.fsum(energies) if energies else None,
+            kwh_month=None if predictions and not months else math.fsum(months),
             unknown_total_energy=len(jobs) - len(energies),
+            unknown_power=len(predictions) - len(powers),
+            unknown_kwh_month=len(predictions) - len(months),
+            errors=errors,
+            unknown_kinds=unknown_kinds,
         )
 
     def _estimates(self, requests: Sequence[InferenceRequest]) -> tuple[list[str], Estimates]:
@@ -176,7 +197,7 @@ class Predictor:
         ]
         endless = request.workload_kind in ENDLESS_KINDS
         total_energy_j = None if endless else _known(float(estimates.total_energy_j[row]))
-        replicas = pods_at_a_time(request)
+        workload = workload_energy(request, pod_power_w=power_w, run_energy_j=total_energy_j)
         return {
             "namespace": request.namespace,
             "workload_kind": request.workload_kind,
@@ -186,13 +207,19 @@ class Predictor:
             "pred_avg_power_w": power_w,
             "pred_total_energy_j": total_energy_j,
             "step_seconds": step_seconds,
-            "replicas": replicas,
-            "total_avg_power_w": power_w * replicas,
-            "total_energy_j": None if total_energy_j is None else total_energy_j * pods_in_all(request),
+            "component": request.component,
+            "replicas": workload.replicas,
+            "replicas_source": workload.replicas_source,
+            "replicas_range": workload.replicas_range,
+            "total_avg_power_w": workload.total_avg_power_w,
+            "total_energy_j": workload.total_energy_j,
+            "kwh_month": workload.kwh_month,
+            "runs_month": workload.runs_month,
             "interval": next(interval for interval in intervals if interval.level == DEFAULT_LEVEL),
             "intervals": intervals,
             "basis": str(estimates.basis[row]),
             "evidence": self._evidence(request, estimates, row),
+            "notes": list(workload.notes),
             "model_version": self.version,
         }
 
@@ -244,26 +271,6 @@ class Predictor:
 def _interval(level: float, low_w: float, high_w: float, step_seconds: float) -> Interval:
     energy_step_j = (low_w * step_seconds, high_w * step_seconds)
     return Interval(level=level, energy_step_j=energy_step_j, avg_power_w=(low_w, high_w))
-
-
-def pods_at_a_time(request: InferenceRequest) -> int:
-    """How many pods run together: a Job's parallelism, else replicas; 1 where nothing is told, as Kubernetes has it.
-
-    A DaemonSet has one on each matching node; how many those are is told by `replicas` or not known.
-    """
-    if request.workload_kind in JOB_KINDS:
-        parallelism = 1 if request.parallelism is None else request.parallelism
-        return parallelism if request.completions is None else min(parallelism, request.completions)
-    if request.workload_kind == "Pod":
-        return 1
-    return 1 if request.replicas is None else request.replicas
-
-
-def pods_in_all(request: InferenceRequest) -> int:
-    """How many pods a run takes: a Job's completions, else as many as run together."""
-    if request.workload_kind in JOB_KINDS and request.completions is not None:
-        return request.completions
-    return pods_at_a_time(request)
 
 
 def _known(value: float) -> float | None:

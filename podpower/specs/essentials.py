@@ -14,7 +14,9 @@ _METADATA = (
 _OWNER = ("apiVersion", "kind", "name", "uid", "controller")
 _CONTAINER = ("name", "resources", "restartPolicy")
 _POD_SPEC = ("nodeSelector", "runtimeClassName", "overhead", "resources", "hostNetwork", "nodeName")
-_SCALE = ("replicas", "parallelism", "completions")
+_SCALE = (
+    "replicas", "parallelism", "completions", "suspend", "schedule", "timeZone", "concurrencyPolicy",
+)  # fmt: skip
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 

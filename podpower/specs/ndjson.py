@@ -7,12 +7,16 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.specs.documents import Rejected
-from podpower.specs.normalising import readable, request_from_object
+from podpower.specs.normalising import check_schedule, readable, request_from_object
 from podpower.specs.redaction import redact_request
 from podpower.specs.requests import InferenceRequest
 
 _DECODER = msgspec.json.Decoder(InferenceRequest)
 _MAX_LINE_BYTES = 4 << 20
+_BESIDE_POD_SPEC = (
+    "cluster", "replicas", "replicas_source", "replicas_range", "parallelism", "completions", "schedule", "time_zone",
+    "concurrency_policy", "state",
+)  # fmt: skip
 _DEFAULTS = {"labels", "annotations", "volume_types", "init_container_count", "sidecar_count", "gpu_count", "namespace"}
 
 
@@ -24,7 +28,7 @@ def encode_request(request: InferenceRequest) -> bytes:
 def decode_request(line: bytes) -> InferenceRequest:
     """The request of one line, without credentials. InvalidInput names the field and what would be right."""
     try:
-        return redact_request(_DECODER.decode(line))
+        return _checked(_DECODER.decode(line))
     except (msgspec.ValidationError, RecursionError):
         pass  # the slower way knows the older forms, and says what is wrong
     except ValueError as error:
@@ -48,9 +52,14 @@ def request_from_dict(value: Any) -> InferenceRequest:
         raise InvalidInput("this is a Kubernetes manifest, not an InferenceRequest; send it as a manifest")
     known = {name: field for name, field in value.items() if field is not None or name not in _DEFAULTS}
     try:
-        return redact_request(msgspec.convert(known, InferenceRequest))
+        return _checked(msgspec.convert(known, InferenceRequest))
     except msgspec.ValidationError as error:
         raise InvalidInput(readable(str(error))) from None
+
+
+def _checked(request: InferenceRequest) -> InferenceRequest:
+    check_schedule(request)
+    return redact_request(request)
 
 
 def _from_pod_spec(value: Mapping[str, Any]) -> InferenceRequest:
@@ -65,7 +74,7 @@ def _from_pod_spec(value: Mapping[str, Any]) -> InferenceRequest:
         request = request_from_object(pod)
     except InvalidInput as error:
         raise InvalidInput(str(error).replace("spec.", "pod_spec.", 1)) from None
-    rest = {name: value[name] for name in ("replicas", "parallelism", "completions", "cluster") if name in value}
+    rest = {name: value[name] for name in _BESIDE_POD_SPEC if name in value}
     whole = msgspec.to_builtins(request) | rest | {"workload_kind": value["workload_kind"]}
     return request_from_dict(whole)
 

@@ -12,6 +12,7 @@ from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, Pod
 from podpower.specs.digests import required_node_terms, template_digest
 from podpower.specs.redaction import redact_image, redact_mapping, redact_words
 from podpower.specs.requests import Container, InferenceRequest
+from podpower.specs.schedules import runs_per_month
 from podpower.specs.sidecars import is_injected, split_init
 
 T = TypeVar("T")
@@ -40,17 +41,43 @@ def request_from_object(
     kind = obj.get("kind")
     if not isinstance(kind, str) or not kind:
         raise InvalidInput("kind: missing; a manifest begins with apiVersion: and kind:, e.g. kind: Deployment")
+    if kind == "CronJob":
+        return _cron_job_request(obj, as_kind=as_kind or kind, cluster=cluster)
     metadata, spec, suffix = _read(kind, obj)
     return _request(as_kind or kind, metadata, spec, where=suffix, cluster=cluster)
+
+
+def _cron_job_request(obj: Mapping[str, Any], *, as_kind: str, cluster: str | None) -> InferenceRequest:
+    cron = _converted(obj, CronJob)
+    where = "spec.jobTemplate.spec.template.spec"
+    request = _request(as_kind, cron.metadata, cron.spec.job_template.spec, where=where, cluster=cluster)
+    request = msgspec.structs.replace(
+        request,
+        schedule=cron.spec.schedule,
+        time_zone=cron.spec.time_zone,
+        concurrency_policy=cron.spec.concurrency_policy,
+        state="suspended" if cron.spec.suspend else request.state,
+    )
+    try:
+        check_schedule(request)
+    except InvalidInput as error:
+        raise InvalidInput(f"spec.{error}") from None
+    return request
+
+
+def check_schedule(request: InferenceRequest) -> None:
+    """InvalidInput when the schedule or time zone of a request cannot be read."""
+    if request.schedule is not None:
+        try:
+            runs_per_month(request.schedule, request.time_zone)
+        except InvalidInput as error:
+            raise InvalidInput(f"schedule: {error}") from None
 
 
 def _read(kind: str, obj: Mapping[str, Any]) -> tuple[Metadata, WorkloadSpec | PodSpec, str]:
     if kind == "Pod":
         pod = _converted(obj, Pod)
         return pod.metadata, pod.spec, "spec"
-    if kind == "CronJob":
-        cron = _converted(obj, CronJob)
-        return cron.metadata, cron.spec.job_template.spec, "spec.jobTemplate.spec.template.spec"
     spec = obj.get("spec")
     if isinstance(spec, Mapping) and "workloadRef" in spec and "template" not in spec:
         raise InvalidInput("spec.workloadRef: the pod template is in another object; give that one instead")
@@ -118,6 +145,7 @@ def _request(
         replicas=spec.replicas if spec.replicas is not None else (1 if kind in _REPLICATED else None),
         parallelism=spec.parallelism if spec.parallelism is not None else (1 if kind in _JOBS else None),
         completions=spec.completions,
+        state="suspended" if spec.suspend and kind in _JOBS else None,
     )
 
 

@@ -31,6 +31,10 @@ class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     pod's effective resources are not the sum of its containers' (pod-level resources, native sidecars, overhead).
     `template_digest` stands for what decides power but is not spelled out in the other fields (environment, node
     selector, probes ...), after redaction; with the other fields it makes the `spec_hash` (podpower.specs.hashing).
+
+    `component` names the pod template within an object that has several. `replicas_source` is where `replicas` comes
+    from when it is not the object's own field, `replicas_range` the limits of its autoscaler. `schedule`, `time_zone`
+    and `concurrency_policy` are those of a CronJob. A workload with a `state` draws nothing now.
     """
 
     schema_version: Literal["v1"] = SCHEMA_VERSION
@@ -56,3 +60,10 @@ class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     pod_lim_cpu_mcpu: Amount | None = None
     pod_lim_mem_mib: Amount | None = None
     template_digest: str | None = None
+    component: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
+    replicas_source: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
+    replicas_range: tuple[Count, Count] | None = None
+    schedule: Annotated[str, msgspec.Meta(max_length=256)] | None = None
+    time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    concurrency_policy: Literal["Allow", "Forbid", "Replace"] | None = None
+    state: Literal["suspended", "finished"] | None = None

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from podpower.errors import Refused
-from podpower.model.predictor import Predictor, pods_at_a_time, pods_in_all
+from podpower.model.predictor import Predictor
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import Container, InferenceRequest
 
@@ -65,28 +65,17 @@ def test_totals_multiply_by_replicas(predictor):
 def test_the_total_counts_what_is_unknown(predictor):
     predictions = predictor.predict([request(replicas=2), request("Job"), request("CronJob")])
     total = predictor.total(predictions)
-    assert total.total_avg_power_w == pytest.approx(math.fsum(p.total_avg_power_w for p in predictions))
+    known_w = math.fsum(p.total_avg_power_w for p in predictions[:2])
+    assert total.total_avg_power_w == pytest.approx(known_w)
+    assert total.kwh_month == pytest.approx(predictions[0].total_avg_power_w * 0.73)
     assert (total.workloads, total.replicas) == (3, 4)
     assert (total.total_energy_j, total.unknown_total_energy) == (None, 2)
+    assert (total.unknown_power, total.unknown_kwh_month) == (1, 2)  # the CronJob; both jobs
 
 
-@pytest.mark.parametrize(
-    ("kind", "fields", "at_a_time", "in_all"),
-    [
-        ("Deployment", {}, 1, 1),
-        ("Deployment", {"replicas": 0}, 0, 0),
-        ("DaemonSet", {}, 1, 1),
-        ("DaemonSet", {"replicas": 7}, 7, 7),
-        ("Pod", {"replicas": 7}, 1, 1),
-        ("Job", {}, 1, 1),
-        ("Job", {"parallelism": 4}, 4, 4),
-        ("Job", {"completions": 9}, 1, 9),
-        ("CronJob", {"parallelism": 4, "completions": 9}, 4, 9),
-        ("Job", {"parallelism": 4, "completions": 2}, 2, 2),
-    ],
-)
-def test_pods_are_counted_as_kubernetes_does(kind, fields, at_a_time, in_all):
-    assert (pods_at_a_time(request(kind, **fields)), pods_in_all(request(kind, **fields))) == (at_a_time, in_all)
+def test_a_total_of_which_nothing_is_known_is_null_and_not_zero(predictor):
+    total = predictor.total(predictor.predict([request("CronJob")]))
+    assert (total.total_avg_power_w, total.kwh_month, total.unknown_power) == (None, None, 1)
 
 
 def test_an_explanation_adds_up(predictor, known_requests):

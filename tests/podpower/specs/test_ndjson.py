@@ -78,3 +78,9 @@ def test_bad_lines_are_reported_with_their_number_and_the_good_ones_kept() -> No
 def test_secrets_in_lines_of_other_tools_are_not_kept() -> None:
     line = {**MINIMAL, "containers": [{"image": "a", "args": ["--password=hunter2", "-v"]}]}
     assert decode_request(json.dumps(line).encode()).containers[0].args == ["--password=<redacted>", "-v"]
+
+
+def test_a_line_with_an_invalid_schedule_is_refused() -> None:
+    line = b'{"workload_kind":"CronJob","workload_name":"c","containers":[{}],"schedule":"soon"}'
+    with pytest.raises(InvalidInput, match='schedule: "soon" is not a schedule'):
+        decode_request(line)

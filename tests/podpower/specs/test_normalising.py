@@ -173,3 +173,35 @@ def test_anything_anywhere_in_a_manifest_is_read_or_refused(path: tuple[Any, ...
 def test_kinds_without_pods_are_told_apart_from_broken_ones(kind: str) -> None:
     with pytest.raises(NotAWorkload, match=f"a {kind} runs no pods"):
         request_from_object({"kind": kind, "metadata": {"name": "x"}})
+
+
+def cron_job(**spec: Any) -> dict[str, Any]:
+    job = {"spec": {"completions": 4, "template": {"spec": POD_SPEC}}}
+    return {"kind": "CronJob", "metadata": {"name": "nightly"}, "spec": {"jobTemplate": job, **spec}}
+
+
+def test_a_cron_job_keeps_its_schedule() -> None:
+    timing = {"schedule": "0 3 * * *", "timeZone": "Europe/Berlin", "concurrencyPolicy": "Forbid", "suspend": False}
+    request = request_from_object(cron_job(**timing))
+    assert (request.schedule, request.time_zone, request.concurrency_policy) == ("0 3 * * *", "Europe/Berlin", "Forbid")
+    assert (request.state, request.completions) == (None, 4)
+
+
+def test_suspended_jobs_and_cron_jobs_are_marked() -> None:
+    assert request_from_object(cron_job(schedule="@daily", suspend=True)).state == "suspended"
+    assert request_from_object(workload("Job", suspend=True)).state == "suspended"
+    assert request_from_object(workload("Job")).state is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"schedule": "61 * * * *"}, r'spec\.schedule: "61 \* \* \* \*" is not a schedule'),
+        ({"schedule": "@daily", "timeZone": "Mars/Olympus"}, "is not a time zone"),
+        ({"schedule": 5}, r"spec\.schedule: expected"),
+        ({"schedule": "@daily", "concurrencyPolicy": "Never"}, r"spec\.concurrencyPolicy: "),
+    ],
+)
+def test_a_schedule_that_cannot_be_read_is_named(spec: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        request_from_object(cron_job(**spec))

@@ -84,7 +84,8 @@ def test_only_what_was_in_force_in_the_window_is_seen() -> None:
 
 
 def test_jobs_of_a_cron_job_belong_to_it() -> None:
-    cron = {"jobTemplate": {"spec": {"parallelism": 2, "template": template("backup:1")}}}
+    job = {"spec": {"parallelism": 2, "template": template("backup:1")}}
+    cron = {"schedule": "@daily", "timeZone": "Europe/Berlin", "jobTemplate": job}
     events = [
         added(1, obj("CronJob", "backup", "c", spec=cron)),
         added(
@@ -96,6 +97,7 @@ def test_jobs_of_a_cron_job_belong_to_it() -> None:
     ]
     (observation,) = seen(events)
     assert (observation.request.workload_kind, observation.request.workload_name) == ("CronJob", "backup")
+    assert (observation.request.schedule, observation.request.time_zone) == ("@daily", "Europe/Berlin")
     assert observation.request.parallelism == 2
     assert (observation.pods[0].from_s, observation.pods[0].to_s) == (6, 9)
 
