@@ -24,7 +24,7 @@ def main() -> None:
         began = time.perf_counter()
         labels = label_windows(recording, None, Asked(start_s=recording.start_s, end_s=recording.end_s))
         labelled_s = time.perf_counter() - began
-        parts = pl.concat(pl.read_parquet(path) for path in root.glob("truth/*/*.parquet"))
+        parts = Recording(root).truth()
     truth = parts.group_by("ts", "namespace", "pod").agg(pl.col("dynamic_j").sum())
     known = labels.table.drop_nulls("energy_step_j").join(truth, on=["ts", "namespace", "pod"])
     pods = known.group_by("namespace", "pod").agg(pl.len(), pl.col("energy_step_j", "dynamic_j").sum())

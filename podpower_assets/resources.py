@@ -10,7 +10,7 @@ from upath import UPath
 
 from podpower.features.encoder import Encoder
 from podpower.io.files import read_bounded, write_atomically
-from podpower.io.parquet import read_parquet, scan_parquet, write_parquet
+from podpower.io.parquet import TableFile, write_parquet
 from podpower.registry import artifacts
 from podpower.registry.store import ModelStore
 from podpower.sources.opening import PROMETHEUS_URL, RECORDING, Sources, opened_sources
@@ -43,24 +43,24 @@ class Tables(dg.ConfigurableResource):
         """Put the partition in place, whole or not at all; the last of two writers wins."""
         write_parquet(table, self.path(asset, partition))
 
+    def file(self, asset: str, partition: str) -> TableFile:
+        """The partition's file, with the command that makes it again."""
+        command = f"dagster asset materialize -m podpower_assets.definitions --select {asset} --partition {partition}"
+        return TableFile(path=self.path(asset, partition), partition=f"{partition} of {asset}", command=command)
+
     def read(self, asset: str, partition: str) -> pl.DataFrame | None:
         """The partition's table; None where it has not been made."""
-        path = self.path(asset, partition)
-        return read_parquet(path) if path.exists() else None
+        return self.file(asset, partition).read() if self.path(asset, partition).exists() else None
 
     def scan(self, asset: str, partition: str) -> pl.LazyFrame | None:
         """The partition's table, read as far as it is used; None where it has not been made."""
-        path = self.path(asset, partition)
-        return scan_parquet(path) if path.exists() else None
+        return self.file(asset, partition).scan() if self.path(asset, partition).exists() else None
 
     def partitions(self, asset: str) -> list[str]:
-        """Names of the files that are there, oldest first."""
+        """Return the keys of the hours whose files are there, oldest first."""
         folder = UPath(self.root) / asset
-        return sorted(p.stem for p in folder.glob("*.parquet")) if folder.exists() else []
-
-    def read_stored(self, asset: str, name: str) -> pl.DataFrame:
-        """A table by its name in `partitions`."""
-        return read_parquet(UPath(self.root) / asset / f"{name}.parquet")
+        names = sorted(p.stem for p in folder.glob("*.parquet")) if folder.exists() else []
+        return [f"{name[:-2]}:{name[-2:]}" for name in names]
 
     def save_encoder(self, encoder: Encoder) -> None:
         """Put the encoder that all features are made with in place."""

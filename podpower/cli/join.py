@@ -27,13 +27,18 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Join, write, and tell what did not join."""
     from podpower.datasets.join import join_rows  # noqa: PLC0415
-    from podpower.features.table import checked_features  # noqa: PLC0415
-    from podpower.labels.table import checked_labels  # noqa: PLC0415
+    from podpower.features import table as features_table  # noqa: PLC0415
+    from podpower.labels import table as labels_table  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.features, arguments.labels])
     streams.check_inputs(arguments.features, arguments.labels)
-    features = checked_features(read_table(arguments.features), source=streams.display_name(arguments.features))
-    labels = checked_labels(read_table(arguments.labels), source=streams.display_name(arguments.labels))
+    features = features_table.checked_features(
+        read_table(arguments.features, command=features_table.COMMAND),
+        source=streams.display_name(arguments.features),
+    )
+    labels = labels_table.checked_labels(
+        read_table(arguments.labels, command=labels_table.COMMAND), source=streams.display_name(arguments.labels)
+    )
     joined = join_rows(features, labels)
     if joined.rows.is_empty():
         raise InvalidInput(f"no label has a spec, so there is nothing to train on: {joined.report}")

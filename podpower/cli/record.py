@@ -16,7 +16,7 @@ from podpower.cli.connections import (
     watching,
 )
 from podpower.cli.processes import asked_to_stop
-from podpower.cli.times import parse_time
+from podpower.cli.times import parse_hour, parse_time
 
 
 def add(commands: Commands) -> None:
@@ -41,6 +41,11 @@ objects that still live.
     parser.add_argument(
         "--every", type=seconds, default=60.0, metavar="SPAN", help="how often to look; at most 4m (default 60s)"
     )
+    parser.add_argument(
+        "--again",
+        metavar="HOUR",
+        help="fetch the samples of this hour of a recording again, e.g. 2026-01-31T06, when a file of it is damaged",
+    )
     add_prometheus(parser)
     add_kubernetes(parser)
     add_selection(parser, kinds="all that tell which template made a pod")
@@ -48,10 +53,17 @@ objects that still live.
 
 def run(arguments: argparse.Namespace) -> int:
     """Record until the end that was given, Ctrl-C or SIGTERM."""
-    from podpower.collector.recorder import Recorder  # noqa: PLC0415
+    from podpower.collector.recorder import Recorder, record_again  # noqa: PLC0415
     from podpower.sources.kubernetes.live import LiveObjects  # noqa: PLC0415
     from podpower.sources.recording import read_meta  # noqa: PLC0415
 
+    if arguments.again:
+        hour_start_s = parse_hour(arguments.again, option="--again")
+        cluster = read_meta(Path(arguments.out)).cluster
+        with open_prometheus(arguments, cluster=cluster) as prometheus:
+            samples = record_again(arguments.out, prometheus, hour_start_s=hour_start_s, note=output.note)
+        output.note(f"{arguments.out}: recorded {samples} samples of {arguments.again} again")
+        return 0
     now_s = time.time()
     start_s = parse_time(arguments.start, now_s=now_s, option="--start")
     end_s = parse_time(arguments.end, now_s=now_s, option="--end") if arguments.end else float("inf")

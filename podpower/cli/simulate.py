@@ -7,6 +7,7 @@ from pathlib import Path
 from podpower.cli import output
 from podpower.cli.arguments import Commands, add_command, positive
 from podpower.cli.processes import terminate_as_interrupt
+from podpower.cli.times import parse_hour
 
 _HOUR_S = 3600.0
 
@@ -41,6 +42,12 @@ restarts that reset counters, gaps and short-lived pods.
         help="also write the samples as text, for `promtool tsdb create-blocks-from openmetrics FILE DIR`",
     )
     parser.add_argument(
+        "--again",
+        metavar="HOUR",
+        help="write the samples of this hour of a simulated recording again, e.g. 2026-01-31T06, when a file of it is "
+        "damaged",
+    )
+    parser.add_argument(
         "--follow",
         action="store_true",
         help="then, or on a simulated recording that is there already, go on in real time until Ctrl-C",
@@ -49,8 +56,12 @@ restarts that reset counters, gaps and short-lived pods.
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate; returns when the window is written, or at Ctrl-C with --follow."""
-    from podpower.simulation import follow, simulate  # noqa: PLC0415
+    from podpower.simulation import follow, simulate, simulate_again  # noqa: PLC0415
 
+    if arguments.again:
+        simulate_again(arguments.out, hour_start_s=parse_hour(arguments.again, option="--again"))
+        output.note(f"{arguments.out}: wrote the samples of {arguments.again} again")
+        return 0
     end_s = time.time() // _HOUR_S * _HOUR_S
     if not (arguments.follow and (Path(arguments.out) / "recording.json").exists()):
         with output.progress("simulating") as advance:

@@ -1,6 +1,5 @@
 """Parquet files of the commands, `-` for standard input and output."""
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,32 +12,29 @@ if TYPE_CHECKING:
     from podpower.datasets.tables import TrainingRows
 
 
-def read_table(path: str) -> "pl.DataFrame":
-    """A Parquet file or standard input; InvalidInput when it is not there or not Parquet."""
-    from podpower.io.parquet import parse_parquet  # noqa: PLC0415  # polars is an extra
+def read_table(path: str, *, command: str) -> "pl.DataFrame":
+    """Return the table of a file or of standard input, which `command` makes. InvalidInput as `TableFile`."""
+    from podpower.io.parquet import TableFile  # noqa: PLC0415  # polars is an extra
 
-    return parse_parquet(streams.read_bytes(path), source=streams.display_name(path))
+    file = TableFile(path=streams.display_name(path), command=command)
+    return file.parse(streams.read_bytes(path)) if path == streams.STANDARD else file.read()
 
 
 def read_rows(path: str) -> "TrainingRows":
     """`train_rows.parquet` of a file, whose vectors stay there until they are asked for, or of standard input."""
-    from podpower.datasets.tables import read_training_rows, training_rows  # noqa: PLC0415
+    from podpower.datasets.tables import COMMAND, read_training_rows, training_rows  # noqa: PLC0415
 
-    return training_rows(read_table(path)) if path == streams.STANDARD else read_training_rows(path)
+    return training_rows(read_table(path, command=COMMAND)) if path == streams.STANDARD else read_training_rows(path)
 
 
 def write_table(table: "pl.DataFrame | Iterable[pl.DataFrame]", out: str) -> None:
     """Write a table, or its parts, as Parquet to a file, whole or not at all; or to standard output."""
-    from podpower.io.parquet import write_parquet  # noqa: PLC0415  # polars is an extra
+    from podpower.io.parquet import write_parquet, write_parquet_to  # noqa: PLC0415  # polars is an extra
 
-    if out != streams.STANDARD:
+    if out == streams.STANDARD:
+        write_parquet_to(streams.standard_output(), table)
+    else:
         write_parquet(table, Path(out))
-        return
-    import polars as pl  # noqa: PLC0415
-
-    buffer = io.BytesIO()
-    (table if isinstance(table, pl.DataFrame) else pl.concat(table)).write_parquet(buffer)
-    streams.standard_output().write(buffer.getvalue())
 
 
 def write_output(data: bytes, out: str) -> None:

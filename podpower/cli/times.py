@@ -8,6 +8,14 @@ from podpower.cli.arguments import UsageError, seconds
 _RELATIVE = re.compile(r"(?:now)?(?P<sign>[+-])(?P<span>\d+(?:\.\d+)?(?:ms|[smhdw]))")
 
 
+def parse_hour(text: str, *, option: str) -> float:
+    """Return the Unix seconds at which the UTC hour `text` (`2026-01-31T06`) begins; UsageError names `option`."""
+    try:
+        return datetime.strptime(text.strip(), "%Y-%m-%dT%H").replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is not an hour: write it in UTC, such as 2026-01-31T06") from None
+
+
 def parse_time(text: str, *, now_s: float, option: str) -> float:
     """Unix seconds of `text`: `1761811743`, `2025-10-30T08:09:03Z`, `-6h`, `now-30m` or `now`.
 

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
-from podpower.errors import Unavailable
+from podpower.errors import InvalidInput, Unavailable
 from podpower.labels.kepler import GENERATIONS
 from podpower.labels.owners import OWNER_METRICS
-from podpower.sources.hours import HOUR_S
+from podpower.sources.hours import HOUR_S, hour_name
 from podpower.sources.kubernetes.api import Note
 from podpower.sources.kubernetes.live import LiveObjects
 from podpower.sources.prometheus.source import Prometheus
@@ -51,21 +52,11 @@ class Recorder:
         while end_s - start_s >= _SHORTEST_S:
             hour_start_s = start_s // HOUR_S * HOUR_S
             piece_end_s = min(end_s, hour_start_s + HOUR_S)
-            self._write(hour_start_s, start_s, piece_end_s)
+            written, names = _write_samples(self._writer, self._prometheus, start_s, piece_end_s, note=self._note)
+            self.samples += written
+            self._describe(names)
             start_s = piece_end_s
         return start_s
-
-    def _write(self, hour_start_s: float, start_s: float, end_s: float) -> None:
-        names = self._prometheus.metric_names(start_s=start_s, end_s=end_s)
-        found = self._prometheus.samples(_selectors(names), start_s=start_s, end_s=end_s - 1e-3)
-        for warning in found.warnings:
-            self._note(f"warning: {warning}")
-        if found.partial:
-            raise Unavailable("Prometheus gave a partial answer")
-        part = f"{(start_s - hour_start_s) * 1000:07.0f}"
-        self._writer.samples(hour_start_s, part, series=found.series, points=found.points)
-        self.samples += len(found.points)
-        self._describe(names)
 
     def _describe(self, names: frozenset[str]) -> None:
         """Say in recording.json which Kepler it was."""
@@ -73,6 +64,42 @@ class Recorder:
         generations = [g.name for g in GENERATIONS if g.metrics(names)]
         if generations and not meta.kepler:
             self._writer.meta(msgspec.structs.replace(meta, kepler=generations[0]))
+
+
+def record_again(root: Path | str, prometheus: Prometheus, *, hour_start_s: float, note: Note) -> int:
+    """Fetch the samples of one hour of the recording in `root` again, in place of all its parts; return how many.
+
+    InvalidInput when the recording has no such hour or `prometheus` has no sample of it any more.
+    """
+    meta, writer = read_meta(Path(root)), RecordingWriter(root)
+    start_s, end_s = max(hour_start_s, meta.start_s), min(hour_start_s + HOUR_S, meta.end_s)
+    if start_s >= end_s:
+        raise InvalidInput(f"{root} has no hour {hour_name(hour_start_s)}")
+    if not prometheus.metric_names(start_s=start_s, end_s=end_s):
+        raise InvalidInput(
+            f"Prometheus has no energy sample of {hour_name(hour_start_s)} any more; nothing was changed"
+        )
+    written, _ = _write_samples(writer, prometheus, start_s, end_s, note=note)
+    writer.only_part(hour_start_s, _part(start_s))
+    return written
+
+
+def _write_samples(
+    writer: RecordingWriter, prometheus: Prometheus, start_s: float, end_s: float, *, note: Note
+) -> tuple[int, frozenset[str]]:
+    """Write the samples in [start_s, end_s), within one hour; return their number and the names of the metrics."""
+    names = prometheus.metric_names(start_s=start_s, end_s=end_s)
+    found = prometheus.samples(_selectors(names), start_s=start_s, end_s=end_s - 1e-3)
+    for warning in found.warnings:
+        note(f"warning: {warning}")
+    if found.partial:
+        raise Unavailable("Prometheus gave a partial answer")
+    writer.samples(start_s // HOUR_S * HOUR_S, _part(start_s), series=found.series, points=found.points)
+    return len(found.points), names
+
+
+def _part(start_s: float) -> str:
+    return f"{start_s % HOUR_S * 1000:07.0f}"
 
 
 def _selectors(names: frozenset[str]) -> Sequence[Selector]:

@@ -6,22 +6,20 @@ specs a tenth of the vectors is needed.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from upath import UPath
 
 from podpower.datasets.join import FEATURES, ROW, WIDTH
 from podpower.errors import InvalidInput
-from podpower.io.files import AnyPath, is_local
-from podpower.io.parquet import read_parquet
+from podpower.io.files import AnyPath
+from podpower.io.parquet import TableFile
 
+COMMAND = "podpower join --features features.parquet --labels labels.parquet --out train_rows.parquet"
 _BATCH_ROWS = 8192
 _MAX_VALUE = 1e6  # an encoder's are below ten
 _ROW_BITS = 40  # of a row's number for its place in a file; the file is counted above them
@@ -68,44 +66,31 @@ def training_rows(rows: pl.DataFrame | TrainingRows) -> TrainingRows:
 
 def read_training_rows(path: AnyPath) -> TrainingRows:
     """The rows of a file, whose vectors stay there. InvalidInput when there is none, or it is no Parquet."""
-    if not is_local(UPath(path)):
-        return training_rows(read_parquet(path))
-    if Path(str(path)).is_dir():
-        raise InvalidInput(f"{path} is a folder: name a file")
-    try:
-        table = pl.scan_parquet(str(path)).with_row_index(ROW)
+    file = TableFile(path=path, command=COMMAND)
+    table = file.scan().with_row_index(ROW)
+    with file.readable():
         if FEATURES in (schema := table.collect_schema()):
             _check_type(schema[FEATURES])
             table = table.with_columns(_width(schema[FEATURES], pl.col(FEATURES)).alias(WIDTH)).drop(FEATURES)
         frame = table.collect(engine="streaming")
-    except FileNotFoundError as error:
-        raise InvalidInput(f"{path}: no such file") from error
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidInput(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
-    return TrainingRows(frame=frame, fetch=lambda at: _fetched(str(path), at))
+    return TrainingRows(frame=frame, fetch=lambda at: _fetched(file, at))
 
 
-def rows_of_files(parts: Sequence[tuple[AnyPath, pl.DataFrame]]) -> TrainingRows:
+def rows_of_files(parts: Sequence[tuple[TableFile, pl.DataFrame]]) -> TrainingRows:
     """Rows of several files, as `podpower.datasets.join.condensed` gives them, whose vectors stay there."""
     frames = [frame.with_columns(pl.col(ROW).cast(pl.Int64) + (n << _ROW_BITS)) for n, (_, frame) in enumerate(parts)]
-    paths = [path for path, _ in parts]
+    files = [file for file, _ in parts]
 
     def fetch(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        file, found = rows >> _ROW_BITS, []
-        for number in np.unique(file):
-            within = rows[file == number] & ((1 << _ROW_BITS) - 1)
-            found.append(_vectors_in(paths[int(number)], within))
+        numbers, found = rows >> _ROW_BITS, []
+        for number in np.unique(numbers):
+            within = rows[numbers == number] & ((1 << _ROW_BITS) - 1)
+            found.append(_fetched(files[int(number)], within))
         if len({matrix.shape[1] for matrix in found}) > 1:
             raise InvalidInput("features must all have one length: encode them with one encoder")
         return np.concatenate(found)
 
     return TrainingRows(frame=pl.concat(frames, how="diagonal_relaxed"), fetch=fetch)
-
-
-def _vectors_in(path: AnyPath, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    if is_local(UPath(path)):
-        return _fetched(str(path), rows)
-    return training_rows(read_parquet(path)).fetch(rows)
 
 
 def _width(kind: pl.DataType, features: E) -> E:
@@ -121,14 +106,13 @@ def _no_vectors(rows: NDArray[np.int64]) -> NDArray[np.float32]:
     raise InvalidInput(f"training rows lack the column {FEATURES}: make them with `podpower join` ({len(rows)} asked)")
 
 
-def _fetched(path: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def _fetched(file: TableFile, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     found, start = [], 0
-    with pq.ParquetFile(path, pre_buffer=False) as file:  # else all of the column would be in memory at once
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[FEATURES]):
-            first, last = np.searchsorted(rows, (start, start + len(batch)))
-            if last > first:
-                found.append(batch.column(0).take(pa.array(rows[first:last] - start)))
-            start += len(batch)
+    for batch in file.column(FEATURES, batch_rows=_BATCH_ROWS):
+        first, last = np.searchsorted(rows, (start, start + len(batch)))
+        if last > first:
+            found.append(batch.take(pa.array(rows[first:last] - start)))
+        start += len(batch)
     return _matrix(found)
 
 

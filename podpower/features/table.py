@@ -11,7 +11,7 @@ from podpower.features.encoder import Encoder
 from podpower.features.names import main_image_key
 from podpower.features.physical import physical_power_w
 from podpower.io.files import AnyPath
-from podpower.io.parquet import read_parquet, write_parquet
+from podpower.io.parquet import TableFile, write_parquet
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
 
@@ -32,6 +32,7 @@ FEATURES_SCHEMA = pl.Schema(
         "features": pl.List(pl.Float32()),
     }
 )
+COMMAND = "podpower encode transform --input in.ndjson --encoder encoder.joblib --out features.parquet"
 REQUIRED_COLUMNS = ("namespace", "workload_kind", "workload_name", "_spec_hash", "features")
 
 
@@ -80,7 +81,7 @@ def read_features(path: AnyPath) -> pl.DataFrame:
 
     InvalidInput when the file is no Parquet, lacks one of REQUIRED_COLUMNS, or holds vectors of two lengths.
     """
-    return checked_features(read_parquet(path), source=str(path))
+    return checked_features(TableFile(path=path, command=COMMAND).read(), source=str(path))
 
 
 def checked_features(table: pl.DataFrame, *, source: str) -> pl.DataFrame:

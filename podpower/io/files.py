@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from upath import UPath
 
@@ -25,12 +27,12 @@ def atomic_file(path: AnyPath) -> Iterator[Path]:
     """
     target = place(path)
     try:
-        if is_local(target) and _is_stream(Path(str(target))):
+        if is_local(target) and is_stream(Path(str(target))):
             with tempfile.TemporaryDirectory() as folder:
                 aside = Path(folder) / "written"
                 yield aside
-                with Path(str(target)).open("wb") as stream:
-                    stream.write(aside.read_bytes())
+                with Path(str(target)).open("wb") as stream, aside.open("rb") as whole:
+                    shutil.copyfileobj(whole, stream)
         elif is_local(target):
             with _beside(Path(os.path.realpath(str(target)))) as aside:
                 yield aside
@@ -51,19 +53,26 @@ def write_atomically(path: AnyPath, data: bytes) -> None:
 
 def read_bounded(path: AnyPath, *, limit_bytes: int) -> bytes:
     """The content of `path`. InvalidInput when there is no such file or it is larger than `limit_bytes`."""
+    with opened(path) as stream:
+        data = stream.read(limit_bytes + 1)
+    if len(data) > limit_bytes:
+        raise InvalidInput(f"{place(path)} is larger than {limit_bytes >> 20} MiB")
+    return data
+
+
+@contextlib.contextmanager
+def opened(path: AnyPath) -> Iterator[BinaryIO]:
+    """Open a file for reading. InvalidInput when there is no such file, PodpowerError when it cannot be read."""
     source = place(path)
     try:
         with source.open("rb") as stream:
-            data: bytes = stream.read(limit_bytes + 1)
+            yield stream
     except FileNotFoundError:
-        raise InvalidInput(f"no such file: {source}") from None
+        raise InvalidInput(f"{source}: no such file") from None
     except IsADirectoryError:
-        raise InvalidInput(f"{source} is a folder, not a file") from None
+        raise InvalidInput(f"{source} is a folder: name a file") from None
     except OSError as error:
         raise _explained(error, source) from error
-    if len(data) > limit_bytes:
-        raise InvalidInput(f"{source} is larger than {limit_bytes >> 20} MiB")
-    return data
 
 
 def place(path: AnyPath) -> UPath:
@@ -87,7 +96,7 @@ def is_local(path: UPath) -> bool:
     return path.protocol in {"", "file", "local"}
 
 
-def _is_stream(path: Path) -> bool:
+def is_stream(path: Path) -> bool:
     """Whether there is a device, pipe or socket at the path, which is written to and never replaced."""
     try:
         mode = path.stat().st_mode

@@ -1,55 +1,219 @@
-"""Parquet files, written whole or not at all and read with a clear complaint; large ones row group by row group."""
+"""Parquet files: written whole with checksums, and verified before anything is read from them.
 
+A file contains `PAR1`, the mark, row groups whose pages have checksums, the record, and the footer. The record is the
+mark again and the SHA-256 of all bytes outside the record: page checksums alone do not cover page headers, statistics,
+the footer and the magic. Parquet readers find row groups and the footer by offset, so they skip mark and record. The
+mark at the start separates a file whose record is damaged from one that never had any, such as those of the reference
+system, which are read as they are.
+"""
+
+import contextlib
+import hashlib
 import io
-from collections.abc import Iterable
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from upath import UPath
 
 from podpower.errors import InvalidInput
-from podpower.io.files import AnyPath, atomic_file, is_local, read_bounded
+from podpower.io.files import AnyPath, atomic_file, is_local, is_stream, opened, place, read_bounded
 
 MAX_BYTES = 8 << 30
 
+_MAGIC = b"PAR1"
+_MARK = b"\xf7podpowersha256\xf7"  # not UTF-8, so that no text in a table equals it
+_RECORD_BYTES = len(_MARK) + hashlib.sha256().digest_size
+_LENGTH_BYTES = 4
+_CHUNK_BYTES = 1 << 20
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFile:
+    """A table at `path`: a Parquet file, or what standard input holds.
+
+    Errors name the path, `partition` and `command`, which makes the file again. Every reader raises InvalidInput when
+    there is no such file, it is no Parquet, or its bytes are not those that were written.
+    """
+
+    path: AnyPath
+    command: str
+    partition: str | None = None
+
+    def read(self) -> pl.DataFrame:
+        """Return the whole table."""
+        local = self._verified_path()
+        if local is None:
+            return self.parse(read_bounded(self.path, limit_bytes=MAX_BYTES))
+        with self.readable():
+            return pl.read_parquet(local, glob=False, hive_partitioning=False)
+
+    def parse(self, data: bytes) -> pl.DataFrame:
+        """Return the table in `data`, the content of this file."""
+        self._verify(io.BytesIO(data))
+        with self.readable():
+            return pl.read_parquet(io.BytesIO(data))
+
+    def scan(self) -> pl.LazyFrame:
+        """Return the table as a query that reads what it uses. An object store's file is fetched at once.
+
+        The file is verified here, once. Collect the query within `readable`: the pages of a file without checksums can
+        be damaged.
+        """
+        local = self._verified_path()
+        if local is None:
+            return self.read().lazy()
+        query = pl.scan_parquet(local, glob=False, hive_partitioning=False)
+        with self.readable():
+            query.collect_schema()
+        return query
+
+    def column(self, name: str, *, batch_rows: int) -> Iterator[pa.Array]:
+        """Yield one column in parts of up to `batch_rows`, with as little of it in memory."""
+        local = self._verified_path()
+        if local is None:
+            yield self.read()[name].to_arrow(compat_level=pl.CompatLevel.oldest())
+            return
+        # Pre-buffered, all of the column would be in memory at once.
+        with self.readable(), pq.ParquetFile(local, pre_buffer=False, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(batch_size=batch_rows, columns=[name]):
+                yield batch.column(0)
+
+    @contextlib.contextmanager
+    def readable(self) -> Iterator[None]:
+        """Raise InvalidInput, with the path, partition and command, where a Parquet reader fails inside."""
+        try:
+            yield
+        except _UNREADABLE as error:
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise self._error("is not a readable Parquet file", lines[0]) from error
+
+    def _verified_path(self) -> str | None:
+        """Verify a local file in chunks and return its path; None for a pipe or an object store, to be read at once."""
+        target = place(self.path)
+        if not is_local(target) or is_stream(Path(str(target))):
+            return None
+        with opened(target) as stream:
+            self._verify(stream)
+        return str(target)
+
+    def _verify(self, stream: BinaryIO) -> None:
+        if reason := _damage(stream):
+            raise self._error("is damaged", reason)
+
+    def _error(self, state: str, reason: str) -> InvalidInput:
+        partition = f", partition {self.partition}," if self.partition else ""
+        return InvalidInput(f"{self.path}{partition} {state}: {reason}; make it again with: {self.command}")
+
+
+@contextlib.contextmanager
+def scanned(files: Sequence[TableFile]) -> Iterator[list[pl.LazyFrame]]:
+    """Give queries of several files, to be collected inside. InvalidInput names the file that cannot be read."""
+    queries = [file.scan() for file in files]
+    try:
+        yield queries
+    except _UNREADABLE:
+        for file in files:
+            file.read()
+        raise
+
 
 def write_parquet(table: pl.DataFrame | Iterable[pl.DataFrame], path: AnyPath) -> int:
-    """Put a table, or its parts one after another, at `path`; returns the number of rows. PodpowerError as
-    `podpower.io.files.atomic_file`. Of parts at least one is needed: it may have no rows, but says the columns.
+    """Write a table, or its parts one after another, to `path`, whole or not at all; return the number of rows.
+
+    At least one part is needed: it can have no rows, but it defines the columns. PodpowerError as
+    `podpower.io.files.atomic_file`.
     """
-    parts = iter([table] if isinstance(table, pl.DataFrame) else table)
     with atomic_file(path) as aside:
-        first = _arrow(next(parts))
-        rows = int(first.num_rows)
-        # pyarrow and not polars: it tells of a full disk as an OSError.
-        with pq.ParquetWriter(aside, first.schema, compression="zstd") as writer:
-            writer.write_table(first)
-            for part in parts:
-                writer.write_table(_arrow(part).cast(first.schema))
-                rows += len(part)
-        return rows
+        return _write(table, aside)
 
 
-def read_parquet(path: AnyPath) -> pl.DataFrame:
-    """The table at `path`. InvalidInput when there is none, or it is no Parquet."""
-    return parse_parquet(read_bounded(path, limit_bytes=MAX_BYTES), source=str(path))
+def write_parquet_to(stream: BinaryIO, table: pl.DataFrame | Iterable[pl.DataFrame]) -> int:
+    """Write the same to a stream that cannot seek, such as standard output."""
+    with tempfile.TemporaryDirectory() as folder:
+        aside = Path(folder) / "table.parquet"
+        rows = _write(table, aside)
+        with aside.open("rb") as whole:
+            shutil.copyfileobj(whole, stream)
+    return rows
 
 
-def parse_parquet(data: bytes, *, source: str) -> pl.DataFrame:
-    """The table in the bytes of a file. InvalidInput, naming `source`, when they are no Parquet."""
-    try:
-        return pl.read_parquet(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidInput(f"{source} is not a readable Parquet file: {str(error).splitlines()[0]}") from error
-
-
-def scan_parquet(path: AnyPath) -> pl.LazyFrame:
-    """The table at `path`, read as far as it is used; from an object store it is fetched at once."""
-    if is_local(UPath(path)):
-        return pl.scan_parquet(str(path))
-    return read_parquet(path).lazy()
+def _write(table: pl.DataFrame | Iterable[pl.DataFrame], path: Path) -> int:
+    parts = iter([table] if isinstance(table, pl.DataFrame) else table)
+    first = _arrow(next(parts))
+    rows = int(first.num_rows)
+    # pyarrow and not polars: it raises OSError on a full disk.
+    with (
+        pa.OSFile(str(path), "wb") as sink,
+        pq.ParquetWriter(sink, first.schema, compression="zstd", write_page_checksum=True) as writer,
+    ):
+        sink.write(_MARK)
+        writer.write_table(first)
+        for part in parts:
+            writer.write_table(_arrow(part).cast(first.schema))
+            rows += len(part)
+    _add_record(path)
+    return rows
 
 
 def _arrow(table: pl.DataFrame) -> pa.Table:
     return table.to_arrow(compat_level=pl.CompatLevel.oldest())
+
+
+def _add_record(path: Path) -> None:
+    """Put the record between the row groups and the footer."""
+    with path.open("r+b") as stream:
+        start = _footer_start(stream)
+        stream.seek(start)
+        footer = stream.read()
+        digest = _digest(stream, end=start, footer=footer)
+        stream.seek(start)
+        stream.write(_MARK + digest + footer)
+
+
+def _damage(stream: BinaryIO) -> str | None:
+    """Return what is wrong with a file that has the mark or a record; None for an intact file and one without both."""
+    head = stream.read(len(_MAGIC) + len(_MARK))
+    marked = head.endswith(_MARK)
+    start = _footer_start(stream)
+    record = b""
+    if start >= len(head) + _RECORD_BYTES:
+        stream.seek(start - _RECORD_BYTES)
+        record = stream.read(_RECORD_BYTES)
+    recorded = record.startswith(_MARK)
+    if not marked and not recorded:
+        return None
+    if not recorded:
+        return "its end is missing or was changed"
+    stream.seek(start)
+    digest = _digest(stream, end=start - _RECORD_BYTES, footer=stream.read())
+    if record != _MARK + digest:
+        return "its bytes are not those that were written (SHA-256 differs)"
+    return None
+
+
+def _footer_start(stream: BinaryIO) -> int:
+    """Return the offset of the footer as the file's end gives it; below 0 where that is impossible."""
+    tail = _LENGTH_BYTES + len(_MAGIC)
+    size = stream.seek(0, os.SEEK_END)
+    if size < tail:
+        return -1
+    stream.seek(size - tail)
+    return size - tail - int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+
+
+def _digest(stream: BinaryIO, *, end: int, footer: bytes) -> bytes:
+    """Return the SHA-256 of the bytes before `end` and of the footer, read in chunks."""
+    sha256 = hashlib.sha256()
+    stream.seek(0)
+    while chunk := stream.read(min(_CHUNK_BYTES, end - stream.tell())):
+        sha256.update(chunk)
+    sha256.update(footer)
+    return sha256.digest()

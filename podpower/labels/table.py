@@ -4,7 +4,7 @@ import polars as pl
 
 from podpower.errors import InvalidInput
 from podpower.io.files import AnyPath
-from podpower.io.parquet import read_parquet, write_parquet
+from podpower.io.parquet import TableFile, write_parquet
 from podpower.labels.kepler import PSEUDO_PODS
 from podpower.labels.reasons import REFERENCE_NULL
 
@@ -40,6 +40,7 @@ JOBS_SCHEMA = pl.Schema(
         "reason": pl.String(),
     }
 )
+COMMAND = "podpower label --prom URL --start T --end T --out labels.parquet"
 _REQUIRED = ("namespace", "workload_kind", "workload_name", "pod")
 _NUMBERS = ("ts", "avg_power_w", "energy_step_j", "total_energy_j", "step_seconds", "start_s", "end_s", "duration_s")
 _QUANTITIES = ("avg_power_w", "energy_step_j", "total_energy_j")
@@ -55,7 +56,7 @@ def read_labels(path: AnyPath) -> pl.DataFrame:
 
     Pseudo-pods are left out. InvalidInput names the column and what is wrong with it.
     """
-    return checked_labels(read_parquet(path), source=str(path))
+    return checked_labels(TableFile(path=path, command=COMMAND).read(), source=str(path))
 
 
 def checked_labels(table: pl.DataFrame, *, source: str) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from podpower.simulation import objects
 from podpower.simulation.cluster import MINUTE_S, Cluster
 from podpower.simulation.counters import Exporters
 from podpower.simulation.workloads import Workload
-from podpower.sources.hours import HOUR_S
+from podpower.sources.hours import HOUR_S, hour_name
 from podpower.sources.protocols import ObjectEvent
 from podpower.sources.recording import Meta, read_meta
 from podpower.sources.writing import RecordingWriter
@@ -68,9 +68,30 @@ class Simulation:
         first = start_s == self.meta.start_s
         if start_s == hour_start_s and not first:
             self._writer.snapshot(hour_start_s, self._cluster.alive.values())
-        events, points, truths = list(self._begun) if first else [], [], []
+        events = list(self._begun) if first else []
+        self._write_samples(until_s, take_inbox=True, events=events)
+        self._writer.events(events)
+        self.meta = msgspec.structs.replace(self.meta, end_s=self._next_s)
+        self._writer.meta(self.meta)
+
+    def write_again(self, hour_start_s: float) -> None:
+        """Write the samples and the truth of an hour that was already written, as one part in place of all its parts.
+
+        InvalidInput when the recording has no such hour.
+        """
+        start_s, end_s = max(hour_start_s, self.meta.start_s), min(hour_start_s + HOUR_S, self.meta.end_s)
+        if start_s >= end_s:
+            raise InvalidInput(f"{self.root} has no hour {hour_name(hour_start_s)}")
+        self.replay(start_s)
+        self._writer.only_part(hour_start_s, self._write_samples(end_s, take_inbox=False, events=[]))
+
+    def _write_samples(self, until_s: float, *, take_inbox: bool, events: list[ObjectEvent]) -> str:
+        """Write the samples and the truth up to `until_s`, in one hour, and append what happened to `events`."""
+        start_s = self._next_s
+        hour_start_s = start_s // HOUR_S * HOUR_S
+        points, truths = [], []
         while self._next_s < until_s:
-            happened, sampled, truth = self._minute(take_inbox=True)
+            happened, sampled, truth = self._minute(take_inbox=take_inbox)
             events += happened
             points.append(sampled)
             truths.append(truth)
@@ -79,9 +100,7 @@ class Simulation:
         ids = sampled["series_id"].unique().sort().to_numpy()
         self._writer.samples(hour_start_s, part, series=self._exporters.series(ids), points=sampled)
         self._writer.truth(hour_start_s, part, pl.concat(truths))
-        self._writer.events(events)
-        self.meta = msgspec.structs.replace(self.meta, end_s=self._next_s)
-        self._writer.meta(self.meta)
+        return part
 
     def _minute(self, *, take_inbox: bool = False) -> tuple[list[ObjectEvent], pl.DataFrame, pl.DataFrame]:
         ts = self._next_s
@@ -163,18 +182,29 @@ def follow(
 
     InvalidInput when the recording is not a simulation.
     """
-    folder = Path(root)
-    meta = read_meta(folder)
-    if meta.seed is None or meta.workloads is None:
-        raise InvalidInput(f"{folder} was recorded from a real cluster: it cannot be simulated on")
-    simulation = Simulation(folder, meta)
-    simulation.replay(meta.end_s)
+    simulation = _simulated(Path(root))
+    simulation.replay(simulation.meta.end_s)
     while not stop():
         now_minute_s = clock() // MINUTE_S * MINUTE_S
         if simulation.next_s < now_minute_s:
             simulation.write(min(now_minute_s, (simulation.next_s // HOUR_S + 1) * HOUR_S))
         else:
             sleep(poll_s)
+
+
+def simulate_again(root: Path | str, *, hour_start_s: float) -> None:
+    """Write the samples and the truth of one hour of the simulated recording in `root` again.
+
+    InvalidInput when the recording is not a simulation or has no such hour.
+    """
+    _simulated(Path(root)).write_again(hour_start_s)
+
+
+def _simulated(folder: Path) -> Simulation:
+    meta = read_meta(folder)
+    if meta.seed is None or meta.workloads is None:
+        raise InvalidInput(f"{folder} was recorded from a real cluster: it cannot be simulated on")
+    return Simulation(folder, meta)
 
 
 def change_workload(

@@ -1,9 +1,10 @@
 """A recording: a folder with what happened in a cluster, read as a source of objects and of samples.
 
-The format is in docs/reference/file-formats.md. Reading a window touches the files of its hours only: each hour of objects
-begins with a snapshot of those alive, and samples lie in a folder an hour.
+The format is in docs/reference/recording.md. Reading a window touches only the files of its hours: each hour of objects
+begins with a snapshot of those alive, and each hour of samples has a folder.
 """
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +13,7 @@ import msgspec
 import polars as pl
 
 from podpower.errors import InvalidInput, Unavailable
+from podpower.io.parquet import TableFile, scanned
 from podpower.sources.hours import hour_name, hours_between
 from podpower.sources.protocols import (
     POINTS_SCHEMA,
@@ -127,35 +129,46 @@ class Recording:
         """Metrics with samples in the hours of the window."""
         names: set[str] = set()
         for hour in hours_between(start_s, end_s):
-            for part in sorted((self.root / SERIES / hour).glob("*.parquet")):
-                try:
-                    found = _parquet(part).select("metric").unique().collect()["metric"]
-                except pl.exceptions.PolarsError as error:
-                    raise InvalidInput(f"{part} is damaged: {str(error).splitlines()[0]}") from None
-                names.update(found.to_list())
+            for file in self._parts(SERIES, [hour]):
+                with file.readable():
+                    names.update(file.scan().select("metric").unique().collect()["metric"].to_list())
         return frozenset(names)
 
     def samples(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> MetricSamples:
         """Raw samples with start_s <= ts <= end_s."""
         hours = hours_between(start_s, end_s + 1e-3)
-        series_parts = [p for h in hours for p in sorted((self.root / SERIES / h).glob("*.parquet"))]
-        point_parts = [p for h in hours for p in sorted((self.root / SAMPLES / h).glob("*.parquet"))]
+        series_parts, point_parts = self._parts(SERIES, hours), self._parts(SAMPLES, hours)
         if not series_parts or not point_parts:
             return MetricSamples(series=pl.DataFrame(schema=SERIES_SCHEMA), points=pl.DataFrame(schema=POINTS_SCHEMA))
-        try:
-            series = pl.concat(_parquet(p).filter(_selected(selectors)) for p in series_parts)
-            named = series.select(SERIES_SCHEMA.names()).unique("series_id").sort("series_id").collect()
-            within = pl.col("ts").is_between(start_s, end_s)
-            points = pl.concat(_parquet(p).filter(within) for p in point_parts)
-            wanted = points.join(named.lazy().select("series_id"), on="series_id", how="semi").collect()
-        except pl.exceptions.PolarsError as error:
-            raise InvalidInput(f"{self.root}: a part of {hours[0]} to {hours[-1]} is damaged: {error}") from None
+        with scanned(series_parts) as series:
+            chosen = pl.concat(part.filter(_selected(selectors)) for part in series)
+            named = chosen.select(SERIES_SCHEMA.names()).unique("series_id").sort("series_id").collect()
+        with scanned(point_parts) as points:
+            within = pl.concat(part.filter(pl.col("ts").is_between(start_s, end_s)) for part in points)
+            wanted = within.join(named.lazy().select("series_id"), on="series_id", how="semi").collect()
         return MetricSamples(series=named, points=wanted.select(POINTS_SCHEMA.names()))
 
     def series(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> SeriesFound:
         """The series with any sample in [start_s, end_s]."""
         found = self.samples(selectors, start_s=start_s, end_s=end_s)
         return SeriesFound(table=found.series.join(found.points, on="series_id", how="semi"))
+
+    def truth(self) -> pl.DataFrame:
+        """Return the true joules of each pod and minute; InvalidInput when the recording is not a simulation."""
+        hours = sorted(path.name for path in (self.root / TRUTH).glob("*"))
+        if not (parts := self._parts(TRUTH, hours)):
+            raise InvalidInput(f"{self.root} has no truth: it was recorded from a real cluster")
+        return pl.concat(part.read() for part in parts)
+
+    def _parts(self, folder: str, hours: Sequence[str]) -> list[TableFile]:
+        """Return the files of a folder's hours, oldest first, with the command that makes an hour of them again."""
+        root = shlex.quote(str(self.root))
+        write = "podpower record --prom URL" if self.meta.seed is None else "podpower simulate"
+        return [
+            TableFile(path=path, partition=hour, command=f"{write} --out {root} --again {hour}")
+            for hour in hours
+            for path in sorted((self.root / folder / hour).glob("*.parquet"))
+        ]
 
     def _position(self, cursor: str | None) -> _Cursor:
         if cursor is None:
@@ -233,10 +246,6 @@ def _selected(selectors: Sequence[Selector]) -> pl.Expr:
             one &= pl.col(label).is_null() | pl.col(label).is_in(list(values))
         chosen |= one
     return chosen
-
-
-def _parquet(path: Path) -> pl.LazyFrame:
-    return pl.scan_parquet(path)
 
 
 def _encoded(position: _Cursor) -> str:

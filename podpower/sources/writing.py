@@ -57,6 +57,13 @@ class RecordingWriter:
         for folder, table, schema in ((SERIES, series, SERIES_SCHEMA), (SAMPLES, points, POINTS_SCHEMA)):
             write_parquet(table.select(schema.names()), self.root / folder / hour / f"{part}.parquet")
 
+    def only_part(self, hour_start_s: float, part: str) -> None:
+        """Remove the other parts of an hour's samples and truth, which `part` replaces."""
+        for folder in (SERIES, SAMPLES, TRUTH):
+            for path in (self.root / folder / hour_name(hour_start_s)).glob("*.parquet"):
+                if path.stem != part:
+                    path.unlink()
+
     def truth(self, hour_start_s: float, part: str, table: pl.DataFrame) -> None:
         """True joules of each pod and minute, of a simulation."""
         write_parquet(table, self.root / TRUTH / hour_name(hour_start_s) / f"{part}.parquet")

@@ -36,7 +36,7 @@ def encoder(tables: Tables) -> dg.MaterializeResult:
     """Fit on the distinct specs of the latest hours."""
     with deciding():
         stored = tables.partitions(SPECS)[-FITTED_HOURS:]
-        parts = [tables.read_stored(SPECS, name).select("_spec_hash", "workload_name", "request") for name in stored]
+        parts = [tables.file(SPECS, hour).read().select("_spec_hash", "workload_name", "request") for hour in stored]
         if not parts:
             raise Unavailable("no workload specs yet: materialize workload_specs first")
         specs = pl.concat(parts).unique(["_spec_hash", "workload_name"], maintain_order=True)

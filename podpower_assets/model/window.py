@@ -11,6 +11,7 @@ from podpower.datasets.tables import TrainingRows, rows_of_files
 from podpower.datasets.training_set import WORKLOAD
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
+from podpower.io.parquet import scanned
 from podpower.specs.table import requests_of
 from podpower_assets.partitions import HOUR_S, day_end_s, hours_between
 from podpower_assets.resources import Tables
@@ -38,12 +39,14 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
             continue
         found["first_hour"], found["last_hour"] = found["first_hour"] or hour, hour
         own = pl.col("encoder_fingerprint") == encoder.fingerprint
-        total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
-        found["hours"] += 1
-        found["rows"] += fitting
-        found["rows_of_other_encoders"] += total - fitting
-        if fitting:
-            parts.append((tables.path(ROWS, hour), condensed(rows).filter(own)))
+        file = tables.file(ROWS, hour)
+        with file.readable():
+            total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
+            found["hours"] += 1
+            found["rows"] += fitting
+            found["rows_of_other_encoders"] += total - fitting
+            if fitting:
+                parts.append((file, condensed(rows).filter(own)))
     if not parts:
         raise InvalidInput(
             f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"
@@ -55,13 +58,14 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
 def encoded_by(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:
     """Those of the pods whose specs are stored, as they are and in the vectors of another encoder."""
     hours = hours_between(float(pods.first_s.min()) - HOUR_S, float(pods.last_s.max()) + HOUR_S)
-    stored = [specs for hour in hours if (specs := tables.scan(SPECS, hour)) is not None]
+    stored = [tables.file(SPECS, hour) for hour in hours if tables.path(SPECS, hour).exists()]
     wanted = list(dict.fromkeys(pods.entries.spec_hashes))
     if not stored:
         nothing = pods.take(np.zeros(0, dtype=np.int64))
         return nothing, nothing
     keys = ["_spec_hash", *WORKLOAD]
-    specs = pl.concat(stored).filter(pl.col("_spec_hash").is_in(wanted)).unique(keys, keep="last").collect()
+    with scanned(stored) as queries:
+        specs = pl.concat(queries).filter(pl.col("_spec_hash").is_in(wanted)).unique(keys, keep="last").collect()
     requests = requests_of(specs)
     of_spec = dict(zip(specs["_spec_hash"], requests, strict=True))
     of_workload = dict(zip(specs.select(keys).iter_rows(), requests, strict=True))

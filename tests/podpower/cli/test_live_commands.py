@@ -1,6 +1,7 @@
 """`label --prom` and `record` against a cluster and a Prometheus that answer."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from podpower.cli import main
+from podpower.errors import InvalidInput
+from podpower.sources.protocols import Selector
 from podpower.sources.recording import Recording
 from tests.clusters.living import Living, living
 from tests.clusters.prometheus import need_prometheus
@@ -126,6 +130,28 @@ def test_a_recording_of_it_gives_the_same_labels(lived: Living, tmp_path: Path) 
     assert len(both) > 0.9 * theirs["energy_step_j"].is_not_null().sum()
     assert (both["energy_step_j"] - both["energy_step_j_live"]).abs().max() < 1e-3  # type: ignore[operator]
     assert ours["_spec_hash"].is_not_null().mean() > 0.7  # type: ignore[operator]
+
+
+def test_a_damaged_hour_is_recorded_again_by_the_command_that_is_named(
+    lived: Living, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "recorded"
+    connections = ("--prom", lived.prometheus_url, "--kubeconfig", lived.kubeconfig)
+    assert run("record", "--out", root, *connections, "--start", lived.recording.start_s, "--end", "now") == 0
+    recorded, window = Recording(root), {"start_s": lived.recording.start_s, "end_s": lived.recording.end_s}
+    selectors = [Selector(metric=name) for name in sorted(recorded.metric_names(**window))]
+    before = recorded.samples(selectors, **window)
+    path = sorted(root.glob("series/*/*.parquet"))[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InvalidInput, match=f"{path}, partition {path.parent.name}, is damaged") as caught:
+        recorded.metric_names(**window)
+    command = shlex.split(str(caught.value).partition("again with: podpower ")[2].replace("URL", lived.prometheus_url))
+    assert main([*command[:-1], "2020-01-01T00"]) == 1
+    assert "has no hour 2020-01-01T00" in capsys.readouterr().err
+    assert main(command) == 0
+    again = Recording(root).samples(selectors, **window)
+    assert_frame_equal(again.points.sort("series_id", "ts"), before.points.sort("series_id", "ts"))
+    assert_frame_equal(again.series, before.series)
 
 
 def test_recording_goes_on_until_it_is_stopped_and_is_taken_up_again(lived: Living, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from podpower.errors import InvalidInput
-from podpower.io.parquet import read_parquet, scan_parquet, write_parquet
+from podpower.io.parquet import TableFile, write_parquet
 
 TABLE = pl.DataFrame(
     {
@@ -17,19 +17,23 @@ TABLE = pl.DataFrame(
 )
 
 
+def table_file(path: Path) -> TableFile:
+    return TableFile(path=path, command="make it")
+
+
 def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
     assert write_parquet(TABLE, tmp_path / "t.parquet") == 3
-    assert_frame_equal(read_parquet(tmp_path / "t.parquet"), TABLE)
+    assert_frame_equal(table_file(tmp_path / "t.parquet").read(), TABLE)
 
 
 def test_parts_make_one_table_of_several_row_groups(tmp_path: Path) -> None:
     assert write_parquet(TABLE.iter_slices(1), tmp_path / "t.parquet") == 3
-    assert_frame_equal(scan_parquet(tmp_path / "t.parquet").collect(), TABLE)
+    assert_frame_equal(table_file(tmp_path / "t.parquet").scan().collect(), TABLE)
 
 
 def test_a_table_without_rows_keeps_its_columns(tmp_path: Path) -> None:
     write_parquet(TABLE.clear(), tmp_path / "t.parquet")
-    assert_frame_equal(read_parquet(tmp_path / "t.parquet"), TABLE.clear())
+    assert_frame_equal(table_file(tmp_path / "t.parquet").read(), TABLE.clear())
 
 
 def test_a_part_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -46,4 +50,4 @@ def test_a_part_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_what_is_no_parquet_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t.parquet").write_bytes(content)
     with pytest.raises(InvalidInput, match=r"t\.parquet is not a readable Parquet file"):
-        read_parquet(tmp_path / "t.parquet")
+        table_file(tmp_path / "t.parquet").read()

@@ -126,5 +126,5 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     part = tmp_path / "series" / "2026-01-01T00" / "00.parquet"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"PAR1")
-    with pytest.raises(InvalidInput, match=r"00\.parquet is damaged"):
+    with pytest.raises(InvalidInput, match=r"00\.parquet, partition 2026-01-01T00, is not a readable Parquet file"):
         Recording(tmp_path).metric_names(start_s=START_S, end_s=START_S + 3600)
