@@ -64,6 +64,7 @@ def physical_power_w(requests: Sequence[InferenceRequest]) -> NDArray[np.float64
     return power_w
 
 
+_MAX_CHARS = 64  # of a node type; what is cached must stay small
 # How the three large clouds name what their machines compute with.
 _PROCESSORS = (
     (
@@ -78,15 +79,19 @@ _PROCESSORS = (
 )
 
 
-@lru_cache(maxsize=1 << 10)
 def core_power_w(node_type: str | None) -> float:
     """Watts of a busy vCPU more than of an idle one, on a node of this type of AWS, Google Cloud or Azure.
 
     >>> core_power_w("m6g.large"), core_power_w("my-machine")
     (1.27, 2.76)
     """
+    return _core_power_w((node_type or "")[:_MAX_CHARS].lower())
+
+
+@lru_cache(maxsize=1 << 10)
+def _core_power_w(node_type: str) -> float:
     for pattern, processors in _PROCESSORS:
-        if named := pattern.fullmatch((node_type or "")[:64].lower()):
+        if named := pattern.fullmatch(node_type):
             told = (watts for letter, watts in processors.items() if letter in named["kind"])
             return round(next(told, INTEL_CORE_W), 2)
     return CORE_W

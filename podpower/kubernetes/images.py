@@ -2,10 +2,10 @@
 
 from functools import lru_cache
 
+_MAX_CHARS = 1024  # twice what registries accept; what is cached must stay small
 _PARTS = 2  # of a repository that tell the software; what stands before them is a project, or a mirror of another place
 
 
-@lru_cache(maxsize=1 << 14)
 def image_key(image: str | None) -> str | None:
     """The repository of an image without registry, mirror, tag and digest; None without an image.
 
@@ -14,8 +14,11 @@ def image_key(image: str | None) -> str | None:
     >>> image_key("docker.io/library/redis"), image_key("harbor.example.org/proxy/quay.io/prometheus/prometheus:v3")
     ('redis', 'prometheus/prometheus')
     """
-    if not image:
-        return None
+    return _key(image[:_MAX_CHARS]) if image else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _key(image: str) -> str | None:
     # As the reference grammar has it, by splitting: patterns would take quadratic time on a line of colons.
     folder, slash, name = image.strip().partition("@")[0].rpartition("/")
     parts = (folder + slash + name.partition(":")[0]).lower().split("/")

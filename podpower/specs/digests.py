@@ -11,7 +11,7 @@ from podpower.errors import InvalidInput
 from podpower.kubernetes.quantities import parse_quantity
 from podpower.kubernetes.types import Affinity, KubeContainer, PodSpec, Probe, Resources
 from podpower.specs.hashing import digest
-from podpower.specs.redaction import redact_image, redact_value, redact_words
+from podpower.specs.redaction import redact_command, redact_image, redact_value, redact_words
 
 _PROBE_PERIOD_SECONDS = 10  # the API server's default
 
@@ -72,10 +72,11 @@ def _whole(container: KubeContainer) -> dict[str, Any]:
         side: _devices({n: v for n, v in (amounts or {}).items() if n in {"cpu", "memory"}})
         for side, amounts in (("req", resources and resources.requests), ("lim", resources and resources.limits))
     }
+    command, args = redact_command(container.command, container.args)
     return {
         "image": redact_image(container.image),
-        "command": redact_words(container.command),
-        "args": redact_words(container.args),
+        "command": command,
+        "args": args,
         "native": container.restart_policy == "Always",
         **cpu_and_memory,
     }

@@ -6,7 +6,7 @@ What remains is an object of the same form and gives the same `InferenceRequest`
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from podpower.specs.redaction import redact_image, redact_mapping, redact_value, redact_words
+from podpower.specs.redaction import redact_command, redact_image, redact_mapping, redact_value, redact_words
 
 _METADATA = (
     "name", "generateName", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp",
@@ -123,9 +123,7 @@ def _container(container: Mapping[str, Any]) -> dict[str, Any]:
     if "image" in container:
         image = container["image"]
         kept["image"] = redact_image(image) if isinstance(image, str) else _odd(image)
-    for name in ("command", "args"):
-        if name in container:
-            kept[name] = _words(container[name])
+    kept |= _command_line(container)
     if "env" in container:
         kept["env"] = _each(container["env"], _variable)
     if "envFrom" in container:
@@ -145,6 +143,19 @@ def _probe(probe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:
     return {"command": _words(run["command"])} if "command" in run else {}
+
+
+def _command_line(container: Mapping[str, Any]) -> dict[str, Any]:
+    """`command` and `args`, as far as they are there: one command line where both hold words."""
+    given = _some(container, ("command", "args"))
+    if not all(_is_words(words) for words in given.values()):
+        return {name: _words(words) for name, words in given.items()}
+    command, args = redact_command(given.get("command"), given.get("args"))
+    return {name: words for name, words in (("command", command), ("args", args)) if name in given}
+
+
+def _is_words(words: Any) -> bool:
+    return words is None or (isinstance(words, list) and all(isinstance(word, str) for word in words))
 
 
 def _words(words: Any) -> Any:

@@ -10,7 +10,7 @@ from podpower.errors import InvalidInput
 from podpower.kubernetes.quantities import cpu_mcpu, item_count, memory_mib
 from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
 from podpower.specs.digests import required_node_terms, template_digest
-from podpower.specs.redaction import redact_image, redact_mapping, redact_words
+from podpower.specs.redaction import redact_command, redact_image, redact_mapping
 from podpower.specs.requests import Container, InferenceRequest
 from podpower.specs.schedules import runs_per_month
 from podpower.specs.sidecars import is_injected, split_init
@@ -157,11 +157,12 @@ def _container(container: KubeContainer, *, where: str) -> Container:
     lim_mem = _amount(limits, "memory", where=f"{where}.resources.limits")
     req_cpu = _amount(requests, "cpu", where=f"{where}.resources.requests")
     req_mem = _amount(requests, "memory", where=f"{where}.resources.requests")
+    command, args = redact_command(container.command, container.args)
     return Container(
         name=container.name,
         image=redact_image(container.image),
-        command=redact_words(container.command),
-        args=redact_words(container.args),
+        command=command,
+        args=args,
         req_cpu_mcpu=lim_cpu if req_cpu is None else req_cpu,
         req_mem_mib=lim_mem if req_mem is None else req_mem,
         lim_cpu_mcpu=lim_cpu,

@@ -1,99 +1,114 @@
 """Credentials out of everything that is kept: arguments, environment, labels, annotations, images.
 
-What remains of a text still tells what runs. Redacting twice changes nothing.
+What remains of a text still shows what runs. Redacting twice changes nothing. The time that a text takes grows with its
+length and ends at MAX_CHARS: every pattern is linear, because its runs are possessive (`++`) and start only where a
+lookbehind finds no earlier character of theirs. docs/security.md lists the rules; changing one changes hashes
+(podpower.specs.hashing.HASH_VERSION).
 """
 
+import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Final
 
 import msgspec
 
+from podpower.specs.command_options import CommandOptions
 from podpower.specs.requests import Container, InferenceRequest
+from podpower.specs.secret_names import REDACTED, is_reference, is_secret_name
 
-REDACTED = "<redacted>"
+MAX_CHARS: Final = 1 << 16  # of a text are searched; Linux runs no program with an argument of twice that
+KEPT_CHARS: Final = 256  # of a longer text
+_CACHED_CHARS = 256
+_MAX_PASSES = 4
 
-_SECRET_WORDS = (
-    r"pass(?:wd|word|phrase|code)?|pwd|secrets?|tokens?|credentials?|creds?|auth|bearer|cookie|session|signature|salt"
-    r"|api[-_.]?keys?|access[-_.]?keys?(?:[-_.]?id)?|private[-_.]?keys?|account[-_.]?keys?|encryption[-_.]?keys?"
-    r"|client[-_.]?secret|connection[-_.]?string|conn[-_.]?str|dsn|webhook[-_.]?url"
-    r"|license[-_.]?key|master[-_.]?key"
+_URL_USER = re.compile(r"(?<=://)[^/\s@]++@")
+_HOST_USER = re.compile(  # user:secret@tcp(db:3306)
+    r"(?<![\w.%+-])[\w.%+-]++:[^\s@/:\"'<]++@(?!sha\d)(?=[\w.-]{0,255}(?:\(|:\d))"
 )
-# A whole word of a name: DB_PASSWORD, apiKey, --token; not "author" or "passenger".
-_SECRET_NAME = re.compile(rf"(?:^|[^a-z])(?:{_SECRET_WORDS}|key)(?:$|[^a-z])", re.IGNORECASE)
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-# What is told about a secret is none: --secret-name, TOKEN_TTL, PASSWORD_FILE.
-_ABOUT = re.compile(
-    r"(?:names?|namespaces?|selector|file|path|dir|type|ref|length|size|ttl|timeout|expiry|expiration|enabled?|required"
-    r"|algorithm|policy|mode|provider|class|format|prefix|endpoint|issuer|method|audience|header)$",
+_IMAGE_USER = re.compile(r"[^/@\s:]++:[^/@\s]++@(?!sha256:)")
+_HEADER = re.compile(
+    r"(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)(\\*+[\"']?+\s*+:\s*+[\"']?+)[^\"'\r\n<][^\"'\r\n]*+",
     re.IGNORECASE,
 )
-_ASSIGNED = re.compile(r"(?P<name>[\w.-]+[\"']?)(?P<sign>\s*[=:]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&\"']+)")
-_URL_USER = re.compile(r"(?P<scheme>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@]+@")
-_IMAGE_USER = re.compile(r"^[^/@\s]+:[^/@\s]+@(?!sha256:)")
 _KNOWN_FORMS = re.compile(
-    r"-----BEGIN [A-Z ]+-----.*?(?:-----END [A-Z ]+-----|$)"  # PEM blocks
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?"  # JSON web tokens
+    r"-----BEGIN [A-Z ]++-----.*?(?:-----END [A-Z ]++-----|\Z)"  # PEM blocks
+    r"|\beyJ[\w-]{8,}+(?:\.[\w-]++)*+"  # JSON web tokens
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS access key ids
-    r"|\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|hf_|npm_|AIza|ya29\.|dop_v1_|SG\.)[\w.-]{12,}"
-    r"|(?i:\b(?:bearer|basic)\s+[\w.~+/=-]{8,})",
+    r"|\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|hf_|npm_|AIza|ya29\.|dop_v1_|SG\.)[\w.-]{12,}+"
+    r"|(?i:\b(?:bearer|basic)\s++[\w.~+/=-]{8,}+)",
     re.DOTALL,
 )
-_OPAQUE = re.compile(r"(?<![\w/.-])(?=[\w+/]*[A-Z])(?=[\w+/]*[a-z])(?=[\w+/]*\d)[\w+/]{32,}={0,2}(?![\w/.-])")
-# Cheap test that most texts fail: only what may match one of the above is searched with them.
-_SUSPECT = re.compile(
-    rf"{_SECRET_WORDS}|key|@|-----begin|eyj|akia|asia|gh[pousr]_|github_pat|glpat|xox|sk-|hf_|npm_|aiza|ya29|dop_v1|sg\."
-    r"|basic\s"
-)
+_ASSIGNED = re.compile(r"(?<![\w.-])(?P<name>[\w.-]++)\\*+[\"']?+\]?+\s*+[=:]{1,2}+>?+\s*+")
+_QUOTED = r"\\*+(?:\"[^\"]*+\"?+|'[^']*+'?+)"
+_VALUE = re.compile(rf"{_QUOTED}|[^\s\"']++")
+_VALUE_IN_LIST = re.compile(rf"{_QUOTED}|[\[{{][^\]}}]*+[\]}}]?+|[^\s,;&\"']++")
+_OPAQUE = re.compile(r"(?<![\w+/.-])[\w+/]{32,}+={0,2}+(?![\w/.-])")
 _OPAQUE_LENGTH = 32
+_OPAQUE_HAS = tuple(map(re.compile, ("[A-Z]", "[a-z]", "[0-9]")))
+# A command in a text: where it begins, its options, and the word before which a value of theirs stands.
+_COMMAND = re.compile(r"[;|&\n`(){}]++|(?<![^\s\"'(=`{;|&])-{1,2}[A-Za-z][^\s\"'`;|&()]*+")
+_WORDS = re.compile(r"[^\s\"'`;|&()-][^\s\"'`;|&()]*+")
+_GAP = re.compile(r"\s++")
+# Quick test that most texts fail: only what may match one of the above is searched with them.
+_SUSPECT = re.compile(
+    r"pass|pwd|secret|token|cred|auth|bearer|cookie|session|signature|salt|key|conn|dsn|webhook|@|eyj|-----b|akia|asia"
+    r"|gh[pousr]_|github_pat|glpat|xox|sk-|hf_|npm_|aiza|ya29|dop_v1|sg\.|basic\s|-user|(?<![^\s\"'(=`{;|&])-[puaw]"
+)
 # Annotations that hold a whole object or are nobody's business here.
 _DROPPED_ANNOTATIONS = ("last-applied-configuration", "last-applied-config", "kapp.k14s.io/original")
 
 
-def is_secret_name(name: str) -> bool:
-    """Whether what goes by this name is taken to be a credential.
-
-    >>> [is_secret_name(n) for n in ("DB_PASSWORD", "apiKey", "AUTHOR", "KEYBOARD", "ttl")]
-    [True, True, False, False, False]
-    """
-    plain = _CAMEL.sub("_", name.strip("-\"' "))
-    return _SECRET_NAME.search(plain) is not None and _ABOUT.search(plain) is None
-
-
-@lru_cache(maxsize=1 << 16)
-def _is_suspect(text: str) -> bool:
-    return len(text) >= _OPAQUE_LENGTH or _SUSPECT.search(text.lower()) is not None
-
-
-@lru_cache(maxsize=1 << 14)
 def redact_text(text: str) -> str:
-    """The text with credentials replaced by REDACTED; a text without any comes back as it is."""
-    if not _is_suspect(text):
-        return text
-    text = _URL_USER.sub(rf"\g<scheme>{REDACTED}@", text)
-    text = _KNOWN_FORMS.sub(REDACTED, text)
-    text = _ASSIGNED.sub(_without_secret, text)
-    return _OPAQUE.sub(REDACTED, text)
+    """The text with credentials replaced by REDACTED; a text without any comes back as it is.
+
+    Of a text of more than MAX_CHARS its beginning and a digest are kept.
+    """
+    return _redacted(text, commands=True)
 
 
-def redact_words(words: list[str] | None) -> list[str] | None:
-    """A command line: as `redact_text`, and the word that follows a secret flag (`--token X`) goes too."""
+def redact_words(words: Sequence[str] | None) -> list[str] | None:
+    """A command line: words as `redact_text`, and values of options that take a credential (`--token X`, `-p X`)."""
     if words is None:
         return None
+    kept = list(words)
+    for _ in range(_MAX_PASSES):
+        before, kept = kept, _words_pass(kept)
+        if kept == before:
+            return kept
+    return [REDACTED] * len(kept)
+
+
+def _words_pass(words: Sequence[str]) -> list[str]:
     kept: list[str] = []
-    after_secret_flag = False
+    options, kind = CommandOptions(), ""
     for word in words:
-        if after_secret_flag and not word.startswith("-") and not _is_reference(word):
-            kept.append(REDACTED)
-        else:
-            kept.append(redact_text(word))
-        after_secret_flag = word.startswith("-") and "=" not in word and is_secret_name(word)
+        if word.startswith("-") and len(word) > 1:
+            kind = options.awaited(word) if "=" not in word else ""
+            kept.append(_redacted(options.without_secret(word), commands=False))
+            continue
+        if kind:
+            word = options.redacted(kind, word)  # noqa: PLW2901
+        elif not _GAP.search(word):
+            options.see(word)
+        kept.append(_redacted(word, commands=not kind))
+        kind = ""
     return kept
+
+
+def redact_command(
+    command: Sequence[str] | None, args: Sequence[str] | None
+) -> tuple[list[str] | None, list[str] | None]:
+    """`command` and `args` of a container, which are one command line."""
+    words = redact_words([*(command or ()), *(args or ())]) or []
+    cut = len(command or ())
+    return None if command is None else words[:cut], None if args is None else words[cut:]
 
 
 def redact_value(name: str, value: str) -> str:
     """The value of an environment variable, label or annotation of this name."""
-    return REDACTED if value and is_secret_name(name) and not _is_reference(value) else redact_text(value)
+    return REDACTED if value and is_secret_name(name) and not is_reference(value) else redact_text(value)
 
 
 def redact_mapping(values: Mapping[str, str]) -> dict[str, str]:
@@ -105,49 +120,121 @@ def redact_mapping(values: Mapping[str, str]) -> dict[str, str]:
 
 def redact_image(image: str | None) -> str | None:
     """An image reference without user and password."""
-    return None if image is None else redact_text(_IMAGE_USER.sub("", image))
+    if image is None:
+        return None
+    user = _IMAGE_USER.match(image, 0, MAX_CHARS)
+    return redact_text(image[user.end() :] if user else image)
 
 
 def redact_request(request: InferenceRequest) -> InferenceRequest:
     """The request without credentials; the same object when it holds none."""
-    if not any(map(_is_suspect, _texts(request))) and not any(
-        name.endswith(_DROPPED_ANNOTATIONS) for name in request.annotations
-    ):
-        return request
-    return msgspec.structs.replace(
+    redacted = msgspec.structs.replace(
         request,
         labels=redact_mapping(request.labels),
         annotations=redact_mapping(request.annotations),
         containers=[_redact_container(container) for container in request.containers],
     )
+    return request if redacted == request else redacted
 
 
 def _redact_container(container: Container) -> Container:
-    return msgspec.structs.replace(
-        container,
-        image=redact_image(container.image),
-        command=redact_words(container.command),
-        args=redact_words(container.args),
-    )
+    command, args = redact_command(container.command, container.args)
+    return msgspec.structs.replace(container, image=redact_image(container.image), command=command, args=args)
 
 
-def _texts(request: InferenceRequest) -> Iterable[str]:
-    for mapping in (request.labels, request.annotations):
-        yield from mapping
-        yield from mapping.values()
-    for container in request.containers:
-        yield container.image or ""
-        yield from container.command or ()
-        yield from container.args or ()
+def _redacted(text: str, *, commands: bool) -> str:
+    if len(text) <= _CACHED_CHARS:
+        return _cached(text, commands)
+    return _stable(text, commands) if len(text) <= MAX_CHARS else _cut(text, commands)
 
 
-def _without_secret(match: re.Match[str]) -> str:
-    if not is_secret_name(match["name"]) or _is_reference(match["value"]):
-        return match[0]
-    return match["name"] + match["sign"] + REDACTED
+@lru_cache(maxsize=1 << 14)
+def _cached(text: str, commands: bool) -> str:
+    return _stable(text, commands) if _is_suspect(text) else text
 
 
-def _is_reference(value: str) -> bool:
-    """`$(VAR)`, `${VAR}` and paths name a secret without holding it; REDACTED holds none any more."""
-    value = value.strip("\"'")
-    return value.startswith(("$", "/", "./", REDACTED)) or value in {"", "true", "false"}
+def _is_suspect(text: str) -> bool:
+    return len(text) >= _OPAQUE_LENGTH or _SUSPECT.search(text.lower()) is not None
+
+
+def _cut(text: str, commands: bool) -> str:
+    """The beginning of what is left of a text, and a digest of what is left of the part that is searched."""
+    searched = _pass(text[:MAX_CHARS], commands)
+    digest = hashlib.sha256(searched.encode("utf-8", "surrogatepass")).hexdigest()
+    # A comma ends every value, so that the digest never becomes part of one.
+    mark = f",...<{len(text)} characters, sha256 {digest}>"
+    whole = _stable(searched[:KEPT_CHARS], commands) + mark
+    return whole if _stable(whole, commands) == whole else REDACTED + mark
+
+
+def _stable(text: str, commands: bool) -> str:
+    """What no further pass changes; nothing but REDACTED where there is no end of changes."""
+    for _ in range(_MAX_PASSES):
+        before, text = text, _pass(text, commands)
+        if text == before:
+            return text
+    return REDACTED
+
+
+def _pass(text: str, commands: bool) -> str:
+    text = _URL_USER.sub(f"{REDACTED}@", text)
+    text = _HOST_USER.sub(f"{REDACTED}@", text)
+    text = _KNOWN_FORMS.sub(REDACTED, text)
+    text = _HEADER.sub(rf"\1\2{REDACTED}", text)
+    text = _without_assigned(text)
+    if commands:
+        text = _without_options(text)
+    return _OPAQUE.sub(_without_opaque, text)
+
+
+def _without_assigned(text: str) -> str:
+    """Without the values of secret names: PASSWORD=x, "token": "x"."""
+    kept, done = [], 0
+    words = _GAP.search(text) is not None
+    for match in _ASSIGNED.finditer(text):
+        if match.start() < done or not is_secret_name(match["name"]):
+            continue
+        begins = match.start() == 0 or text[match.start() - 1].isspace()
+        if match.start() == 0 and not words:
+            value, end = text[match.end() :], len(text)  # an argument of its own: whatever it holds
+        elif found := (_VALUE if begins else _VALUE_IN_LIST).match(text, match.end()):
+            value, end = found[0], found.end()
+        else:
+            continue
+        if value and not is_reference(value):
+            kept += [text[done : match.end()], REDACTED]
+            done = end
+    return "".join([*kept, text[done:]])
+
+
+def _without_options(text: str) -> str:
+    """Without the values of options of the commands in a text: sh -c "mysql -pSECRET db"."""
+    kept, done = [], 0
+    options, seen = CommandOptions(), 0
+    for match in _COMMAND.finditer(text):
+        if match.start() < done:
+            continue
+        for word in _WORDS.findall(text, seen, match.start()):
+            options.see(word)
+        seen = match.end()
+        flag = match[0]
+        if not flag.startswith("-"):
+            options = CommandOptions()
+            continue
+        attached = _VALUE.match(text, match.end()) if len(flag) == len("-p") else None
+        if attached:  # -p"two words"
+            flag += attached[0]
+        kept += [text[done : match.start()], options.without_secret(flag)]
+        done = seen = match.start() + len(flag)
+        kind = options.awaited(flag) if "=" not in flag else ""
+        gap = _GAP.match(text, done)
+        value = _VALUE.match(text, gap.end()) if kind and gap else None
+        if gap and value and not value[0].startswith("-"):
+            kept += [gap[0], options.redacted(kind, value[0])]
+            done = seen = value.end()
+    return "".join([*kept, text[done:]])
+
+
+def _without_opaque(match: re.Match[str]) -> str:
+    """Random letters and digits of both cases are a key; words and hexadecimal digests are none."""
+    return REDACTED if all(has.search(match[0]) for has in _OPAQUE_HAS) else match[0]

@@ -1,5 +1,6 @@
 import json
 import re
+import time
 
 import httpx
 import msgspec
@@ -188,6 +189,17 @@ def test_an_alias_bomb_is_told(client):
     levels = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 12))
     detail = problem(client.post("/predict/from-yaml", content=f"l0: &l0 x\n{levels}", headers=YAML), 422)
     assert "aliases" in detail
+
+
+@pytest.mark.parametrize("fragment", ["a", "+", "a.b-c_", "-u a:b ", "a:"])
+def test_a_hostile_argument_freezes_nobody(running, filled_store, fragment):
+    settings = Settings(model_store=str(filled_store.root), max_body_bytes=4_000_000)
+    text = fragment * (1_000_000 // len(fragment))
+    container = {"name": "a", "image": text, "args": [text]}
+    with running(settings) as hostile:
+        began = time.process_time()
+        ok(hostile.post("/predict", json={"workload_kind": "Pod", "workload_name": "w", "containers": [container]}))
+        assert time.process_time() - began < 2  # 20 KB took 28 s
 
 
 def test_unknown_paths_and_verbs_are_told(client):

@@ -107,6 +107,15 @@ def test_every_change_is_a_line_that_others_read(cluster: FakeCluster, watching:
     assert {line["cluster"] for line in watching.lines()} == {"test-cluster"}
 
 
+def test_a_long_hostile_value_of_the_environment_holds_nothing_up(cluster: FakeCluster, watching: Watching) -> None:
+    watching.start()
+    for number, fragment in enumerate(("a", "+", "a.b-c_", "-u a:b ")):
+        cluster.add(deployment(f"hostile-{number}", OPTIONS=fragment * (100_000 // len(fragment))))
+    cluster.add(deployment("web"))
+    told = watching.until_told(5)  # within 20 s; 20 KB took 28 s
+    assert [name for _, name, _ in told] == [*(f"hostile-{n}" for n in range(4)), "web"]
+
+
 def test_without_the_initial_objects_only_changes_are_told(cluster: FakeCluster, watching: Watching) -> None:
     cluster.add(deployment("web"))
     watching.start()

@@ -1,0 +1,58 @@
+"""Names of credentials (`DB_PASSWORD`, `--token`), and values that only refer to one (`$(TOKEN)`, a path)."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+REDACTED: Final = "<redacted>"
+_CACHED_CHARS = 64
+
+# A name is secret where one of its words ends in one of these: DBPASSWORD, apiKey, --token. The lookbehinds are English
+# words that end alike: bypass, monkey, possession.
+_SECRET = re.compile(
+    r"(?:pass(?:wd|word|phrase|code)s?|pwd|secrets?|tokens?|credentials?|auth|bearer|cookies?|signature|dsn"
+    r"|(?<!com)(?<!by)(?<!sur)(?<!tres)(?<!over)(?<!under)(?<!high)(?<!low)(?<!band)pass"
+    r"|(?<!sa)creds?|(?<!ba)salt|(?<!pos)(?<!ob)session"
+    r"|(?<!mon)(?<!don)(?<!tur)(?<!whis)(?<!hoc)(?<!joc)(?<!mic)(?<!lac)(?<!hot)key"
+    r"|(?:api|access|private|account|encryption)[-_.]?keys|access[-_.]?keys?[-_.]?id"
+    r"|connection[-_.]?string|conn[-_.]?str|webhook[-_.]?url)(?![a-z])",
+    re.IGNORECASE,
+)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+# Properties of a secret are none: --secret-name, TOKEN_TTL, PASSWORD_FILE, and the tokens of a language model.
+_ABOUT = re.compile(
+    r"(?:names?|namespaces?|selector|file|path|dir|type|ref|length|size|ttl|timeout|expiry|expiration|enabled?|required"
+    r"|algorithm|policy|mode|provider|class|format|prefix|endpoint|issuer|method|audience|header"
+    r"|(?:max|num|new|batched|total|prefill|input|output|prompt|context)[-_.]?tokens)$",
+    re.IGNORECASE,
+)
+_REFERENCE = re.compile(
+    r"\$\(.*|\$\{\w+\}?|\$(?:[A-Z_][A-Z0-9_]*|\d)"  # a variable, or the output of a command
+    r"|(?:~|\.{0,2})/[\w./@%:-]*"  # a path
+    rf"|{REDACTED}|true|false|",
+    re.DOTALL,
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether the value of this name is taken to be a credential.
+
+    >>> [is_secret_name(n) for n in ("PGPASSWORD", "apiKey", "AUTHOR", "KEYBOARD", "TOKEN_TTL")]
+    [True, True, False, False, False]
+    """
+    return _is_secret(name) if len(name) <= _CACHED_CHARS else _is_secret.__wrapped__(name)
+
+
+@lru_cache(maxsize=1 << 12)
+def _is_secret(name: str) -> bool:
+    plain = _CAMEL.sub("_", name.strip("-\"' "))
+    return _SECRET.search(plain) is not None and _ABOUT.search(plain) is None
+
+
+def is_reference(value: str) -> bool:
+    """Whether a value names a secret without holding it; REDACTED holds none any more.
+
+    >>> [is_reference(v) for v in ("$(TOKEN)", "/run/secrets/token", "<redacted>", "true", "hunter2")]
+    [True, True, True, True, False]
+    """
+    return _REFERENCE.fullmatch(value.strip("\"'\\")) is not None
