@@ -15,6 +15,7 @@ import msgspec
 from podpower.collector.lines import Told, told_by
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.files import write_atomically
+from podpower.sources.kubernetes.list_watch import is_later
 
 try:
     import fcntl
@@ -46,7 +47,7 @@ class Progress:
         self._state: IO[bytes] | None = None
         self.versions: dict[str, str] = {}
         self.lines: dict[str, bytes] = {}  # the last line of each uid that is alive
-        self.recent: set[tuple[str, str, str]] = set()  # what was written after the last checkpoint
+        self.gone: dict[str, str] = {}  # the resourceVersion at which a uid was deleted that can be sent again
         self.written = self.posted = 0
         self.resumed = False
 
@@ -99,7 +100,6 @@ class Progress:
         self._state.write(msgspec.json.encode(_Entry(checkpoint=said)) + b"\n")
         self._state.flush()
         os.fsync(self._state.fileno())
-        self.recent.clear()
 
     def unposted(self) -> Iterator[bytes]:
         """Lines that were written and not posted when the last watch ended."""
@@ -158,8 +158,8 @@ class Progress:
             position += len(line)
             told = self._told(line, number)
             self.remember(line)
-            if position > reached.written:
-                self.recent.add(told.identity)
+            if told.event == "DELETED" and is_later(told.resource_version, _resumed_at(told, reached.versions)):
+                self.gone[told.uid] = told.resource_version
         self.written = position
 
     def _told(self, line: bytes, number: int) -> Told:
@@ -169,6 +169,11 @@ class Progress:
             raise InvalidInput(
                 f"{self._output}: line {number} was not written by `collect watch`: name another file, or move this one"
             ) from None
+
+
+def _resumed_at(told: Told, versions: dict[str, str]) -> str | None:
+    """Where the stream of a line goes on: one of all namespaces, or of the line's."""
+    return versions.get(f"{told.resource}@", versions.get(f"{told.resource}@{told.namespace}"))
 
 
 def _entries(path: Path) -> Iterator[_Entry]:

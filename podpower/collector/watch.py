@@ -69,7 +69,7 @@ async def run(access: Access, watching: Watching, watch: Watch, stop: asyncio.Ev
 
 
 async def _follow(api: Api, stream: Stream, progress: Progress, queue: "asyncio.Queue[_Item | None]") -> None:
-    known = Known(lambda uid: _stub(progress, uid))
+    known = Known(lambda uid: _stub(progress, uid), progress.gone)
     known.versions = progress.known(stream.kind.key, stream.namespace)
     async for item in follow(api, stream, progress.versions.get(stream.key), known):
         await queue.put(item)
@@ -159,13 +159,11 @@ class _Writer:
         metadata = change.object.get("metadata") or {}
         uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
         resource = change.stream.kind.key
-        if version and (uid, version, change.type) in self._progress.recent:
-            return None
         self._counting.happened(resource, change.type)
         before = self._progress.lines.get(uid)
         now_s = round(time.time(), 3)
         if change.type == "DELETED" and before is not None:
-            version = version or told_by(before).resource_version  # a list only shows that it has gone
+            version = version or told_by(before).resource_version
             line = deleted(before, resource_version=version, observed_at_s=now_s)
             self._progress.remember(line)
             return line

@@ -136,6 +136,7 @@ class FakeCluster:
         self.url, self.token = "", token
         self.requests: list[Request] = []
         self.page_limit, self.slow_s, self.clock_skew_s = 500, 0.0, 0.0
+        self.longest_watch_s = float("inf")  # a server ends watches as soon as it likes
         self.forbidden: set[tuple[str, str | None]] = set()
         kinds = [word.rpartition("/")[::2] for word in _BUILTIN.split()]  # those with N belong to no namespace
         self._resources = [_Resource(g, "v1", f"{k.lower()}s", k, k[0] != "N", typed=True) for g, k in kinds]
@@ -354,7 +355,8 @@ class FakeCluster:
         if verb == "list":
             return self._list(resource, namespace, match, params)
         since, seconds = int(params.get("resourceVersion") or 0), int(params.get("timeoutSeconds") or 0) or 1800
-        bookmarks, deadline = params.get("allowWatchBookmarks") in ("1", "true"), self._loop.time() + seconds
+        bookmarks = params.get("allowWatchBookmarks") in ("1", "true")
+        deadline = self._loop.time() + min(seconds, self.longest_watch_s)
         watch = _Watch(request, resource, match, bookmarks, deadline)
         if since and since < resource.floor:
             expired = _Refused(410, f"too old resource version: {since} ({resource.floor})")
@@ -412,6 +414,8 @@ class FakeCluster:
                     await response.write_eof()
                     return response
                 await watch.wake.wait()
+        except ConnectionResetError:
+            return response  # cut, or the client is gone
         finally:
             with self._changed:
                 self._watches.discard(watch)

@@ -27,6 +27,7 @@ from podpower.sources.writing import RecordingWriter, event_line
 from podpower.specs.essentials import essential
 
 VERSIONS, LOCK = "versions.json", "journal.lock"
+_WRITTEN_TO = "hour"  # in versions.json: the hour of the last events that the versions cover
 _LINE = msgspec.json.Decoder(EventLine)
 # Of what is written at once owners come before what they own, and what has gone comes last.
 OWNERSHIP = {"ReplicaSet": 1, "Job": 1, "ControllerRevision": 1, "Pod": 2}
@@ -50,17 +51,18 @@ class Journal:
         self.root, self.meta = root, meta
         self._writer = RecordingWriter(root)
         self._alive: dict[str, _Entry] = {}
-        self._recent: set[tuple[str, str, str]] = set()  # uid, version and type of what the newest hour has
+        self.gone: dict[str, str] = {}  # the resourceVersion at which a uid was deleted that can be sent again
         self._taken: list[list[bytes]] = [[] for _ in range(_GONE + 1)]
         self.versions: dict[str, str] = {}  # where each stream goes on
         self._begins = not (root / META).exists()
+        if self._begins:
+            self._clear()
         self._load()
         newest = max((path.stem for path in (root / SNAPSHOTS).glob("*.ndjson")), default="")
         self._hour = max(newest, hour_name(meta.start_s if self._begins else now_s))
         if not self._begins and self._hour > newest:
             alive = (event_line(e.ts, "ADDED", self._object(e)) for e in self._alive.values())
             self._writer.snapshot_lines(self._hour, alive)
-            self._recent.clear()
 
     @classmethod
     @contextmanager
@@ -111,8 +113,7 @@ class Journal:
         metadata = kept["metadata"]
         uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
         before = self._alive.get(uid)
-        told = version != "" and (uid, version, change.type) in self._recent
-        if not uid or told or (change.type == "DELETED" and before is None):
+        if not uid or (change.type == "DELETED" and before is None):
             return False
         type_: EventType = change.type
         content = _content(kept)
@@ -142,7 +143,7 @@ class Journal:
         self.meta = msgspec.structs.replace(self.meta, end_s=max(now_s, self.meta.end_s))
         self._writer.meta(self.meta)
         self.versions = {**self.versions, **versions}
-        write_atomically(self.root / VERSIONS, msgspec.json.encode(self.versions))
+        write_atomically(self.root / VERSIONS, msgspec.json.encode({**self.versions, _WRITTEN_TO: self._hour}))
         return count
 
     def prune(self, *, before_s: float) -> None:
@@ -158,15 +159,22 @@ class Journal:
         self.meta = msgspec.structs.replace(self.meta, start_s=max(self.meta.start_s, hour_start_s(first)))
         self._writer.meta(self.meta)
 
+    def _clear(self) -> None:
+        """Remove the snapshot of a beginning that was killed. InvalidInput where there is more than that."""
+        if any((self.root / OBJECTS).glob("*.ndjson")):
+            raise InvalidInput(f"{self.root} has hours of a recording and no {META}: name another folder")
+        for path in (self.root / SNAPSHOTS).glob("*.ndjson"):
+            path.unlink()
+
     def _within_hour(self, ts: float) -> float:
         """Nothing is written to another hour than the newest."""
         begins_s = hour_start_s(self._hour)
         return min(max(ts, begins_s), begins_s + HOUR_S - 1e-3)
 
     def _remember(self, uid: str, version: str, type_: str, ts: float, content: bytes) -> None:
-        self._recent.add((uid, version, type_))
         if type_ == "DELETED":
             self._alive.pop(uid, None)
+            self.gone[uid] = version
         else:
             self._alive[uid] = _Entry(ts, version, content)
 
@@ -177,12 +185,24 @@ class Journal:
         return obj
 
     def _load(self) -> None:
-        """What is alive: the last snapshot and what came after it."""
+        """What is alive: the last snapshot and what came after it. And what has gone since the versions were written,
+        which can be in hours before the snapshot.
+        """
+        versions = self.root / VERSIONS
+        if versions.exists():
+            try:
+                self.versions = msgspec.json.decode(versions.read_bytes(), type=dict[str, str])
+            except ValueError:
+                self.versions = {}  # list again: what is known tells what changed
         snapshots = sorted((self.root / SNAPSHOTS).glob("*.ndjson"))
         base = snapshots[-1].stem if snapshots else ""
-        later = sorted(path for path in (self.root / OBJECTS).glob("*.ndjson") if path.stem >= base)
-        for path in (*snapshots[-1:], *later):
+        since = min(base, self.versions.pop(_WRITTEN_TO, base))
+        hours = sorted(path for path in (self.root / OBJECTS).glob("*.ndjson") if path.stem >= since)
+        earlier = [path for path in hours if path.stem < base]
+        for path in (*earlier, *snapshots[-1:], *hours[len(earlier) :]):
             _mend(path)
+            if path in snapshots:
+                self._alive.clear()
             with path.open("rb") as stream:
                 for line in stream:
                     try:
@@ -192,14 +212,6 @@ class Journal:
                     metadata = event.object["metadata"]
                     uid, version = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
                     self._remember(uid, version, event.type, event.ts, _content(event.object))
-            if path.parent.name == SNAPSHOTS:
-                self._recent.clear()
-        versions = self.root / VERSIONS
-        if versions.exists():
-            try:
-                self.versions = msgspec.json.decode(versions.read_bytes(), type=dict[str, str])
-            except ValueError:
-                self.versions = {}  # list again: what is known tells what changed
 
 
 class _Who(msgspec.Struct):

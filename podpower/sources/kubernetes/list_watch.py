@@ -6,7 +6,7 @@ broke, and lists again when that version is gone (410); what changed in between 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,13 +110,27 @@ class Nameless:
     version: str | None = None
 
 
+def is_later(version: str, than: str | None) -> bool:
+    """Whether a resourceVersion of an object follows another one of it. Versions are decimal numbers that grow
+    (https://kep.k8s.io/5504); those of a server that does not number them are only compared for equality.
+    """
+    if version.isdecimal() and than is not None and than.isdecimal():
+        return int(version) > int(than)
+    return version == "" or version != than
+
+
 class Known:
     """What was told of a stream's objects: the resourceVersion of each uid, and how to name one that has gone."""
 
-    def __init__(self, last: Callable[[str], dict[str, Any] | None] = lambda _: None) -> None:
-        """`last` gives the last known form of an object of this uid."""
+    def __init__(
+        self, last: Callable[[str], dict[str, Any] | None] = lambda _: None, gone: Mapping[str, str] | None = None
+    ) -> None:
+        """`last` gives the last known form of an object of this uid. `gone` has the resourceVersion at which objects
+        were deleted that the server can send again, because the stream resumes before it.
+        """
         self.versions: MutableMapping[str, str] = {}
         self.last = last
+        self._gone = gone or {}
 
     def change(
         self, stream: Stream, type_: EventType, obj: dict[str, Any], version: str | None
@@ -128,6 +142,8 @@ class Known:
         metadata["uid"] = metadata.get("uid") or f"{metadata.get('namespace')}/{metadata['name']}"
         uid, own = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
         before = self.versions.get(uid)
+        if version is not None and not is_later(own, before or self._gone.get(uid)):
+            return None  # sent again, because the stream resumed before it
         if type_ == "DELETED":
             if before is None:
                 return None
@@ -189,6 +205,8 @@ async def listed(api: Api, stream: Stream, known: Known) -> AsyncIterator[Item]:
         if gone is None:
             del known.versions[uid]
             continue
+        if page.version:  # it was deleted at this version at the latest
+            gone["metadata"]["resourceVersion"] = page.version
         change = known.change(stream, "DELETED", gone, None)
         if change:
             yield change
@@ -216,6 +234,8 @@ async def watched(
         metadata = obj.get("metadata")
         reached = str((metadata.get("resourceVersion") if isinstance(metadata, dict) else None) or version)
         if event.type == "BOOKMARK":
+            if is_later(version, reached) and reached.isdecimal():
+                raise Gone  # the server was set back to an older state
             yield Reached(stream=stream, version=reached)
         elif event.type in {"ADDED", "MODIFIED", "DELETED"}:
             change = known.change(stream, event.type, obj, reached)  # type: ignore[arg-type]

@@ -132,7 +132,7 @@ async def _present(api: Api, stream: Stream) -> list[ObjectEvent]:
 
 async def _catch_up(api: Api, stream: Stream, journal: Journal, seconds: float) -> str:
     """Take the changes of a stream since the journal's version; returns the version reached."""
-    known = Known(journal.last)
+    known = Known(journal.last, journal.gone)
     known.versions = journal.known(stream)
     version = journal.versions.get(stream.key)
     if version is not None:

@@ -29,7 +29,7 @@ def cluster() -> Iterator[FakeCluster]:
         yield fake
 
 
-def until(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
+def until(holds: Callable[[], bool], *, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come to hold"
@@ -52,12 +52,12 @@ class Watching:
         with (self.folder / "stderr").open("ab") as stderr, (self.folder / "stdout").open("ab") as stdout:
             self.process = subprocess.Popen(command, stderr=stderr, stdout=stdout)
         if watches:
-            self.cluster.wait_for_watches(watches, timeout=20)
+            self.cluster.wait_for_watches(watches, timeout=120)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(timeout=20)
+        code = self.process.wait(timeout=120)
         until(lambda: self.cluster.watches() == 0)
         return code
 
@@ -345,7 +345,7 @@ def test_what_cannot_be_is_one_line_and_an_exit_code(
 ) -> None:
     watching.start(*options, watches=0)
     assert watching.process is not None
-    assert watching.process.wait(timeout=20) == code
+    assert watching.process.wait(timeout=120) == code
     assert told in watching.complaints()
     assert "Traceback" not in watching.complaints()
 
@@ -354,7 +354,7 @@ def test_what_is_forbidden_names_the_rule(cluster: FakeCluster, watching: Watchi
     cluster.forbid("cronjobs")
     watching.start(watches=0)
     assert watching.process is not None
-    assert watching.process.wait(timeout=20) == 1
+    assert watching.process.wait(timeout=120) == 1
     assert 'apiGroups: ["batch"], resources: ["cronjobs"], verbs: ["get", "list", "watch"]' in watching.complaints()
 
 
@@ -364,14 +364,14 @@ def test_an_output_of_something_else_or_of_another_watch_is_left_alone(
     watching.out.write_text('{"workload_name": "mine"}\n')
     watching.start(watches=0)
     assert watching.process is not None
-    assert watching.process.wait(timeout=20) == 1
+    assert watching.process.wait(timeout=120) == 1
     assert "was not written by `collect watch`" in watching.complaints()
     assert watching.out.read_text() == '{"workload_name": "mine"}\n'
     watching.out.unlink()
     watching.start()
     first = watching.process
     watching.start(watches=0)
-    assert watching.process.wait(timeout=20) == 1
+    assert watching.process.wait(timeout=120) == 1
     assert "being written by another watch" in watching.complaints()
     first.kill()
     first.wait()
@@ -395,6 +395,6 @@ def test_a_full_disk_is_an_error(cluster: FakeCluster, watching: Watching) -> No
     cluster.add(deployment("web"))
     watching.start("--emit-initial", watches=0)
     assert watching.process is not None
-    assert watching.process.wait(timeout=20) == 1
+    assert watching.process.wait(timeout=120) == 1
     assert "Traceback" not in watching.complaints()
     assert watching.complaints().strip().splitlines()[-1].startswith("error: ")

@@ -1,0 +1,194 @@
+"""Observers that are killed again and again: every event of the server is written once, and nothing else is."""
+
+import json
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from podpower.sources.recording import Recording
+from tests.clusters import killed
+from tests.clusters.fake import FakeCluster
+from tests.clusters.objects import deployment, write_kubeconfig
+
+KILLS = 100  # of each observer
+KINDS = ("Deployment", "Job", "Pod")
+Event = tuple[str, str, str]  # type, uid, resourceVersion
+
+
+class Storm:
+    """Makes, changes and deletes objects in a thread of its own, until it is stopped."""
+
+    def __init__(self, cluster: FakeCluster, seed: int) -> None:
+        self._cluster, self._random = cluster, random.Random(seed)
+        self._alive: set[tuple[str, str]] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Storm":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(self._random.expovariate(40)):
+            number += 1
+            self._step(number)
+
+    def _step(self, number: int) -> None:
+        chance, kind, name = self._random.random(), self._random.choice(KINDS), f"w{self._random.randrange(4)}"
+        if chance < 0.03:
+            self._cluster.cut(mid_line=chance < 0.01)
+        elif chance < 0.08:
+            self._cluster.bookmark()
+        elif (kind, name) not in self._alive:
+            self._alive.add((kind, name))
+            self._cluster.add(made(kind, name, number))
+        elif chance < 0.6:
+            self._cluster.update(made(kind, name, number if chance < 0.5 else 0))
+        else:
+            self._alive.remove((kind, name))
+            self._cluster.delete(kind, "shop", name)
+
+
+def made(kind: str, name: str, number: int) -> dict[str, Any]:
+    """An object of the kind; a few have the same content as one before."""
+    obj = deployment(name, image=f"a:{number % 3}", N=str(number))
+    if kind == "Pod":
+        return {**obj, "apiVersion": "v1", "kind": kind, "spec": obj["spec"]["template"]["spec"]}
+    return {**obj, "apiVersion": "batch/v1", "kind": kind} if kind == "Job" else obj
+
+
+def happened(cluster: FakeCluster) -> list[tuple[Event, dict[str, Any]]]:
+    """Every event of the server, with the object."""
+    found = []
+    for resource in cluster._resources:
+        for verb, entry, _old in resource.log:
+            obj = json.loads(entry.full)
+            found.append(((verb.decode(), obj["metadata"]["uid"], obj["metadata"]["resourceVersion"]), obj))
+    return sorted(found, key=lambda one: int(one[0][2]))
+
+
+def last_of_each(events: list[Event]) -> dict[str, tuple[str, str]]:
+    return {uid: (type_, version) for type_, uid, version in events}
+
+
+def until(holds: Callable[[], bool], process: Any) -> None:
+    deadline = time.monotonic() + 120
+    while not holds():
+        assert process.is_alive(), f"it ended with {process.exitcode}"
+        assert time.monotonic() < deadline, "it did not come to hold"
+        time.sleep(0.02)
+
+
+def kill_again_and_again(start: Callable[[int, int | None], Any], cluster: FakeCluster, *, longest_s: float) -> None:
+    """Start a process KILLS times; half are killed after a random time, half at a random line of what writes."""
+    chance = random.Random(3)
+    for number in range(KILLS):
+        before = len(cluster.requests)
+        process = start(number, chance.randrange(1, 150) if number % 2 else None)
+        deadline = time.monotonic() + 120
+        while process.is_alive() and len(cluster.requests) < before + len(KINDS):
+            assert time.monotonic() < deadline, "it does not ask the server"
+            time.sleep(0.01)
+        process.join(2 * longest_s if number % 2 else chance.uniform(0.0, longest_s))
+        process.kill()
+        process.join()
+        assert process.exitcode == -9
+
+
+@pytest.fixture
+def cluster() -> Iterator[FakeCluster]:
+    with FakeCluster() as fake:
+        yield fake
+
+
+def test_a_watch_that_is_killed_writes_every_event_once(cluster: FakeCluster, tmp_path: Path) -> None:
+    config, out, state = write_kubeconfig(tmp_path / "config", cluster.url), tmp_path / "o", tmp_path / "o.state"
+    options = ["--kubeconfig", str(config), "--output", str(out), "--kinds", *KINDS]
+
+    def start(_number: int = 0, die_at: int | None = None) -> Any:
+        return killed.start(killed.watch, *options, folder=tmp_path, die_at=die_at)
+
+    def lines() -> list[Event]:
+        found = map(json.loads, out.read_text().splitlines()) if out.exists() else ()
+        return [(line["event"], line["uid"], line["resource_version"]) for line in found]
+
+    first = start()
+    until(lambda: state.exists() and all(f"/{kind.lower()}s@" in state.read_text() for kind in KINDS), first)
+    first.kill()
+    first.join()
+    with Storm(cluster, seed=1):
+        kill_again_and_again(start, cluster, longest_s=0.4)
+    truth = [event for event, _ in happened(cluster)]
+    last = start()
+    try:
+        until(lambda: last_of_each(lines()) == last_of_each(truth) or len(lines()) > len(truth), last)
+    finally:
+        last.terminate()
+        last.join()
+    assert Counter(lines()) == Counter(truth)
+    assert last_of_each(lines()) == last_of_each(truth)
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+def test_a_journal_whose_writer_is_killed_has_every_event_once(cluster: FakeCluster, tmp_path: Path) -> None:
+    config, root = write_kubeconfig(tmp_path / "config", cluster.url), tmp_path / "journal"
+    cluster.longest_watch_s = 0.2  # so that a poll takes no longer
+
+    def start(number: int = 0, die_at: int | None = None) -> Any:
+        later_s = 240.0 * number  # fifteen kills an hour
+        return killed.start(killed.poll, str(root), str(config), later_s, folder=tmp_path, die_at=die_at)
+
+    def lines() -> list[Event]:
+        events = [e for path in sorted((root / "objects").glob("*")) for e in path.read_text().splitlines()]
+        found = [(event["type"], event["object"]["metadata"]) for event in map(json.loads, events)]
+        return [(type_, metadata["uid"], metadata["resourceVersion"]) for type_, metadata in found]
+
+    first = start()
+    until((root / "versions.json").exists, first)
+    first.kill()
+    first.join()
+    with Storm(cluster, seed=2):
+        kill_again_and_again(start, cluster, longest_s=0.5)
+    truth = changes_of_content(happened(cluster))
+    last = start(KILLS)
+    try:
+        until(lambda: last_of_each(lines()) == last_of_each(truth) or len(lines()) > len(truth), last)
+    finally:
+        last.kill()
+        last.join()
+    assert Counter(lines()) == Counter(truth)
+    assert last_of_each(lines()) == last_of_each(truth)
+    assert alive(root) == {uid for uid, (type_, _) in last_of_each(truth).items() if type_ != "DELETED"}
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+def changes_of_content(events: list[tuple[Event, dict[str, Any]]]) -> list[Event]:
+    """Without those that change nothing but the version."""
+    found, last = [], {}
+    for event, obj in events:
+        content = msgspec.json.encode({**obj, "metadata": obj["metadata"]["name"]})
+        if event[0] == "DELETED" or last.get(event[1]) != content:
+            found.append(event)
+        last[event[1]] = content
+    return found
+
+
+def alive(root: Path) -> set[str]:
+    """What the journal's readers find alive at its end."""
+    recording, found = Recording(root), set()
+    for event in recording.events(start_s=recording.end_s, end_s=recording.end_s + 3600):
+        uid = event.object["metadata"]["uid"]
+        found.discard(uid) if event.type == "DELETED" else found.add(uid)
+    return found
