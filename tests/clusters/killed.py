@@ -1,6 +1,6 @@
 """Observers of a cluster as processes that are killed: by time, or at a given line of the code that writes.
 
-They are forked from a server that has everything imported, so that a start costs a few milliseconds instead of a second.
+They are forked from a server that has everything imported: a start costs milliseconds instead of a second.
 """
 
 import multiprocessing

@@ -113,6 +113,7 @@ def cluster() -> Iterator[FakeCluster]:
         yield fake
 
 
+@pytest.mark.timeout(1200)  # half a minute of work on an idle machine
 def test_a_watch_that_is_killed_writes_every_event_once(cluster: FakeCluster, tmp_path: Path) -> None:
     config, out, state = write_kubeconfig(tmp_path / "config", cluster.url), tmp_path / "o", tmp_path / "o.state"
     options = ["--kubeconfig", str(config), "--output", str(out), "--kinds", *KINDS]
@@ -142,6 +143,7 @@ def test_a_watch_that_is_killed_writes_every_event_once(cluster: FakeCluster, tm
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 
+@pytest.mark.timeout(1200)
 def test_a_journal_whose_writer_is_killed_has_every_event_once(cluster: FakeCluster, tmp_path: Path) -> None:
     config, root = write_kubeconfig(tmp_path / "config", cluster.url), tmp_path / "journal"
     cluster.longest_watch_s = 0.2  # so that a poll takes no longer
