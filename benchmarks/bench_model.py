@@ -1,8 +1,8 @@
 """Time to train and to predict by the number of known specs: `python benchmarks/bench_model.py [specs ...]`.
 
-Rows are written to a file and read from it. Each size runs twice, in processes of their own whose peak memory is told:
-training alone, with predictions that are timed one by one, with everything but the encoder (search, ladder, interval);
-then `podpower train`, which also evaluates on workloads left out.
+Rows are written to a file and read from it. Each size runs twice, in processes of their own whose peak memory is
+printed: training alone, with predictions that are timed one by one, with everything but the encoder (search, partial
+pooling, interval); then `podpower train`, which also evaluates on workloads left out.
 """
 
 import contextlib
@@ -18,11 +18,11 @@ import numpy as np
 import polars as pl
 
 from podpower.cli import main as podpower
+from podpower.datasets.entries import Entries
 from podpower.datasets.tables import read_training_rows
 from podpower.io.parquet import write_parquet
-from podpower.model.estimates import Queries
-from podpower.model.index import Search, nearest, squared_distances
 from podpower.model.knn import KnnModel
+from podpower.model.search import Search
 from podpower.registry.artifacts import model_bytes, model_from_bytes
 from podpower.training.train import train
 
@@ -92,16 +92,18 @@ def measure(path: Path) -> dict[str, float | int | str]:
     load_s = time.perf_counter() - started
     rng = np.random.default_rng(1)
     known = rng.integers(0, len(model.index), size=QUERIES)
-    vectors = np.asarray(model.index.vectors[known], dtype=np.float32) / model.metric.scales()
+    vectors = np.asarray(model.index.vectors[known], dtype=np.float32)
     vectors += rng.normal(size=vectors.shape).astype(np.float32) * np.float32(0.1 / np.sqrt(DIM))
-    times = []
+    times, lists = [], model.inverted_file
     for place, entry in enumerate(known.tolist()):
-        asked = Queries(
+        asked = Entries(
             vectors=vectors[place : place + 1],
             spec_hashes=["?"],
-            workloads=[("x", "Deployment", "y")],
-            clusters=[None],
+            clusters=[""],
+            namespaces=["x"],
             kinds=["Deployment"],
+            names=["y"],
+            controllers=["Deployment"],
             image_keys=[model.index.image_keys[entry]],
             physical_power_w=np.array([1.0]),
         )
@@ -109,7 +111,7 @@ def measure(path: Path) -> dict[str, float | int | str]:
         model.predict(asked)
         times.append(time.perf_counter() - started)
     return {
-        "rows": len(rows),
+        "rows": model.training_size["rows"],
         "specs": len(model.index),
         "train_s": round(train_s, 1),
         "train_peak_mib": peak_mib,
@@ -117,8 +119,8 @@ def measure(path: Path) -> dict[str, float | int | str]:
         "load_s": round(load_s, 1),
         "predict_p50_ms": round(float(np.percentile(times, 50)) * 1e3, 2),
         "predict_p99_ms": round(float(np.percentile(times, 99)) * 1e3, 2),
-        "recall_at_10": round(recall(model, vectors[:200] * model.metric.scales()), 4),
-        "search": "exact" if model.cells is None else f"{model.cells.probes} of {len(model.cells.centroids)} cells",
+        "recall_at_10": round(recall(model, vectors[:200]), 4),
+        "search": "exact" if lists is None else f"{lists.nprobe} of {len(lists.centroids)} lists",
     }
 
 
@@ -133,14 +135,11 @@ def measure_command(path: Path) -> dict[str, float | int | str]:
 
 
 def recall(model: KnnModel, vectors: np.ndarray, count: int = 10) -> float:
-    """The share of the ten nearest, of all there are, that the model's own search finds, for vectors in its metric."""
-    known = np.asarray(model.index.vectors, dtype=np.float32)
-    norms = np.einsum("ij,ij->i", known, known, dtype=np.float64)
-    _, found = Search(model.index.vectors, model.cells).near(vectors, count)
-    exact = [
-        nearest(squared_distances(vectors[i : i + 20], known, norms), count)[1] for i in range(0, len(vectors), 20)
-    ]
-    return float((found <= np.concatenate(exact)[:, -1:] * (1 + 1e-4) + 1e-6).mean())
+    """The share of the ten nearest, of all there are, that the model's own search finds."""
+    known, scales = model.index.vectors, model.metric.scales()
+    _, found = Search(known, scales, model.inverted_file).near(vectors, count)
+    _, exact = Search(known, scales).near(vectors, count)
+    return float((found <= exact[:, -1:] * (1 + 1e-4) + 1e-6).mean())
 
 
 def _peak_mib() -> int:

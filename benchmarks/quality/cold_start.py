@@ -14,12 +14,11 @@ from figures import simulated
 
 from podpower.cli.output import number, table
 from podpower.datasets.join import join_rows
-from podpower.datasets.training_set import Labelled
-from podpower.evaluation.evaluate import queries_of
+from podpower.datasets.training_set import TrainingSet
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.labels.table import read_labels
-from podpower.model.cold_start import untrained_model
+from podpower.model.cold_start import cold_start_model
 from podpower.model.scale import to_log
 from podpower.specs.ndjson import read_ndjson
 from podpower.specs.requests import InferenceRequest
@@ -34,8 +33,8 @@ def main(specs: str, labels: str, draws: int) -> None:
         requests = [line for line in read_ndjson(file, source=specs) if isinstance(line, InferenceRequest)]
     encoder = Encoder.fit(requests)
     rows = join_rows(features_table(requests, encoder.transform(requests), encoder=encoder), read_labels(labels)).rows
-    labelled = Labelled.of(rows)
-    examples, pods = labelled.examples(), labelled.pods()
+    training_set = TrainingSet.of(rows)
+    examples, pods = training_set.examples(), training_set.pods()
     groups = linked_groups(examples.entries.workloads, examples.entries.spec_hashes)
     group_of = dict(zip(examples.entries.workloads, groups.tolist(), strict=True))
     of_example = groups[examples.entry]
@@ -46,9 +45,9 @@ def main(specs: str, labels: str, draws: int) -> None:
         found = []
         for _ in range(draws if known else 1):
             chosen = rng.permutation(count)[:known]
-            model = train_examples(examples.take(np.isin(of_example, chosen))) if known else untrained_model(encoder)
+            model = train_examples(examples.take(np.isin(of_example, chosen))) if known else cold_start_model(encoder)
             at = np.flatnonzero(~np.isin(of_pod, chosen))
-            estimates = model.predict(queries_of(pods.take(at)))
+            estimates = model.predict(pods.take(at).queries())
             inside = [
                 (low <= pods.power_w[at]) & (pods.power_w[at] <= high)
                 for low, high in (estimates.interval(level) for level in estimates.levels)

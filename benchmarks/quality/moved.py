@@ -14,7 +14,7 @@ import numpy as np
 
 from podpower.cli.output import number, table
 from podpower.datasets.join import join_rows
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.training_set import TrainingSet
 from podpower.evaluation.scores import score
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
@@ -64,8 +64,8 @@ def main(specs: str, labels: str) -> None:
         requests = [line for line in read_ndjson(file, source=specs) if isinstance(line, InferenceRequest)]
     encoder = Encoder.fit(requests)
     rows = join_rows(features_table(requests, encoder.transform(requests), encoder=encoder), read_labels(labels)).rows
-    labelled = Labelled.of(rows)
-    predictor, pods = Predictor(encoder, train(labelled), version="moved"), labelled.pods()
+    training_set = TrainingSet.of(rows)
+    predictor, pods = Predictor(encoder, train(training_set), version="moved"), training_set.pods()
     measured_w = dict(zip(pods.pods, pods.power_w.tolist(), strict=True))
     asked = [r for r in requests if r.workload_kind == "Pod" and r.workload_name in measured_w]
     watts = np.array([measured_w[request.workload_name] for request in asked])

@@ -37,17 +37,17 @@ prediction rests on. By kind, by namespace, over time and every pod: --html or -
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print. InvalidInput when no split could be evaluated."""
     from podpower.cli.scores import show_split  # noqa: PLC0415
-    from podpower.datasets.training_set import Labelled  # noqa: PLC0415
+    from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
     from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
 
     if arguments.html == "-" and arguments.json:
         raise UsageError("--html - and --json both print: give --html a file")
     if arguments.html:
         streams.check_output(arguments.html, inputs=[arguments.train])
-    labelled = Labelled.of(read_rows(arguments.train), target=arguments.target)
+    training_set = TrainingSet.of(read_rows(arguments.train), target=arguments.target)
     with output.progress("evaluating") as advance:
         report = evaluate(
-            labelled,
+            training_set,
             neighbors=arguments.neighbors,
             ablation=arguments.ablation,
             told=lambda split, done, folds: advance(done, folds, split),
@@ -63,6 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.html != "-":
         for split in report.splits:
             show_split(split, unit=report.unit)
-    for text in (*left_out(labelled.left_out), *report.notes):
+    for text in (*left_out(training_set.left_out), *report.notes):
         output.note(f"note: {text}")
     return 0

@@ -168,15 +168,15 @@ def add_version(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Print whether the candidate is worse, and how sure that is."""
-    from podpower.datasets.training_set import Labelled  # noqa: PLC0415
+    from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
     from podpower.evaluation.gate import compare_known, compare_unknown, doubt_labels  # noqa: PLC0415
 
     store = _open(arguments)
     against = arguments.against or store.latest()
     if against is None:
         raise InvalidInput("nothing is served yet, hence nothing to compare with: give --against")
-    labelled = Labelled.of(read_rows(arguments.train))
-    pods = labelled.pods()
+    training_set = TrainingSet.of(read_rows(arguments.train))
+    pods = training_set.pods()
     (_, champion), (_, candidate) = store.load(against), store.load(arguments.version)
     for model, version in ((champion, against), (candidate, arguments.version)):
         if model.encoder_fingerprint != pods.encoder_fingerprint:
@@ -184,7 +184,7 @@ def compare(arguments: argparse.Namespace) -> int:
     results = [compared(champion, candidate, pods) for compared in (compare_known, compare_unknown)]
     for result in results:
         print(result)
-    print(doubt_labels(champion, labelled.examples()))
+    print(doubt_labels(champion, training_set.examples()))
     if (pods.first_s.min()) <= max(champion.labels_end_s, candidate.labels_end_s):
         output.note(
             "note: some rows are not younger than the labels of both: on what it was trained on, a model shines"

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415  # heavy for help
 
     from podpower.features.encoder import Encoder  # noqa: PLC0415
-    from podpower.model.cold_start import NOTE, untrained_model  # noqa: PLC0415
+    from podpower.model.cold_start import NOTE, cold_start_model  # noqa: PLC0415
     from podpower.model.predictor import Predictor  # noqa: PLC0415
 
     if (arguments.encoder is None) != (arguments.model is None):
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         predictor = Predictor(read_encoder(arguments.encoder), read_model(arguments.model), version="file")
     elif requests:
         encoder = Encoder.fit(requests, text="none")
-        predictor = Predictor(encoder, untrained_model(encoder), version="untrained")
+        predictor = Predictor(encoder, cold_start_model(encoder), version="untrained")
         output.note(f"note: no model is given and {NOTE}")
     else:
         return inputs.report(rejected)

@@ -44,21 +44,21 @@ def add_training_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, write, and print how good training on these rows is."""
-    from podpower.datasets.training_set import Labelled  # noqa: PLC0415
+    from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
     from podpower.evaluation.evaluate import UNSEEN, evaluate  # noqa: PLC0415
     from podpower.training.train import train  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.train])
     with output.progress("training") as advance:
-        labelled = Labelled.of(read_rows(arguments.train), target=arguments.target)
+        training_set = TrainingSet.of(read_rows(arguments.train), target=arguments.target)
         report = evaluate(
-            labelled,
+            training_set,
             neighbors=arguments.neighbors,
             splits=(UNSEEN,),
             told=lambda split, done, folds: advance(done, folds, split),
         )
         advance(0, None, "all labels")
-        model = train(labelled, neighbors=arguments.neighbors)
+        model = train(training_set, neighbors=arguments.neighbors)
     write_model(model, arguments.out)
     grouped = report.splits
     told = sys.stderr if arguments.out == streams.STANDARD else sys.stdout
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             show_split(split, unit=report.unit, stream=told)
     size = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in model.training_size.items())
     output.note(f"{arguments.out}: {model.target}, trained on {size}")
-    for text in (*left_out(labelled.left_out), *model.notes, *report.notes):
+    for text in (*left_out(training_set.left_out), *model.notes, *report.notes):
         output.note(f"note: {text}")
     return 0
 

@@ -16,11 +16,9 @@ FROM_SPEC = {
     "image_key": pl.String(),
     "physical_power_w": pl.Float64(),
     "feature_blocks": pl.List(pl.Int64()),
+    "vec_len": pl.Int64(),
     "features": pl.List(pl.Float32()),
 }
-
-FEATURES = "features"
-ROW, WIDTH = "_row", "_width"  # where a row was in the whole table, and how wide its vector is (null: none)
 
 NO_SPEC = "no_spec"  # no spec of this workload, nor of a pod of this name
 NOT_YET_OBSERVED = "spec_not_yet_observed"  # the workload's first spec is younger than the label
@@ -155,54 +153,3 @@ def _both_name_clusters(features: pl.DataFrame, labels: pl.DataFrame) -> bool:
         "cluster" in table.columns and len(table) > 0 and table["cluster"].null_count() == 0
         for table in (features, labels)
     )
-
-
-def condensed(rows: pl.LazyFrame) -> pl.DataFrame:
-    """Rows of one hour as one row for each spec and workload: mean power over the known seconds, their number as
-    `duration_s`, and the mean `total_energy_j` of its runs; in place of its vector, where that is in `rows` (ROW) and
-    how wide it is (WIDTH).
-
-    Training would aggregate them likewise; a window of many hours would not fit in memory otherwise. A run (a row of
-    job mode) adds its power only where no step of its workload has any, since both measure the same seconds.
-    """
-    known = _weighted(rows.with_row_index(ROW).with_columns(pl.col(FEATURES).list.len().alias(WIDTH)))
-    # The pods of a Node are workloads of their own.
-    by_pod = pl.when(pl.col("workload_kind") == "Node").then("pod").alias("_pod")
-    power, in_steps, in_runs = pl.col("avg_power_w"), pl.col("_step_s"), pl.col("_run_s")
-    seconds = pl.when(in_steps.sum() > 0).then(in_steps.sum()).otherwise(in_runs.sum())
-    joules = pl.when(in_steps.sum() > 0).then((power * in_steps).sum()).otherwise((power * in_runs).sum())
-    return (
-        known.group_by(*WORKLOAD, "_spec_hash", by_pod)
-        .agg(
-            # Alike in all rows of a spec and workload.
-            pl.col("cluster", "encoder_fingerprint", "image_key", "physical_power_w", "feature_blocks").first(),
-            pl.col("energy", "step_seconds").drop_nulls().first(),
-            pl.col(ROW, WIDTH).first(),
-            pl.col("pod").min(),
-            pl.col("_at").min().alias("ts"),
-            (joules / seconds).alias("avg_power_w"),
-            seconds.alias("duration_s"),
-            pl.col("total_energy_j").mean(),
-        )
-        .sort(*WORKLOAD, "_spec_hash", "_pod")
-        .drop("_pod")
-        .collect(engine="streaming")
-    )
-
-
-_OPTIONAL = ("known_s", "total_energy_j", "duration_s", "known_share", "end_s")
-
-
-def _weighted(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Rows with known power, and the known seconds of each as a step (`_step_s`) or as a run (`_run_s`)."""
-    present = rows.collect_schema()
-    added = [pl.lit(None, pl.Float64).alias(name) for name in _OPTIONAL if name not in present]
-    run = pl.col("ts").is_null() & pl.col("total_energy_j").is_not_null()
-    in_step = pl.coalesce("known_s", pl.when(pl.col("energy_step_j").is_not_null()).then("step_seconds"))
-    in_run = pl.col("duration_s") * pl.col("known_share").fill_null(1.0)
-    weighted = rows.with_columns(*added).with_columns(
-        pl.when(~run).then(in_step).fill_null(0.0).alias("_step_s"),
-        pl.when(run).then(in_run).fill_null(0.0).alias("_run_s"),
-        pl.coalesce("ts", "end_s").alias("_at"),
-    )
-    return weighted.filter(pl.col("avg_power_w").is_finite() & (pl.col("_step_s") + pl.col("_run_s") > 0))

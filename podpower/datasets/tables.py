@@ -1,139 +1,247 @@
-"""`train_rows`: the labels in memory, the vectors where they are until they are asked for.
+"""`train_rows`: labels in batches, and the vectors of specs looked up by their keys.
 
 A vector a row is nearly all of the table, and rows of one spec repeat it: of a million rows over a hundred thousand
-specs a tenth of the vectors is needed.
+specs a tenth of the vectors is needed. Rows are never addressed by their number: a file that another run replaced
+would answer with the vector of another spec.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from podpower.datasets.join import FEATURES, ROW, WIDTH
 from podpower.errors import InvalidInput
 from podpower.io.files import AnyPath
-from podpower.io.parquet import TableFile
+from podpower.io.parquet import TableFile, VerifiedFile
 
+FEATURES = "features"
+WIDTH = "vec_len"  # of the row's vector; null where it has none
 COMMAND = "podpower join --features features.parquet --labels labels.parquet --out train_rows.parquet"
-_BATCH_ROWS = 8192
+SPEC_HASH, FINGERPRINT = "_spec_hash", "encoder_fingerprint"
+# The key of an entry: where a Node owns the pod, the pod itself is the workload.
+KEYS = ("_cluster", "_namespace", "_kind", "_name", SPEC_HASH)
+_KEYED = ("cluster", "namespace", "workload_kind", "workload_name", "pod", SPEC_HASH)
+_BATCH_ROWS = 1 << 19
+_BATCH_VECTORS = 1 << 13
 _MAX_VALUE = 1e6  # an encoder's are below ten
-_ROW_BITS = 40  # of a row's number for its place in a file; the file is counted above them
 
-E = TypeVar("E", pl.Expr, pl.Series)
+
+class TrainingRows(Protocol):
+    """Rows of docs/reference/file-formats.md."""
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """All rows in batches, at least one, with WIDTH in place of the vectors."""
+
+    def vectors(self, keys: pl.DataFrame) -> NDArray[np.float32]:
+        """The vectors (n, dim) of the entries with these KEYS. InvalidInput where one is missing, not finite or of
+        another width.
+        """
+
+
+def keyed() -> list[pl.Expr]:
+    """KEYS of rows that have the columns of the reference system and `cluster`."""
+    static = (pl.col("workload_kind") == "Node") & pl.col("pod").is_not_null()
+    return [
+        pl.col("cluster").fill_null("").alias("_cluster"),
+        pl.col("namespace").fill_null("").alias("_namespace"),
+        pl.when(static).then(pl.lit("Pod")).otherwise(pl.col("workload_kind")).fill_null("").alias("_kind"),
+        pl.when(static).then(pl.col("pod")).otherwise(pl.col("workload_name")).fill_null("").alias("_name"),
+        pl.col(SPEC_HASH),
+    ]
+
+
+def with_columns_of(rows: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
+    """`rows` with those of the columns that they lack, null."""
+    return rows.with_columns(pl.lit(None, pl.String).alias(c) for c in columns if c not in rows.columns)
+
+
+def training_rows(rows: "pl.DataFrame | TrainingRows") -> TrainingRows:
+    """Rows in memory; those of files stay as they are."""
+    return RowsInMemory(frame=rows) if isinstance(rows, pl.DataFrame) else rows
+
+
+def read_training_rows(*tables: AnyPath | TableFile, encoder_fingerprint: str | None = None) -> TrainingRows:
+    """Rows of files, read when they are used; of several encoders only those of one. InvalidInput when a file is
+    missing or no Parquet.
+    """
+    files = [t if isinstance(t, TableFile) else TableFile(path=t, command=COMMAND) for t in tables]
+    for table in files:
+        with table.parquet() as file:
+            if FEATURES in file.schema_arrow.names:
+                _check_type(file.schema_arrow.field(FEATURES).type)
+    return RowsOfFiles(files=files, encoder_fingerprint=encoder_fingerprint)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingRows:
-    """Rows of docs/reference/file-formats.md without the column of vectors, with ROW and WIDTH; `fetch` gives the
-    vectors (n, dim) of ascending values of ROW. InvalidInput where those are of several widths or not finite.
-    """
+class RowsInMemory:
+    """Rows of one table in memory."""
 
     frame: pl.DataFrame
-    fetch: Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
-    def __len__(self) -> int:
-        return len(self.frame)
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """One batch."""
+        yield _light(self.frame)
 
-    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The vectors (n, dim) at these values of ROW, in this order."""
-        distinct, where = np.unique(rows, return_inverse=True)
-        matrix = self.fetch(distinct)
-        if not (np.abs(matrix) <= _MAX_VALUE).all():  # nor is NaN
+    def vectors(self, keys: pl.DataFrame) -> NDArray[np.float32]:
+        """The vectors of the entries with these KEYS."""
+        found = _Vectors(keys)
+        rows = with_columns_of(self.frame.drop_nulls(FEATURES), _KEYED).with_row_index("_row")
+        at = found.missing_in(rows.select("_row", *keyed()))
+        found.add(at["_at"].to_numpy(), rows[FEATURES].gather(at["_row"]).to_arrow())
+        return found.matrix()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowsOfFiles:
+    """Rows of Parquet files, read batch by batch. A vector is read where its key is first found."""
+
+    files: Sequence[TableFile]
+    encoder_fingerprint: str | None = None
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """The rows of one file after another."""
+        for table in self.files:
+            with table.parquet() as file:
+                for frame in _batches(file, file.schema_arrow.names):
+                    yield self._own(frame)
+
+    def vectors(self, keys: pl.DataFrame) -> NDArray[np.float32]:
+        """The vectors of the entries with these KEYS."""
+        found = _Vectors(keys)
+        for table in self.files:
+            if found.complete:
+                break
+            with table.parquet() as file:
+                names = [name for name in (*_KEYED, FINGERPRINT, WIDTH) if name in file.schema_arrow.names]
+                if WIDTH not in names:
+                    names.append(FEATURES)
+                for group in range(file.num_row_groups):
+                    self._of_row_group(file, group, names, found)
+        return found.matrix()
+
+    def _of_row_group(self, file: VerifiedFile, group: int, names: list[str], found: "_Vectors") -> None:
+        parts = [
+            with_columns_of(self._own(part.with_row_index("_row", offset=start)), _KEYED)
+            .drop_nulls(WIDTH)
+            .select("_row", *keyed())
+            for start, part in _numbered(_batches(file, names, row_groups=[group]))
+        ]
+        at = found.missing_in(pl.concat(parts)).sort("_row")
+        rows, start = at["_row"].to_numpy().astype(np.int64), 0
+        if not len(rows):
+            return
+        for batch in file.iter_batches(batch_size=_BATCH_VECTORS, row_groups=[group], columns=[FEATURES]):
+            first, last = np.searchsorted(rows, (start, start + len(batch)))
+            if last > first:
+                vectors = batch.column(0).take(pa.array(rows[first:last] - start))
+                found.add(at["_at"].to_numpy()[first:last], vectors)
+            start += len(batch)
+
+    def _own(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if self.encoder_fingerprint is None:
+            return frame
+        return with_columns_of(frame, [FINGERPRINT]).filter(pl.col(FINGERPRINT) == self.encoder_fingerprint)
+
+
+class _Vectors:
+    """The vectors of some keys, as far as they are found."""
+
+    def __init__(self, keys: pl.DataFrame) -> None:
+        self._keys = keys.select(KEYS).with_row_index("_at")
+        self._found = np.zeros(len(keys), dtype=bool)
+        self._matrix: NDArray[np.float32] | None = None
+
+    @property
+    def complete(self) -> bool:
+        return bool(self._found.all())
+
+    def missing_in(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The first of `rows` for each key that is not found yet: its `_row` and the key's position `_at`."""
+        missing = self._keys.filter(~pl.Series(self._found))
+        first = rows.join(missing, on=KEYS, how="inner", nulls_equal=True).sort("_row")
+        return first.unique("_at", keep="first", maintain_order=True).select("_row", "_at")
+
+    def add(self, at: NDArray[np.uint32], vectors: pa.Array) -> None:
+        if not len(at):
+            return
+        values = _as_matrix(vectors)
+        if self._matrix is None:
+            self._matrix = np.zeros((len(self._found), values.shape[1]), dtype=np.float32)
+        if values.shape[1] != self._matrix.shape[1]:
+            raise InvalidInput(_lengths([values.shape[1], self._matrix.shape[1]]))
+        self._matrix[at], self._found[at] = values, True
+
+    def matrix(self) -> NDArray[np.float32]:
+        if self._matrix is None or not self.complete:
+            missing = self._keys.filter(~pl.Series(self._found)).row(0, named=True)
+            name = "/".join(str(missing[key]) for key in KEYS[1:4])
+            raise InvalidInput(
+                f"no vector of {name} (spec {missing[SPEC_HASH]:.12}): the rows changed while they were read, run again"
+            )
+        if not (np.abs(self._matrix) <= _MAX_VALUE).all():  # nor is NaN
             raise InvalidInput(f"features hold values that are not finite, or over {_MAX_VALUE:g}: encode them again")
-        return matrix if np.array_equal(distinct, rows) else matrix[where]
-
-    def where(self, condition: pl.Expr) -> "TrainingRows":
-        """The rows for which it holds."""
-        return TrainingRows(frame=self.frame.filter(condition), fetch=self.fetch)
+        return self._matrix
 
 
-def training_rows(rows: pl.DataFrame | TrainingRows) -> TrainingRows:
-    """Rows in memory; those that are already taken apart stay as they are."""
-    if isinstance(rows, TrainingRows):
-        return rows
-    if FEATURES not in rows.columns:
-        return TrainingRows(frame=rows.with_row_index(ROW), fetch=_no_vectors)
-    _check_type(rows.schema[FEATURES])
-    features = rows[FEATURES]
-    frame = rows.drop(FEATURES).with_columns(_width(features.dtype, features).alias(WIDTH)).with_row_index(ROW)
-    return TrainingRows(frame=frame, fetch=lambda at: _matrix([features.gather(at).to_arrow()]))
+def _numbered(batches: Iterator[pl.DataFrame]) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Each batch with the number of rows before it."""
+    start = 0
+    for batch in batches:
+        yield start, batch
+        start += len(batch)
 
 
-def read_training_rows(path: AnyPath) -> TrainingRows:
-    """The rows of a file, whose vectors stay there. InvalidInput when there is none, or it is no Parquet."""
-    file = TableFile(path=path, command=COMMAND)
-    table = file.scan().with_row_index(ROW)
-    with file.readable():
-        if FEATURES in (schema := table.collect_schema()):
-            _check_type(schema[FEATURES])
-            table = table.with_columns(_width(schema[FEATURES], pl.col(FEATURES)).alias(WIDTH)).drop(FEATURES)
-        frame = table.collect(engine="streaming")
-    return TrainingRows(frame=frame, fetch=lambda at: _fetched(file, at))
+def _batches(
+    file: VerifiedFile, names: Sequence[str], *, row_groups: Sequence[int] | None = None
+) -> Iterator[pl.DataFrame]:
+    """Rows without vectors; these are only read where no column has their width. One empty batch of no rows."""
+    light = [name for name in names if name != FEATURES or WIDTH not in names]
+    size = _BATCH_VECTORS if FEATURES in light else _BATCH_ROWS
+    empty = True
+    for batch in file.iter_batches(batch_size=size, columns=light, row_groups=row_groups):
+        empty = False
+        yield _light(pl.from_arrow(batch))  # type: ignore[arg-type]
+    if empty:
+        yield _light(pl.from_arrow(file.schema_arrow.empty_table().select(light)))  # type: ignore[arg-type]
 
 
-def rows_of_files(parts: Sequence[tuple[TableFile, pl.DataFrame]]) -> TrainingRows:
-    """Rows of several files, as `podpower.datasets.join.condensed` gives them, whose vectors stay there."""
-    frames = [frame.with_columns(pl.col(ROW).cast(pl.Int64) + (n << _ROW_BITS)) for n, (_, frame) in enumerate(parts)]
-    files = [file for file, _ in parts]
-
-    def fetch(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        numbers, found = rows >> _ROW_BITS, []
-        for number in np.unique(numbers):
-            within = rows[numbers == number] & ((1 << _ROW_BITS) - 1)
-            found.append(_fetched(files[int(number)], within))
-        if len({matrix.shape[1] for matrix in found}) > 1:
-            raise InvalidInput("features must all have one length: encode them with one encoder")
-        return np.concatenate(found)
-
-    return TrainingRows(frame=pl.concat(frames, how="diagonal_relaxed"), fetch=fetch)
-
-
-def _width(kind: pl.DataType, features: E) -> E:
-    return features.list.len() if isinstance(kind, pl.List) else features.arr.len()
-
-
-def _check_type(kind: pl.DataType) -> None:
+def _light(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows with WIDTH in place of vectors."""
+    if FEATURES not in frame.columns:
+        return frame
+    kind = frame.schema[FEATURES]
     if not isinstance(kind, pl.List | pl.Array):
+        raise InvalidInput(f"column {FEATURES} must hold lists of numbers, not {kind}")
+    features = pl.col(FEATURES)
+    width = features.list.len() if isinstance(kind, pl.List) else pl.when(features.is_not_null()).then(kind.size)
+    return frame.with_columns(width.cast(pl.Int64).alias(WIDTH)).drop(FEATURES)
+
+
+def _check_type(kind: pa.DataType) -> None:
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         raise InvalidInput(f"column {FEATURES} must hold lists of numbers, not {kind}")
 
 
-def _no_vectors(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    raise InvalidInput(f"training rows lack the column {FEATURES}: make them with `podpower join` ({len(rows)} asked)")
-
-
-def _fetched(file: TableFile, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    found, start = [], 0
-    for batch in file.column(FEATURES, batch_rows=_BATCH_ROWS):
-        first, last = np.searchsorted(rows, (start, start + len(batch)))
-        if last > first:
-            found.append(batch.take(pa.array(rows[first:last] - start)))
-        start += len(batch)
-    return _matrix(found)
-
-
-def _matrix(parts: list[pa.Array]) -> NDArray[np.float32]:
+def _as_matrix(vectors: pa.Array) -> NDArray[np.float32]:
     """Lists of equally many numbers as the rows of one matrix."""
-    widths = set()
-    for part in parts:
-        widths |= {part.type.list_size} if pa.types.is_fixed_size_list(part.type) else set(_lengths(part))
-    if len(widths) != 1 or 0 in widths:
-        shown = sorted(width for width in widths if width is not None)
-        raise InvalidInput(f"features must all have one length, not {shown}: encode them with one encoder")
-    width = widths.pop()
-    matrix = np.empty((sum(len(part) for part in parts), width), dtype=np.float32)
-    start = 0
-    for part in parts:
-        values = part.flatten().to_numpy(zero_copy_only=False)
-        matrix[start : start + len(part)] = values.reshape(len(part), width)
-        start += len(part)
+    if isinstance(vectors, pa.ChunkedArray):
+        vectors = vectors.combine_chunks()
+    values = vectors.flatten().to_numpy(zero_copy_only=False)
+    width, rest = divmod(len(values), len(vectors))
+    if rest or not width or (not pa.types.is_fixed_size_list(vectors.type) and set(_widths(vectors)) != {width}):
+        raise InvalidInput(_lengths(_widths(vectors)))
+    matrix: NDArray[np.float32] = values.reshape(len(vectors), width).astype(np.float32, copy=False)
     return matrix
 
 
-def _lengths(lists: pa.Array) -> list[int]:
-    lengths: list[int] = pc.list_value_length(lists).unique().to_pylist()
-    return lengths
+def _widths(vectors: pa.Array) -> list[int]:
+    widths: list[int] = vectors.value_lengths().unique().to_pylist()
+    return widths
+
+
+def _lengths(widths: Iterable[int]) -> str:
+    return f"features must all have one length, not {sorted(set(widths))}: encode them with one encoder"

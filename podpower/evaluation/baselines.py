@@ -11,8 +11,8 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 
+from podpower.datasets.entries import Entries
 from podpower.features.columns import NUMERIC_COLUMNS
-from podpower.model.estimates import Queries
 from podpower.model.scale import FLOOR_W
 
 
@@ -25,30 +25,30 @@ class Known:
     logs: NDArray[np.float64]
 
 
-Baseline = Callable[[Known, Queries], NDArray[np.float64]]  # log values (m,) of m queries
+Baseline = Callable[[Known, Entries], NDArray[np.float64]]  # log values (m,) of m queries
 
 
-def constant(known: Known, queries: Queries) -> NDArray[np.float64]:
+def constant(known: Known, queries: Entries) -> NDArray[np.float64]:
     """The same for all: the mean log over entries, which is the geometric mean."""
     return np.full(len(queries), known.logs.mean())
 
 
-def image_mean(known: Known, queries: Queries) -> NDArray[np.float64]:
+def image_mean(known: Known, queries: Entries) -> NDArray[np.float64]:
     """The mean log over entries of the same image, whatever its tag; `constant` for an image not seen."""
     by_image: dict[str, list[float]] = defaultdict(list)
     for key, value in zip(known.image_keys, known.logs, strict=True):
         by_image[key].append(float(value))
-    means = [float(np.mean(by_image[key or ""])) if (key or "") in by_image else np.nan for key in queries.image_keys]
+    means = [float(np.mean(by_image[key])) if key in by_image else np.nan for key in queries.image_keys]
     return np.where(np.isnan(means), constant(known, queries), means)
 
 
-def physical(known: Known, queries: Queries) -> NDArray[np.float64]:
+def physical(known: Known, queries: Entries) -> NDArray[np.float64]:
     """What its resources suggest, with no label at all (`podpower.features.physical`)."""
     guess = np.log(queries.physical_power_w + FLOOR_W)
     return np.where(np.isnan(guess), constant(known, queries), guess)
 
 
-def reference_recipe(known: Known, queries: Queries) -> NDArray[np.float64]:
+def reference_recipe(known: Known, queries: Entries) -> NDArray[np.float64]:
     """Five neighbours by cosine distance over z-scored resources, averaged evenly and without logarithms.
 
     The reference trains on one row a step, hundreds of them equal in features, so its five neighbours are five steps

@@ -3,8 +3,7 @@
 import msgspec
 import numpy as np
 
-from podpower.datasets.examples import Examples
-from podpower.evaluation.evaluate import queries_of
+from podpower.datasets.entries import Examples
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
 from podpower.model.scale import to_log
@@ -41,7 +40,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 def drift_of(model: KnnModel, pods: Examples) -> Drift:
     """What the model knows of pods with labels that are younger than its own."""
-    queries = queries_of(pods)
+    queries = pods.queries()
     names = {workload: number for number, workload in enumerate(dict.fromkeys(queries.workloads))}
     if not names:
         return Drift(workloads=0)

@@ -1,6 +1,6 @@
 """How good a model of these rows is: on workloads it has not seen, on the future of those it has, on another cluster.
 
-Everything that is chosen (metric, masses, half-life, interval) is chosen again in each fold, on its training side.
+All that is chosen (metric, pseudo-counts, half-life, interval) is chosen again in each fold, on its training side.
 """
 
 from collections import Counter
@@ -11,14 +11,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from podpower.datasets.examples import Examples
-from podpower.datasets.training_set import Labelled, Rows
+from podpower.datasets.entries import Entries, Examples
+from podpower.datasets.training_set import Rows, TrainingSet
 from podpower.errors import InvalidInput
 from podpower.evaluation.baselines import BASELINES, Known
 from podpower.evaluation.scores import Score, score
 from podpower.evaluation.splits import FORWARD, SPLITS, STEPWISE, TRANSFER, UNSEEN
-from podpower.features.names import same_kind
-from podpower.model.estimates import Queries
 from podpower.model.intervals import BASES, DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
 from podpower.model.scale import FLOOR_W, to_log
@@ -116,7 +114,7 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
 def evaluate(
     rows: Rows,
     *,
-    target: str = "energy_step_j",
+    target: str | None = None,
     neighbors: int | None = None,
     splits: Iterable[str] = tuple(SPLITS),
     ablation: bool = False,
@@ -128,16 +126,16 @@ def evaluate(
     how many of how many folds are. InvalidInput as `podpower.training.train.train`. What a split needs and lacks is
     told in `notes`.
     """
-    labelled = Labelled.of(rows, target=target)
-    target = labelled.target
-    examples = labelled.examples()
+    training_set = TrainingSet.of(rows, target=target)
+    target = training_set.target
+    examples = training_set.examples()
     check_trainable(examples, neighbors=neighbors)
     reports, notes = [], []
     for name in splits:
         held_out = _HeldOut(target)
-        without = {block: _HeldOut(target) for block in _ablated(labelled.entries.blocks, name, wanted=ablation)}
+        without = {block: _HeldOut(target) for block in _ablated(training_set.blocks, name, wanted=ablation)}
         try:
-            for fold in SPLITS[name](labelled):
+            for fold in SPLITS[name](training_set):
                 told(name, held_out.folds, fold.of)
                 model = train_examples(fold.training, target=target, neighbors=neighbors)
                 held_out.predict(model, fold.pods, at_s=fold.at_s, of=fold.of)
@@ -150,14 +148,14 @@ def evaluate(
             notes.append(f"{name}: {error}")
             continue
         reports.append(held_out.report(name, {block: ablated.score() for block, ablated in without.items()}))
-    first_s, last_s = labelled.range_s
+    first_s, last_s = training_set.range_s
     return EvaluationReport(
         target=target,
         unit=UNITS[target],
-        step_seconds=labelled.step_seconds,
+        step_seconds=training_set.step_seconds,
         splits=reports,
         notes=notes,
-        row_count=len(labelled),
+        row_count=len(training_set),
         workloads=len(set(examples.entries.workloads)),
         first_s=first_s,
         last_s=last_s,
@@ -177,20 +175,6 @@ def _ablated(blocks: tuple[int, ...], split: str, *, wanted: bool) -> list[str]:
     )
 
 
-def queries_of(pods: Examples) -> Queries:
-    """What predictions for these examples are asked with."""
-    entries = pods.entries
-    return Queries(
-        vectors=entries.vectors[pods.entry],
-        spec_hashes=[entries.spec_hashes[e] for e in pods.entry],
-        workloads=[entries.workloads[e] for e in pods.entry],
-        clusters=[entries.clusters[e] for e in pods.entry],
-        kinds=[same_kind(entries.workloads[e][1]) for e in pods.entry],
-        image_keys=[entries.image_keys[e] for e in pods.entry],
-        physical_power_w=entries.physical_power_w[pods.entry],
-    )
-
-
 class _HeldOut:
     """Gathers predictions of held-out pods over the folds of a split."""
 
@@ -204,7 +188,7 @@ class _HeldOut:
 
     def predict(self, model: KnnModel, pods: Examples, *, at_s: float | None = None, of: int = 1) -> None:
         self.folds, self._of = self.folds + 1, of
-        queries = queries_of(pods)
+        queries = pods.queries()
         estimates = model.predict(queries)
         total = self._target == "total_energy_j"
         scale = pods.step_seconds if self._target == "energy_step_j" else 1.0
@@ -220,9 +204,9 @@ class _HeldOut:
                     namespace=workload[0],
                     workload_kind=workload[1],
                     workload_name=workload[2],
-                    cluster=pods.entries.clusters[entry],
+                    cluster=pods.entries.clusters[entry] or None,
                     pod=pods.pods[i],
-                    image_key=pods.entries.image_keys[entry],
+                    image_key=pods.entries.image_keys[entry] or None,
                     basis=estimates.basis[i],
                     measured=float(measured[i]),
                     predicted=float(predicted[i]),
@@ -279,12 +263,12 @@ def _bounds(
     return {level: (ends[:, place, 0], ends[:, place, 1]) for place, level in enumerate(levels)}
 
 
-def _baseline_values(model: KnnModel, queries: Queries, *, total: bool) -> Mapping[str, NDArray[np.float64]]:
+def _baseline_values(model: KnnModel, queries: Entries, *, total: bool) -> Mapping[str, NDArray[np.float64]]:
     """Watts, or joules of a job, by each baseline fitted on the model's own index."""
     index = model.index
     at = np.flatnonzero(~np.isnan(index.total_energy_j)) if total else np.arange(len(index))
     logs, floor = (np.log1p(index.total_energy_j[at]), 1.0) if total else (to_log(index.power_w), FLOOR_W)
-    scales = np.where(model.metric.scales() > 0, model.metric.scales(), 1.0)
-    vectors = (index.vectors[at] / scales).astype(np.float32)
-    known = Known(vectors=vectors, image_keys=[index.image_keys[int(i)] for i in at], logs=logs)
+    known = Known(
+        vectors=index.vectors[at].astype(np.float32), image_keys=[index.image_keys[int(i)] for i in at], logs=logs
+    )
     return {name: np.maximum(np.exp(predict(known, queries)) - floor, 0.0) for name, predict in BASELINES.items()}

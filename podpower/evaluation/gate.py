@@ -14,8 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from podpower.datasets.examples import Examples
-from podpower.evaluation.evaluate import queries_of
+from podpower.datasets.entries import Examples
 from podpower.model.knn import KnnModel
 from podpower.model.scale import to_log
 from podpower.training.groups import linked_groups
@@ -66,9 +65,9 @@ def compare_known(
 
     `champions` are the same pods in the vectors of the champion's encoder, where that is another.
     """
-    of_champion = champion.predict(queries_of(pods if champions is None else champions))
+    of_champion = champion.predict((pods if champions is None else champions).queries())
     measured = to_log(pods.power_w)
-    predicted = (of_champion.power_w, candidate.predict(queries_of(pods)).power_w)
+    predicted = (of_champion.power_w, candidate.predict(pods.queries()).power_w)
     errors = [np.abs(to_log(power_w) - measured) for power_w in predicted]
     return _compared("known workloads", pods, errors, of_champion.basis == "seen")
 
@@ -87,7 +86,7 @@ def compare_unknown(
             part = known.take(at)
             rest = without(model, part)
             if rest is not None:
-                errors[place][at] = np.abs(to_log(rest.predict(queries_of(part)).power_w) - to_log(part.power_w))
+                errors[place][at] = np.abs(to_log(rest.predict(part.queries()).power_w) - to_log(part.power_w))
     return _compared("unknown workloads", pods, errors, ~np.isnan(errors[0]) & ~np.isnan(errors[1]))
 
 
@@ -106,10 +105,10 @@ def without(model: KnnModel, pods: Examples) -> KnnModel | None:
     if not keep.any():
         return None
     kept = np.flatnonzero(keep)
-    cells = model.cells
-    if cells is not None:
-        cells = dataclasses.replace(cells, cell=cells.cell[kept])
-    return model.with_index(index.take(kept), cells)
+    inverted_file = model.inverted_file
+    if inverted_file is not None:
+        inverted_file = dataclasses.replace(inverted_file, list_of=inverted_file.list_of[kept])
+    return model.with_index(index.take(kept), inverted_file)
 
 
 class Doubt(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +134,7 @@ class Doubt(msgspec.Struct, frozen=True, kw_only=True):
 
 def doubt_labels(champion: KnnModel, examples: Examples) -> Doubt:
     """Compare labels, hour by hour, with what the champion knows of the same specs; the worst hour is told."""
-    estimates = champion.predict(queries_of(examples))
+    estimates = champion.predict(examples.queries())
     seen = estimates.basis == "seen"
     low, high = estimates.interval(champion.intervals.levels[-1])
     measured = to_log(examples.power_w)

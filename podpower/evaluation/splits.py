@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
-from podpower.datasets.examples import Examples
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.entries import Examples
+from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.training.groups import linked_groups
 
@@ -38,11 +38,11 @@ class Fold:
     of: int = 1
 
 
-def unseen(labelled: Labelled) -> Iterator[Fold]:
+def unseen(training_set: TrainingSet) -> Iterator[Fold]:
     """Leave out each workload (or, of many, a fold of them), with all that share a spec with it; until so many pods
     were left out that more would tell nothing new.
     """
-    examples, pods = labelled.examples(), labelled.pods()
+    examples, pods = training_set.examples(), training_set.pods()
     groups = linked_groups(examples.entries.workloads, examples.entries.spec_hashes)  # those of the pods, too
     count = int(groups.max()) + 1
     if count < 2:
@@ -57,46 +57,48 @@ def unseen(labelled: Labelled) -> Iterator[Fold]:
         yield Fold(training=examples.take(~np.isin(examples.entry, entries)), pods=pods.take(held), of=folds)
 
 
-def forward(labelled: Labelled) -> Iterator[Fold]:
+def forward(training_set: TrainingSet) -> Iterator[Fold]:
     """Fit on the first half of the time range, predict each pod's mean in the second."""
-    first, last = _range_s(labelled)
+    first, last = _range_s(training_set)
     middle = (first + last) / 2
-    past, future = labelled.where(pl.col("ts") <= middle), labelled.where(pl.col("ts") > middle)
+    past, future = training_set.where(pl.col("ts") <= middle), training_set.where(pl.col("ts") > middle)
     yield Fold(training=past.examples(), pods=future.pods(), at_s=middle)
 
 
-def stepwise(labelled: Labelled) -> Iterator[Fold]:
+def stepwise(training_set: TrainingSet) -> Iterator[Fold]:
     """Fit on all time up to a step, predict each pod's mean in the next one: as a model in use meets the day after
     (prequential evaluation; Dawid, "Present position and potential developments", JRSS A 147(2), 1984).
     """
-    first, last = _range_s(labelled)
+    first, last = _range_s(training_set)
     steps = int(min(MAX_STEPS, (last - first) // _LEAST_STEP_S))
     if steps < 3:
         raise InvalidInput("the labels span too little time for steps")
     ends = np.linspace(first, last, steps + 1)
     for start, end in itertools.pairwise(ends[1:]):
-        past, step = labelled.where(pl.col("ts") <= start), labelled.where(pl.col("ts").is_between(start, end, "right"))
-        if len(past) and len(step):
+        past = training_set.where(pl.col("ts") <= start)
+        step = training_set.where(pl.col("ts").is_between(start, end, "right"))
+        if len(past.frame) and len(step.frame):
             yield Fold(training=past.examples(), pods=step.pods(), at_s=float(start), of=steps - 1)
 
 
-def transfer(labelled: Labelled) -> Iterator[Fold]:
+def transfer(training_set: TrainingSet) -> Iterator[Fold]:
     """Leave out each cluster and predict its pods from the others."""
-    clusters = labelled.frame["cluster"].drop_nulls().unique().sort().to_list()
+    clusters = training_set.frame["cluster"].drop_nulls().unique().sort().to_list()
     if len(clusters) < 2:
         raise InvalidInput("the rows are of one cluster")
     for cluster in clusters:
         here = pl.col("cluster").eq_missing(cluster)
-        yield Fold(training=labelled.where(~here).examples(), pods=labelled.where(here).pods(), of=len(clusters))
+        elsewhere = training_set.where(~here).examples()
+        yield Fold(training=elsewhere, pods=training_set.where(here).pods(), of=len(clusters))
 
 
-SPLITS: Mapping[str, Callable[[Labelled], Iterator[Fold]]] = MappingProxyType(
+SPLITS: Mapping[str, Callable[[TrainingSet], Iterator[Fold]]] = MappingProxyType(
     {UNSEEN: unseen, FORWARD: forward, STEPWISE: stepwise, TRANSFER: transfer}
 )
 
 
-def _range_s(labelled: Labelled) -> tuple[float, float]:
-    first, last = labelled.range_s
+def _range_s(training_set: TrainingSet) -> tuple[float, float]:
+    first, last = training_set.range_s
     if first == last:
         raise InvalidInput("all labels have one time, hence no future")
     return first, last

@@ -3,6 +3,7 @@
 import re
 from functools import lru_cache
 
+from podpower.kubernetes.controllers import STATIC_POD, same_kind
 from podpower.kubernetes.images import image_key
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.sidecars import main_container
@@ -21,6 +22,29 @@ def main_image_key(request: InferenceRequest) -> str | None:
     return image_key(main.image) if main else None
 
 
+# Language runtimes, distributions and shells: the image names the tool, not the program. By the last part of the key.
+_BASE_IMAGES = frozenset(
+    (
+        "alpine", "almalinux", "amazoncorretto", "amazonlinux", "bash", "buildpack-deps", "busybox", "bun", "centos",
+        "clojure", "conda", "cuda", "curl", "dart", "debian", "deno", "distroless", "dotnet", "eclipse-temurin",
+        "elixir", "erlang", "fedora", "golang", "gradle", "graalvm", "groovy", "haskell", "java", "jdk", "jre", "julia",
+        "jupyter", "linux", "maven", "microdnf", "miniconda", "miniconda3", "node", "nodejs", "openjdk", "oraclelinux",
+        "perl", "php", "photon", "pypy", "python", "pytorch", "r-base", "rockylinux", "ruby", "runtime", "rust",
+        "sapmachine", "scala", "scratch", "static", "swift", "tensorflow", "toolbox", "ubi", "ubi-minimal", "ubi8",
+        "ubi9", "ubuntu", "wolfi-base",
+    )
+)  # fmt: skip
+
+
+def is_base_image(key: str) -> bool:
+    """Whether an image key names a runtime or a base, which says little of the program that runs on it.
+
+    >>> is_base_image("python"), is_base_image("bitnami/node"), is_base_image("grafana/grafana")
+    (True, True, False)
+    """
+    return key.rpartition("/")[2] in _BASE_IMAGES
+
+
 # A pod as collected from a cluster carries the labels its controller gave it. In this order: a StatefulSet's pod has a
 # controller-revision-hash too.
 _MARKS = (
@@ -30,17 +54,6 @@ _MARKS = (
     ("batch.kubernetes.io/job-name", "Job"),
     ("controller-revision-hash", "DaemonSet"),
 )
-_SAME_KIND = {
-    "ReplicaSet": "Deployment",
-    "ReplicationController": "Deployment",
-    "Rollout": "Deployment",
-    "CronJob": "Job",
-}
-
-
-def same_kind(kind: str) -> str:
-    """One name for kinds whose pods are kept alive alike: a Deployment's, a Rollout's and a ReplicaSet's."""
-    return _SAME_KIND.get(kind, kind)
 
 
 def controller_kind(request: InferenceRequest) -> str:
@@ -50,14 +63,8 @@ def controller_kind(request: InferenceRequest) -> str:
     if request.workload_kind != "Pod":
         return same_kind(request.workload_kind)
     if "kubernetes.io/config.mirror" in request.annotations:
-        return "StaticPod"
+        return STATIC_POD
     return next((kind for label, kind in _MARKS if label in request.labels), "Pod")
-
-
-def kept_by(request: InferenceRequest) -> str:
-    """`controller_kind` as labels tell it, which know static pods by their own name only."""
-    kind = controller_kind(request)
-    return "Pod" if kind == "StaticPod" else kind
 
 
 @lru_cache(maxsize=1 << 14)

@@ -13,9 +13,9 @@ they have no labels and learn from labels how far it is off (`podpower.model.pri
   energy leaves the idle share to the node, so only the difference counts.
 - 30 % of 100 requested millicores are in use: the median container uses about that share (49 % of containers use less),
   Datadog, "11 facts about real-world container use", 2020. Beyond, use grows with the square root of the request: large
-  requests are mostly headroom. That exponent is ours, from one real cluster (docs/explanation/evaluation.md), and labels correct
-  it. A job has no requests to wait for: it is taken to compute with what it requests until it is done. Nothing uses
-  more than its limit.
+  requests are mostly headroom. That exponent is ours, from one real cluster (docs/explanation/evaluation.md);
+  labels correct it. A job has no requests to wait for: it is taken to compute with what it requests until it is done.
+  Nothing uses more than its limit.
 - A twentieth of the memory's power is dynamic: DRAM refreshes whether it is used or not, which Kepler counts as idle.
 - 100 W a GPU: boards of data centres are limited to 70 W (NVIDIA T4) to 400 W (A100 SXM), data sheets; in production
   most run at less than half of that: Weng et al., "MLaaS in the Wild", NSDI 2022.

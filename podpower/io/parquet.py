@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -26,6 +26,7 @@ from podpower.errors import InvalidInput
 from podpower.io.files import AnyPath, atomic_file, is_local, is_stream, opened, place, read_bounded
 
 MAX_BYTES = 8 << 30
+VerifiedFile: TypeAlias = pq.ParquetFile  # as `TableFile.parquet` gives it
 
 _MAGIC = b"PAR1"
 _MARK = b"\xf7podpowersha256\xf7"  # not UTF-8, so that no text in a table equals it
@@ -75,16 +76,16 @@ class TableFile:
             query.collect_schema()
         return query
 
-    def column(self, name: str, *, batch_rows: int) -> Iterator[pa.Array]:
-        """Yield one column in parts of up to `batch_rows`, with as little of it in memory."""
-        local = self._verified_path()
-        if local is None:
-            yield self.read()[name].to_arrow(compat_level=pl.CompatLevel.oldest())
-            return
-        # Pre-buffered, all of the column would be in memory at once.
-        with self.readable(), pq.ParquetFile(local, pre_buffer=False, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(batch_size=batch_rows, columns=[name]):
-                yield batch.column(0)
+    @contextlib.contextmanager
+    def parquet(self) -> Iterator[VerifiedFile]:
+        """Give the verified file, to be read batch by batch inside. An object store's file is fetched at once."""
+        source: str | io.BytesIO | None = self._verified_path()
+        if source is None:
+            source = io.BytesIO(read_bounded(self.path, limit_bytes=MAX_BYTES))
+            self._verify(source)
+        # Pre-buffered, all of a column would be in memory at once.
+        with self.readable(), pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True) as file:
+            yield file
 
     @contextlib.contextmanager
     def readable(self) -> Iterator[None]:

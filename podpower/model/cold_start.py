@@ -4,32 +4,32 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from podpower.datasets.entries import MeasuredEntries
 from podpower.features.encoder import Encoder
-from podpower.model.index import Index
 from podpower.model.intervals import SOURCES, UNKNOWN_WIDENING, fit_intervals
 from podpower.model.knn import KnnModel
 from podpower.model.metric import Metric
-from podpower.model.partial_pooling import Masses
+from podpower.model.partial_pooling import LEVELS
 from podpower.model.prior import Prior
 
 NOTE = "nothing was measured: estimates from resources alone, mostly within a factor of ten"
 _STEP_SECONDS = 60.0
 
 
-def untrained_model(encoder: Encoder) -> KnnModel:
+def cold_start_model(encoder: Encoder) -> KnnModel:
     """A model without any label, for vectors of `encoder`."""
     none = np.zeros(0)
-    index = Index(
-        vectors=np.zeros((0, encoder.dim), dtype=np.float32),
-        spec_hashes=[], clusters=[], namespaces=[], kinds=[], names=[], image_keys=[],
+    index = MeasuredEntries(
+        spec_hashes=[], clusters=[], namespaces=[], kinds=[], names=[], controllers=[], image_keys=[],
+        vectors=np.zeros((0, encoder.dim), dtype=np.float32), physical_power_w=none,
         power_w=none, total_energy_j=none, seconds=none, share=none, spread=none,
     )  # fmt: skip
     return KnnModel(
         index=index,
-        cells=None,
+        inverted_file=None,
         metric=Metric(blocks=(encoder.dim,), weights=(1.0,)),
         neighbours=1,
-        masses=Masses(neighbours=1.0, image=1.0, alike=1.0, owner=1.0),
+        pseudo_counts=dict.fromkeys(LEVELS, 1.0),
         prior=Prior(),
         prior_total=float("nan"),
         similar_within=-1.0,

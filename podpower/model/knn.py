@@ -1,8 +1,8 @@
-"""The model: specs whose power is known, and what they tell of a new one.
+"""The model: specs whose power is known, and the prediction of a new one from them.
 
 Power is close to log-normal across workloads, so neighbours are averaged on the log scale; a spec that has labels
-itself answers with its own arithmetic mean. Partial pooling (`podpower.model.partial_pooling`) combines them with the
-prior.
+itself is predicted from its own arithmetic mean. Partial pooling (`podpower.model.partial_pooling`) combines them with
+the prior.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from podpower.datasets.entries import Entries, MeasuredEntries
 from podpower.errors import InvalidInput, Refused
-from podpower.features.names import same_kind
-from podpower.model.estimates import Estimates, Queries, Told, joined, weightiest
-from podpower.model.index import Cells, Index, Search, Workload
+from podpower.model.estimates import Contributions, Estimates, joined
+from podpower.model.estimator import Estimator
 from podpower.model.intervals import Intervals
-from podpower.model.lookup import Lookup
-from podpower.model.metric import Metric, alike_kernel, kernel
-from podpower.model.partial_pooling import Climb, Masses, remoteness, start
+from podpower.model.lookup import entries_from_state, entries_state
+from podpower.model.metric import Metric, kernel
+from podpower.model.partial_pooling import PseudoCounts, checked_pseudo_counts, remoteness
 from podpower.model.prior import Prior
 from podpower.model.scale import from_log, to_log
+from podpower.model.search import InvertedFile
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _CHUNK_QUERIES = 4096
 
 
@@ -30,7 +31,7 @@ class KnnModel:
     """A trained model. Make one with `podpower.training.train.train` or `from_state`.
 
     `target` is what it was tuned on and `metrics` its grouped cross-validation; `step_seconds` the step of its labels,
-    `energy` their kind ("dynamic", "total", None: not told), `labels_end_s` the time of its last label, `trained_at` an
+    `energy` their kind ("dynamic", "total", None: unknown), `labels_end_s` the time of its last label, `trained_at` an
     RFC 3339 time, `training_size` counts of rows, examples, specs and workloads. `notes` are sentences on what to know
     before trusting it.
     """
@@ -38,11 +39,11 @@ class KnnModel:
     def __init__(
         self,
         *,
-        index: Index,
-        cells: Cells | None,
+        index: MeasuredEntries,
+        inverted_file: InvertedFile | None,
         metric: Metric,
         neighbours: int,
-        masses: Masses,
+        pseudo_counts: PseudoCounts,
         prior: Prior,
         prior_total: float,
         similar_within: float,
@@ -59,10 +60,10 @@ class KnnModel:
         notes: Sequence[str] = (),
     ) -> None:
         self.index = index
-        self.cells = cells
+        self.inverted_file = inverted_file
         self.metric = metric
         self.neighbours = neighbours
-        self.masses = masses
+        self.pseudo_counts = dict(pseudo_counts)
         self.prior = prior
         self.prior_total = prior_total  # log joules of a job; NaN without jobs
         self.similar_within = similar_within  # more remote, left-out workloads were no better off than with the prior
@@ -77,31 +78,20 @@ class KnnModel:
         self.trained_at = trained_at
         self.training_size = dict(training_size)
         self.notes = tuple(notes)
-        self._scales = metric.scales()
-        self._texts = metric.texts()
-        self._search = Search(index.vectors, cells)
-        self._log_power = to_log(index.power_w)
+        self._estimator = Estimator(index, metric=metric, neighbours=neighbours, inverted_file=inverted_file)
         self._log_total = np.log1p(index.total_energy_j)
-        self._by_spec = Lookup(index.spec_hashes)
-        self._by_workload = Lookup(["\0".join(workload) for workload in index.workloads])
-        images, self._image = np.unique(np.array(list(index.image_keys), dtype=object), return_inverse=True)
-        self._image_codes = {str(key): code for code, key in enumerate(images) if key}
-        kinds, self._kind = np.unique(np.array([same_kind(k) for k in index.kinds], dtype=object), return_inverse=True)
-        self._kind_codes = {str(kind): code for code, kind in enumerate(kinds)}
-        self._image_share = np.bincount(self._image, weights=index.share, minlength=len(images))
-        self._image_logs = np.bincount(self._image, weights=index.share * self._log_power, minlength=len(images))
 
-    def with_index(self, index: Index, cells: Cells | None) -> Self:
-        """The same model of other entries, whose vectors are in the same metric."""
-        plain = {name: getattr(self, name) for name in (*_PLAIN, "metric", "masses", "prior", "intervals", "notes")}
-        return type(self)(index=index, cells=cells, **plain)
+    def with_index(self, index: MeasuredEntries, inverted_file: InvertedFile | None) -> Self:
+        """The same model of other entries."""
+        plain = {name: getattr(self, name) for name in (*_PLAIN, *_PARTS)}
+        return type(self)(index=index, inverted_file=inverted_file, **plain)
 
     @property
     def dim(self) -> int:
         """The width of the vectors it takes."""
-        return len(self._scales)
+        return sum(self.metric.blocks)
 
-    def predict(self, queries: Queries) -> Estimates:
+    def predict(self, queries: Entries) -> Estimates:
         """Estimates for m requests; none depends on the others. InvalidInput when the vectors' width is not the
         model's.
         """
@@ -116,37 +106,34 @@ class KnnModel:
         ]
         return parts[0] if len(parts) == 1 else joined(parts)
 
-    def _predict(self, queries: Queries) -> Estimates:
-        vectors = queries.vectors * self._scales
-        near, squared = self._search.near(vectors, self.neighbours)
-        prior_logs = self.prior.at(to_log(queries.physical_power_w), queries.kinds)
-        climb = self._climbed(queries, start(prior_logs, near.shape[1]), vectors, near, squared)
+    def _predict(self, queries: Entries) -> Estimates:
+        prior_logs = self.prior.at(to_log(queries.physical_power_w), queries.controllers)
+        near, squared, levels = self._estimator.evidence(queries)
+        pooled = self._estimator.pooled(prior_logs, levels, self.pseudo_counts)
         total_energy_j = self._totals(near, squared)
-        remote = remoteness(climb.prior_share, self.masses.neighbours)
+        power_w, prior_weight = from_log(pooled.logs), pooled.prior_share
+        remote = remoteness(prior_weight, self.pseudo_counts["neighbours"])
         basis = np.where(remote <= self.similar_within, "similar", "prior").astype(object)
         source = basis.copy()  # of the residuals that its interval comes from
         scale = self.intervals.widening.at(remote)
-        power_w, prior_weight = from_log(climb.logs), climb.prior_share
-        told = weightiest(near, np.sqrt(squared), climb.weights)
-        asked = zip(queries.spec_hashes, queries.workloads, queries.clusters, strict=True)
-        for row, (spec_hash, workload, cluster) in enumerate(asked):
-            own = self._by_spec.find(spec_hash)
-            if own:
-                basis[row], source[row], prior_weight[row] = "seen", "elsewhere", 0.0
-                if at_home := [e for e in own if self._is_of(e, workload, cluster)]:
-                    own, source[row] = at_home, "seen"
+        for of_rows, name, expected in (
+            (levels["elsewhere"].of_entries, "elsewhere", self.intervals.nearest),
+            (levels["owner"].of_entries, "revised", self.intervals.typical),
+        ):
+            rows = list(of_rows)
+            basis[rows], source[rows], scale[rows] = "similar", name, expected
+        basis[list(levels["elsewhere"].of_entries)] = "seen"
+        contributions = Contributions.of(near, np.sqrt(squared), pooled.weights, pooled.entries)
+        columns = zip(queries.spec_hashes, queries.workloads, queries.clusters, strict=True)
+        for row, (spec_hash, workload, cluster) in enumerate(columns):
+            if own := self._estimator.at_home(spec_hash, workload, cluster):
+                basis[row], source[row], prior_weight[row] = "seen", "seen", 0.0
                 seconds = self.index.seconds[own]
                 power_w[row] = np.average(self.index.power_w[own], weights=seconds)
-                scale[row] = self._spread(own) if at_home else self.intervals.nearest
+                scale[row] = self._spread(own)
                 totals = self.index.total_energy_j[own]
                 total_energy_j[row] = totals[~np.isnan(totals)].mean() if not np.isnan(totals).all() else np.nan
-                told.tell(row, [(e, 0.0, s) for e, s in zip(own, seconds / seconds.sum(), strict=True)])
-            elif former := self._by_workload.find("\0".join(workload)):
-                at_home = [e for e in former if self._is_of(e, workload, cluster)]
-                self._from_former(at_home or former, climb, row, told)
-                power_w[row] = from_log(climb.logs[row : row + 1])[0]
-                basis[row], source[row] = "similar", "revised" if at_home else "similar"
-                scale[row] = self.intervals.typical
+                contributions.replace(row, [(e, 0.0, s) for e, s in zip(own, seconds / seconds.sum(), strict=True)])
         logs = to_log(power_w)
         ends = [self.intervals.around(level, logs, source, scale) for level in self.intervals.levels]
         return Estimates(
@@ -158,82 +145,27 @@ class KnnModel:
             basis=basis,
             prior_weight=prior_weight,
             prior_power_w=from_log(prior_logs),
-            neighbour_index=told.index,
-            neighbour_distance=told.distance,
-            neighbour_weight=told.weight,
+            neighbour_index=contributions.index,
+            neighbour_distance=contributions.distance,
+            neighbour_weight=contributions.weight,
         )
-
-    def _climbed(
-        self,
-        queries: Queries,
-        climb: Climb,
-        vectors: NDArray[np.float32],
-        near: NDArray[np.int64],
-        squared: NDArray[np.float64],
-    ) -> Climb:
-        """From the prior over the rungs that need no lookup of a workload: neighbours, image, alike."""
-        share, logs = self.index.share[near], self._log_power[near]
-        weights = kernel(squared) * share
-        climb.step(weights.sum(axis=1), (weights * logs).sum(axis=1), self.masses.neighbours, weights)
-        codes = np.array([self._image_code(key or "") for key in queries.image_keys], dtype=np.int64)
-        if not (codes >= 0).any():
-            return climb
-        same = np.where((self._image[near] == codes[:, None]) & (codes >= 0)[:, None], share, 0.0)
-        total = np.where(codes >= 0, self._image_share[codes], 0.0)
-        climb.step(total, np.where(codes >= 0, self._image_logs[codes], 0.0), self.masses.image, same)
-        if self._texts is not None and near.shape[1]:
-            columns, unscale = self._texts
-            kinds = np.array([self._kind_codes.get(kind, -1) for kind in queries.kinds], dtype=np.int64)
-            row, place = np.nonzero((same > 0) & (self._kind[near] == kinds[:, None]))
-            texts = self.index.vectors[near[row, place], columns].astype(np.float32) * unscale
-            apart = ((texts - vectors[row, columns] * unscale) ** 2).sum(axis=1, dtype=np.float64)
-            weights = np.zeros(near.shape)
-            weights[row, place] = alike_kernel(apart) * share[row, place]
-            climb.step(weights.sum(axis=1), (weights * logs).sum(axis=1), self.masses.alike, weights)
-        return climb
-
-    def _image_code(self, key: str) -> int:
-        """The number of a known image; of one that is not, of what it may be a mirror or a build of; -1: not known."""
-        known = self._image_codes.get(key)
-        return self._image_codes.get(key.rpartition("/")[2], -1) if known is None else known
-
-    def _from_former(self, former: list[int], climb: Climb, row: int, told: Told) -> None:
-        """The rung of the workload's own former specs, which a rollout mostly resembles; the younger count more."""
-        known_s = self.index.seconds[former]
-        counted = known_s / known_s.max()
-        total = float(counted.sum()) + self.masses.owner
-        below = self.masses.owner / total
-        climb.logs[row] = below * climb.logs[row] + (counted @ self._log_power[former]) / total
-        climb.prior_share[row] *= below
-        weights = dict(zip(former, (counted / total).tolist(), strict=True))
-        apart: dict[int, float] = {}
-        for entry, distance, weight in told.row(row):
-            weights[entry] = weights.get(entry, 0.0) + weight * below
-            apart[entry] = distance
-        ordered = sorted(weights, key=lambda entry: -weights[entry])
-        told.tell(row, [(entry, apart.get(entry, np.nan), weights[entry]) for entry in ordered])
 
     def _totals(self, near: NDArray[np.int64], squared: NDArray[np.float64]) -> NDArray[np.float64]:
         """Joules of a job from those neighbours that are jobs, by the kernel's weights; NaN where none is."""
         logs = self._log_total[near]
         jobs = ~np.isnan(logs)
         weights = np.where(jobs, kernel(squared) * self.index.share[near], 0.0)
-        mass = self.masses.neighbours
+        pseudo_count = self.pseudo_counts["neighbours"]
         sums = (weights * np.where(jobs, logs, 0.0)).sum(axis=1)
-        totals = np.expm1((sums + mass * self.prior_total) / (weights.sum(axis=1) + mass))
+        totals = np.expm1((sums + pseudo_count * self.prior_total) / (weights.sum(axis=1) + pseudo_count))
         return np.where(jobs.any(axis=1), totals, np.nan)
 
     def _spread(self, entries: list[int]) -> float:
-        """How far hours lie apart within these entries and, where there are several, between them."""
-        seconds, logs = self.index.seconds[entries], self._log_power[entries]
+        """How far hours are apart within these entries and, where there are several, between them."""
+        seconds, logs = self.index.seconds[entries], self._estimator.logs[entries]
         within = np.average(self.index.spread[entries] ** 2, weights=seconds)
         between = np.average((logs - np.average(logs, weights=seconds)) ** 2, weights=seconds)
         return float(np.sqrt(within + between))
-
-    def _is_of(self, entry: int, workload: Workload, cluster: str | None) -> bool:
-        """Whether the entry is of this workload, in this cluster as far as clusters are known."""
-        known = self.index.clusters[entry]
-        return self.index.workload(entry) == tuple(workload) and (not known or not cluster or known == cluster)
 
     def state(self) -> dict[str, Any]:
         """Everything, as str, numbers, lists, dicts of them and numpy arrays: what the artifact holds."""
@@ -242,11 +174,11 @@ class KnnModel:
             **{name: getattr(self, name) for name in _PLAIN},
             "notes": list(self.notes),
             "metric": self.metric.state(),
-            "masses": self.masses.state(),
+            "pseudo_counts": dict(self.pseudo_counts),
             "prior": self.prior.state(),
             "intervals": self.intervals.state(),
-            "cells": None if self.cells is None else self.cells.state(),
-            "index": self.index.state(),
+            "inverted_file": None if self.inverted_file is None else self.inverted_file.state(),
+            "index": entries_state(self.index),
         }
 
     @classmethod
@@ -256,14 +188,14 @@ class KnnModel:
         if version != SCHEMA_VERSION:
             raise Refused(f"model schema {version!r} is not {SCHEMA_VERSION}: train it again with `podpower train`")
         try:
-            index, metric = Index.from_state(state["index"]), Metric.from_state(state["metric"])
+            index, metric = entries_from_state(state["index"]), Metric.from_state(state["metric"])
             if index.vectors.shape[1] != sum(metric.blocks):
                 raise Refused("model index and metric differ in width: train it again with `podpower train`")
             return cls(
                 index=index,
                 metric=metric,
-                cells=None if state["cells"] is None else Cells(**state["cells"]),
-                masses=Masses.from_state(state["masses"]),
+                inverted_file=None if state["inverted_file"] is None else InvertedFile(**state["inverted_file"]),
+                pseudo_counts=checked_pseudo_counts(state["pseudo_counts"]),
                 prior=Prior.from_state(state["prior"]),
                 intervals=Intervals.from_state(state["intervals"]),
                 notes=state["notes"],
@@ -277,3 +209,4 @@ _PLAIN = (
     "neighbours", "prior_total", "similar_within", "half_life_s", "target", "step_seconds", "energy",
     "encoder_fingerprint", "metrics", "labels_end_s", "trained_at", "training_size",
 )  # fmt: skip
+_PARTS = ("metric", "pseudo_counts", "prior", "intervals", "notes")

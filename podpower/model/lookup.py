@@ -2,10 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from dataclasses import fields
+from typing import Any, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from podpower.datasets.entries import MeasuredEntries
+
+_TEXTS: Final = ("spec_hashes", "clusters", "namespaces", "kinds", "names", "controllers", "image_keys")
 
 
 class Strings(Sequence[str]):
@@ -73,6 +78,28 @@ class Lookup:
         digest = np.uint64(_digest(text))
         first, last = np.searchsorted(self._digests, digest, "left"), np.searchsorted(self._digests, digest, "right")
         return [int(at) for at in self._order[first:last] if self._texts[int(at)] == text]
+
+
+def entries_state(entries: MeasuredEntries) -> dict[str, Any]:
+    """Numeric arrays only, for the artifact."""
+    columns = {field.name: getattr(entries, field.name) for field in fields(entries)}
+    return {name: Strings.of(column).state() if name in _TEXTS else column for name, column in columns.items()}
+
+
+def entries_from_state(state: Mapping[str, Any]) -> MeasuredEntries:
+    """The entries that gave `state`. ValueError when its columns do not fit together."""
+    columns: dict[str, Any] = {name: Strings.from_state(c) if name in _TEXTS else c for name, c in state.items()}
+    if (
+        set(columns) != {field.name for field in fields(MeasuredEntries)}
+        or len({len(c) for c in columns.values()}) != 1
+    ):
+        raise ValueError("columns of the index differ in length")
+    arrays = {name: column for name, column in columns.items() if name not in _TEXTS}
+    if any(array.ndim != (2 if name == "vectors" else 1) for name, array in arrays.items()):
+        raise ValueError("columns of the index have a wrong shape")
+    if not all(np.isfinite(arrays[name]).all() for name in ("vectors", "power_w", "seconds", "share", "spread")):
+        raise ValueError("the index holds numbers that are not finite")
+    return MeasuredEntries(**columns)
 
 
 def _digest(text: str) -> int:

@@ -1,4 +1,4 @@
-"""How far apart two workloads are, and how much a neighbour at that distance counts."""
+"""The distance between two workloads, and the weight of a neighbour at that distance."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 # Two workloads of one image and kind whose texts are closer than this are the same software: a name with another prefix
 # or node is about 0.4 away, another program of the same image 0.6.
 ALIKE = 0.35
+_FIRST_TEXT = 2  # after numbers and categories, as `podpower.features.encoder` orders its blocks
+_TEXT_BLOCKS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,16 +25,17 @@ class Metric:
     weights: tuple[float, ...]
 
     def scales(self) -> NDArray[np.float32]:
-        """What each column (dim,) is multiplied with, so that plain Euclidean distance is this metric's."""
+        """The factor of each column (dim,) that makes plain Euclidean distance this metric's."""
         return np.repeat(np.sqrt(np.array(self.weights)), self.blocks).astype(np.float32)
 
-    def texts(self) -> tuple[slice, NDArray[np.float32]] | None:
-        """The columns that tell the software, and what undoes their scales; None where there are none."""
+    def texts(self) -> tuple[slice, np.float32] | None:
+        """The columns that name the software and the factor that gives each text encoder an equal part; None where
+        there are none.
+        """
         if len(self.blocks) < _TEXT_BLOCKS or not all(self.weights[_FIRST_TEXT:]) or not all(self.blocks[_FIRST_TEXT:]):
             return None
         columns = slice(sum(self.blocks[:_FIRST_TEXT]), sum(self.blocks))
-        # Of several text encoders each has its say in equal parts.
-        return columns, 1.0 / (self.scales()[columns] * np.float32(np.sqrt(len(self.blocks) - _FIRST_TEXT)))
+        return columns, np.float32(1.0 / np.sqrt(len(self.blocks) - _FIRST_TEXT))
 
     def state(self) -> dict[str, Any]:
         """Plain numbers for the artifact."""
@@ -45,10 +48,6 @@ class Metric:
         if len(blocks) != len(weights) or not all(w >= 0 and np.isfinite(w) for w in weights):
             raise ValueError("the metric has no weight for each block")
         return cls(blocks=blocks, weights=weights)
-
-
-_FIRST_TEXT = 2  # after numbers and categories, as `podpower.features.encoder` orders its blocks
-_TEXT_BLOCKS = 3
 
 
 def kernel(squared_distances: NDArray[np.float64]) -> NDArray[np.float64]:

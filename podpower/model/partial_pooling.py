@@ -1,82 +1,87 @@
-"""From what is always known to what is known best: prior, neighbours, same image, same software, same workload.
+"""Partial pooling over levels: prior, neighbours, same image, same software, nearly the same name, same spec elsewhere,
+same workload.
 
-Each rung is a weighted mean of measured entries that is shrunk to the rung below by a mass: where there is no evidence
-the rung below stands, where there is much it is forgotten (partial pooling; Gelman and Hill, "Data Analysis Using
-Regression and Multilevel/Hierarchical Models", 2007, chapter 12). All weights are positive and add up to 1 with that
-of the prior, so every prediction can name what it rests on.
+Each level is a weighted mean of measured entries that is shrunk to the level before it by a pseudo-count: without
+evidence the level before stands, with much it is forgotten (Gelman and Hill, "Data Analysis Using Regression and
+Multilevel/Hierarchical Models", 2007, chapter 12). All weights are positive and add up to 1 with that of the prior, so
+every prediction can name what it rests on.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+Level = Literal["neighbours", "image", "software", "alike", "elsewhere", "owner"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+
+PseudoCounts = Mapping[Level, float]
+"""How many entries at distance 0 the levels before one count for, against that level's."""
+
+
+def checked_pseudo_counts(state: Mapping[str, Any]) -> dict[Level, float]:
+    """Pseudo-counts of an artifact. ValueError when they are none."""
+    counts: dict[Level, float] = {level: float(state[level]) for level in LEVELS}
+    if set(state) != set(LEVELS) or not all(count > 0 for count in counts.values()):
+        raise ValueError("pseudo-counts must be positive, one a level")
+    return counts
+
 
 @dataclass(frozen=True, kw_only=True)
-class Masses:
-    """How many entries at distance 0 each rung below counts for, against the one named."""
+class Evidence:
+    """What one level adds to m estimates: the `total` weight (m,) of its entries and the sum (m,) of their log values
+    by weight; `of_neighbours` (m, k) are the weights of those among the neighbours, `of_entries` those of single
+    entries, by row.
+    """
 
-    neighbours: float
-    image: float
-    alike: float
-    owner: float
-
-    def state(self) -> dict[str, float]:
-        """Plain numbers for the artifact."""
-        return {name: getattr(self, name) for name in MASSES}
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> "Masses":
-        """The masses that gave `state`. ValueError when they are none."""
-        masses = {name: float(state[name]) for name in MASSES}
-        if not all(mass > 0 for mass in masses.values()):
-            raise ValueError("masses must be positive")
-        return cls(**masses)
-
-
-MASSES = ("neighbours", "image", "alike", "owner")
+    total: NDArray[np.float64]
+    weighted: NDArray[np.float64]
+    of_neighbours: NDArray[np.float64] | None = None
+    of_entries: Mapping[int, Sequence[tuple[int, float]]] = field(default_factory=dict)
 
 
 @dataclass
-class Climb:
-    """Estimates (m,) on their way up: their log value, the share of the prior in them, and the weights (m, k) of their
-    k neighbours. What is missing to 1 are entries beyond those.
+class Pooled:
+    """Estimates (m,) on the log scale with the prior's share in each, and the weights (m, k) of the k neighbours and
+    of further entries by row. What is missing to 1 are entries beyond those.
     """
 
     logs: NDArray[np.float64]
     prior_share: NDArray[np.float64]
     weights: NDArray[np.float64]
+    entries: dict[int, dict[int, float]]
 
-    def step(
-        self,
-        total: NDArray[np.float64],
-        weighted: NDArray[np.float64],
-        mass: float,
-        of_neighbours: NDArray[np.float64] | None = None,
-    ) -> None:
-        """One rung: entries of `total` weight (m,) whose weighted log values sum to `weighted` (m,); those among the
-        neighbours have the weights `of_neighbours` (m, k).
-        """
-        if not np.isfinite(mass):
+    @classmethod
+    def prior(cls, prior_logs: NDArray[np.float64], neighbours: int) -> "Pooled":
+        """The prior alone."""
+        count = len(prior_logs)
+        weights = np.zeros((count, neighbours))
+        return cls(logs=prior_logs.copy(), prior_share=np.ones(count), weights=weights, entries={})
+
+    def add(self, evidence: Evidence, pseudo_count: float) -> None:
+        """Pool with the next level."""
+        if not np.isfinite(pseudo_count):
             return
-        below = mass / (total + mass)
-        self.logs = below * self.logs + weighted / (total + mass)
-        self.prior_share = self.prior_share * below
-        self.weights = self.weights * below[:, None]
-        if of_neighbours is not None:
-            self.weights = self.weights + of_neighbours / (total + mass)[:, None]
+        divisor = evidence.total + pseudo_count
+        before = pseudo_count / divisor
+        self.logs = before * self.logs + evidence.weighted / divisor
+        self.prior_share = self.prior_share * before
+        self.weights = self.weights * before[:, None]
+        for row, shares in self.entries.items():
+            for entry in shares:
+                shares[entry] *= float(before[row])
+        if evidence.of_neighbours is not None:
+            self.weights = self.weights + evidence.of_neighbours / divisor[:, None]
+        for row, weights in evidence.of_entries.items():
+            shares = self.entries.setdefault(row, {})
+            for entry, weight in weights:
+                shares[entry] = shares.get(entry, 0.0) + weight / float(divisor[row])
 
 
-def start(prior_logs: NDArray[np.float64], neighbours: int) -> Climb:
-    """At the foot: the prior alone."""
-    count = len(prior_logs)
-    return Climb(logs=prior_logs.copy(), prior_share=np.ones(count), weights=np.zeros((count, neighbours)))
-
-
-def remoteness(prior_share: NDArray[np.float64], mass: float) -> NDArray[np.float64]:
+def remoteness(prior_share: NDArray[np.float64], pseudo_count: float) -> NDArray[np.float64]:
     """How far away (in bandwidths) a single neighbour would be that left the prior this share: 0 for the best known."""
-    evidence = mass * (1.0 - prior_share) / np.maximum(prior_share, 1e-300)
+    evidence = pseudo_count * (1.0 - prior_share) / np.maximum(prior_share, 1e-300)
     far: NDArray[np.float64] = np.sqrt(np.maximum(-2.0 * np.log(np.clip(evidence, 1e-9, 1.0)), 0.0))
     return far

@@ -6,10 +6,11 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from podpower.datasets.entries import Entries
 from podpower.features.encoder import Encoder
-from podpower.features.names import kept_by, main_image_key
+from podpower.features.names import controller_kind, main_image_key
 from podpower.features.physical import physical_power_w
-from podpower.model.estimates import Estimates, Queries
+from podpower.model.estimates import Estimates
 from podpower.model.fit import check_fit
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
@@ -176,17 +177,8 @@ class Predictor:
         )
 
     def _estimates(self, requests: Sequence[InferenceRequest]) -> tuple[list[str], Estimates]:
-        hashes = [spec_hash(request) for request in requests]
-        queries = Queries(
-            vectors=self.encoder.transform(requests),
-            spec_hashes=hashes,
-            workloads=[(request.namespace, request.workload_kind, request.workload_name) for request in requests],
-            clusters=[request.cluster for request in requests],
-            kinds=[kept_by(request) for request in requests],
-            image_keys=[main_image_key(request) for request in requests],
-            physical_power_w=physical_power_w(requests),
-        )
-        return hashes, self.model.predict(queries)
+        queries = entries_of(requests, self.encoder)
+        return list(queries.spec_hashes), self.model.predict(queries)
 
     def _fields(self, request: InferenceRequest, own_hash: str, estimates: Estimates, row: int) -> dict[str, Any]:
         step_seconds = self.model.step_seconds
@@ -266,6 +258,21 @@ class Predictor:
                 )
             )
         return neighbours
+
+
+def entries_of(requests: Sequence[InferenceRequest], encoder: Encoder) -> Entries:
+    """Requests in the schema that a model is trained on."""
+    return Entries(
+        spec_hashes=[spec_hash(request) for request in requests],
+        clusters=[request.cluster or "" for request in requests],
+        namespaces=[request.namespace for request in requests],
+        kinds=[request.workload_kind for request in requests],
+        names=[request.workload_name for request in requests],
+        controllers=[controller_kind(request) for request in requests],
+        image_keys=[main_image_key(request) or "" for request in requests],
+        physical_power_w=physical_power_w(requests),
+        vectors=encoder.transform(requests),
+    )
 
 
 def _interval(level: float, low_w: float, high_w: float, step_seconds: float) -> Interval:

@@ -20,7 +20,13 @@ from podpower.model.scale import to_log
 TYPICAL_LOG = float(to_log(np.array(TYPICAL_W)))
 # How far each may be from 0, before any label. Clusters and sources differ by a factor of five, kinds by three.
 OFFSET_SPREAD, SLOPE_SPREAD, KIND_SPREAD = float(np.log(5.0)), 0.3, float(np.log(3.0))
-KINDS = ("DaemonSet", "Job", "Pod", "StatefulSet")  # in names of `same_kind`; all others draw like a Deployment
+KINDS = (
+    "DaemonSet",
+    "Job",
+    "Pod",
+    "StatefulSet",
+    "StaticPod",
+)  # as `controller_kind` has them; all others draw like a Deployment
 UNKNOWN_SPREAD = 1.7  # of log power over workloads of a cluster, until the labels tell
 
 _ACCELERATED_LOG = float(np.log(GPU_W / 2))  # of estimates above it most is accelerators
@@ -38,8 +44,10 @@ class Prior:
         """Log power (n,) for log physical estimates (n,) and kinds (n,); NaN, where there is no estimate, is a typical
         pod.
         """
-        known = _known(physical)
-        expected: NDArray[np.float64] = known + _design(known, kinds) @ np.array([self.terms[term] for term in _TERMS])
+        expected = _known(physical)
+        # Term by term: a matrix product rounds differently in another batch.
+        for term, column in zip(_TERMS, _design(expected, kinds).T, strict=True):
+            expected = expected + self.terms[term] * column
         return expected
 
     def state(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How fast what was measured is forgotten, so that a workload that changed is believed anew.
+"""Exponential decay of old windows, so that a workload that changed is predicted from its new windows.
 
 A window counts half as much as one that is a half-life younger. The half-life is the one that predicted each window
 best from those before it (exponential smoothing chosen by one-step errors; Hyndman and Athanasopoulos, "Forecasting:
@@ -20,8 +20,8 @@ HORIZONS = (1, 3, 6, 12, 24)  # windows ahead at which errors are gathered for t
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Power (n,), known seconds (n,) and times (n,) of windows in the order of entry and time; `starts` (m + 1,) tells
-    where the windows of each of m entries begin.
+    """Power (n,), known seconds (n,) and times (n,) of windows in the order of entry and time; `starts` (m + 1,) are
+    the positions at which the windows of each of m entries begin.
     """
 
     power_w: NDArray[np.float64]
@@ -31,12 +31,12 @@ class Windows:
 
     @property
     def rank(self) -> NDArray[np.int64]:
-        """How many windows of its entry come before each."""
+        """The number of windows of its entry before each."""
         return np.arange(len(self.power_w)) - np.repeat(self.starts[:-1], np.diff(self.starts))
 
 
 def smoothed(windows: Windows, half_life_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """After each window the faded mean power (n,) of its entry's windows so far, and their faded seconds (n,)."""
+    """After each window the decayed mean power (n,) of its entry's windows so far, and their decayed seconds (n,)."""
     mean, weight = windows.power_w.copy(), windows.seconds.copy()
     rank = windows.rank
     for place in range(1, int(rank.max(initial=0)) + 1):

@@ -1,9 +1,10 @@
-"""What training chooses from left-out workloads: the metric, and how much each rung of the ladder is believed.
+"""Choices made on left-out workloads: the metric, and the pseudo-count of each level of partial pooling.
 
 The metric is learned as in Weinberger and Tesauro, "Metric Learning for Kernel Regression", AISTATS 2007: the squared
 error of left-out entries is minimised over it by its gradient. Here it has one weight a block of columns, and a
-log-normal prior around what was measured to work elsewhere (docs/explanation/evaluation.md), since a cluster of forty workloads
-cannot tell forty weights. The masses follow one after another, each by the same likelihood and with a prior of its own.
+log-normal prior around what was measured to work elsewhere (docs/explanation/evaluation.md), since a cluster of forty
+workloads cannot tell forty weights. The pseudo-counts follow one after another, by the same likelihood, each with its
+own prior.
 """
 
 from dataclasses import dataclass
@@ -13,16 +14,19 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 
 from podpower.model.metric import Metric, kernel
+from podpower.model.partial_pooling import Evidence, Level
 
 BANDWIDTH = 0.45  # in the encoder's units, for every block; the weights are 1 / bandwidth^2
-SPREAD = 0.5  # of the log of each weight and mass around its default: a factor of 1.6
-DEFAULT_MASS = {"neighbours": 0.03, "image": 3.0, "alike": 0.15, "owner": 0.3}
-MASS_SPREAD = 1.0  # of the log of a mass that is chosen by itself
+SPREAD = 0.5  # of the log of each weight and pseudo-count around its default: a factor of 1.6
+DEFAULT_PSEUDO_COUNTS: dict[Level, float] = {
+    "neighbours": 0.03, "image": 3.0, "software": 0.05, "alike": 1.0, "elsewhere": 1.0, "owner": 0.3,
+}  # fmt: skip
+PSEUDO_COUNT_SPREAD = 1.0  # of the log of a pseudo-count that is chosen by itself
 _BOUND = 5.0  # e-folds away from the default; farther, the error hardly changes
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeftOut:
+class NearestLeftOut:
     """q entries that are predicted from others, and for each its k nearest entries of other groups.
 
     `apart` (blocks, q, k) are squared distances by block, `share` and `logs` (q, k) those of the neighbours, all zero
@@ -44,20 +48,20 @@ def default_metric(blocks: tuple[int, ...], *, without: frozenset[int] = frozens
     return Metric(blocks=blocks, weights=tuple(0.0 if b in without else weight for b in range(len(blocks))))
 
 
-def learn_metric(left_out: LeftOut, start: Metric) -> tuple[Metric, float]:
-    """Block weights and the mass of the prior against neighbours, by maximum a posteriori."""
+def learn_metric(left_out: NearestLeftOut, start: Metric) -> tuple[Metric, float]:
+    """Block weights and the pseudo-count of the prior against neighbours, by maximum a posteriori."""
     used = np.flatnonzero(np.array(start.weights) > 0)
     if not len(left_out.own_logs) or not len(used):
-        return start, DEFAULT_MASS["neighbours"]
+        return start, DEFAULT_PSEUDO_COUNTS["neighbours"]
     apart = left_out.apart[used]
-    center = np.log([*(start.weights[b] for b in used), DEFAULT_MASS["neighbours"]])
+    center = np.log([*(start.weights[b] for b in used), DEFAULT_PSEUDO_COUNTS["neighbours"]])
     count, own_share = float(left_out.own_share.sum()), left_out.own_share
 
     def loss(logs: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        weights, mass = np.exp(logs[:-1]), float(np.exp(logs[-1]))
+        weights, pseudo_count = np.exp(logs[:-1]), float(np.exp(logs[-1]))
         near = kernel(np.tensordot(weights, apart, axes=1)) * left_out.share
-        total = near.sum(axis=1) + mass
-        predicted = ((near * left_out.logs).sum(axis=1) + mass * left_out.prior) / total
+        total = near.sum(axis=1) + pseudo_count
+        predicted = ((near * left_out.logs).sum(axis=1) + pseudo_count * left_out.prior) / total
         errors = predicted - left_out.own_logs
         squared = float(own_share @ errors**2) / count + _LEAST_SQUARED
         by_error = own_share * errors / squared
@@ -65,7 +69,7 @@ def learn_metric(left_out: LeftOut, start: Metric) -> tuple[Metric, float]:
         gradient = np.empty_like(logs)
         for place, weight in enumerate(weights):
             gradient[place] = -0.5 * weight * float((by_weight * apart[place]).sum())
-        gradient[-1] = mass * float((by_error / total) @ (left_out.prior - predicted))
+        gradient[-1] = pseudo_count * float((by_error / total) @ (left_out.prior - predicted))
         value = 0.5 * count * np.log(squared) + 0.5 * float(((logs - center) ** 2).sum()) / SPREAD**2
         return value, gradient + (logs - center) / SPREAD**2
 
@@ -80,29 +84,29 @@ def learn_metric(left_out: LeftOut, start: Metric) -> tuple[Metric, float]:
 _LEAST_SQUARED = 1e-6  # errors of a thousandth are none
 
 
-def choose_mass(
-    total: NDArray[np.float64],
-    weighted: NDArray[np.float64],
+def choose_pseudo_count(
+    evidence: Evidence,
     *,
-    below: NDArray[np.float64],
+    before: NDArray[np.float64],
     measured: NDArray[np.float64],
     share: NDArray[np.float64],
     default: float,
 ) -> float:
-    """How much the rung below counts against entries of `total` weight (q,) with the sum `weighted` (q,) of their
-    values: by maximum a posteriori over the entries that have any. The default where none has.
+    """The pseudo-count of the estimates `before` (q,) against a level's evidence, by maximum a posteriori over the
+    entries that have any. The default where none has.
     """
-    at = total > 0
+    at = evidence.total > 0
     if not at.any():
         return default
-    total, weighted, below, measured, share = total[at], weighted[at], below[at], measured[at], share[at]
+    total, weighted = evidence.total[at], evidence.weighted[at]
+    before, measured, share = before[at], measured[at], share[at]
     count = float(share.sum())
 
-    def loss(log_mass: float) -> float:
-        mass = float(np.exp(log_mass))
-        errors = (weighted + mass * below) / (total + mass) - measured
+    def loss(log_count: float) -> float:
+        pseudo_count = float(np.exp(log_count))
+        errors = (weighted + pseudo_count * before) / (total + pseudo_count) - measured
         squared = float(share @ errors**2) / count + _LEAST_SQUARED
-        return float(0.5 * count * np.log(squared) + 0.5 * (log_mass - np.log(default)) ** 2 / MASS_SPREAD**2)
+        return float(0.5 * count * np.log(squared) + 0.5 * (log_count - np.log(default)) ** 2 / PSEUDO_COUNT_SPREAD**2)
 
     bounds = (np.log(default) - _BOUND, np.log(default) + _BOUND)
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))

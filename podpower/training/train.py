@@ -1,18 +1,17 @@
-"""Training: the index from the examples, and what is chosen from workloads left out in turn."""
+"""Training: measured entries from the examples, and what is chosen on workloads left out in turn."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from podpower.datasets.examples import Examples
-from podpower.datasets.training_set import Labelled, Rows
+from podpower.datasets.entries import Entries, Examples, MeasuredEntries
+from podpower.datasets.training_set import Rows, TrainingSet
 from podpower.errors import InvalidInput
-from podpower.features.names import same_kind
-from podpower.model.index import EXACT_ENTRIES, Index
+from podpower.model.estimator import Estimator
 from podpower.model.intervals import (
     SOURCES,
     UNKNOWN_ERROR,
@@ -24,37 +23,39 @@ from podpower.model.intervals import (
 )
 from podpower.model.knn import KnnModel
 from podpower.model.metric import Metric
-from podpower.model.partial_pooling import Masses, remoteness
+from podpower.model.partial_pooling import PseudoCounts, remoteness
 from podpower.model.prior import fit_prior, left_out_priors
 from podpower.model.scale import to_log
+from podpower.model.search import EXACT_ENTRIES
 from podpower.training.decay import HORIZONS, Windows, choose_half_life, errors_ahead, smoothed
 from podpower.training.groups import linked_groups
-from podpower.training.ivf import make_cells
+from podpower.training.ivf import make_inverted_file
 from podpower.training.leave_out import (
-    Others,
-    climb_left_out,
+    FIT_NEIGHBOURS,
+    known_specs,
     left_out_metrics,
-    of_same_specs,
+    nearest_left_out,
+    new_specs,
+    new_workloads,
     similar_within,
-    to_learn_from,
 )
-from podpower.training.metric import DEFAULT_MASS, default_metric, learn_metric
+from podpower.training.metric import DEFAULT_PSEUDO_COUNTS, default_metric, learn_metric
 
 DEFAULT_NEIGHBOURS = 32
 _PRIOR_WINDOWS = 2.0  # of the common spread; an entry with two hours of its own is half believed
-_ALIKE = 1e-9  # of log power
+_EQUAL = 1e-9  # of log power
 _MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 
-def train(rows: Rows, *, target: str = "energy_step_j", neighbors: int | None = None) -> KnnModel:
+def train(rows: Rows, *, target: str | None = None, neighbors: int | None = None) -> KnnModel:
     """A model of `target` from `train_rows` (docs/reference/file-formats.md); `neighbors` bounds how many are averaged.
 
     With one workload only there is nothing to choose or to judge by: the model says so in `notes`, and its intervals
     are wide. InvalidInput when no label is known, all are zero, columns are missing or encoders are mixed.
     """
-    labelled = Labelled.of(rows, target=target)
+    training_set = TrainingSet.of(rows, target=target)
     return train_examples(
-        labelled.examples(), target=labelled.target, neighbors=neighbors, row_count=labelled.row_count
+        training_set.examples(), target=training_set.target, neighbors=neighbors, row_count=training_set.row_count
     )
 
 
@@ -79,39 +80,30 @@ def train_examples(
 ) -> KnnModel:
     """`train` on examples that are already aggregated. `without` names blocks of columns to leave out, by position."""
     check_trainable(examples, neighbors=neighbors)
-    entries, neighbours = examples.entries, neighbors or DEFAULT_NEIGHBOURS
-    history = _History.of(examples)
-    of_workload = Counter(entries.workloads)
-    share = np.array([1.0 / of_workload[workload] for workload in entries.workloads])
-    logs, physical = to_log(history.power_w), to_log(entries.physical_power_w)
-    jobs = ~np.isnan(history.total_energy_j)
-    notes = _notes(examples, workloads=len(of_workload))
-    learned = _learned(examples, history, share, target=target, neighbours=neighbours, without=without)
-    vectors = entries.vectors * learned.metric.scales()
-    large = len(entries) > EXACT_ENTRIES
-    cells = make_cells(vectors) if large else None
-    metrics = learned.metrics | ({} if cells is None else {"search_recall_at_10": cells.recall_at_10})
+    neighbours, history = neighbors or DEFAULT_NEIGHBOURS, _History.of(examples)
+    entries = history.entries(examples.entries)
+    learned = _learned(
+        entries,
+        history.residuals,
+        default_metric(examples.blocks, without=without),
+        target=target,
+        neighbours=neighbours,
+    )
+    metrics, inverted_file = learned.metrics, None
+    if len(entries) > EXACT_ENTRIES:
+        inverted_file = make_inverted_file(entries.vectors, learned.metric.scales())
+        entries = replace(entries, vectors=entries.vectors.astype(np.float16))
+        metrics = metrics | {"search_recall_at_10": inverted_file.recall_at_10}
+    jobs = ~np.isnan(entries.total_energy_j)
+    workloads = len(set(entries.workloads))
     return KnnModel(
-        index=Index(
-            vectors=vectors.astype(np.float16) if large else np.ascontiguousarray(vectors),
-            spec_hashes=list(entries.spec_hashes),
-            clusters=[cluster or "" for cluster in entries.clusters],
-            namespaces=[namespace for namespace, _, _ in entries.workloads],
-            kinds=[kind for _, kind, _ in entries.workloads],
-            names=[name for _, _, name in entries.workloads],
-            image_keys=[key or "" for key in entries.image_keys],
-            power_w=history.power_w,
-            total_energy_j=history.total_energy_j,
-            seconds=history.seconds,
-            share=share,
-            spread=history.spread,
-        ),
-        cells=cells,
+        index=entries,
+        inverted_file=inverted_file,
         metric=learned.metric,
         neighbours=neighbours,
-        masses=learned.masses,
-        prior=fit_prior(physical, [same_kind(kind) for _, kind, _ in entries.workloads], logs, share),
-        prior_total=_mean(np.log1p(history.total_energy_j[jobs]), share[jobs]),
+        pseudo_counts=learned.pseudo_counts,
+        prior=fit_prior(to_log(entries.physical_power_w), entries.controllers, to_log(entries.power_w), entries.share),
+        prior_total=_mean(np.log1p(entries.total_energy_j[jobs]), entries.share[jobs]),
         similar_within=learned.similar_within,
         intervals=learned.intervals,
         half_life_s=history.half_life_s,
@@ -127,9 +119,9 @@ def train_examples(
             "rows_left_out": sum(examples.left_out.values()),
             "examples": len(examples),
             "specs": len(set(entries.spec_hashes)),
-            "workloads": len(of_workload),
+            "workloads": workloads,
         },
-        notes=notes,
+        notes=_notes(examples, workloads=workloads),
     )
 
 
@@ -137,10 +129,10 @@ def _notes(examples: Examples, *, workloads: int) -> list[str]:
     notes = []
     if workloads == 1:
         notes.append(
-            "trained on one workload only: of others this tells little more than their resources do, and their "
+            "trained on one workload only: others are predicted from little more than their resources, and their "
             "intervals are assumed"
         )
-    elif _alike(to_log(examples.power_w)):
+    elif _all_equal(to_log(examples.power_w)):
         notes.append(
             "all labels are the same, which no cluster's are: nothing can be learned of what differs between "
             "workloads, and intervals are assumed"
@@ -150,82 +142,97 @@ def _notes(examples: Examples, *, workloads: int) -> list[str]:
     return notes
 
 
-def _alike(logs: NDArray[np.float64]) -> bool:
-    return bool(np.ptp(logs) < _ALIKE)
+def _all_equal(logs: NDArray[np.float64]) -> bool:
+    return bool(np.ptp(logs) < _EQUAL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Learned:
     metric: Metric
-    masses: Masses
+    pseudo_counts: PseudoCounts
     similar_within: float
     intervals: Intervals
     metrics: dict[str, object]
 
 
 def _learned(
-    examples: Examples,
-    history: "_History",
-    share: NDArray[np.float64],
-    *,
-    target: str,
-    neighbours: int,
-    without: frozenset[int],
+    entries: MeasuredEntries, seen: NDArray[np.float64], metric: Metric, *, target: str, neighbours: int
 ) -> _Learned:
-    """The metric is chosen for the target; everything after it for power, which is what intervals are of."""
-    entries, metric = examples.entries, default_metric(examples.entries.blocks, without=without)
-    groups, physical = linked_groups(entries.workloads, entries.spec_hashes), to_log(entries.physical_power_w)
-    kinds = [same_kind(kind) for _, kind, _ in entries.workloads]
+    """Everything that is chosen on entries left out; `seen` are the residuals of windows against those before.
 
-    def others(logs: NDArray[np.float64], at: NDArray[np.int64]) -> Others:
-        priors = left_out_priors(physical[at], [kinds[i] for i in at], logs, share[at], groups[at])
-        return Others(entries=entries.take(at), logs=logs, share=share[at], groups=groups[at], priors=priors)
-
-    everything = np.arange(len(entries))
-    power = others(to_log(history.power_w), everything)
-    errors_elsewhere = of_same_specs(entries.spec_hashes, history.power_w, history.seconds)
-    aim = power
-    if target == "total_energy_j":
-        at = np.flatnonzero(~np.isnan(history.total_energy_j))
-        aim = others(np.log1p(history.total_energy_j[at]), at)
-    if int(groups.max()) == 0 or _alike(power.logs):  # nothing is left when it is left out, or nothing to be learned
-        masses = Masses(**DEFAULT_MASS)
-        residuals: dict[Source, NDArray[np.float64]] = dict.fromkeys(SOURCES, np.zeros(0))
-        residuals["seen"] = history.residuals
-        residuals["elsewhere"] = errors_elsewhere / UNKNOWN_WIDENING.expected[0]
-        intervals = fit_intervals(residuals, widening=UNKNOWN_WIDENING)
-        return _Learned(
-            metric=metric, masses=masses, similar_within=1.0, intervals=intervals, metrics={"left_out_entries": 0}
-        )
-    metric, mass = learn_metric(to_learn_from(aim, metric), metric)
-    judged, masses = climb_left_out(power, metric, neighbours, mass)
-    measured = power.logs[judged.entries]
-    errors = measured - judged.predicted
-    remote = remoteness(judged.prior_share, masses.neighbours)
-    within = similar_within(remote, errors, measured - power.priors[judged.entries])
+    The metric is chosen for the target; everything after it for power, which is what intervals are of.
+    """
+    groups, logs = linked_groups(entries.workloads, entries.spec_hashes), to_log(entries.power_w)
+    if int(groups.max()) == 0 or _all_equal(logs):  # nothing remains without it, or nothing to be learned
+        return _unlearned(entries, seen, metric)
+    priors = _priors(entries, logs, groups)
+    metric, neighbour_count = _learned_metric(entries, groups, metric, target=target)
+    estimator = Estimator(entries, metric=metric, neighbours=neighbours)
+    new, pseudo_counts = new_workloads(estimator, groups, priors, neighbour_count)
+    elsewhere, pseudo_counts = known_specs(estimator, priors, pseudo_counts)
+    revised, pseudo_counts = new_specs(estimator, priors, pseudo_counts)
+    measured = logs[new.entries]
+    errors = measured - new.predicted
+    remote = remoteness(new.prior_share, pseudo_counts["neighbours"])
+    within = similar_within(remote, errors, measured - priors[new.entries])
     similar, widening = remote <= within, fit_widening(remote, errors)
     relative = errors / widening.at(remote)
     typical = float(widening.at(remote).mean())
-    residuals = {
-        "seen": history.residuals,
+    residuals: dict[Source, NDArray[np.float64]] = {
+        "seen": seen,
         "similar": relative[similar],
         "prior": relative[~similar],
-        "revised": judged.of_revisions / typical,
-        "elsewhere": errors_elsewhere / widening.expected[0],
+        "revised": (logs[revised.entries] - revised.predicted) / typical,
+        "elsewhere": (logs[elsewhere.entries] - elsewhere.predicted) / widening.expected[0],
     }
     return _Learned(
         metric=metric,
-        masses=masses,
+        pseudo_counts=pseudo_counts,
         similar_within=within,
         intervals=fit_intervals(residuals, widening=widening, typical=typical),
-        metrics=left_out_metrics(measured, judged.predicted, similar),
+        metrics=left_out_metrics(measured, new.predicted, similar),
+    )
+
+
+def _priors(entries: MeasuredEntries, logs: NDArray[np.float64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    return left_out_priors(to_log(entries.physical_power_w), entries.controllers, logs, entries.share, groups)
+
+
+def _learned_metric(
+    entries: MeasuredEntries, groups: NDArray[np.int64], metric: Metric, *, target: str
+) -> tuple[Metric, float]:
+    values = to_log(entries.power_w)
+    if target == "total_energy_j":
+        at = np.flatnonzero(~np.isnan(entries.total_energy_j))
+        entries, groups = entries.take(at), groups[at]
+        values = np.log1p(entries.total_energy_j)
+    priors = _priors(entries, values, groups)
+    estimator = Estimator(entries, metric=metric, neighbours=FIT_NEIGHBOURS)
+    return learn_metric(nearest_left_out(estimator, groups, values, priors, metric.blocks), metric)
+
+
+def _unlearned(entries: MeasuredEntries, seen: NDArray[np.float64], metric: Metric) -> _Learned:
+    """Defaults, with assumed errors."""
+    residuals: dict[Source, NDArray[np.float64]] = dict.fromkeys(SOURCES, np.zeros(0))
+    residuals["seen"] = seen
+    estimator = Estimator(entries, metric=metric, neighbours=1)
+    priors = np.full(len(entries), to_log(entries.power_w).mean())
+    elsewhere, _ = known_specs(estimator, priors, DEFAULT_PSEUDO_COUNTS)
+    errors = to_log(entries.power_w)[elsewhere.entries] - elsewhere.predicted
+    residuals["elsewhere"] = errors / UNKNOWN_WIDENING.expected[0]
+    return _Learned(
+        metric=metric,
+        pseudo_counts=DEFAULT_PSEUDO_COUNTS,
+        similar_within=1.0,
+        intervals=fit_intervals(residuals, widening=UNKNOWN_WIDENING),
+        metrics={"left_out_entries": 0},
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _History:
-    """What the windows of each entry say of it: faded means (m,) and seconds (m,), the mean energy of its jobs (m,),
-    how far its windows lie apart (m,); and `residuals` of windows against those before, in units of that spread.
+    """The windows of each entry in a few numbers: decayed means (m,) and seconds (m,), the mean energy of its jobs
+    (m,), how far its windows are apart (m,); and `residuals` of windows against those before, in units of that spread.
     """
 
     power_w: NDArray[np.float64]
@@ -234,6 +241,18 @@ class _History:
     spread: NDArray[np.float64]
     residuals: NDArray[np.float64]
     half_life_s: float
+
+    def entries(self, entries: Entries) -> MeasuredEntries:
+        """The entries with what was measured of them."""
+        of_workload = Counter(entries.workloads)
+        return MeasuredEntries(
+            **{field.name: getattr(entries, field.name) for field in fields(entries)},
+            power_w=self.power_w,
+            total_energy_j=self.total_energy_j,
+            seconds=self.seconds,
+            share=np.array([1.0 / of_workload[workload] for workload in entries.workloads]),
+            spread=self.spread,
+        )
 
     @classmethod
     def of(cls, examples: Examples) -> "_History":
@@ -269,8 +288,8 @@ def _spread(
     windows: Windows, entry: NDArray[np.int64], half_life_s: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The spread of each entry's windows, shrunk to that of the median entry: _PRIOR_WINDOWS windows of the common
-    spread are added to its own; of the horizons that at which windows lie farthest from what was known. A residual is
-    divided by the spread that the other windows tell, which is what a new window will meet.
+    spread are added to its own; of the horizons that at which windows are farthest from what was known. A residual is
+    divided by the spread of the other windows, which is what a new window will meet.
     """
     parts = [errors_ahead(windows, half_life_s, horizon) for horizon in HORIZONS]
     at, errors = max(parts, key=lambda part: float(np.mean(part[1] ** 2)) if len(part[1]) else -1.0)

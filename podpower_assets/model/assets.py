@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import msgspec
 
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput, Refused
 from podpower.evaluation import plots
 from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
@@ -58,9 +58,9 @@ def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models)
         store = models.open()
         for day in context.partition_keys:
             rows, found = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
-            labelled = Labelled.of(rows)
-            report, model = evaluated(labelled), train(labelled)
-            judgement = judge(store, model, labelled, encoded=partial(encoded_by, tables))
+            training_set = TrainingSet.of(rows)
+            report, model = evaluated(training_set), train(training_set)
+            judgement = judge(store, model, training_set, encoded=partial(encoded_by, tables))
             results = list(checks(report, judgement))
             known = {PARTITION: day, "dagster_run_id": context.run.run_id, "window": found}
             version = store.add(encoder, model, metadata=known | _verdict(report, judgement, results))
@@ -87,10 +87,10 @@ def _verdict(
     }
 
 
-def evaluated(labelled: Labelled) -> EvaluationReport | None:
+def evaluated(training_set: TrainingSet) -> EvaluationReport | None:
     """The evaluation on held-out workloads and forward in time; None where there are too few to hold any out."""
     try:
-        return evaluate(labelled, splits=(UNSEEN, FORWARD))
+        return evaluate(training_set, splits=(UNSEEN, FORWARD))
     except InvalidInput:
         return None
 

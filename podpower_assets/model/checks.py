@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 import polars as pl
 
-from podpower.datasets.examples import Examples
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.entries import Examples
+from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.evaluation.evaluate import MODEL, UNSEEN, EvaluationReport
 from podpower.evaluation.gate import Comparison, Doubt, compare_known, compare_unknown, doubt_labels
@@ -53,11 +53,11 @@ class Judgement:
 def judge(
     store: ModelStore,
     candidate: KnnModel,
-    labelled: Labelled,
+    training_set: TrainingSet,
     *,
     encoded: Callable[[Encoder, Examples], tuple[Examples, Examples]],
 ) -> Judgement:
-    """Compare a candidate, trained on all of `labelled`, with what is served.
+    """Compare a candidate, trained on all of `training_set`, with what is served.
 
     Where labels are doubted, nothing can be compared on them. On known workloads the candidate's recipe is judged: a
     twin that was trained on the rows before those held out. Where what is served is damaged, the last one before it
@@ -75,12 +75,12 @@ def judge(
     if version != judgement.served:
         judgement.note = f"{judgement.served}, which is served, is damaged: compared with {version}, served before it"
     encoder, champion = store.load(version)
-    first_s, last_s = labelled.range_s
+    first_s, last_s = training_set.range_s
     young = champion.labels_end_s < last_s
     # No longer a tail than is needed: what is held out, the twin of a candidate lacks.
     cut_s = last_s - max(HOUR_S / 2, _TAIL * (last_s - first_s))
     cut_s = max(cut_s, champion.labels_end_s) if young else cut_s
-    tail = labelled.where(pl.col("ts") > cut_s)
+    tail = training_set.where(pl.col("ts") > cut_s)
     pods, hours = tail.pods().at_most(ENOUGH_PODS), tail.examples().at_most(ENOUGH_PODS)
     champions = pods
     if champion.encoder_fingerprint != candidate.encoder_fingerprint:
@@ -96,14 +96,14 @@ def judge(
         judgement.note = judgement.note or (
             "no labels are younger than the served model's, so only unknown workloads were compared"
         )
-    elif (twin := _twin(labelled.where(pl.col("ts") <= cut_s))) is None:
+    elif (twin := _twin(training_set.where(pl.col("ts") <= cut_s))) is None:
         judgement.note = judgement.note or "nothing can be trained before the labels held out"
     else:
         judgement.comparisons.append(compare_known(champion, twin, pods, champions=champions))
     return judgement
 
 
-def _twin(past: Labelled) -> KnnModel | None:
+def _twin(past: TrainingSet) -> KnnModel | None:
     try:
         return train(past)
     except InvalidInput:

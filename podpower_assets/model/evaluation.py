@@ -9,8 +9,8 @@ import msgspec
 import polars as pl
 from upath import UPath
 
-from podpower.datasets.examples import Examples
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.entries import Examples
+from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.evaluation.drift import LEAST_COVERED, MOST_UNKNOWN, Drift, drift_of
 from podpower.evaluation.evaluate import (
@@ -69,11 +69,11 @@ def model_evaluation(
         store = models.open()
         for day in context.partition_keys:
             rows, _ = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
-            labelled = Labelled.of(rows)
-            report = evaluate(labelled, splits=(UNSEEN, TRANSFER), ablation=True)
+            training_set = TrainingSet.of(rows)
+            report = evaluate(training_set, splits=(UNSEEN, TRANSFER), ablation=True)
             start_s = day_end_s(day) - 24 * HOUR_S
             before = model_before(store, day)
-            pods = _pods_since(start_s, before, labelled, tables) if before else None
+            pods = _pods_since(start_s, before, training_set, tables) if before else None
             if before is not None and pods is not None:
                 split, drift = _day_after(before[1], pods, start_s)
                 report = msgspec.structs.replace(report, splits=[split, *report.splits])
@@ -99,13 +99,13 @@ def model_before(store: ModelStore, day: str) -> tuple[Encoder, KnnModel] | None
 
 
 def _pods_since(
-    start_s: float, before: tuple[Encoder, KnnModel], labelled: Labelled, tables: Tables
+    start_s: float, before: tuple[Encoder, KnnModel], training_set: TrainingSet, tables: Tables
 ) -> Examples | None:
     """What was measured since then that the model before does not know, in the vectors of its encoder; None: nothing
     was.
     """
     encoder, model = before
-    young = labelled.where(pl.col("ts") > max(start_s, model.labels_end_s))
+    young = training_set.where(pl.col("ts") > max(start_s, model.labels_end_s))
     if not len(young):
         return None
     pods = young.pods()

@@ -14,7 +14,7 @@ model_job = dg.define_asset_job(
 @dg.schedule(
     name="knn_model_daily",
     job=model_job,
-    cron_schedule="25 0 * * *",  # after the day's last hour was labelled
+    cron_schedule="25 0 * * *",  # after the day's last hour was training_set
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )

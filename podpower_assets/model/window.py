@@ -5,10 +5,9 @@ from typing import TypedDict
 import numpy as np
 import polars as pl
 
-from podpower.datasets.examples import Examples
-from podpower.datasets.join import condensed
-from podpower.datasets.tables import TrainingRows, rows_of_files
-from podpower.datasets.training_set import WORKLOAD
+from podpower.datasets.entries import Examples
+from podpower.datasets.rows import WORKLOAD
+from podpower.datasets.tables import TrainingRows, read_training_rows
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.io.parquet import scanned
@@ -30,7 +29,7 @@ class Window(TypedDict):
 
 
 def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, Window]:
-    """The condensed rows of the window that ends with the day."""
+    """The rows of the window that ends with the day."""
     end_s = day_end_s(day)
     parts, found = [], Window(first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0)
     for hour in hours_between(end_s - window_days * 24 * HOUR_S, end_s):
@@ -42,17 +41,17 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
         file = tables.file(ROWS, hour)
         with file.readable():
             total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
-            found["hours"] += 1
-            found["rows"] += fitting
-            found["rows_of_other_encoders"] += total - fitting
-            if fitting:
-                parts.append((file, condensed(rows).filter(own)))
+        found["hours"] += 1
+        found["rows"] += fitting
+        found["rows_of_other_encoders"] += total - fitting
+        if fitting:
+            parts.append(file)
     if not parts:
         raise InvalidInput(
             f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"
             + (" and features again, they are of another encoder" if found["rows_of_other_encoders"] else "")
         )
-    return rows_of_files(parts), found
+    return read_training_rows(*parts, encoder_fingerprint=encoder.fingerprint), found
 
 
 def encoded_by(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:

@@ -2,7 +2,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from podpower.model.estimates import Queries
+from podpower.datasets.entries import Entries
+from podpower.kubernetes.controllers import same_kind
 
 STEP = 60.0
 DIM = 24
@@ -45,13 +46,15 @@ def _make_rows(*, workloads=12, hours=2, watts=None, seed=0, pods=1, every_s=600
 def _queries(vectors, spec_hashes=None, workloads=None, *, clusters=None, image_keys=None, physical_power_w=None):
     vectors = np.asarray(vectors, dtype=np.float32)
     workloads = workloads or [("elsewhere", "Deployment", "new")] * len(vectors)
-    return Queries(
+    return Entries(
         vectors=vectors,
         spec_hashes=spec_hashes or ["0" * 63 + "x"] * len(vectors),
-        workloads=workloads,
-        clusters=clusters or [None] * len(vectors),
+        clusters=clusters or [""] * len(vectors),
+        namespaces=[namespace for namespace, _, _ in workloads],
         kinds=[kind for _, kind, _ in workloads],
-        image_keys=image_keys or [None] * len(vectors),
+        names=[name for _, _, name in workloads],
+        controllers=[same_kind(kind) for _, kind, _ in workloads],
+        image_keys=image_keys or [""] * len(vectors),
         physical_power_w=np.full(len(vectors), np.nan) if physical_power_w is None else np.array(physical_power_w),
     )
 
@@ -66,18 +69,13 @@ def queries():
 def own_queries():
     """Asks a model for what it knows."""
 
-    def ask(model, at=slice(None)):
-        index = model.index
-        vectors = index.vectors[at] / model.metric.scales()
-        return _queries(vectors, index.spec_hashes[at], index.workloads[at])
-
-    return ask
+    return lambda model, at=slice(None): model.index.specs.part(at)
 
 
 @pytest.fixture(scope="session")
 def known_vectors():
     """The encoder's vectors of a model's entries."""
-    return lambda model: model.index.vectors / model.metric.scales()
+    return lambda model: model.index.vectors
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpower.datasets.join import NO_SPEC, NOT_YET_OBSERVED, condensed, join_rows
+from podpower.datasets.join import NO_SPEC, NOT_YET_OBSERVED, join_rows
 from podpower.errors import InvalidInput
 from podpower.features.table import FEATURES_SCHEMA
 
@@ -130,34 +130,3 @@ def test_there_is_never_more_than_one_row_a_label(specs: Any, steps: Any, size: 
     assert joined.report.joined + sum(joined.report.unjoined.values()) == len(given_labels)
     assert [f[0] for f in joined.rows["features"]] == [float(len(h)) for h in joined.rows["_spec_hash"]]
     assert pl.concat(joined.chunks(size=size)).equals(joined.rows)
-
-
-def test_condensing_keeps_energy_time_and_workloads() -> None:
-    steps = [label("web", 60.0 * i, energy_step_j=30.0 * i, avg_power_w=0.5 * i, pod=f"w{i % 2}") for i in range(1, 5)]
-    unknown = label("web", 300.0, energy_step_j=None, avg_power_w=None)
-    static = [label("n1", kind="Node", pod=p) for p in ("etcd-n1", "api-n1")]
-    specs = features(spec("web", "a"), *(spec(p, p, kind="Pod") for p in ("etcd-n1", "api-n1")))
-    rows = join_rows(specs, labels(*steps, unknown, *static)).rows
-    small = condensed(rows.lazy())
-    assert len(small) == 3
-    assert float((small["avg_power_w"] * small["duration_s"]).sum()) == pytest.approx(rows["energy_step_j"].sum())
-    assert small.filter(workload_name="web")["duration_s"].to_list() == [240.0]
-
-
-def test_a_partial_step_counts_by_its_known_seconds() -> None:
-    whole = label("web", 60.0, energy_step_j=60.0, avg_power_w=1.0, known_s=60.0)
-    partial = label("web", 120.0, energy_step_j=None, avg_power_w=3.0, known_s=20.0)
-    unknown = label("web", 180.0, energy_step_j=None, avg_power_w=None, known_s=0.0)
-    small = condensed(join_rows(features(spec("web", "a")), labels(whole, partial, unknown)).rows.lazy())
-    assert small.select("avg_power_w", "duration_s").rows() == [(pytest.approx(1.5), 80.0)]
-
-
-def test_a_run_gives_its_total_energy_and_power_only_where_no_step_has_any() -> None:
-    step = label("web", 60.0, avg_power_w=1.0, known_s=60.0, total_energy_j=None)
-    run = {"ts": None, "energy_step_j": None, "known_s": None, "end_s": 100.0, "duration_s": 50.0, "known_share": 0.5}
-    runs = [label("web", **{**run, "total_energy_j": total, "avg_power_w": 9.0}, pod=f"r{total}") for total in (80, 40)]
-    short = label("ping", **{**run, "total_energy_j": 10.0, "avg_power_w": 2.0})
-    specs = features(spec("web", "a"), spec("ping", "b"))
-    small = condensed(join_rows(specs, labels(step, *runs, short)).rows.lazy()).sort("workload_name")
-    columns = ("workload_name", "avg_power_w", "duration_s", "total_energy_j", "ts")
-    assert small.select(columns).rows() == [("ping", 2.0, 25.0, 10.0, 100.0), ("web", 1.0, 60.0, 60.0, 60.0)]

@@ -3,14 +3,17 @@ import polars as pl
 import pytest
 
 from podpower.datasets.tables import read_training_rows
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.io.parquet import write_parquet
 
 
 def test_rows_of_a_file_are_those_of_memory(tmp_path, rows):
     write_parquet([rows[:100], rows[100:]], tmp_path / "rows.parquet")
-    here, there = Labelled.of(rows).examples(), Labelled.of(read_training_rows(tmp_path / "rows.parquet")).examples()
+    here, there = (
+        TrainingSet.of(rows).examples(),
+        TrainingSet.of(read_training_rows(tmp_path / "rows.parquet")).examples(),
+    )
     np.testing.assert_array_equal(there.entries.vectors, here.entries.vectors)
     np.testing.assert_array_equal(there.power_w, here.power_w)
     assert there.entries.workloads == here.entries.workloads
@@ -35,4 +38,4 @@ def test_files_that_cannot_be_used_are_told(tmp_path, rows, spoil, message):
     path = tmp_path / "rows.parquet"
     spoil(path, rows)
     with pytest.raises(InvalidInput, match=message):
-        Labelled.of(read_training_rows(path)).examples()
+        TrainingSet.of(read_training_rows(path)).examples()

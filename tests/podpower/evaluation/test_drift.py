@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.training_set import TrainingSet
 from podpower.evaluation.drift import drift_of
 from podpower.training.train import train
 
@@ -22,7 +22,7 @@ def young(cluster):
 
 
 def test_a_cluster_that_goes_on_has_not_drifted(model, young):
-    drift = drift_of(model, Labelled.of(young).pods())
+    drift = drift_of(model, TrainingSet.of(young).pods())
     assert (drift.specs, drift.errors) == (False, False)
     assert drift.seen == 1.0
     assert drift.error < 0.1
@@ -30,7 +30,7 @@ def test_a_cluster_that_goes_on_has_not_drifted(model, young):
 
 def test_workloads_that_draw_something_else_are_drift_of_errors(model, young):
     grown = young.with_columns(pl.col("avg_power_w", "energy_step_j") * 3.0)
-    drift = drift_of(model, Labelled.of(grown).pods())
+    drift = drift_of(model, TrainingSet.of(grown).pods())
     assert drift.errors
     assert not drift.specs
     assert drift.coverage < 0.2
@@ -43,7 +43,7 @@ def test_software_that_nobody_measured_is_drift_of_specs(model, young):
         image_key=pl.lit("never/seen"),
         features=pl.col("features").list.eval(pl.element() + 5.0),
     )
-    drift = drift_of(model, Labelled.of(other).pods())
+    drift = drift_of(model, TrainingSet.of(other).pods())
     assert drift.specs
     assert not drift.errors
     assert drift.coverage is None
@@ -52,4 +52,4 @@ def test_software_that_nobody_measured_is_drift_of_specs(model, young):
 def test_few_workloads_tell_nothing(model, young):
     few = young.filter(pl.col("workload_name").is_in(["w0", "w1"]))
     grown = few.with_columns(pl.col("avg_power_w", "energy_step_j") * 9.0)
-    assert not drift_of(model, Labelled.of(grown).pods()).errors
+    assert not drift_of(model, TrainingSet.of(grown).pods()).errors

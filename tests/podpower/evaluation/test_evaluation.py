@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.evaluation import splits
 from podpower.evaluation.baselines import BASELINES
@@ -87,7 +87,7 @@ def test_many_workloads_are_left_out_in_folds(rows, monkeypatch):
 def test_a_part_of_the_rows_is_evaluated_as_if_it_were_all(rows):
     """Workloads that are not in the part do not shift what belongs to which."""
     late = pl.col("pod").is_in([f"w{n}-0" for n in range(20, 40)])
-    part, alone = (evaluate(given, splits=(UNSEEN,)) for given in (Labelled.of(rows).where(late), rows.filter(late)))
+    part, alone = (evaluate(given, splits=(UNSEEN,)) for given in (TrainingSet.of(rows).where(late), rows.filter(late)))
     assert part.workloads == alone.workloads == 20
     assert part.split(UNSEEN) == alone.split(UNSEEN)
 

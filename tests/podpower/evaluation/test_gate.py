@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.training_set import TrainingSet
 from podpower.evaluation.gate import compare_known, compare_unknown, doubt_labels, without
 from podpower.training.train import train
 
@@ -19,7 +19,7 @@ def cluster(make_rows):
 
 @pytest.fixture(scope="module")
 def held_out(cluster):
-    return Labelled.of(cluster.filter(pl.col("ts") > 5 * HOUR_S)).pods()
+    return TrainingSet.of(cluster.filter(pl.col("ts") > 5 * HOUR_S)).pods()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_nothing_of_a_left_out_workload_remains(champion, held_out):
 
 def test_workloads_that_nobody_knows_cannot_be_compared_on(champion, make_rows):
     strangers = make_rows(workloads=3, seed=9).with_columns(_spec_hash="9" + pl.col("_spec_hash").str.slice(1))
-    result = compare_known(champion, champion, Labelled.of(strangers).pods())
+    result = compare_known(champion, champion, TrainingSet.of(strangers).pods())
     assert result.verdict == "unknown"
     assert "nothing to compare" in str(result)
 
@@ -123,9 +123,11 @@ def test_a_handful_of_workloads_decides_nothing(champion, past, held_out):
 def test_labels_that_change_everywhere_at_once_are_doubted(champion, cluster):
     young = cluster.filter(pl.col("ts") > 5 * HOUR_S)
     some = pl.col("workload_name").str.ends_with("1")
-    assert not doubt_labels(champion, Labelled.of(young).pods()).doubtful
-    assert not doubt_labels(champion, Labelled.of(times(young, pl.when(some).then(9.0).otherwise(1.0))).pods()).doubtful
+    assert not doubt_labels(champion, TrainingSet.of(young).pods()).doubtful
+    assert not doubt_labels(
+        champion, TrainingSet.of(times(young, pl.when(some).then(9.0).otherwise(1.0))).pods()
+    ).doubtful
     for changed in (times(young, 0.0), times(young, 30.0), shuffled(young)):
-        doubt = doubt_labels(champion, Labelled.of(changed).pods())
+        doubt = doubt_labels(champion, TrainingSet.of(changed).pods())
         assert doubt.doubtful
         assert "promote by hand" in str(doubt)

@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 import podpower.io.parquet
 from podpower.cli import main
 from podpower.datasets.join import join_rows
-from podpower.datasets.tables import read_training_rows
+from podpower.datasets.tables import keyed, read_training_rows
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table, read_features, write_features
@@ -65,7 +65,8 @@ def several(path: Path) -> list[pl.DataFrame]:
 
 def vectors(path: Path) -> list[pl.DataFrame]:
     rows = read_training_rows(path)
-    return [rows.frame, pl.DataFrame(rows.vectors(np.arange(len(rows), dtype=np.int64)))]
+    light = pl.concat(rows.batches())
+    return [light, pl.DataFrame(rows.vectors(light.select(keyed()).unique(maintain_order=True)))]
 
 
 PARTS: dict[str, Reader] = {
@@ -122,9 +123,8 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
         last = pq.read_schema(path).names[-1]
 
         def column(path: Path, last: str = last) -> list[pl.DataFrame]:
-            return [
-                pl.concat(pl.DataFrame({"c": pl.from_arrow(c)}) for c in table_file(path).column(last, batch_rows=64))
-            ]
+            with table_file(path).parquet() as file:
+                return [pl.concat(pl.from_arrow(batch) for batch in file.iter_batches(batch_size=64, columns=[last]))]
 
         for reader, read in (PARTS | {"column": column} | own).items():
             named = (commands[reader],) if reader in commands else ("partition 2026-01-01-09:00 of a", "make it")

@@ -3,7 +3,7 @@ import pytest
 
 from podpower.features.encoder import Encoder
 from podpower.features.physical import physical_power_w
-from podpower.model.cold_start import untrained_model
+from podpower.model.cold_start import cold_start_model
 from podpower.model.predictor import PRIOR_IN_WORDS, Predictor
 from podpower.registry.artifacts import model_bytes, model_from_bytes
 from podpower.specs.requests import Container, InferenceRequest
@@ -21,7 +21,7 @@ def requests():
 @pytest.fixture(scope="module")
 def predictor(requests):
     encoder = Encoder.fit(requests)
-    return Predictor(encoder, model_from_bytes(model_bytes(untrained_model(encoder))), version="untrained")
+    return Predictor(encoder, model_from_bytes(model_bytes(cold_start_model(encoder))), version="untrained")
 
 
 def test_without_any_label_resources_give_an_estimate(predictor, requests):

@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput, Refused
-from podpower.model.index import nearest, squared_distances
 from podpower.model.knn import KnnModel
 from podpower.model.scale import FLOOR_W, from_log, to_log
+from podpower.model.search import Search
 from podpower.training.train import train
 
 UNKNOWN = ("elsewhere", "Deployment", "new")
@@ -23,7 +23,7 @@ def model(rows):
 
 @pytest.fixture(scope="module")
 def known(rows):
-    return Labelled.of(rows).examples()
+    return TrainingSet.of(rows).examples()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,8 @@ def test_a_seen_spec_in_another_workload_answers_with_the_pooled_mean(make_rows,
     asked = queries(known_vectors(model)[[0, 0, 0]], [model.index.spec_hashes[0]] * 3, workloads)
     estimates = model.predict(asked)
     assert estimates.basis.tolist() == ["seen"] * 3
-    np.testing.assert_allclose(estimates.power_w, [1.0, 3.0, 2.0], rtol=0.02)
+    np.testing.assert_allclose(estimates.power_w[:2], [1.0, 3.0], rtol=0.02)
+    assert 1.0 < estimates.power_w[2] < 3.0
 
 
 def widths(estimates):
@@ -69,7 +70,7 @@ def test_a_spec_seen_in_another_workload_or_cluster_is_less_certain(model, known
     np.testing.assert_array_equal(widths(untold), widths(own))
     for elsewhere in (renamed, abroad):
         assert set(elsewhere.basis) == {"seen"}
-        np.testing.assert_allclose(elsewhere.power_w, own.power_w, rtol=0.05)
+        np.testing.assert_allclose(elsewhere.power_w, own.power_w, rtol=0.25)
         assert (widths(elsewhere) > 1.5 * widths(own)).all()
 
 
@@ -127,12 +128,14 @@ def test_the_explanation_of_a_seen_spec_is_the_spec_itself(model, own_queries):
 def test_a_prediction_does_not_depend_on_its_batch(model, predict_new, monkeypatch):
     vectors = np.random.default_rng(2).normal(size=(50, 24)).astype(np.float32)
     whole = predict_new(model, vectors)
-    monkeypatch.setattr("podpower.model.index._CHUNK_CELLS", 7 * len(model.index))
+    monkeypatch.setattr("podpower.model.search._CHUNK_CELLS", 7 * len(model.index))
     monkeypatch.setattr("podpower.model.knn._CHUNK_QUERIES", 11)
     parts = predict_new(model, vectors)
-    np.testing.assert_allclose(whole.power_w, parts.power_w, rtol=1e-5)
-    one = predict_new(model, vectors[4:5])
-    assert one.power_w[0] == pytest.approx(whole.power_w[4], rel=1e-5)
+    np.testing.assert_array_equal(whole.high_w, parts.high_w)
+    for row in range(50):
+        one = predict_new(model, vectors[row : row + 1])
+        np.testing.assert_array_equal(one.high_w[:, 0], whole.high_w[:, row])
+        np.testing.assert_array_equal(one.power_w[0], whole.power_w[row])
     assert len(predict_new(model, np.zeros((0, 24))).power_w) == 0
 
 
@@ -159,21 +162,22 @@ def test_the_state_gives_the_same_model(model, predict_new):
         lambda state: state | {"schema_version": 1},
         lambda state: {k: v for k, v in state.items() if k != "metric"},
         lambda state: state | {"index": state["index"] | {"power_w": np.ones(3)}},
-        lambda state: state | {"masses": {"neighbours": -1, "image": 1, "alike": 1, "owner": 1}},
+        lambda state: state | {"pseudo_counts": state["pseudo_counts"] | {"neighbours": -1}},
         lambda state: state | {"intervals": state["intervals"] | {"bounds": {"seen": [[0, 0]] * 3}}},
     ],
-    ids=["version", "no metric", "lengths", "a mass", "no bounds"],
+    ids=["version", "no metric", "lengths", "a pseudo-count", "no bounds"],
 )
 def test_a_state_that_does_not_fit_is_refused(model, change):
     with pytest.raises(Refused, match="train it again"):
         KnnModel.from_state(change(model.state()))
 
 
-@pytest.mark.parametrize("count", [1, 5, 60, 100])
-def test_the_search_is_exact(count):
+@pytest.mark.parametrize("size", [60, 500], ids=["compared", "screened"])
+@pytest.mark.parametrize("count", [1, 5, 60, 1000])
+def test_the_search_is_exact(size, count):
     rng = np.random.default_rng(4)
-    vectors, queries = rng.normal(size=(60, 8)).astype(np.float32), rng.normal(size=(9, 8)).astype(np.float32)
-    index, squared = nearest(squared_distances(queries, vectors, (vectors.astype(float) ** 2).sum(axis=1)), count)
+    vectors, queries = rng.normal(size=(size, 8)).astype(np.float32), rng.normal(size=(9, 8)).astype(np.float32)
+    index, squared = Search(vectors, np.ones(8, dtype=np.float32)).near(queries, count)
     brute = ((queries[:, None].astype(float) - vectors[None]) ** 2).sum(axis=2)
     np.testing.assert_array_equal(index, np.argsort(brute, axis=1)[:, :count])
     np.testing.assert_allclose(squared, np.sort(brute, axis=1)[:, :count], rtol=1e-4)

@@ -1,4 +1,4 @@
-"""What a prediction rests on, rung by rung: each is seen by a cluster in which only it can tell."""
+"""What a prediction rests on, level by level: each is seen by a cluster in which only it can tell."""
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,7 @@ def test_the_image_tells_where_nothing_else_does(images, queries):
     known, new = model.predict(queries(far, image_keys=["acme/family3", "never/seen"])).power_w
     assert known == pytest.approx(10.0, rel=0.4)
     assert new < 5.0
-    assert model.masses.image < 1.0  # learned: the default believes an image less
+    assert model.pseudo_counts["image"] < 1.0  # learned: the default believes an image less
 
 
 def test_a_new_revision_draws_what_the_former_ones_did(make_rows, queries):

@@ -2,7 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from podpower.datasets.training_set import Labelled
+from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.model.scale import from_log
 from podpower.training.train import train, train_examples
@@ -37,8 +37,8 @@ def test_left_out_entries_know_nothing_of_their_own_workload_or_spec(make_rows):
     revision = rows.filter(pl.col("workload_name") == "w0").with_columns(
         _spec_hash=pl.lit("e" * 64), energy_step_j=pl.lit(90.0), avg_power_w=pl.lit(1.5)
     )
-    alone = train_examples(Labelled.of(rows).examples())
-    both = train_examples(Labelled.of(pl.concat([rows, revision])).examples())
+    alone = train_examples(TrainingSet.of(rows).examples())
+    both = train_examples(TrainingSet.of(pl.concat([rows, revision])).examples())
     # Each workload counts once, so a second revision with its own error changes the loss, not the number of groups.
     assert both.training_size["workloads"] == alone.training_size["workloads"] == 20
     assert both.metrics["left_out_entries"] == 21
@@ -62,7 +62,7 @@ def test_neighbors_bounds_how_many_are_averaged(rows):
 
 
 def test_an_index_entry_is_the_weighted_mean_of_its_windows(make_rows):
-    examples = Labelled.of(make_rows(workloads=3, hours=3)).examples()
+    examples = TrainingSet.of(make_rows(workloads=3, hours=3)).examples()
     index = train_examples(examples).index
     assert len(index) == 3
     assert index.power_w[0] == pytest.approx(np.average(examples.power_w[:3], weights=examples.seconds[:3]), rel=0.01)
@@ -172,7 +172,7 @@ def test_intervals_of_the_seen_hold_a_new_hour(make_rows, queries):
     factor = pl.DataFrame({"factor": np.repeat(hours, 6)})
     rows = rows.hstack(factor).with_columns(pl.col("avg_power_w", "energy_step_j") * pl.col("factor"))
     model = train(rows.filter(pl.col("ts") <= 8 * 3600))
-    new = Labelled.of(rows.filter(pl.col("ts") > 8 * 3600)).examples()
+    new = TrainingSet.of(rows.filter(pl.col("ts") > 8 * 3600)).examples()
     entries = new.entries
     low, high = model.predict(queries(entries.vectors, entries.spec_hashes, entries.workloads)).interval()
     power_w = np.bincount(new.entry, weights=new.power_w) / np.bincount(new.entry)

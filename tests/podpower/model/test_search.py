@@ -5,11 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpower.model.index import Search
 from podpower.model.knn import KnnModel
 from podpower.model.lookup import Lookup, Strings
+from podpower.model.search import Search
 from podpower.training import train as training
-from podpower.training.ivf import RECALL_AT_10, make_cells
+from podpower.training.ivf import RECALL_AT_10, make_inverted_file
+
+ONES = np.ones(16, dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +21,13 @@ def vectors():
     return (centers[rng.integers(0, 20, size=4000)] + rng.normal(size=(4000, 16)) * 0.2).astype(np.float32)
 
 
-def test_cells_find_nearly_all_that_an_exact_search_finds(vectors):
+def test_an_inverted_file_finds_nearly_all_that_an_exact_search_finds(vectors):
     pytest.importorskip("faiss")
-    cells = make_cells(vectors)
-    assert cells.recall_at_10 >= RECALL_AT_10
+    inverted_file = make_inverted_file(vectors, ONES)
+    assert inverted_file.recall_at_10 >= RECALL_AT_10
     queries = vectors[:200] + np.float32(0.05)
-    exact, _ = Search(vectors).near(queries, 10)
-    near, squared = Search(vectors, cells).near(queries, 10)
+    exact, _ = Search(vectors, ONES).near(queries, 10)
+    near, squared = Search(vectors, ONES, inverted_file).near(queries, 10)
     recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact.tolist(), near.tolist(), strict=True)])
     assert recall >= 0.98
     assert (np.diff(squared, axis=1) >= 0).all()
@@ -33,20 +35,22 @@ def test_cells_find_nearly_all_that_an_exact_search_finds(vectors):
     np.testing.assert_allclose(squared, brute, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("change", [{"cell": np.full(4000, 9999)}, {"cell": np.zeros(3, dtype=int)}, {"probes": 0}])
-def test_cells_of_other_vectors_are_refused(vectors, change):
+@pytest.mark.parametrize(
+    "change", [{"list_of": np.full(4000, 9999)}, {"list_of": np.zeros(3, dtype=int)}, {"nprobe": 0}]
+)
+def test_an_inverted_file_of_other_vectors_are_refused(vectors, change):
     pytest.importorskip("faiss")
-    cells = dataclasses.replace(make_cells(vectors[:4000]), **change)
-    with pytest.raises(ValueError, match="cells"):
-        Search(vectors, cells)
+    inverted_file = dataclasses.replace(make_inverted_file(vectors, ONES), **change)
+    with pytest.raises(ValueError, match="inverted file"):
+        Search(vectors, ONES, inverted_file)
 
 
 def test_a_large_model_predicts_as_a_small_one_does(rows, monkeypatch, queries, known_vectors):
     pytest.importorskip("faiss")
     exact = train_with(rows, monkeypatch, limit=10_000)
     large = train_with(rows, monkeypatch, limit=10)
-    assert exact.cells is None
-    assert large.cells is not None
+    assert exact.inverted_file is None
+    assert large.inverted_file is not None
     assert large.metrics["search_recall_at_10"] >= RECALL_AT_10
     asked = queries(known_vectors(exact) + 0.01)
     loaded = KnnModel.from_state(large.state())
