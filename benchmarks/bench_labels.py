@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from podpower.labels import Asked, label_windows
+from podpower.labels import LabelRequest, label_windows
 from podpower.simulation import simulate
 from podpower.sources.recording import Recording
 
@@ -22,7 +22,7 @@ def main() -> None:
         simulated_s = time.perf_counter() - began
         recording = Recording(root)
         began = time.perf_counter()
-        labels = label_windows(recording, None, Asked(start_s=recording.start_s, end_s=recording.end_s))
+        labels = label_windows(recording, None, LabelRequest(start_s=recording.start_s, end_s=recording.end_s))
         labelled_s = time.perf_counter() - began
         parts = Recording(root).truth()
     truth = parts.group_by("ts", "namespace", "pod").agg(pl.col("dynamic_j").sum())

@@ -123,10 +123,10 @@ def asked(url: str, *, end_s: float) -> Iterator[dict[str, str]]:
 
     Http.ask = listening  # type: ignore[method-assign]
     try:
-        from podpower.labels import Asked, WindowExport  # noqa: PLC0415
+        from podpower.labels import LabelRequest, WindowExport  # noqa: PLC0415
 
         with Prometheus(Endpoint(url=url)) as prometheus:
-            wanted = Asked(start_s=START_S, end_s=end_s, energy="total", owner_source="prom")
+            wanted = LabelRequest(start_s=START_S, end_s=end_s, energy="total", owner_source="prom")
             for _ in WindowExport(prometheus, None, wanted).pieces():
                 pass
     finally:

@@ -143,19 +143,19 @@ def _export(
     arguments: argparse.Namespace, source: "MetricSource", specs: "pl.DataFrame | None", *, start_s: float, end_s: float
 ) -> "LabelReport":
     """Write the labels piece by piece. InvalidInput, and no file, where no pod has any."""
-    from podpower.labels import Asked, WindowExport, label_jobs  # noqa: PLC0415
+    from podpower.labels import LabelRequest, WindowExport, label_jobs  # noqa: PLC0415
 
-    asked = Asked(
+    request = LabelRequest(
         start_s=start_s, end_s=end_s, step_seconds=arguments.step, energy=arguments.energy,
         owner_source=arguments.owner_source,
     )  # fmt: skip
     with output.progress("labelling") as advance:
         if arguments.mode == "job":
-            labels = label_jobs(source, specs, asked, progress=advance)
+            labels = label_jobs(source, specs, request, progress=advance)
             _check_any(labels.report)
             write_table(labels.table, arguments.out)
             return labels.report
-        export = WindowExport(source, specs, asked)
+        export = WindowExport(source, specs, request)
 
         def pieces() -> "Iterator[pl.DataFrame]":
             yield from export.pieces(advance)

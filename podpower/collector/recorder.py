@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.labels.kepler import GENERATIONS
+from podpower.labels.kepler import BUILD_INFO, GENERATIONS
 from podpower.labels.owners import OWNER_METRICS
 from podpower.sources.hours import HOUR_S, hour_name
 from podpower.sources.kubernetes.api import Note
@@ -92,7 +92,7 @@ def _write_samples(
     found = prometheus.samples(_selectors(names), start_s=start_s, end_s=end_s - 1e-3)
     for warning in found.warnings:
         note(f"warning: {warning}")
-    if found.partial:
+    if found.partial_ranges:
         raise Unavailable("Prometheus gave a partial answer")
     writer.samples(start_s // HOUR_S * HOUR_S, _part(start_s), series=found.series, points=found.points)
     return len(found.points), names
@@ -104,4 +104,6 @@ def _part(start_s: float) -> str:
 
 def _selectors(names: frozenset[str]) -> Sequence[Selector]:
     kepler = [s for generation in GENERATIONS for s in generation.selectors(names, energy="total")]
-    return [*kepler, *(Selector(metric=metric) for metric in OWNER_METRICS if metric in names)]
+    nodes = [s for generation in GENERATIONS for s in generation.node_selectors(names, energy="total")]
+    others = (Selector(metric=metric) for metric in (*OWNER_METRICS, BUILD_INFO) if metric in names)
+    return [*kepler, *nodes, *others]

@@ -1,9 +1,21 @@
-"""Energy counters into watts and joules a step: what is not known is null, with the reason.
+"""Energy counters into watts and joules: what is not known is null, with the reason.
 
-Functions of samples; what is asked of a source is asked through `podpower.sources.protocols`.
+Functions of samples; sources of samples come through `podpower.sources.protocols`.
 """
 
-from podpower.labels.exporting import Asked, Labels, WindowExport, label_jobs, label_windows, no_labels
+from podpower.labels.exporting import LabelRequest, Labels, WindowExport, label_windows, no_labels
+from podpower.labels.runs import JobExport, label_ended_pods, label_jobs
 from podpower.labels.table import read_labels, write_labels
 
-__all__ = ["Asked", "Labels", "WindowExport", "label_jobs", "label_windows", "no_labels", "read_labels", "write_labels"]
+__all__ = [
+    "JobExport",
+    "LabelRequest",
+    "Labels",
+    "WindowExport",
+    "label_ended_pods",
+    "label_jobs",
+    "label_windows",
+    "no_labels",
+    "read_labels",
+    "write_labels",
+]

@@ -1,4 +1,4 @@
-"""What the two generations of Kepler call things, and which of their series add up to a pod's energy.
+"""Names of the metrics and labels of both Kepler generations, and the series that add up to a pod's energy.
 
 Sources: Kepler 0.7 to 0.9 and 0.10 and later, their documentation of metrics
 (https://sustainable-computing.io/design/metrics/, https://github.com/sustainable-computing-io/kepler/tree/main/docs).
@@ -15,31 +15,39 @@ from podpower.sources.protocols import LABEL_COLUMNS, Selector
 
 Energy = Literal["dynamic", "total"]
 
-# What Kepler calls the rest of a machine; no pod.
+# Names of the rest of a machine; no pods.
 PSEUDO_PODS = ("kernel_processes", "system_processes")
-NAMESPACE, POD, SERIES = "namespace", "pod", "series"
-_CPU_ZONES = ("package", "psys", "dram")  # core and uncore are inside package
+NAMESPACE, POD, SERIES, ZONE = "namespace", "pod", "series", "zone"
+PACKAGE, PSYS, DRAM, GPU = "package", "psys", "dram", "gpu"
+_CPU_ZONES = (PACKAGE, PSYS, DRAM)  # core and uncore are inside package
+BUILD_INFO = "kepler_build_info"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """`total` holds all of a pod's energy, or, where it is missing, the sum of `components` does."""
+    """`total` holds all of a pod's energy, or, where it is missing, the sum of `components` does.
+
+    `node` holds counters of whole nodes by zone, for the same energy as the pods' (without what the node draws idle);
+    `node_bound` those that hold more than that.
+    """
 
     name: str
     total: str | None
     components: tuple[str, ...]
+    node: Mapping[str, str]
+    node_bound: Mapping[str, str]
     namespace_label: str
     pod_label: str
     has_idle: bool
 
     def metrics(self, names: Collection[str]) -> list[str]:
-        """Which of the metrics that exist to read."""
+        """The metrics to read, of those that exist."""
         if self.total in names:
             return [str(self.total)]
         return [metric for metric in self.components if metric in names]
 
     def selectors(self, names: Collection[str], *, energy: Energy) -> list[Selector]:
-        """What to ask a source for: of the metrics that exist no more than adds up to `energy`."""
+        """Selectors of the series that add up to `energy`, of the metrics that exist."""
         if energy not in {"dynamic", "total"}:
             raise InvalidInput(f"unknown energy {energy!r}: use dynamic or total")
         labels: Mapping[str, tuple[str, ...]] = {"zone": _CPU_ZONES}
@@ -47,11 +55,21 @@ class Generation:
             labels = {"mode": ("dynamic",) if energy == "dynamic" else ("dynamic", "idle")}
         return [Selector(metric=metric, labels=labels) for metric in self.metrics(names)]
 
+    def node_selectors(self, names: Collection[str], *, energy: Energy) -> list[Selector]:
+        """Selectors of the counters of whole nodes that exist."""
+        labels: Mapping[str, tuple[str, ...]] = {"zone": _CPU_ZONES}
+        if self.has_idle:
+            labels = {"mode": ("dynamic",) if energy == "dynamic" else ("dynamic", "idle")}
+        metrics = dict.fromkeys((*self.node.values(), *self.node_bound.values()))
+        return [Selector(metric=metric, labels=labels) for metric in metrics if metric in names]
+
 
 KEPLER_0_9 = Generation(
     name="0.9",
     total="kepler_container_joules_total",
     components=tuple(f"kepler_container_{part}_joules_total" for part in ("package", "dram", "gpu", "other")),
+    node={zone: f"kepler_node_{zone}_joules_total" for zone in (PACKAGE, DRAM, GPU, "platform")},
+    node_bound={},
     namespace_label="container_namespace",
     pod_label="pod_name",
     has_idle=True,
@@ -60,6 +78,8 @@ KEPLER_0_10 = Generation(
     name="0.10",
     total=None,
     components=("kepler_pod_cpu_joules_total", "kepler_pod_gpu_joules_total"),
+    node=dict.fromkeys(_CPU_ZONES, "kepler_node_cpu_active_joules_total"),
+    node_bound=dict.fromkeys(_CPU_ZONES, "kepler_node_cpu_joules_total"),
     namespace_label="pod_namespace",
     pod_label="pod_name",
     has_idle=False,
@@ -69,11 +89,11 @@ _NODE_METRICS = ("kepler_node_cpu_joules_total", "kepler_node_cpu_watts", "keple
 
 
 class NoMetrics(Unavailable):
-    """There are no series of Kepler's pods in the time that was asked for."""
+    """There are no series of Kepler's pods in the requested time."""
 
 
 def detect(names: Collection[str]) -> list[Generation]:
-    """The generations whose pod series exist, the newest first: two where Kepler was upgraded within the time.
+    """Return the generations whose pod series exist, the newest first: two where Kepler was upgraded within the time.
 
     NoMetrics, with the fix, where there is none.
     """
@@ -92,7 +112,8 @@ def detect(names: Collection[str]) -> list[Generation]:
 
 
 def pod_series(series: pl.DataFrame, generation: Generation, *, energy: Energy) -> pl.DataFrame:
-    """The series that add up to each pod's energy: `series_id`, `namespace`, `pod`, `series` (what it is one of).
+    """Return the series that add up to each pod's energy: `series_id`, `namespace`, `pod`, `series` (its counter),
+    `exporter`, `pod_id` and `zone`. Pseudo-pods are among the pods.
 
     `series` is alike for series that continue each other, as a terminated pod's continues the running one's.
     `namespace` and `pod` of the result are the workload's; those of the samples are the exporter's and not used.
@@ -104,17 +125,45 @@ def pod_series(series: pl.DataFrame, generation: Generation, *, energy: Energy) 
     else:
         own = _one_of_overlapping_zones(own)
     pod, namespace = pl.col(generation.pod_label), pl.col(generation.namespace_label)
-    identity = [c for c in ("metric", *LABEL_COLUMNS) if c not in {"state", "namespace", "pod"}]
+    part = pl.col("metric").str.extract(r"_(package|dram|gpu|other)_joules_total$")
     return own.filter(pod.is_not_null()).select(
         "series_id",
-        namespace.fill_null("").alias(NAMESPACE),
+        # Every node has pseudo-pods of these names.
+        pl.when(pod.is_in(PSEUDO_PODS)).then(_exporter()).otherwise(namespace.fill_null("")).alias(NAMESPACE),
         pod.alias(POD),
-        pl.struct(identity).hash().alias(SERIES),
+        _identity().alias(SERIES),
+        _exporter().alias("exporter"),
+        "pod_id",
+        pl.coalesce("zone", part, pl.lit("all")).alias(ZONE),
     )
 
 
+def node_series(series: pl.DataFrame, generation: Generation) -> pl.DataFrame:
+    """Return the counters of whole nodes in the columns of `pod_series`, `pod` being the metric."""
+    metrics = [*generation.node.values(), *generation.node_bound.values()]
+    part = pl.col("metric").str.extract(r"^kepler_node_(package|dram|gpu|platform)_joules_total$")
+    return series.filter(pl.col("metric").is_in(metrics)).select(
+        "series_id",
+        _exporter().alias(NAMESPACE),
+        pl.col("metric").alias(POD),
+        _identity().alias(SERIES),
+        _exporter().alias("exporter"),
+        pl.lit(None, pl.String).alias("pod_id"),
+        pl.coalesce("zone", part, pl.lit("all")).alias(ZONE),
+    )
+
+
+def _identity() -> pl.Expr:
+    """A counter's own labels: `namespace` and `pod` are the exporter's, and `state` changes when a pod ends."""
+    return pl.struct([c for c in ("metric", *LABEL_COLUMNS) if c not in {"state", "namespace", "pod"}]).hash()
+
+
+def _exporter() -> pl.Expr:
+    return pl.coalesce("instance", "node_name", pl.lit(""))
+
+
 def _one_of_overlapping_zones(series: pl.DataFrame) -> pl.DataFrame:
-    """Without zones inside others: package, where the pod has it, else psys; and dram beside it."""
+    """Drop zones inside others: keep package, where the pod has it, else psys; and dram beside it."""
     zone = pl.col("zone")
     kept = series.filter(zone.is_null() | zone.is_in(_CPU_ZONES))
     has_package = (zone == "package").any().over("pod_namespace", "pod_name", "node_name")

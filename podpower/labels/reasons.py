@@ -1,13 +1,14 @@
-"""Why the energy of a step is not known. The worst of a pod's series decides for the pod."""
+"""Why the energy of a step or of a pod's life is not known. The worst of a step's reasons is kept."""
 
 FIRST_STEP = "first_step"  # the pod's first sample lies inside the step
 LAST_STEP = "last_step"  # the pod's last sample lies inside the step
-SHORT_LIVED = "short_lived"  # the pod lived inside the step
+SHORT_LIVED = "short_lived"  # the pod's first and last sample lie inside the step, or it has one sample in all
 CONTAINER_CHANGED = "container_changed"  # a container of the pod began or ended inside the step
 COUNTER_RESET = "counter_reset"  # a counter began anew inside the step: what it had counted last is lost
 GAP = "gap"  # samples are missing around an edge of the step
-PARTIAL_ANSWER = "partial_answer"  # the source of samples said that some may be missing
-PARTLY_UNKNOWN = "partly_unknown"  # job mode: some step of the pod's life is not known
+IMPLAUSIBLE = "implausible"  # a counter rose by more than a node can draw
+PARTIAL_ANSWER = "partial_answer"  # the source of samples left some out
+NEVER_SAMPLED = "never_sampled"  # job mode: no sample of the pod exists
 REFERENCE_NULL = "not_reported"  # a file of the reference system had no energy here
 
 REASONS = (
@@ -17,7 +18,8 @@ REASONS = (
     CONTAINER_CHANGED,
     COUNTER_RESET,
     GAP,
+    IMPLAUSIBLE,
     PARTIAL_ANSWER,
-    PARTLY_UNKNOWN,
+    NEVER_SAMPLED,
     REFERENCE_NULL,
 )

@@ -1,4 +1,4 @@
-"""The labels table: its schemas, writing it, and reading it back as ours or as the reference system's."""
+"""The labels table: its schemas, writing it, and reading files of podpower and of the reference system."""
 
 import polars as pl
 
@@ -21,10 +21,12 @@ WINDOWS_SCHEMA = pl.Schema(
         **_WHOSE,
         "avg_power_w": pl.Float64(),
         "energy_step_j": pl.Float64(),
+        "known_s": pl.Float64(),
         "step_seconds": pl.Float64(),
         "energy": pl.String(),
         "_spec_hash": pl.String(),
         "reason": pl.String(),
+        "label_source": pl.String(),
     }
 )
 JOBS_SCHEMA = pl.Schema(
@@ -35,24 +37,39 @@ JOBS_SCHEMA = pl.Schema(
         "duration_s": pl.Float64(),
         "avg_power_w": pl.Float64(),
         "total_energy_j": pl.Float64(),
+        "known_share": pl.Float64(),
         "energy": pl.String(),
         "_spec_hash": pl.String(),
+        "pod_uid": pl.String(),
+        "outcome": pl.String(),
         "reason": pl.String(),
+        "label_source": pl.String(),
     }
 )
 COMMAND = "podpower label --prom URL --start T --end T --out labels.parquet"
 _REQUIRED = ("namespace", "workload_kind", "workload_name", "pod")
-_NUMBERS = ("ts", "avg_power_w", "energy_step_j", "total_energy_j", "step_seconds", "start_s", "end_s", "duration_s")
-_QUANTITIES = ("avg_power_w", "energy_step_j", "total_energy_j")
+_NUMBERS = (
+    "ts",
+    "avg_power_w",
+    "energy_step_j",
+    "total_energy_j",
+    "step_seconds",
+    "start_s",
+    "end_s",
+    "duration_s",
+    "known_s",
+    "known_share",
+)
+_QUANTITIES = ("avg_power_w", "energy_step_j", "total_energy_j", "known_s", "known_share")
 
 
 def write_labels(table: pl.DataFrame, path: AnyPath) -> None:
-    """The table as Parquet, whole or not at all."""
+    """Write the table as Parquet, whole or not at all."""
     write_parquet(table, path)
 
 
 def read_labels(path: AnyPath) -> pl.DataFrame:
-    """Labels in WINDOWS_SCHEMA or, where there is no `ts` but `total_energy_j`, JOBS_SCHEMA; more columns are kept.
+    """Return labels in WINDOWS_SCHEMA or, without `ts` but with `total_energy_j`, in JOBS_SCHEMA; others are kept.
 
     Pseudo-pods are left out. InvalidInput names the column and what is wrong with it.
     """
@@ -60,7 +77,7 @@ def read_labels(path: AnyPath) -> pl.DataFrame:
 
 
 def checked_labels(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
-    """`table` as `read_labels` gives it."""
+    """Return `table` as `read_labels` does."""
     jobs = "ts" not in table.columns and "total_energy_j" in table.columns
     schema = JOBS_SCHEMA if jobs else WINDOWS_SCHEMA
     required = (*_REQUIRED, "total_energy_j") if jobs else (*_REQUIRED, "ts", "energy_step_j")
@@ -104,16 +121,22 @@ def _check_values(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
 
 
 def _completed(table: pl.DataFrame, *, jobs: bool) -> pl.DataFrame:
-    """What follows from other columns: the step from the spacing, power from energy, energy from power."""
+    """Fill in columns from others: the step from the spacing, power from energy, energy from power."""
     if jobs:
         reason = pl.when(pl.col("total_energy_j").is_null()).then(pl.lit(REFERENCE_NULL))
         return table.with_columns(pl.coalesce("reason", reason).alias("reason"))
     spacing = table.sort("ts").select(pl.col("ts").diff().over("namespace", "pod").alias("d")).drop_nulls()["d"]
     step = float(spacing.median() or 60.0) if len(spacing) else 60.0  # type: ignore[arg-type]
     table = table.with_columns(pl.col("step_seconds").fill_null(step))
+    # A partial step has power for its known seconds, and no energy.
+    whole = pl.col("known_s").is_null() | (pl.col("known_s") >= pl.col("step_seconds"))
     table = table.with_columns(
-        pl.coalesce("energy_step_j", pl.col("avg_power_w") * pl.col("step_seconds")).alias("energy_step_j")
+        pl.coalesce("energy_step_j", pl.when(whole).then(pl.col("avg_power_w") * pl.col("step_seconds"))).alias(
+            "energy_step_j"
+        )
     )
+    known_s = pl.when(pl.col("energy_step_j").is_not_null()).then("step_seconds").otherwise(0.0)
+    table = table.with_columns(pl.coalesce("known_s", known_s).alias("known_s"))
     reason = pl.when(pl.col("energy_step_j").is_null()).then(pl.lit(REFERENCE_NULL))
     return table.with_columns(
         pl.coalesce("avg_power_w", pl.col("energy_step_j") / pl.col("step_seconds")).alias("avg_power_w"),

@@ -13,7 +13,7 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 LABEL_COLUMNS = (
     "instance", "node_name", "namespace", "pod", "container_namespace", "pod_namespace", "pod_name", "pod_id",
     "container_name", "container_id", "mode", "zone", "state", "uid", "replicaset", "job_name", "owner_kind",
-    "owner_name", "owner_is_controller",
+    "owner_name", "owner_is_controller", "path", "version",
 )  # fmt: skip
 
 SERIES_SCHEMA = pl.Schema({"series_id": pl.UInt64(), "metric": pl.String()} | {c: pl.String() for c in LABEL_COLUMNS})
@@ -41,13 +41,14 @@ class Selector:
 class MetricSamples:
     """Samples of many series. `series` (SERIES_SCHEMA) names each once, `points` (POINTS_SCHEMA) holds raw values.
 
-    `partial`: the source said that samples may be missing; nothing may be concluded from those that came.
+    `partial_ranges` (start and end, Unix seconds): samples are missing in them; nothing can be concluded from those
+    that are there.
     """
 
     series: pl.DataFrame
     points: pl.DataFrame
     warnings: tuple[str, ...] = ()
-    partial: bool = False
+    partial_ranges: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,8 +141,8 @@ class Recording:
         if not series_parts or not point_parts:
             return MetricSamples(series=pl.DataFrame(schema=SERIES_SCHEMA), points=pl.DataFrame(schema=POINTS_SCHEMA))
         with scanned(series_parts) as series:
-            chosen = pl.concat(part.filter(_selected(selectors)) for part in series)
-            named = chosen.select(SERIES_SCHEMA.names()).unique("series_id").sort("series_id").collect()
+            chosen = pl.concat(_series(part).filter(_selected(selectors)) for part in series)
+            named = chosen.unique("series_id").sort("series_id").collect()
         with scanned(point_parts) as points:
             within = pl.concat(part.filter(pl.col("ts").is_between(start_s, end_s)) for part in points)
             wanted = within.join(named.lazy().select("series_id"), on="series_id", how="semi").collect()
@@ -246,6 +246,12 @@ def _selected(selectors: Sequence[Selector]) -> pl.Expr:
             one &= pl.col(label).is_null() | pl.col(label).is_in(list(values))
         chosen |= one
     return chosen
+
+
+def _series(table: pl.LazyFrame) -> pl.LazyFrame:
+    """SERIES_SCHEMA of a part; a label that was not kept when it was written is null."""
+    present = table.collect_schema()
+    return table.select(name if name in present else pl.lit(None, t).alias(name) for name, t in SERIES_SCHEMA.items())
 
 
 def _encoded(position: _Cursor) -> str:

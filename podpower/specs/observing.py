@@ -25,6 +25,7 @@ class ObservedPod:
     from_s: float
     to_s: float | None = None
     node: str | None = None
+    outcome: str | None = None  # "succeeded", "failed" or "deleted"; None while it runs
 
 
 @dataclass(kw_only=True)
@@ -82,7 +83,9 @@ class _Watcher:
         kind = obj.get("kind")
         deleted = event.type == "DELETED"
         if kind == "Pod":
-            self._pod(obj, event.ts, gone=deleted or (obj.get("status") or {}).get("phase") in _ENDED)
+            phase = (obj.get("status") or {}).get("phase")
+            outcome = phase.lower() if phase in _ENDED else "deleted" if deleted else None
+            self._pod(obj, event.ts, outcome=outcome)
         elif kind in WORKLOAD_KINDS and controller_of(obj) is None:
             self._workload(obj, event.ts, gone=deleted)
         if deleted:
@@ -102,18 +105,18 @@ class _Watcher:
             self._current_keys[before] -= 1
             self._end_if_idle(before, ts)
 
-    def _pod(self, obj: Mapping[str, Any], ts: float, *, gone: bool) -> None:
+    def _pod(self, obj: Mapping[str, Any], ts: float, *, outcome: str | None) -> None:
         metadata = obj.get("metadata") or {}
         uid = str(metadata.get("uid", ""))
         if uid in self._pods:
             key, pod = self._pods[uid]
             pod.node = pod.node or (obj.get("spec") or {}).get("nodeName")
-            if gone:
+            if outcome:
                 del self._pods[uid]
-                pod.to_s = ts
+                pod.to_s, pod.outcome = ts, outcome
                 self._end_if_idle(key, ts)
             return
-        if gone:
+        if outcome:
             return  # it ended before anything was seen of it
         made = self._objects.made(obj)
         source = made.template_object or {**obj, "metadata": {**metadata, "name": made.name}}

@@ -9,8 +9,11 @@ from podpower.specs.observing import Observation
 from podpower.specs.requests import InferenceRequest
 
 POD_STRUCT = pl.Struct(
-    {"pod": pl.String, "uid": pl.String, "from_s": pl.Float64, "to_s": pl.Float64, "node": pl.String}
-)
+    {
+        "pod": pl.String, "uid": pl.String, "from_s": pl.Float64, "to_s": pl.Float64, "node": pl.String,
+        "outcome": pl.String,
+    }
+)  # fmt: skip
 SPECS_SCHEMA = pl.Schema(
     {
         "cluster": pl.String(),

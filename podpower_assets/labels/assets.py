@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from podpower.errors import Unavailable
-from podpower.labels import Asked, label_windows, no_labels
+from podpower.labels import LabelRequest, label_windows, no_labels
 from podpower.labels.kepler import NoMetrics
 from podpower_assets import metadata
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
@@ -46,7 +46,7 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
     with deciding(), source.opened() as sources:
         for hour in context.partition_keys:
             start_s = hour_start_s(hour)
-            asked = Asked(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS)
+            asked = LabelRequest(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS)
             try:
                 labels = label_windows(sources.metrics, tables.read(SPECS, hour), asked)
             except NoMetrics as error:

@@ -97,7 +97,9 @@ class Prometheus:
             series=pl.concat([*series, pl.DataFrame(schema=SERIES_SCHEMA)]).unique("series_id", maintain_order=True),
             points=pl.concat([*points, pl.DataFrame(schema=POINTS_SCHEMA)]).filter(within),
             warnings=_told(found),
-            partial=any(matrix.partial for matrix in found),
+            partial_ranges=tuple(
+                (a, b) for (_, a, b), answer in zip(spans, answers, strict=True) if any(m.partial for m in answer)
+            ),
         )
 
     def series(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> SeriesFound:

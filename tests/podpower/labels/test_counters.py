@@ -8,19 +8,47 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpower.labels.counters import ENDED_AFTER_S, clean, pod_energy, step_energy
+from podpower.labels.counters import ENDED_AFTER_S, samples_of
+from podpower.labels.intervals import intervals_of
+from podpower.labels.windows import steps_of
 
 Samples = list[tuple[float, float]]
 
 
-def steps(*series: Samples, start_s: float = 0.0, count: int = 5, step_seconds: float = 60.0) -> dict[float, object]:
-    """Energy, or the reason, by the end of the step, of one pod with these series."""
+def table(
+    *series: Samples, start_s: float = 0.0, count: int = 5, step_seconds: float = 60.0,
+    partial: tuple[tuple[float, float], ...] = (), sources: tuple[str, ...] = (), beside: Samples | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """Steps of one pod with these series, of one exporter unless `sources` names one for each; `beside` is a counter of
+    another pod.
+    """
     rows = [(number, ts, value) for number, samples in enumerate(series) for ts, value in samples]
-    schema = {"series": pl.UInt64, "ts": pl.Float64, "value": pl.Float64}
-    points = clean(pl.DataFrame(rows, schema=schema, orient="row"))
-    found = step_energy(points, start_s=start_s, steps=count, step_seconds=step_seconds)
-    pods = pod_energy(found.with_columns(namespace=pl.lit("n"), pod=pl.lit("p")))
-    return {r["ts"]: r["energy_step_j"] if r["reason"] is None else r["reason"] for r in pods.to_dicts()}
+    rows += [(len(series), ts, value) for ts, value in beside or ()]
+    points = pl.DataFrame(rows, schema={"series_id": pl.UInt64, "ts": pl.Float64, "value": pl.Float64}, orient="row")
+    ids = list(range(len(series) + (beside is not None)))
+    named = pl.DataFrame(
+        {
+            "series_id": ids, "series": ids, "namespace": "n",
+            "pod": ["p"] * len(series) + ["q"] * (beside is not None),
+            "exporter": [*(sources or ["e"] * len(series)), *["e"] * (beside is not None)], "pod_id": None,
+        },
+        schema_overrides={"series_id": pl.UInt64, "series": pl.UInt64, "pod_id": pl.String},
+    )  # fmt: skip
+    intervals = intervals_of(samples_of(points, named), partial=partial)
+    found = steps_of(intervals, start_s=start_s, steps=count, step_seconds=step_seconds)
+    return found.filter(pl.col("pod") == "p")
+
+
+def steps(*series: Samples, **given: object) -> dict[float, object]:
+    """Energy, or the reason, by the end of the step."""
+    found = table(*series, **given)  # type: ignore[arg-type]
+    return {r["ts"]: r["energy_step_j"] if r["reason"] is None else r["reason"] for r in found.to_dicts()}
+
+
+def partly(*series: Samples, **given: object) -> dict[float, tuple[float, float]]:
+    """Power and known seconds of steps without energy, by the end of the step."""
+    found = table(*series, **given).filter(pl.col("energy_step_j").is_null())  # type: ignore[arg-type]
+    return {r["ts"]: (r["avg_power_w"], r["known_s"]) for r in found.to_dicts()}
 
 
 def steady(watts: float, *, begin: float = -60, end: float = 400, every: float = 30, at: float = 0) -> Samples:
@@ -55,6 +83,74 @@ def test_the_first_and_the_last_step_of_a_life_are_not_known() -> None:
     assert found == {120.0: "first_step", 180.0: pytest.approx(120.0), 240.0: "last_step"}
 
 
+def test_a_partial_step_has_the_power_of_its_known_seconds() -> None:
+    assert partly(steady(2.0, begin=70, end=200)) == {
+        120.0: (pytest.approx(2.0), 50.0),
+        240.0: (pytest.approx(2.0), 10.0),
+    }
+    assert partly(steady(3.0, begin=70, end=100, every=10)) == {120.0: (3.0, 30.0)}
+
+
+def test_a_step_with_one_sample_has_no_power() -> None:
+    assert partly([(70.0, 5.0)]) == {120.0: (None, 0.0)}
+
+
+def test_a_run_of_ninety_seconds_at_steps_of_a_minute_has_power() -> None:
+    found = partly(steady(2.2, begin=12, end=102, every=30), count=3)
+    assert found == {60.0: (pytest.approx(2.2), 48.0), 120.0: (pytest.approx(2.2), 42.0)}
+
+
+def test_power_around_a_reset_comes_from_the_other_seconds() -> None:
+    found = partly([*steady(2.0, end=130), *steady(2.0, begin=140, end=400)])
+    assert found == {180.0: (pytest.approx(2.0), 40.0)}
+
+
+def test_an_increase_that_no_node_can_draw_is_not_known() -> None:
+    jump = [(ts, value + 9.2e14 * (ts > 130)) for ts, value in steady(2.0)]
+    assert steps(jump)[180.0] == "implausible"
+    assert partly(jump) == {180.0: (pytest.approx(2.0), 30.0)}
+    spike = [(ts, 9.2e14 if ts == 150 else value) for ts, value in steady(2.0)]
+    assert partly(spike) == {180.0: (None, 0.0)}
+    assert steps(spike)[240.0] == pytest.approx(120.0)
+
+
+def test_a_partial_answer_makes_only_its_own_time_unknown() -> None:
+    found = steps(steady(2.0), partial=((100.0, 130.0),))
+    assert {ts: e for ts, e in found.items() if isinstance(e, str)} == {
+        120.0: "partial_answer",
+        180.0: "partial_answer",
+    }
+    assert partly(steady(2.0), partial=((100.0, 130.0),)) == {120.0: (2.0, 30.0), 180.0: (2.0, 30.0)}
+
+
+def test_a_pod_under_two_sources_at_once_counts_once() -> None:
+    once = steps(steady(2.0))
+    assert steps(steady(2.0), steady(2.0, begin=-53), sources=("a:9102", "b:9103")) == pytest.approx(once)
+    later = steps(steady(2.0), steady(2.0, begin=100), sources=("a:9102", "b:9103"))
+    assert later[240.0] == pytest.approx(120.0)
+
+
+def test_an_exporter_that_gets_another_address_loses_only_the_time_between() -> None:
+    found = table(steady(2.0, end=120), steady(2.0, begin=150), sources=("a:9102", "b:9102"))
+    assert found["reason"].to_list() == [None, None, "container_changed", None, None]
+    assert found["avg_power_w"].to_list() == pytest.approx([2.0] * 5)
+    assert found["known_s"].to_list() == [60.0, 60.0, 30.0, 60.0, 60.0]
+
+
+def test_a_restarted_exporter_resets_counters_that_have_passed_their_old_value_too() -> None:
+    old = [*steady(50.0, end=120, at=1e6), *steady(50.0, begin=130)[1:]]
+    young = [
+        *[(t, v) for t, v in steady(1.0, begin=100, end=120, every=10)],
+        *[(t, 30 * (t - 130)) for t, _ in old if t > 130],
+    ]
+    assert steps(young, beside=old)[180.0] == "counter_reset"
+
+
+def test_a_container_that_starts_beside_others_loses_nothing() -> None:
+    found = table(steady(1.0), steady(2.0, begin=150, at=30.0))
+    assert found["energy_step_j"].to_list() == pytest.approx([60.0, 60.0, 60.0 + 30.0 + 60.0, 180.0, 180.0])
+
+
 def test_a_life_inside_one_step_is_short() -> None:
     assert steps(steady(2.0, begin=70, end=100, every=10)) == {120.0: "short_lived"}
 
@@ -80,7 +176,7 @@ def test_after_a_reset_only_its_step_is_unknown() -> None:
     before, after = steady(2.0, end=135), [(t, v) for t, v in steady(2.0, begin=140, end=400)]
     found = steps([*before, *after])
     assert found[180.0] == "counter_reset"
-    assert found[120.0] == found[240.0] == pytest.approx(120.0)
+    assert [found[120.0], found[240.0]] == pytest.approx([120.0, 120.0])
 
 
 def test_a_restarted_container_does_not_lose_what_the_other_used() -> None:

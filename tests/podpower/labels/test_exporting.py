@@ -7,7 +7,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.labels import Asked, Labels, label_jobs, label_windows
+from podpower.labels import LabelRequest, Labels, label_ended_pods, label_jobs, label_windows
 from podpower.simulation import simulate
 from podpower.sources.recording import Recording
 from podpower.specs.observing import observe
@@ -33,7 +33,7 @@ def specs(recording: Recording) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def labels(recording: Recording, specs: pl.DataFrame) -> Labels:
-    return label_windows(recording, specs, Asked(start_s=recording.start_s, end_s=recording.end_s))
+    return label_windows(recording, specs, LabelRequest(start_s=recording.start_s, end_s=recording.end_s))
 
 
 def truth(root: Path) -> pl.DataFrame:
@@ -70,7 +70,7 @@ def test_pods_belong_to_the_workload_and_template_that_made_them(labels: Labels,
 
 def test_owner_series_know_the_same_workloads(recording: Recording, labels: Labels) -> None:
     by_series = label_windows(
-        recording, None, Asked(start_s=recording.start_s, end_s=recording.end_s, owner_source="prom")
+        recording, None, LabelRequest(start_s=recording.start_s, end_s=recording.end_s, owner_source="prom")
     )
     keys = ["namespace", "pod", "ts"]
     known = labels.table.filter(pl.col("reason").is_null())
@@ -89,14 +89,16 @@ def test_the_result_does_not_depend_on_how_the_range_is_cut(
 ) -> None:
     middle = recording.start_s + 3600
     parts = [
-        label_windows(recording, specs, Asked(start_s=a, end_s=b)).table
+        label_windows(recording, specs, LabelRequest(start_s=a, end_s=b)).table
         for a, b in ((recording.start_s, middle), (middle, recording.end_s))
     ]
     assert_frame_equal(pl.concat(parts).sort("namespace", "pod", "ts"), labels.table)
 
 
 def test_total_energy_has_the_idle_share_where_there_is_one(recording: Recording, specs: pl.DataFrame) -> None:
-    total = label_windows(recording, specs, Asked(start_s=recording.start_s, end_s=recording.end_s, energy="total"))
+    total = label_windows(
+        recording, specs, LabelRequest(start_s=recording.start_s, end_s=recording.end_s, energy="total")
+    )
     known = total.table.filter(pl.col("energy_step_j").is_not_null())
     both = known.join(truth(recording.root), on=["ts", "namespace", "pod"])
     expected = both["dynamic_j"].sum() + (both["idle_j"].sum() if total.report.generation == "0.9" else 0.0)
@@ -104,17 +106,63 @@ def test_total_energy_has_the_idle_share_where_there_is_one(recording: Recording
     assert any("idle" in w for w in total.report.warnings) == (total.report.generation == "0.10")
 
 
-def test_a_job_is_one_row_with_all_it_is_known_to_have_used(recording: Recording, specs: pl.DataFrame) -> None:
-    jobs = label_jobs(recording, specs, Asked(start_s=recording.start_s, end_s=recording.end_s))
-    assert jobs.table.select("namespace", "pod").is_unique().all()
-    known = jobs.table.filter(pl.col("total_energy_j").is_not_null())
-    assert len(known) > 20
-    power = known["total_energy_j"] / known["duration_s"]
-    assert (power - known["avg_power_w"]).abs().max() == pytest.approx(0.0, abs=1e-9)
+def jobs_truth(recording: Recording) -> pl.DataFrame:
+    """True energy and life of every pod that ended, or still ran at the end."""
+    parts = pl.concat(pl.read_parquet(path) for path in recording.root.glob("truth/*/*.parquet"))
+    return parts.group_by("namespace", "pod", "uid").agg(pl.col("dynamic_j").sum().alias("true_j"))
+
+
+@pytest.fixture(scope="module")
+def jobs(recording: Recording, specs: pl.DataFrame) -> Labels:
+    return label_jobs(recording, specs, LabelRequest(start_s=recording.start_s, end_s=recording.end_s))
+
+
+def test_a_job_is_one_row_with_all_its_energy(recording: Recording, jobs: Labels) -> None:
+    truth_of = jobs_truth(recording)
+    assert jobs.table["pod_uid"].is_unique().all()
+    assert set(truth_of["uid"]) <= set(jobs.table["pod_uid"])
+    both = jobs.table.join(truth_of, left_on="pod_uid", right_on="uid", how="inner")
+    known = both.drop_nulls("total_energy_j")
+    error = (known["total_energy_j"] / known["true_j"] - 1).abs()
+    allowed = (1 - known["known_share"]).clip(lower_bound=0.02)
+    assert known.filter(error > allowed).select("pod", "total_energy_j", "true_j", "known_share").rows() == []
+    unknown = both.filter(pl.col("total_energy_j").is_null())
+    assert set(unknown["reason"]) <= {"never_sampled", "short_lived"}
+    assert (unknown["duration_s"] < 30.0).all()  # without a scrape, or with one of an exporter that was new itself
+    assert len(known) > 0.8 * len(both)
+
+
+def test_a_job_has_watts_seconds_and_joules_that_agree(jobs: Labels) -> None:
+    known = jobs.table.drop_nulls("total_energy_j")
+    assert (known["end_s"] - known["start_s"]).to_list() == pytest.approx(known["duration_s"].to_list())
+    assert (known["avg_power_w"] * known["duration_s"]).to_list() == pytest.approx(known["total_energy_j"].to_list())
+    assert known["known_share"].is_between(0.0, 1.0).all()
+
+
+def test_a_job_does_not_depend_on_how_the_range_is_read(
+    recording: Recording, specs: pl.DataFrame, jobs: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podpower.labels.runs.PIECE_S", 437.0)
+    request = LabelRequest(start_s=recording.start_s, end_s=recording.end_s)
+    assert_frame_equal(label_jobs(recording, specs, request).table, jobs.table)
+
+
+def test_ended_pods_have_labels_over_their_whole_lives(recording: Recording) -> None:
+    start_s, end_s = recording.start_s + 3720.0, recording.end_s
+    observations, _ = observe(recording.events(start_s=start_s, end_s=end_s), start_s=start_s, end_s=end_s)
+    ended = label_ended_pods(recording, specs_table(observations), LabelRequest(start_s=start_s, end_s=end_s)).table
+    assert len(ended) > 10
+    assert ended["end_s"].is_between(start_s, end_s).all()
+    assert float(ended["start_s"].min()) < start_s - 100  # type: ignore[arg-type]
+    assert set(ended["outcome"]) == {"succeeded"}
+    both = ended.join(jobs_truth(recording), left_on="pod_uid", right_on="uid").drop_nulls("total_energy_j")
+    began_inside = both.filter(pl.col("start_s") >= recording.start_s)
+    error = (began_inside["total_energy_j"] / began_inside["true_j"] - 1).abs()
+    assert (error <= (1 - began_inside["known_share"]).clip(lower_bound=0.02)).all()
 
 
 def test_an_empty_window_is_refused(recording: Recording) -> None:
     with pytest.raises(InvalidInput, match="no whole step"):
-        label_windows(recording, None, Asked(start_s=START_S, end_s=START_S + 10))
+        label_windows(recording, None, LabelRequest(start_s=START_S, end_s=START_S + 10))
     with pytest.raises(Unavailable, match="no Kepler metrics"):
-        label_windows(recording, None, Asked(start_s=0.0, end_s=3600.0))
+        label_windows(recording, None, LabelRequest(start_s=0.0, end_s=3600.0))

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.retries import Backoff
-from podpower.labels import Asked, Labels, label_windows
+from podpower.labels import LabelRequest, Labels, label_windows
 from podpower.sources.prometheus.decoding import Matrix
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from, parse_url
 from podpower.sources.prometheus.source import Prometheus
 from tests.clusters.tls import https, self_signed
 
 START_S = 1767258000.0
-HOUR = Asked(start_s=START_S, end_s=START_S + 3600)
+HOUR = LabelRequest(start_s=START_S, end_s=START_S + 3600)
 NAMES = json.dumps({"status": "success", "data": ["kepler_pod_cpu_joules_total"]}).encode()
 JSON = "application/json"
 

@@ -1,0 +1,243 @@
+"""Energy of pods between neighbouring scrapes: the increase of each series, then the sum of a pod's series.
+
+An interval is known where every series of the pod has a sample at both ends and no counter began anew. A counter that
+begins with its container while its exporter is scraped adds its first value. Everything else is lost, with the reason.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from podpower.datasets.training_set import MAX_POWER_W
+from podpower.labels.counters import Bools, Codes, Floats, Ints, Samples
+
+_NEAR_SCRAPES = 2.5  # one missed scrape is bridged, two are a gap
+_COUNTED_EVERY_S = 10.0  # Kepler adds energy to its counters at most this rarely
+# States of an interval, the worse the greater. Of a gap all energy is known, but not when it was drawn.
+KNOWN, GAP, CHANGED, RESET, IMPLAUSIBLE, PARTIAL = range(6)
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intervals:
+    """Scrapes of pods in parallel arrays, by pod and time; each describes the interval to the next one of its pod.
+
+    `grown_j` is the measured increase of the series that go on and `first_j` what the counters that began with their
+    containers show at a scrape; `history` marks a scrape where another counter appeared, whose value is older.
+    `since_s` is the time since the exporter's scrape before, `bridged` marks an interval that some series spans.
+    """
+
+    pods: pl.DataFrame
+    pod: Ints
+    ts: Floats
+    pod_id: Ints  # code of its pod_id in `pod_ids`
+    pod_ids: list[str]
+    follows: Bools
+    state: Codes
+    bridged: Bools
+    grown_j: Floats
+    first_j: Floats
+    history: Bools
+    since_s: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grid:
+    """Scrapes of pods; `of_sample` is the scrape of each sample, `exporter_scrape` a code of exporter and time."""
+
+    pod: Ints
+    ts: Floats
+    source: Ints
+    of_sample: Ints
+    exporter_scrape: Ints
+    since_s: Floats
+    near_s: Floats
+
+    @property
+    def follows(self) -> Bools:
+        follows = np.zeros(len(self.pod), dtype=bool)
+        follows[:-1] = self.pod[1:] == self.pod[:-1]
+        return follows
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """Neighbouring samples of a series, as positions of the earlier one, and the energy between them."""
+
+    first: Ints
+    gain_j: Floats
+    reset: Bools
+    restarted: Bools  # with its exporter
+    implausible: Bools
+
+
+def intervals_of(samples: Samples, *, partial: Sequence[Range] = (), clock: pl.DataFrame | None = None) -> Intervals:
+    """The intervals of all pods. Those that overlap a range of `partial` are not known.
+
+    `clock` (`exporter` as a code of `samples`, `ts`) names scrapes of exporters beyond those that show in the samples.
+    """
+    grid = _grid(samples, clock)
+    pairs = _pairs(samples, grid)
+    return _summed(samples, grid, pairs, partial)
+
+
+def _grid(samples: Samples, clock: pl.DataFrame | None) -> _Grid:
+    key = samples.pod_of[samples.series] * samples.span + samples.ms
+    if (np.diff(key) > 0).all():  # one series a pod
+        first, of_sample = np.arange(len(key)), np.arange(len(key))
+    else:
+        _, first, of_sample = np.unique(key, return_index=True, return_inverse=True)
+    series = samples.series[first]
+    exporter, ts = samples.exporter_of[series], samples.ts[first]
+    scrape, since_s, near_s = _scrapes(exporter, samples.ms[first], samples, clock)
+    return _Grid(
+        pod=samples.pod_of[series],
+        ts=ts,
+        source=samples.source_of[series],
+        of_sample=of_sample.astype(np.int64),
+        exporter_scrape=scrape,
+        since_s=since_s,
+        near_s=near_s,
+    )
+
+
+def _scrapes(exporter: Ints, ms: Ints, samples: Samples, clock: pl.DataFrame | None) -> tuple[Ints, Floats, Floats]:
+    """Of each scrape of a pod: the number of its exporter's scrape, seconds since the one before (infinite: none), and
+    how far scrapes of the exporter are apart at most without a gap.
+    """
+    key = exporter * samples.span + ms
+    known = key
+    if clock is not None and len(clock):
+        more = np.round(clock["ts"].to_numpy() * 1000.0).astype(np.int64) - samples.begin_ms
+        within = (more >= 0) & (more < samples.span)
+        known = np.concatenate([key, clock["exporter"].to_numpy()[within] * samples.span + more[within]])
+    scrapes = np.unique(known)
+    owner = scrapes // samples.span
+    since_s = np.full(len(scrapes), np.inf)
+    same = owner[1:] == owner[:-1]
+    since_s[1:][same] = np.diff(scrapes)[same] / 1000.0
+    number = np.searchsorted(scrapes, key)
+    # Two Prometheus that scrape one exporter take turns: the usual time is the longer of both.
+    usual = (
+        pl.DataFrame({"owner": owner[1:][same], "gap": since_s[1:][same]})
+        .group_by("owner")
+        .agg(pl.col("gap").quantile(0.75, "higher"))
+    )
+    of_exporter = np.zeros(int(owner.max()) + 1 if len(owner) else 0)
+    of_exporter[usual["owner"].to_numpy()] = usual["gap"].to_numpy()
+    return number.astype(np.int64), since_s[number], _NEAR_SCRAPES * of_exporter[exporter]
+
+
+def _pairs(samples: Samples, grid: _Grid) -> _Pairs:
+    first = np.flatnonzero(samples.series[1:] == samples.series[:-1])
+    before, after = samples.value[first], samples.value[first + 1]
+    limit_j = MAX_POWER_W * np.maximum(samples.ts[first + 1] - samples.ts[first], _COUNTED_EVERY_S)
+    rise, fell = after - before, after < before
+    # A counter that fell back from a value that no node can have reached did not begin anew.
+    jumped = rise > limit_j
+    fell_back = np.zeros(len(first), dtype=bool)
+    fell_back[1:] = fell[1:] & jumped[:-1] & (first[1:] == first[:-1] + 1)
+    restarted = _restarted(grid, first, before, fell & ~fell_back, ~jumped & ~fell_back)
+    reset = fell | restarted
+    gain = np.where(reset, after, rise)
+    implausible = fell_back | (gain > limit_j)
+    gain[implausible] = 0.0
+    return _Pairs(first=first, gain_j=gain, reset=reset, restarted=restarted, implausible=implausible)
+
+
+def _restarted(grid: _Grid, first: Ints, before: Floats, fell: Bools, counts: Bools) -> Bools:
+    """Pairs during which the exporter restarted: most of what its counters had counted is gone.
+
+    A restart resets every counter of a node at once, also those that have passed their old value since.
+    """
+    if not fell.any():
+        return fell
+    scrape = grid.exporter_scrape[grid.of_sample[first + 1]]
+    gone = np.bincount(scrape, weights=before * fell)
+    had = np.bincount(scrape, weights=before * counts)
+    restarted: Bools = ((gone > 0.5 * had) & (gone > 0))[scrape]
+    return restarted & counts
+
+
+def _summed(samples: Samples, grid: _Grid, pairs: _Pairs, partial: Sequence[Range]) -> Intervals:
+    size = len(grid.ts)
+    start, end = grid.of_sample[pairs.first], grid.of_sample[pairs.first + 1]
+    turns = np.zeros(size, dtype=np.int64)
+    turns[1:] = np.cumsum(grid.source[1:] != grid.source[:-1])
+    # Samples of another source lie between: the series ended there and began anew.
+    torn = (turns[start] != turns[end]) & (grid.source[start] == grid.source[end])
+    spread = _spread(grid, pairs, start, end, torn)
+    grown = np.bincount(spread.at, weights=spread.gain_j, minlength=size).astype(np.float64)
+    bridged = np.bincount(spread.at, minlength=size) > 0
+    began = np.ones(len(samples.ts), dtype=bool)
+    began[1:] = samples.series[1:] != samples.series[:-1]
+    began[pairs.first[torn] + 1] = True
+    ended = np.ones(len(samples.ts), dtype=bool)
+    ended[:-1] = began[1:]
+    restarted = np.bincount(end[pairs.restarted], minlength=size) > 0
+    limit_j = MAX_POWER_W * np.maximum(grid.since_s, _COUNTED_EVERY_S)
+    at = grid.of_sample[began]
+    value = samples.value[began]
+    with_it = (grid.since_s <= grid.near_s)[at] & ~_of_exporter(grid, restarted)[at] & (value <= limit_j[at])
+    first_j = np.bincount(at, weights=value * with_it, minlength=size).astype(np.float64)
+    history = np.bincount(at[~with_it], minlength=size) > 0
+    follows = grid.follows
+    state = np.zeros(size, dtype=np.int8)
+    length_s = np.append(np.diff(grid.ts), 0.0)
+    state[follows & (length_s > grid.near_s)] = GAP
+    state[spread.at[spread.loose]] = GAP
+    changed = np.bincount(grid.of_sample[ended], minlength=size) > 0
+    changed[:-1] |= history[1:]
+    state[changed] = CHANGED
+    state[spread.at[spread.reset]] = RESET
+    state[spread.at[spread.implausible]] = IMPLAUSIBLE
+    for begin_s, end_s in partial:
+        state[(grid.ts < end_s) & (grid.ts + length_s > begin_s)] = PARTIAL
+    ids = {name: number for number, name in enumerate(dict.fromkeys(samples.pod_ids))}
+    of_source = np.array([ids[name] for name in samples.pod_ids], dtype=np.int64)
+    return Intervals(
+        pods=samples.pods, pod=grid.pod, ts=grid.ts, pod_id=of_source[grid.source], pod_ids=list(ids), follows=follows,
+        state=state, bridged=bridged, grown_j=grown, first_j=first_j, history=history, since_s=grid.since_s,
+    )  # fmt: skip
+
+
+def _of_exporter(grid: _Grid, restarted: Bools) -> Bools:
+    """Scrapes of pods at which any series of their exporter was reset by a restart."""
+    if not restarted.any():
+        return restarted
+    scrapes = np.bincount(grid.exporter_scrape[restarted], minlength=int(grid.exporter_scrape.max()) + 1) > 0
+    found: Bools = scrapes[grid.exporter_scrape]
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spread:
+    """Pairs by the intervals that they span: `at` is the interval, `loose` marks parts of a pair longer than a gap."""
+
+    at: Ints
+    gain_j: Floats
+    loose: Bools
+    reset: Bools
+    implausible: Bools
+
+
+def _spread(grid: _Grid, pairs: _Pairs, start: Ints, end: Ints, torn: Bools) -> _Spread:
+    count = np.where(torn, 0, end - start)
+    if (count == 1).all():
+        none = np.zeros(len(start), dtype=bool)
+        return _Spread(at=start, gain_j=pairs.gain_j, loose=none, reset=pairs.reset, implausible=pairs.implausible)
+    pair = np.repeat(np.arange(len(start)), count)
+    at = start[pair] + np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    length_s = grid.ts[end] - grid.ts[start]
+    share = np.divide(grid.ts[at + 1] - grid.ts[at], length_s[pair], out=np.ones(len(at)), where=length_s[pair] > 0)
+    loose = (count > 1) & (length_s > grid.near_s[end])
+    return _Spread(
+        at=at,
+        gain_j=pairs.gain_j[pair] * share,
+        loose=loose[pair],
+        reset=pairs.reset[pair],
+        implausible=pairs.implausible[pair],
+    )

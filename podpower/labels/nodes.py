@@ -1,0 +1,141 @@
+"""The sum of pods against the counters of their nodes, hour by hour and zone by zone: the labels' own error.
+
+Kepler shares a node's energy out among its pods. What the pods and pseudo-pods of a node add up to must be what the
+node's own counter of the same energy shows.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from podpower.datasets.training_set import MAX_POWER_W
+from podpower.labels.counters import Samples, samples_of
+from podpower.labels.kepler import DRAM, GPU, PACKAGE, Generation
+from podpower.sources.hours import HOUR_S, hour_name
+
+LOW_RATIO, HIGH_RATIO = 0.8, 1.1
+_LEAST_J = 100.0  # of less no ratio says anything
+_ALL = "all"  # pods' counters that are not split by zone
+_PLATFORM = "platform"
+_COUNTED_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRatio:
+    """Energy of pods and pseudo-pods in one zone and hour over that of their nodes. `bound`: the node's counter holds
+    more than the pods' energy, so that only a ratio above HIGH_RATIO is wrong.
+    """
+
+    hour: str
+    zone: str
+    pods_j: float
+    nodes_j: float
+    bound: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """Pods over nodes."""
+        return self.pods_j / self.nodes_j
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is within LOW_RATIO to HIGH_RATIO."""
+        return self.ratio <= HIGH_RATIO and (self.bound or self.ratio >= LOW_RATIO)
+
+    def __str__(self) -> str:
+        like = "all energy of their nodes" if self.bound else "their nodes"
+        return f"{self.hour}, {self.zone}: pods add up to {self.ratio:.2f} of {like}"
+
+
+def failed_ratios(ratios: Iterable[NodeRatio]) -> list[NodeRatio]:
+    """Return the ratios outside LOW_RATIO to HIGH_RATIO."""
+    return [ratio for ratio in ratios if not ratio.passed]
+
+
+@dataclass(kw_only=True)
+class NodeSums:
+    """Energy of pods and of nodes by hour and zone, added up from pieces."""
+
+    _pods: dict[tuple[str, str], float] = field(default_factory=lambda: defaultdict(float))
+    _nodes: dict[tuple[str, str, str], float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(
+        self, pods: Samples, pod_series: pl.DataFrame, points: pl.DataFrame, nodes: pl.DataFrame, *, begin_s: float,
+        end_s: float,
+    ) -> None:  # fmt: skip
+        """Add the increases within (begin_s, end_s]. `pods` are the samples of `pod_series`; `nodes` (`node_series`)
+        name counters whose samples are in `points`. Pods of exporters without a node's counter are left out.
+        """
+        if nodes.is_empty():
+            return
+        shown = nodes["exporter"].unique()
+        zones = pod_series.with_columns(pl.when(pl.col("exporter").is_in(shown.implode())).then("zone").alias("group"))
+        for (hour, zone), joules in _increases(pods, zones, begin_s=begin_s, end_s=end_s).items():
+            self._pods[hour, zone] += joules
+        named = nodes.with_columns(pl.concat_str("pod", pl.lit("|"), "zone").alias("group"))
+        for (hour, group), joules in _increases(samples_of(points, nodes), named, begin_s=begin_s, end_s=end_s).items():
+            metric, _, zone = group.partition("|")
+            self._nodes[hour, metric, zone] += joules
+
+    def ratios(self, generation: Generation) -> list[NodeRatio]:
+        """Return the ratio of each hour and zone in which nodes have a counter."""
+        found = []
+        for (hour, zone), pods_j in sorted(self._pods.items()):
+            wanted = [(zone, generation.node.get(zone), False), (zone, generation.node_bound.get(zone), True)]
+            if zone == _ALL:
+                wanted = [("+".join(parts), parts, False) for parts in _WHOLES]  # type: ignore[misc]
+            for name, metrics, bound in wanted:
+                nodes_j = self._nodes_j(hour, zone, metrics, generation)
+                if nodes_j >= _LEAST_J:
+                    found.append(NodeRatio(hour=hour, zone=name, pods_j=pods_j, nodes_j=nodes_j, bound=bound))
+                    break
+        return found
+
+    def _nodes_j(self, hour: str, zone: str, metrics: str | Sequence[str] | None, generation: Generation) -> float:
+        if metrics is None or isinstance(metrics, str):
+            return self._nodes.get((hour, metrics or "", zone), 0.0)
+        parts = {part: self._nodes.get((hour, generation.node.get(part, ""), part), 0.0) for part in metrics}
+        return sum(parts.values()) if parts[metrics[0]] > 0 else 0.0
+
+
+# A pod's counter of everything, against the first of these whose first part exists.
+_WHOLES = ((_PLATFORM, GPU), (PACKAGE, DRAM, GPU))
+
+
+def _increases(samples: Samples, series: pl.DataFrame, *, begin_s: float, end_s: float) -> dict[tuple[str, str], float]:
+    """Increase of all counters of each hour and `group` of `series`; after a reset the new value."""
+    if not len(samples.ts):
+        return {}
+    groups = dict(series.select("series", "group").iter_rows())
+    names = sorted({group for group in groups.values() if group is not None})
+    number = {name: place for place, name in enumerate(names)}
+    of_series = np.array([number.get(groups.get(one) or "", -1) for one in samples.names], dtype=np.int64)
+    first = np.flatnonzero(samples.series[1:] == samples.series[:-1])
+    before, after, ts = samples.value[first], samples.value[first + 1], samples.ts[first + 1]
+    gain = np.where(after < before, after, after - before)
+    limit_j = MAX_POWER_W * np.maximum(ts - samples.ts[first], _COUNTED_EVERY_S)
+    group = of_series[samples.series[first]]
+    kept = (ts > begin_s) & (ts <= end_s) & (group >= 0) & (gain <= limit_j)
+    hours = (np.ceil(ts[kept] / HOUR_S) - 1).astype(np.int64)
+    found: dict[tuple[str, str], float] = {}
+    for hour in np.unique(hours):
+        sums = np.bincount(group[kept][hours == hour], weights=gain[kept][hours == hour], minlength=len(names))
+        found |= {(hour_name(hour * HOUR_S), name): float(joules) for name, joules in zip(names, sums, strict=True)}
+    return found
+
+
+def label_source(generations: Sequence[Generation], zones: Collection[str], energy: str, versions: str = "") -> str:
+    """Describe where labels come from.
+
+    >>> from podpower.labels.kepler import KEPLER_0_10
+    >>> label_source([KEPLER_0_10], {"dram", "package"}, "dynamic", "0.11.1")
+    'Kepler 0.11.1 RAPL package+dram, dynamic'
+    """
+    order = (PACKAGE, "psys", DRAM, GPU)
+    parts = "+".join(zone for zone in order if zone in zones)
+    named = versions or " and ".join(generation.name for generation in generations)
+    counted = f"RAPL {parts}" if parts else "all components"
+    return f"Kepler {named} {counted}, {energy}"
