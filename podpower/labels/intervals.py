@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from podpower.datasets.training_set import MAX_POWER_W
+from podpower.datasets.rows import MAX_POWER_W
 from podpower.labels.counters import Bools, Codes, Floats, Ints, Samples
 
 _NEAR_SCRAPES = 2.5  # one missed scrape is bridged, two are a gap

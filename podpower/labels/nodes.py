@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from podpower.datasets.training_set import MAX_POWER_W
+from podpower.datasets.rows import MAX_POWER_W
 from podpower.labels.counters import Samples, samples_of
 from podpower.labels.kepler import DRAM, GPU, PACKAGE, Generation
 from podpower.sources.hours import HOUR_S, hour_name
