@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
-import msgspec
-
 from podpower.errors import InvalidInput
+from podpower.specs import json_values
 from podpower.specs.documents import Rejected
 from podpower.specs.manifests import read_manifests
 from podpower.specs.ndjson import request_from_dict
@@ -42,20 +41,20 @@ def one_request(body: bytes) -> InferenceRequest:
     return request_from_dict(_json(body))
 
 
-def one_manifest(body: bytes) -> InferenceRequest:
+def one_manifest(body: bytes, *, max_rows: int) -> InferenceRequest:
     """The only workload in a body of manifests; objects without pods beside it are passed over.
 
     Unreadable when it is no YAML, InvalidInput when there is no workload, a broken one, or several.
     """
-    requests = manifests(body)
+    requests = manifests(body, max_rows=max_rows)
     if len(requests) > 1:
         raise InvalidInput(f"{len(requests)} workloads, and this path takes one: send them to /predict/batch")
     return requests[0]
 
 
-def manifests(body: bytes) -> list[InferenceRequest]:
+def manifests(body: bytes, *, max_rows: int) -> list[InferenceRequest]:
     """The workloads, at least one, in a body of manifests. Unreadable and InvalidInput as `one_manifest`."""
-    requests, rejected = read_manifests(_text(body), source=_SOURCE)
+    requests, rejected = read_manifests(_text(body), source=_SOURCE, max_objects=max_rows)
     broken = [entry for entry in rejected if entry.reason == "broken"]
     if broken:
         kind = Unreadable if _is_unreadable(broken[0]) else InvalidInput
@@ -79,8 +78,7 @@ def batch(body: bytes, *, media_type: str, max_rows: int) -> tuple[list[Inferenc
             return _each(rows)
         if not (isinstance(rows, dict) and "kind" in rows):  # kubectl get -o json gives a List
             raise InvalidInput("expected a JSON list of InferenceRequests; send a single one to /predict")
-    requests, rejected = read_manifests(_text(body), source=_SOURCE)
-    _check_length(len(requests) + len(rejected), max_rows)
+    requests, rejected = read_manifests(_text(body), source=_SOURCE, max_objects=max_rows)
     if not requests and rejected and all(_is_unreadable(entry) for entry in rejected):
         raise Unreadable(rejected[0].detail)
     if not requests and not rejected:
@@ -104,12 +102,11 @@ def _check_length(count: int, most: int) -> None:
 
 
 def _json(body: bytes) -> Any:
+    text = _text(body)
     try:
-        return msgspec.json.decode(_text(body))
-    except ValueError as error:
-        raise Unreadable(f"not valid JSON: {error}") from None
-    except RecursionError:
-        raise Unreadable("not valid JSON: nested too deeply") from None
+        return json_values.value_of(text)
+    except InvalidInput as error:
+        raise Unreadable(str(error)) from None
 
 
 def _text(body: bytes) -> bytes:

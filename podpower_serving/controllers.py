@@ -70,11 +70,14 @@ class Predictions(Controller):
         status_code=200,
         responses=openapi.PROBLEMS,
     )
-    async def predict_from_yaml(self, request: AnyRequest, served: NamedDependency[Served]) -> Prediction:
+    async def predict_from_yaml(
+        self, request: AnyRequest, served: NamedDependency[Served], settings: NamedDependency[Settings]
+    ) -> Prediction:
         """What the one workload of a manifest will draw; for several there is /predict/batch."""
         body, _ = await _body(request, *_MANIFEST_TYPES)
         predictor = served.predictor
-        return predictor.predict([await asyncio.to_thread(bodies.one_manifest, body)])[0]
+        only = await asyncio.to_thread(bodies.one_manifest, body, max_rows=settings.max_batch_rows)
+        return predictor.predict([only])[0]
 
     @post(
         "/predict/batch",
@@ -105,10 +108,10 @@ class Inferences(Controller):
         status_code=200,
         responses=openapi.PROBLEMS,
     )
-    async def infer_from_yaml(self, request: AnyRequest) -> list[InferenceRequest]:
+    async def infer_from_yaml(self, request: AnyRequest, settings: NamedDependency[Settings]) -> list[InferenceRequest]:
         """The workloads of manifests as `/predict` takes them: what the model sees of them, without credentials."""
         body, _ = await _body(request, *_MANIFEST_TYPES)
-        return await asyncio.to_thread(bodies.manifests, body)
+        return await asyncio.to_thread(bodies.manifests, body, max_rows=settings.max_batch_rows)
 
 
 class Operations(Controller):

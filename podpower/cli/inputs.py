@@ -77,7 +77,10 @@ def _one_a_line(data: bytes) -> bytes:
     if whole is None:
         return data
     values = whole if isinstance(whole, list) else [whole]
-    return b"\n".join(json.dumps(value).encode() for value in values)
+    try:
+        return b"\n".join(json.dumps(value).encode() for value in values)
+    except RecursionError:  # it is written with more recursion than it is read
+        return data
 
 
 def _parsed(data: bytes) -> Any:

@@ -3,7 +3,7 @@
 import msgspec
 
 from podpower.errors import InvalidInput
-from podpower.specs.documents import Rejected, read_objects
+from podpower.specs.documents import Objects, Rejected, read_objects, shortened
 from podpower.specs.normalising import NotAWorkload, request_from_object
 from podpower.specs.requests import InferenceRequest
 
@@ -11,21 +11,29 @@ __all__ = ["Rejected", "read_manifests", "read_objects"]
 
 
 def read_manifests(
-    data: bytes, *, source: str, cluster: str | None = None
+    data: bytes, *, source: str, cluster: str | None = None, max_objects: int | None = None
 ) -> tuple[list[InferenceRequest], list[Rejected]]:
-    """The requests of all workloads in YAML or JSON, in order, and what was not taken. `source` names the input."""
+    """Requests of all workloads in YAML or JSON, in order, and what was rejected. `source` names the input.
+
+    InvalidInput when there are more than `max_objects`.
+    """
     requests: list[InferenceRequest] = []
     rejected: list[Rejected] = []
-    for index, obj in enumerate(read_objects(data, source=source)):
+    objects = Objects(data, source=source)
+    for index, obj in enumerate(objects):
+        if max_objects is not None and index >= max_objects:
+            raise InvalidInput(f"more than {max_objects} objects: send at most {max_objects} at a time")
         if isinstance(obj, Rejected):
             rejected.append(msgspec.structs.replace(obj, index=index))
             continue
         try:
             requests.append(request_from_object(obj, cluster=cluster))
         except NotAWorkload as error:
-            rejected.append(Rejected(source=source, index=index, detail=str(error), reason="not_a_workload"))
+            detail = shortened(str(error))
+            rejected.append(Rejected(source=source, index=index, detail=detail, reason="not_a_workload"))
         except InvalidInput as error:
-            rejected.append(Rejected(source=source, index=index, detail=f"{_name(obj)}{error}"))
+            objects.reject()
+            rejected.append(Rejected(source=source, index=index, detail=shortened(f"{_name(obj)}{error}")))
     return requests, rejected
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from podpower.errors import InvalidInput
+from podpower.specs import json_values
 from podpower.specs.documents import Rejected
 from podpower.specs.normalising import check_schedule, readable, request_from_object
 from podpower.specs.redaction import redact_request
@@ -33,13 +34,7 @@ def decode_request(line: bytes) -> InferenceRequest:
         pass  # the slower way knows the older forms, and says what is wrong
     except ValueError as error:
         raise InvalidInput(f"not valid JSON: {error}") from None
-    try:
-        value = msgspec.json.decode(line)
-    except RecursionError:
-        raise InvalidInput("not valid JSON: nested too deeply") from None
-    except ValueError as error:
-        raise InvalidInput(f"not valid JSON: {error}") from None
-    return request_from_dict(value)
+    return request_from_dict(json_values.value_of(line))
 
 
 def request_from_dict(value: Any) -> InferenceRequest:

@@ -41,10 +41,13 @@ def request_from_object(
     kind = obj.get("kind")
     if not isinstance(kind, str) or not kind:
         raise InvalidInput("kind: missing; a manifest begins with apiVersion: and kind:, e.g. kind: Deployment")
-    if kind == "CronJob":
-        return _cron_job_request(obj, as_kind=as_kind or kind, cluster=cluster)
-    metadata, spec, suffix = _read(kind, obj)
-    return _request(as_kind or kind, metadata, spec, where=suffix, cluster=cluster)
+    try:
+        if kind == "CronJob":
+            return _cron_job_request(obj, as_kind=as_kind or kind, cluster=cluster)
+        metadata, spec, suffix = _read(kind, obj)
+        return _request(as_kind or kind, metadata, spec, where=suffix, cluster=cluster)
+    except RecursionError:
+        raise InvalidInput("spec: nested by hundreds of levels, which no workload needs") from None
 
 
 def _cron_job_request(obj: Mapping[str, Any], *, as_kind: str, cluster: str | None) -> InferenceRequest:

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,9 +58,9 @@ def test_a_broken_document_does_not_lose_those_around_it() -> None:
     [
         ("a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
             f"{k}: &{k} [{','.join(['*' + p] * 10)}]\n" for p, k in zip("abcdefg", "bcdefgh", strict=True)), "aliases"),
-        ("a: &a [*a]", "nested deeper"),
-        ("[" * 5000, "nested too deeply"),
-        ('{"a":' * 50_000, "nested too deeply"),
+        ("a: &a [*a]", "which never ends"),
+        ("[" * 5000, "nested deeper"),
+        ('{"a":' * 50_000, "nested deeper"),
         ("- " * 20_000 + "x", "nested deeper"),
         ("a: 1\na: 2\n", 'the key "a" stands twice'),
         ("? [a]\n: 1\n", "a key must be a plain text"),
@@ -126,3 +127,30 @@ def test_no_input_breaks_the_reader(data: bytes) -> None:
     for found in read_objects(data, source="fuzz"):
         assert isinstance(found, dict | Rejected)
     read_manifests(data, source="fuzz")
+
+
+_TEXTS = st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), max_size=12)
+_PARTS = st.recursive(_TEXTS, lambda part: st.lists(part, max_size=4) | st.dictionaries(_TEXTS, part, max_size=4))
+_PLAIN = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _TEXTS,
+    lambda part: st.lists(part, max_size=4) | st.dictionaries(_TEXTS, part, max_size=4),
+)
+
+
+@given(st.lists(_PARTS, min_size=1, max_size=3), st.booleans())
+def test_what_pyyaml_writes_is_read_as_it_was(parts: list[object], flow: bool) -> None:
+    documents = [{"own": part, "again": [part, {"last": parts}]} for part in parts]  # written with anchors and aliases
+    text = yaml.safe_dump_all(documents, default_style='"', default_flow_style=flow, allow_unicode=flow)
+    assert objects(text) == documents
+
+
+@given(st.lists(st.dictionaries(_TEXTS, _PLAIN, max_size=4), min_size=1, max_size=3), st.sampled_from([None, 0, 2]))
+def test_json_is_read_alike_in_a_row_in_a_list_and_as_yaml(values: list[dict[str, object]], indent: int | None) -> None:
+    values = [{**value, "kind": "x"} for value in values]
+    texts = [json.dumps(value, indent=indent, ensure_ascii=False) for value in values]
+    assert objects("\n".join(texts)) == objects(f"[{','.join(texts)}]") == values
+    assert objects("---\n" + "\n---\n".join(texts)) == values

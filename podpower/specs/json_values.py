@@ -1,0 +1,117 @@
+"""JSON documents, one after another, into plain values."""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from podpower.errors import InvalidInput
+from podpower.specs.yaml_values import is_separated
+
+# A broken document is scanned up to its error, and reading goes on at a line of it, until so many times the length of
+# the text was scanned in vain.
+_MAX_WASTE: Final = 1
+
+_SCANNER = json.JSONDecoder()  # finds the end of a document; msgspec makes its value
+_SPACE = re.compile(r"\s*")
+_DOCUMENT_LINE = re.compile(r"^[{\[]", re.MULTILINE)
+
+
+class TooDeep(InvalidInput):
+    """A document is nested deeper than any manifest."""
+
+    def __init__(self, skipped: str = "") -> None:
+        super().__init__(f"nested deeper than any manifest, by hundreds of levels{skipped}")
+
+
+class Unread:
+    """Mark in place of a value: reading stops here."""
+
+
+def value_of(document: str | bytes) -> Any:
+    """Value of one JSON document. InvalidInput if it is not valid, TooDeep if it cannot be read for its nesting."""
+    try:
+        return msgspec.json.decode(document)
+    except RecursionError:
+        raise TooDeep from None
+    except ValueError as error:
+        raise InvalidInput(f"not valid JSON: {error}") from None
+
+
+def values_of(text: str) -> Iterator[tuple[int, Any]] | None:
+    """Offset and value of each document, InvalidInput in place of the value of a broken one.
+
+    None when the text has YAML's separators, or the first document is not JSON: YAML's flow style begins alike.
+    """
+    try:
+        return iter([(0, value_of(text))])
+    except InvalidInput:
+        if is_separated(text):
+            return None
+        documents = _one_after_another(text)
+        first = next(documents, (0, None))
+        is_json = not isinstance(first[1], InvalidInput) or isinstance(first[1], TooDeep)
+        return itertools.chain([first], documents) if is_json else None
+
+
+def _one_after_another(text: str) -> Iterator[tuple[int, Any]]:
+    position, wasted = _after_space(text, 0), 0
+    while position < len(text):
+        if wasted > _MAX_WASTE * len(text):
+            yield position, Unread()
+            return
+        value, end = _whole_line(text, position)
+        if end is None:
+            try:
+                end = _SCANNER.raw_decode(text, position)[1]
+                value = _value_or_error(text[position:end])
+            except (ValueError, RecursionError) as error:
+                end = _next_line(text, position)
+                value = _broken(error, text[position:end])
+                # Others give no place: nesting, and an integer of more digits than Python reads.
+                wasted += (error.pos if isinstance(error, json.JSONDecodeError) else len(text)) - position
+        yield position, value
+        position = _after_space(text, end)
+
+
+def _whole_line(text: str, position: int) -> tuple[Any, int | None]:
+    """Value and end of a document that is one line, as in NDJSON; no end for others."""
+    if position and text[position - 1] != "\n":
+        return None, None  # a line of many documents is searched for its end once, not once a document
+    end = text.find("\n", position)
+    if end < 0:
+        end = len(text)
+    try:
+        return msgspec.json.decode(text[position:end]), end
+    except (ValueError, RecursionError):
+        return None, None
+
+
+def _value_or_error(document: str) -> Any:
+    try:
+        return value_of(document)
+    except InvalidInput as error:
+        return error
+
+
+def _broken(error: Exception, passed: str) -> InvalidInput:
+    lines = len(passed.rstrip().splitlines()) - 1
+    skipped = f"; {lines} more lines, up to the next that begins with {{ or [, are not read" if lines else ""
+    if isinstance(error, RecursionError):
+        return TooDeep(skipped)
+    return InvalidInput(f"not valid JSON: {error}{skipped}")
+
+
+def _next_line(text: str, position: int) -> int:
+    """Start of the next line that begins a document."""
+    line = text.find("\n", position) + 1
+    match = _DOCUMENT_LINE.search(text, line) if line else None
+    return match.start() if match else len(text)
+
+
+def _after_space(text: str, position: int) -> int:
+    space = _SPACE.match(text, position)
+    return space.end() if space else position
