@@ -1,4 +1,4 @@
-"""What lies between a cluster and its labels: what is in order, and for what is not the command that mends it."""
+"""Checks of a cluster, its Prometheus and Kepler; each failed one comes with the command that mends it."""
 
 import asyncio
 import json
@@ -8,15 +8,18 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import msgspec
+import polars as pl
 
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.kubernetes.kinds import BUILT_IN, OBSERVED, Kind
 from podpower.labels.kepler import PSEUDO_PODS, Generation, detect
+from podpower.labels.nodes import HIGH_RATIO, LOW_RATIO, NodeRatio, failed_ratios
 from podpower.sources.kubernetes.access import Access
 from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.list_watch import Change, Known, Stream, listed
 from podpower.sources.kubernetes.times import present_form_s
 from podpower.sources.prometheus.source import Prometheus
+from podpower.sources.protocols import Selector
 
 State = Literal["ok", "warn", "fail"]
 
@@ -37,7 +40,7 @@ _HELM_STATE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that was looked at. `fix` is a command, or what to set, where there is something to do."""
+    """Result of one check. `fix` is a command, or a setting, where there is something to do."""
 
     check: str
     state: State
@@ -45,12 +48,12 @@ class Finding:
     fix: str = ""
 
     def as_dict(self) -> dict[str, str]:
-        """Plain values."""
+        """Return plain values."""
         return asdict(self)
 
 
 def examine_cluster(open_access: Callable[[], Access], *, kinds: Sequence[Kind] = OBSERVED) -> list[Finding]:
-    """Whether the cluster answers, its clock is ours, and we may read what is needed."""
+    """Check that the cluster answers, that its clock is ours, and that podpower has the rights it needs."""
     try:
         access = open_access()
     except PodpowerError as error:
@@ -71,7 +74,7 @@ async def _examine_cluster(access: Access, kinds: Sequence[Kind]) -> list[Findin
 
 
 async def _rights(api: Api, kinds: Sequence[Kind]) -> Finding:
-    """By SelfSubjectAccessReview, which everybody may create."""
+    """Check rights by SelfSubjectAccessReview, which everybody may create."""
     missing: dict[Kind, list[str]] = {}
     for kind in kinds:
         for verb in _VERBS:
@@ -105,7 +108,7 @@ async def _may(api: Api, kind: Kind, verb: str) -> bool:
 
 
 def examine_prometheus(prometheus: Prometheus, *, now_s: float | None = None) -> list[Finding]:
-    """Whether Prometheus answers, its clock is ours, and Kepler's and the owners' series are there and right."""
+    """Check that Prometheus answers, that its clock is ours, and that Kepler's and the owners' series are right."""
     now_s = time.time() if now_s is None else now_s
     url = prometheus.endpoint.url
     try:
@@ -129,11 +132,12 @@ def examine_prometheus(prometheus: Prometheus, *, now_s: float | None = None) ->
     found.append(_generations(generations))
     for generation in generations:
         found += _energy(prometheus, generation, names, now_s=now_s)
+        found += _sums(prometheus, generation, names, now_s=now_s)
     return found
 
 
 def examine_pods(access: Access, prometheus: Prometheus, *, now_s: float | None = None) -> Finding:
-    """Whether every running pod has energy."""
+    """Check that every running pod has energy."""
     now_s = time.time() if now_s is None else now_s
     try:
         running = asyncio.run(_running_pods(access, since_s=now_s - _YOUNG_S))
@@ -148,6 +152,12 @@ def examine_pods(access: Access, prometheus: Prometheus, *, now_s: float | None 
         }  # fmt: skip
     except PodpowerError as error:
         return Finding(check="pods", state="fail", detail=str(error), fix="see the checks above")
+    if not running:
+        return Finding(
+            check="pods", state="warn",
+            detail=f"no running pod is older than {_YOUNG_S:g} s: nothing to compare with energy",
+            fix="kubectl get pods -A: wait until some run, or choose another --context",
+        )  # fmt: skip
     without = {pod: node for pod, node in running.items() if pod not in measured}
     if not without:
         return Finding(check="pods", state="ok", detail=f"all {len(running)} running pods have energy")
@@ -163,7 +173,7 @@ def examine_pods(access: Access, prometheus: Prometheus, *, now_s: float | None 
 
 
 async def _running_pods(access: Access, *, since_s: float) -> dict[tuple[str, str], str | None]:
-    """Namespace and name of pods that have run since then, and their node."""
+    """Return namespace and name of pods that have run since then, and their node."""
     found = {}
     async with Api(access, tries=2) as api:
         async for item in listed(api, Stream(kind=BUILT_IN["Pod"]), Known()):
@@ -178,7 +188,7 @@ async def _running_pods(access: Access, *, since_s: float) -> dict[tuple[str, st
 
 def _clock(check: str, ahead_s: float | None) -> Finding:
     if ahead_s is None:
-        return Finding(check=check, state="warn", detail="the server does not say its time", fix="")
+        return Finding(check=check, state="warn", detail="the server sends no time", fix="")
     if abs(ahead_s) <= SKEW_S:
         return Finding(check=check, state="ok", detail=f"within {SKEW_S:g} s of ours")
     side = "ahead of" if ahead_s > 0 else "behind"
@@ -196,7 +206,7 @@ def _owners(names: frozenset[str]) -> Finding:
     return Finding(
         check="owners",
         state="warn",
-        detail="no kube_pod_owner: pods that are gone cannot be told to which workload they belonged",
+        detail="no kube_pod_owner: the workloads of deleted pods are unknown",
         fix=_HELM_STATE,
     )
 
@@ -216,7 +226,7 @@ def _generations(generations: Sequence[Generation]) -> Finding:
 def _energy(
     prometheus: Prometheus, generation: Generation, names: frozenset[str], *, now_s: float
 ) -> Iterator[Finding]:
-    """Whether the counters count, belong to workloads, and are scraped often enough."""
+    """Check that the counters count, and that they are scraped often enough."""
     metric = generation.metrics(names)[0]
     try:
         yield from _counting(prometheus, generation, metric, now_s=now_s)
@@ -243,12 +253,61 @@ def _counting(prometheus: Prometheus, generation: Generation, metric: str, *, no
         )
     else:
         yield Finding(check="energy", state="ok", detail=f"{metric} counts up to {largest[0][1]:.3g} J")
-    counted = prometheus.instant(f"max(count_over_time({selector}[10m]))", ts=now_s)
-    every_s = 600.0 / counted[0][1] if counted else 0.0
+    yield _scrapes(prometheus, generation, metric, selector, now_s=now_s)
+
+
+def _scrapes(prometheus: Prometheus, generation: Generation, metric: str, selector: str, *, now_s: float) -> Finding:
+    """Check the time between samples of the pod that has most of them."""
+    fullest = prometheus.instant(f"topk(1, count_over_time({selector}[10m]))", ts=now_s)
+    named = {generation.pod_label: (str(fullest[0][0].get(generation.pod_label)),)} if fullest else {}
+    samples = prometheus.samples([Selector(metric=metric, labels=named)], start_s=now_s - 600.0, end_s=now_s)
+    gaps = samples.points.sort("series_id", "ts").select(pl.col("ts").diff().over("series_id").drop_nulls())["ts"]
+    if gaps.is_empty():
+        return Finding(
+            check="scrapes", state="warn", detail="one sample of each pod in 10 minutes: no interval is known yet",
+            fix="run podpower doctor again in a minute; if this stays, set Kepler's ServiceMonitor to 30s",
+        )  # fmt: skip
+    every_s = float(gaps.median())  # type: ignore[arg-type]
     slow = every_s > _SLOW_SCRAPE_S
-    yield Finding(
+    return Finding(
         check="scrapes",
         state="warn" if slow else "ok",
         detail=f"a sample every {every_s:.0f} s" + (": steps of a minute are mostly interpolated" if slow else ""),
         fix="set the interval of Kepler's ServiceMonitor to 30s (docs/how-to/install-kepler.md)" if slow else "",
     )
+
+
+def _sums(prometheus: Prometheus, generation: Generation, names: frozenset[str], *, now_s: float) -> Iterator[Finding]:
+    """Check the sum of pods against the counters of their nodes in the last hour, where those exist."""
+    try:
+        ratios = list(_ratios(prometheus, generation, names, now_s=now_s))
+    except PodpowerError as error:
+        yield Finding(check="sums", state="fail", detail=str(error), fix="see docs/how-to/operate.md")
+        return
+    if not ratios:
+        return
+    shown = ", ".join(f"{r.ratio:.2f} of {'all energy of ' if r.bound else ''}their nodes ({r.zone})" for r in ratios)
+    failed = failed_ratios(ratios)
+    yield Finding(
+        check="sums",
+        state="fail" if failed else "ok",
+        detail=f"pods add up to {shown}" + (f"; expected {LOW_RATIO:g} to {HIGH_RATIO:g}" if failed else ""),
+        fix="kubectl get pods -A -o wide | grep kepler: one for each node, scraped once, of the newest release "
+        "(docs/explanation/labels.md)"
+        if failed
+        else "",
+    )
+
+
+def _ratios(
+    prometheus: Prometheus, generation: Generation, names: frozenset[str], *, now_s: float
+) -> Iterator[NodeRatio]:
+    for pods, nodes, zone, bound in generation.comparisons(names):
+        pods_j, nodes_j = (_increase(prometheus, selector, now_s=now_s) for selector in (pods, nodes))
+        if nodes_j > 0:
+            yield NodeRatio(hour="the last hour", zone=zone, pods_j=pods_j, nodes_j=nodes_j, bound=bound)
+
+
+def _increase(prometheus: Prometheus, selector: Selector, *, now_s: float) -> float:
+    found = prometheus.instant(f"sum(increase({prometheus.matched(selector)}[1h]))", ts=now_s)
+    return found[0][1] if found else 0.0

@@ -4,7 +4,7 @@ Sources: Kepler 0.7 to 0.9 and 0.10 and later, their documentation of metrics
 (https://sustainable-computing.io/design/metrics/, https://github.com/sustainable-computing-io/kepler/tree/main/docs).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,6 +62,18 @@ class Generation:
             labels = {"mode": ("dynamic",) if energy == "dynamic" else ("dynamic", "idle")}
         metrics = dict.fromkeys((*self.node.values(), *self.node_bound.values()))
         return [Selector(metric=metric, labels=labels) for metric in metrics if metric in names]
+
+    def comparisons(self, names: Collection[str]) -> Iterator[tuple[Selector, Selector, str, bool]]:
+        """Selectors of pods and of nodes that count the same energy, by zone, of the metrics that exist. The last value
+        is true where the nodes' counter holds more.
+        """
+        for zone in (PACKAGE, DRAM) if self.has_idle else _CPU_ZONES:
+            pods = f"kepler_container_{zone}_joules_total" if self.has_idle else self.components[0]
+            labels = {"mode": ("dynamic",)} if self.has_idle else {"zone": (zone,)}
+            bound = self.node[zone] not in names
+            nodes = self.node_bound.get(zone, "") if bound else self.node[zone]
+            if pods in names and nodes in names:
+                yield Selector(metric=pods, labels=labels), Selector(metric=nodes, labels=labels), zone, bound
 
 
 KEPLER_0_9 = Generation(

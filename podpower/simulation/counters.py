@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from podpower.simulation.cluster import MINUTE_S, Cluster
+from podpower.simulation.nodes import NodeCounters, node_counters
 from podpower.simulation.workloads import Pod
 from podpower.sources.protocols import LABEL_COLUMNS, POINTS_SCHEMA, SERIES_SCHEMA
 
@@ -62,6 +63,8 @@ class Exporters:
             for node in range(len(cluster.nodes)):
                 for name, base_w in (("kernel_processes", _KERNEL_W), ("system_processes", _SYSTEM_W)):
                     self._counters[f"{name}/{node}", 0] = self._pseudo(name, node, base_w)
+        self._parts = list(_PARTS_CPU) if kepler == "0.9" else list(_ZONES)
+        self._nodes = [self._node(node) for node in range(len(cluster.nodes))]
 
     def series(self, ids: NDArray[np.uint64]) -> pl.DataFrame:
         """SERIES_SCHEMA of these series."""
@@ -84,6 +87,11 @@ class Exporters:
                 self._restart(node)
             scrapes = self._scrapes(node, ts)
             for found in self._sampled(node, scrapes, ts, of_pod):
+                ids.append(found[0])
+                times.append(found[1])
+                values.append(found[2])
+            if len(scrapes):
+                found = self._nodes[node].sampled(ts, scrapes, self._grown(node, scrapes, ts, of_pod))
                 ids.append(found[0])
                 times.append(found[1])
                 values.append(found[2])
@@ -206,6 +214,27 @@ class Exporters:
         for counter in self._counters.values():
             if counter.node == node:
                 counter.offset_dynamic_j, counter.offset_idle_j = counter.dynamic_j, counter.idle_j
+        self._nodes[node].restart()
+
+    def _node(self, node: int) -> NodeCounters:
+        labels: dict[str, str | None] = dict.fromkeys(LABEL_COLUMNS)
+        labels |= {"namespace": "kepler", "pod": f"kepler-{node}", "instance": f"10.0.0.{node + 1}:9102"}
+        if self._kepler != "0.9":
+            labels["node_name"] = self._cluster.nodes[node]
+        return node_counters(labels, kepler=self._kepler, parts=self._parts, idle_w=_IDLE_NODE_W, named=self._named)
+
+    def _grown(
+        self, node: int, times: FloatArray, ts: float, of_pod: dict[str, tuple[float, float, float, float]]
+    ) -> FloatArray:
+        """Dynamic joules of each part that the pods of a node draw from `ts` to each of `times`."""
+        grown: FloatArray = np.zeros((len(self._parts), len(times)))
+        first = 1 if self._kepler == "0.9" else 0  # after the sum of all parts
+        for counter in self._counters.values():
+            if counter.node == node:
+                watts, _, begin, end = self._rates(counter, ts, of_pod)
+                shares = counter.dynamic[first : first + len(self._parts)]
+                grown += np.outer(shares, watts * np.clip(times - begin, 0.0, max(end - begin, 0.0)))
+        return grown
 
     def _scrapes(self, node: int, ts: float) -> FloatArray:
         """Times at which the node's exporter is scraped in the minute."""
@@ -244,6 +273,9 @@ class Exporters:
         return watts * counter.share, idle_w * counter.share, begin, end
 
     def _accrue(self, ts: float, of_pod: dict[str, tuple[float, float, float, float]]) -> None:
+        ends = np.array([ts + MINUTE_S])
+        for node, counters in enumerate(self._nodes):
+            counters.accrue(self._grown(node, ends, ts, of_pod)[:, 0], seconds=MINUTE_S)
         for counter in self._counters.values():
             watts, idle_w, begin, end = self._rates(counter, ts, of_pod)
             counter.dynamic_j += watts * max(end - begin, 0.0)

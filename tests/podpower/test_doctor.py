@@ -45,10 +45,11 @@ def test_all_is_well(measured: str, cluster: FakeCluster, tmp_path: Path, capsys
     assert code == 0
     assert {check: finding["state"] for check, finding in found.items()} == dict.fromkeys(
         ["cluster", "cluster clock", "rights", "prometheus", "prometheus clock", "owners", "kepler", "energy",
-         "scrapes", "pods"], "ok",
+         "scrapes", "sums", "pods"], "ok",
     )  # fmt: skip
     assert "Kepler 0.10" in found["kepler"]["detail"]
-    assert re.search(r"every [34]\d s", found["scrapes"]["detail"])
+    assert "every 30 s" in found["scrapes"]["detail"]
+    assert re.search(r"0\.9\d of their nodes \(package\)", found["sums"]["detail"])
 
 
 def test_a_table_is_what_people_get(
@@ -107,6 +108,16 @@ def test_a_cluster_that_is_away_is_told_and_prometheus_still_examined(
     assert found["energy"]["state"] == "ok"
 
 
+def test_a_cluster_without_running_pods_is_not_called_well(
+    measured: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeCluster() as empty:
+        _, found = examined(measured, write_kubeconfig(tmp_path / "config", empty.url), capsys)
+    assert found["pods"]["state"] == "warn"
+    assert "no running pod" in found["pods"]["detail"]
+    assert found["pods"]["fix"]
+
+
 LABELS = 'pod_namespace="shop",pod_name="web",pod_id="w",zone="package",node_name="n"'
 
 
@@ -137,3 +148,43 @@ def test_what_is_missing_comes_with_what_to_do(
         _, found = examined(url, tmp_path / "nowhere", capsys)
     assert found[check]["state"] == state
     assert told in found[check]["fix"]
+
+
+def served(tmp_path: Path, lines: list[str]):  # type: ignore[no-untyped-def]
+    need_prometheus()
+    (tmp_path / "text.om").write_text("\n".join(lines) + "\n# EOF\n")
+    backfill(tmp_path / "text.om", tmp_path / "tsdb")
+    return serving(tmp_path / "tsdb")
+
+
+def test_a_minute_of_data_shows_the_true_scrape_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    now_s = time.time()
+    series = f"kepler_pod_cpu_joules_total{{{LABELS}}}"
+    with served(tmp_path, [f"{series} {100 - ago} {now_s - ago:.0f}" for ago in (65, 45, 25, 5)]) as url:
+        _, found = examined(url, tmp_path / "nowhere", capsys)
+    assert found["scrapes"]["state"] == "ok"
+    assert "every 20 s" in found["scrapes"]["detail"]
+
+
+def test_one_sample_shows_no_scrape_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with served(tmp_path, [f"kepler_pod_cpu_joules_total{{{LABELS}}} 5 {time.time() - 5:.0f}"]) as url:
+        _, found = examined(url, tmp_path / "nowhere", capsys)
+    assert found["scrapes"]["state"] == "warn"
+    assert "in a minute" in found["scrapes"]["fix"]
+
+
+@pytest.mark.parametrize(("node_w", "state"), [(10.0, "ok"), (4.0, "fail"), (16.0, "fail")])
+def test_pods_are_held_against_their_nodes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], node_w: float, state: str
+) -> None:
+    now_s = time.time()
+    active = 'kepler_node_cpu_active_joules_total{node_name="n",zone="package",path="p0"}'
+    pod = f"kepler_pod_cpu_joules_total{{{LABELS}}}"
+    lines = [f"{name} {watts * (900 - ago)} {now_s - ago:.0f}"
+             for name, watts in ((active, node_w), (pod, 10.0)) for ago in range(900, 0, -30)]  # fmt: skip
+    with served(tmp_path, lines) as url:
+        code, found = examined(url, tmp_path / "nowhere", capsys)
+    assert found["sums"]["state"] == state
+    assert f"{10.0 / node_w:.2f} of their nodes (package)" in found["sums"]["detail"]
+    assert code == 1  # no cluster either
+    assert bool(found["sums"]["fix"]) is (state == "fail")

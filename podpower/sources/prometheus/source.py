@@ -82,6 +82,10 @@ class Prometheus:
         joined = matrix.points().join(matrix.series(), on="series_id")
         return [({c: row[c] for c in row if c not in POINTS_SCHEMA}, row["value"]) for row in joined.to_dicts()]
 
+    def matched(self, selector: Selector) -> str:
+        """Return the PromQL selector of these series, within what the endpoint is restricted to."""
+        return self._selector(selector)
+
     def samples(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> MetricSamples:
         """Raw samples with start_s <= ts <= end_s."""
         reached_s = min(end_s, time.time())  # not all of them take a time to come

@@ -66,8 +66,12 @@ def test_both_generations_show_what_they_show(tmp_path: Path) -> None:
     )
     owners = {"kube_pod_owner", "kube_replicaset_owner", "kube_job_owner"}
     parts = {f"kepler_container_{p}joules_total" for p in ("", "package_", "dram_", "gpu_", "other_")}
-    assert old == owners | parts
-    assert new == owners | {"kepler_pod_cpu_joules_total", "kepler_pod_gpu_joules_total"}
+    old_nodes = {f"kepler_node_{p}_joules_total" for p in ("package", "dram", "gpu", "platform")}
+    new_nodes = {f"kepler_node_cpu_{p}joules_total" for p in ("", "active_", "idle_")}
+    assert old == owners | parts | old_nodes | {"kepler_build_info"}
+    assert new == owners | new_nodes | {
+        "kepler_pod_cpu_joules_total", "kepler_pod_gpu_joules_total", "kepler_build_info",
+    }  # fmt: skip
 
 
 def test_counters_only_fall_when_an_exporter_restarts(tmp_path: Path) -> None:
