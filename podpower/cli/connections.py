@@ -113,4 +113,4 @@ def open_prometheus(arguments: argparse.Namespace, *, cluster: str | None) -> "P
         raise InvalidInput(
             "no source of labels: give --prom URL or set PODPOWER_PROMETHEUS_URL; of a recording, --recording DIR"
         )
-    return Prometheus(endpoint, cluster=cluster, concurrency=arguments.prom_concurrency)
+    return Prometheus(endpoint, cluster=cluster, concurrency=arguments.prom_concurrency, note=output.note)

@@ -1,7 +1,6 @@
 """Lines to a URL, one request each and in order; what cannot be sent now waits, and makes the watch wait."""
 
 import asyncio
-import ssl
 from pathlib import Path
 
 import httpx
@@ -9,12 +8,12 @@ import httpx
 from podpower.collector.lines import told_by
 from podpower.collector.metrics import Counting
 from podpower.errors import InvalidInput
-from podpower.io.retries import UNTRUSTED, Backoff, retry_after_s
-from podpower.sources.kubernetes.api import Note
+from podpower.io.http import check_status, failures, open_async_client
+from podpower.io.retries import Note, Retries
 
 QUEUE_LINES = 1000
 _TIMEOUT_S = 30.0
-_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRIES = Retries(attempts=None, first_s=0.2)
 
 
 class Poster:
@@ -39,7 +38,7 @@ class Poster:
 
     async def run(self) -> None:
         """Send for ever."""
-        async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False) as client:
+        async with open_async_client(read_seconds=_TIMEOUT_S) as client:
             while True:
                 line, end = await self._queue.get()
                 await self._send(client, line)
@@ -48,30 +47,28 @@ class Poster:
                 self._counting.queued(self._queue.qsize())
 
     async def _send(self, client: httpx.AsyncClient, line: bytes) -> None:
-        backoff = Backoff(first_s=0.2)
+        """Send one line until it is accepted or refused."""
         key = "/".join(told_by(line).identity)
-        while True:
-            wait_s = 0.0
-            try:
-                headers = {"Content-Type": "application/json", "Idempotency-Key": key, **self._authorization()}
+
+        async def once() -> None:
+            headers = {"Content-Type": "application/json", "Idempotency-Key": key, **self._authorization()}
+            with failures(untrusted=f"--post {self._url}: its certificate is not trusted"):
                 response = await client.post(self._url, content=line.rstrip(b"\n"), headers=headers)
-                if response.is_success:
-                    self._counting.posted("sent")
-                    return
-                why = f"answers {response.status_code}: {' '.join(response.text[:200].split())}"
-                if response.status_code not in _RETRIED:
-                    self._counting.posted("refused")
-                    self.refused.append((line, f"{self._url} {why}"))
-                    self._note(f"refused: {self._url} {why}")
-                    return
-                wait_s = retry_after_s(response.headers)
-            except (httpx.TransportError, ssl.SSLError) as error:
-                if UNTRUSTED in str(error):
-                    raise InvalidInput(f"--post {self._url}: its certificate is not trusted ({error})") from None
-                why = f"cannot be reached: {error or type(error).__name__}"
+            if response.is_success:
+                self._counting.posted("sent")
+                return
+            message = f": {' '.join(response.text[:200].split())}"
+            check_status(response, message)
+            self._counting.posted("refused")
+            reason = f"{self._url} answers {response.status_code}{message}"
+            self.refused.append((line, reason))
+            self._note(f"refused: {reason}")
+
+        def retried(text: str) -> None:
             self._counting.posted("retried")
-            self._note(f"{self._url} {why}; trying again")
-            await asyncio.sleep(backoff.next_s(at_least_s=wait_s))
+            self._note(text)
+
+        await _RETRIES.call_async(once, what=self._url, note=retried)
 
     def _authorization(self) -> dict[str, str]:
         if self._token_file is None:

@@ -15,8 +15,9 @@ from podpower.collector.metrics import Counting
 from podpower.collector.post import Poster
 from podpower.collector.workloads import Making
 from podpower.errors import InvalidInput
+from podpower.io.retries import Note
 from podpower.sources.kubernetes.access import Access
-from podpower.sources.kubernetes.api import Api, Note
+from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.list_watch import Change, Interrupted, Item, Known, Nameless, Stream, follow
 from podpower.sources.kubernetes.live import Watching, open_streams
 from podpower.specs.essentials import essential

@@ -1,5 +1,6 @@
 """Which sources there are: a recording, or a live cluster and its Prometheus, as the environment says."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from
 from podpower.sources.protocols import MetricSource, ObjectSource
 from podpower.sources.recording import Recording
 
+_LOG = logging.getLogger(__name__)
 PROMETHEUS_URL, RECORDING = "PODPOWER_PROMETHEUS_URL", "PODPOWER_RECORDING"
 
 
@@ -64,7 +66,7 @@ def opened_live(place: str, endpoint: Endpoint, environment: Mapping[str, str]) 
     )
     watching = Watching(kinds=tuple(dict.fromkeys((*OBSERVED, *more))), selection=selection)
     objects = LiveObjects(Path(place), wanted_from(environment), watching)
-    with Prometheus(endpoint, cluster=objects.cluster) as prometheus:
+    with Prometheus(endpoint, cluster=objects.cluster, note=_LOG.warning) as prometheus:
         yield Sources(objects=objects, metrics=prometheus, damaged=objects.damaged, history_s=_history_s(environment))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import stamina
 
 from podpower.cli import main
 from tests.clusters.fake import FakeCluster
@@ -88,10 +89,10 @@ def test_pods_without_energy_are_named_with_their_nodes(
 
 
 def test_a_prometheus_that_is_away_is_told_and_the_cluster_still_examined(
-    cluster: FakeCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("podpower.sources.prometheus.http._TRIES", 1)
-    code, found = examined("http://127.0.0.1:9", write_kubeconfig(tmp_path / "config", cluster.url), capsys)
+    with stamina.set_testing(True):
+        code, found = examined("http://127.0.0.1:9", write_kubeconfig(tmp_path / "config", cluster.url), capsys)
     assert code == 1
     assert found["prometheus"]["state"] == "fail"
     assert "port-forward" in found["prometheus"]["fix"]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podpower.errors import InvalidInput, Unavailable
+from podpower.io.http import tls_context
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
@@ -159,16 +160,7 @@ def _explained(error: Exception, wanted: Wanted) -> str:
 
 def _ssl_context(configuration: "Configuration", ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
     authorities = ca_file or configuration.ssl_ca_cert or None
-    try:
-        context = ssl.create_default_context(cafile=authorities)
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidInput(f"no certificates in the CA file {authorities}: {error}") from None
-    if configuration.cert_file:
-        try:
-            context.load_cert_chain(configuration.cert_file, configuration.key_file)
-        except (OSError, ssl.SSLError) as error:
-            raise InvalidInput(f"the kubeconfig's client certificate cannot be used: {error}") from None
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
+    return tls_context(
+        ca_file=authorities, cert_file=configuration.cert_file, key_file=configuration.key_file, verify=verify,
+        what="the Kubernetes API",
+    )  # fmt: skip

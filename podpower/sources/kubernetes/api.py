@@ -6,40 +6,29 @@ Sources: Kubernetes API Concepts (https://kubernetes.io/docs/reference/using-api
 
 import asyncio
 import email.utils
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
-from podpower.errors import InvalidInput, Unavailable
-from podpower.io.retries import UNTRUSTED, Backoff, retry_after_s
+from podpower.errors import InvalidInput
+from podpower.io.http import CONNECT_SECONDS, check_status, failures, open_async_client, redirect_target
+from podpower.io.retries import Again, Note, Retries
 from podpower.kubernetes.kinds import Kind
 from podpower.sources.kubernetes.access import Access
 
 PAGE = 500
-_CONNECT_S, _READ_S = 10.0, 60.0
-_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+_READ_S = 60.0
 _MAX_LINE_BYTES = 16 << 20  # etcd holds objects of at most 1.5 MiB
 Parameters = Mapping[str, str | int]
-Note = Callable[[str], None]
 
 
 class Gone(Exception):
     """410: what was asked for lies before the history that the server keeps. List again."""
-
-
-class Again(Exception):
-    """The connection, or the server, failed in a way that may pass."""
-
-    def __init__(self, message: str, *, wait_s: float = 0.0) -> None:
-        super().__init__(message)
-        self.wait_s = wait_s
 
 
 class Api:
@@ -47,16 +36,10 @@ class Api:
 
     def __init__(self, access: Access, *, tries: int | None = 5, note: Note = lambda _: None) -> None:
         self.access = access
-        self._tries, self.note = tries, note
+        self._retries, self.note = Retries(attempts=tries), note
         self.clock_ahead_s: float | None = None  # the server's clock less ours, to a second, in the last answer
-        self._client = httpx.AsyncClient(
-            base_url=access.server,
-            verify=access.ssl_context,
-            proxy=access.proxy,
-            follow_redirects=False,  # credentials are for this server
-            timeout=httpx.Timeout(_READ_S, connect=_CONNECT_S),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-            headers={"User-Agent": "podpower", "Accept": "application/json"},
+        self._client = open_async_client(
+            base_url=access.server, verify=access.ssl_context, proxy=access.proxy, read_seconds=_READ_S
         )
 
     async def __aenter__(self) -> "Api":
@@ -69,7 +52,9 @@ class Api:
 
     async def get(self, path: str, parameters: Parameters | None = None, *, kind: Kind | None = None) -> bytes:
         """The body of a good answer. Gone, Unavailable when it does not work out in `tries`, else InvalidInput."""
-        return await self._repeated(lambda: self._get(path, parameters or {}, kind), what=path)
+        return await self._retries.call_async(
+            lambda: self._get(path, parameters or {}, kind), what=f"{self.access.server}{path}", note=self.note
+        )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
         """The body of the answer to a review, which changes nothing. Errors as `get`."""
@@ -78,11 +63,11 @@ class Api:
             async with self._opened("POST", path, {}, None, content=msgspec.json.encode(body)) as response:
                 return await response.aread()
 
-        return await self._repeated(once, what=path)
+        return await self._retries.call_async(once, what=f"{self.access.server}{path}", note=self.note)
 
     async def watch(self, path: str, parameters: Parameters, *, kind: Kind, idle_s: float) -> AsyncIterator[bytes]:
         """Lines of a watch until the server ends it. Again when nothing came for `idle_s`, or the connection broke."""
-        timeout = httpx.Timeout(idle_s, connect=_CONNECT_S)
+        timeout = httpx.Timeout(idle_s, connect=CONNECT_SECONDS)
         async with self._opened("GET", path, parameters, kind, timeout=timeout) as response:
             pending = b""
             async for chunk in response.aiter_bytes():
@@ -91,19 +76,6 @@ class Api:
                     yield line
                 if len(pending) > _MAX_LINE_BYTES:
                     raise Again("an event has no end")
-
-    async def _repeated(self, once: Callable[[], Any], *, what: str) -> bytes:
-        backoff = Backoff()
-        tried = 0
-        while True:
-            try:
-                return await once()  # type: ignore[no-any-return]
-            except Again as error:
-                tried += 1
-                if self._tries is not None and tried >= self._tries:
-                    raise Unavailable(f"{self.access.server}: {error}") from None
-                self.note(f"{self.access.server}{what}: {error}; trying again")
-                await asyncio.sleep(backoff.next_s(at_least_s=error.wait_s))
 
     async def _get(self, path: str, parameters: Parameters, kind: Kind | None) -> bytes:
         async with self._opened("GET", path, parameters, kind) as response:
@@ -114,7 +86,11 @@ class Api:
         self, method: str, path: str, parameters: Parameters, kind: Kind | None, **more: Any
     ) -> AsyncIterator[httpx.Response]:
         """A good answer, its body unread; credentials that were refused are got anew once."""
-        try:
+        untrusted = (
+            f"{self.access.server}: its certificate is not trusted: give --ca-file or K8S_CA_FILE, or check the "
+            "server's name"
+        )
+        with failures(untrusted=untrusted):
             for anew in (False, True):
                 headers = await asyncio.to_thread(self.access.authorization, anew=anew)
                 if "content" in more:
@@ -134,15 +110,6 @@ class Api:
                     return
                 finally:
                     await response.aclose()
-        except httpx.TimeoutException as error:
-            raise Again(f"no answer in time ({type(error).__name__})") from None
-        except (httpx.TransportError, httpx.DecodingError, ssl.SSLError) as error:
-            if UNTRUSTED in str(error):
-                raise InvalidInput(
-                    f"{self.access.server}: its certificate is not trusted: give --ca-file or K8S_CA_FILE, or check "
-                    f"the server's name ({error})"
-                ) from None
-            raise Again(f"cannot be reached: {error or type(error).__name__}") from None
 
     async def _refuse(self, response: httpx.Response, kind: Kind | None, *, watches: bool) -> None:
         status = response.status_code
@@ -150,8 +117,7 @@ class Api:
         server = self.access.server
         if status == 410:
             raise Gone
-        if status in _RETRIED:
-            raise Again(f"answers {status}{said}", wait_s=retry_after_s(response.headers))
+        check_status(response, said)
         if status == 401:
             raise InvalidInput(f"{server} refuses the credentials (401{said}): log in again, or check the context")
         if status == 403:
@@ -160,8 +126,9 @@ class Api:
         if status == 404 and kind:
             raise Missing(f"{server} has no {kind.plural} of {kind.api_version}: check the kind, or install its CRD")
         if response.is_redirect:
-            where = urlsplit(response.headers.get("location", "")).hostname
-            raise InvalidInput(f"{server} redirects to {where}: that is no API server, or a proxy wants a login")
+            raise InvalidInput(
+                f"{server} redirects to {redirect_target(response)}: that is no API server, or a proxy wants a login"
+            )
         raise InvalidInput(f"{server} answers {status}{said}{' to a watch' if watches else ''}")
 
 

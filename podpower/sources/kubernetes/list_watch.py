@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from podpower.errors import InvalidInput
-from podpower.io.retries import Backoff
+from podpower.io.retries import Again, Backoff
 from podpower.kubernetes.kinds import Kind
-from podpower.sources.kubernetes.api import PAGE, Again, Api, Gone
+from podpower.sources.kubernetes.api import PAGE, Api, Gone
 from podpower.sources.kubernetes.reading import read_object
 from podpower.sources.protocols import EventType
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 
 from podpower.errors import InvalidInput
+from podpower.io.retries import Again, Note
 from podpower.kubernetes.kinds import OBSERVED, Kind
 from podpower.sources.kubernetes.access import Access, Wanted, open_access
-from podpower.sources.kubernetes.api import Again, Api, Gone, Missing, Note
+from podpower.sources.kubernetes.api import Api, Gone, Missing
 from podpower.sources.kubernetes.journal import OWNERSHIP, Journal
 from podpower.sources.kubernetes.list_watch import (
     EVERYTHING,

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from podpower.errors import InvalidInput
+from podpower.io.http import tls_context
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _MATCHER = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*(=|!=|=~|!~)"(?:[^"\\]|\\.)*"')
@@ -60,20 +61,11 @@ class Endpoint:
         return headers
 
     def ssl_context(self) -> ssl.SSLContext:
-        """How TLS is checked, and who we are. InvalidInput names the file that cannot be used."""
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise InvalidInput(f"Prometheus: no certificates in the CA file {self.ca_file}: {error}") from None
-        if self.cert_file:
-            try:
-                context.load_cert_chain(self.cert_file, self.key_file)
-            except (OSError, ssl.SSLError) as error:
-                raise InvalidInput(f"Prometheus: the certificate {self.cert_file} cannot be used: {error}") from None
-        if not self.verify_tls:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
+        """Return how TLS is checked. InvalidInput names the file that cannot be used."""
+        return tls_context(
+            ca_file=self.ca_file, cert_file=self.cert_file, key_file=self.key_file, verify=self.verify_tls,
+            what="Prometheus",
+        )  # fmt: skip
 
 
 def parse_url(url: str) -> tuple[str, str | None, str | None]:

@@ -17,6 +17,7 @@ import httpx
 import polars as pl
 
 from podpower.errors import InvalidInput
+from podpower.io.retries import Note
 from podpower.sources.prometheus.decoding import Matrix, decode_names
 from podpower.sources.prometheus.endpoint import Endpoint
 from podpower.sources.prometheus.http import Http, NotHere, TooMuch
@@ -39,13 +40,15 @@ _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "latency_of
 
 
 class Prometheus:
-    """A MetricSource. `concurrency` bounds how many questions are asked at a time."""
+    """A MetricSource. `concurrency` bounds the queries at a time; waits before a retry are announced with `note`."""
 
-    def __init__(self, endpoint: Endpoint, *, cluster: str | None = None, concurrency: int = 2) -> None:
-        """InvalidInput for an endpoint whose files cannot be used; nothing is asked yet."""
+    def __init__(
+        self, endpoint: Endpoint, *, cluster: str | None = None, concurrency: int = 2, note: Note = lambda _: None
+    ) -> None:
+        """Raise InvalidInput for an endpoint whose files cannot be used; nothing is requested yet."""
         self.cluster = cluster
         self.endpoint = endpoint
-        self._http = Http(endpoint, connections=concurrency)
+        self._http = Http(endpoint, connections=concurrency, note=note)
         self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
         self._density: dict[str, float] = {}  # metric -> samples a second in the last answer
 

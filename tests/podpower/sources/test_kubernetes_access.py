@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import stamina
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.io.retries import Backoff
 from podpower.kubernetes.kinds import BUILT_IN, Kind, parse_kinds
 from podpower.sources.kubernetes.access import Wanted, open_access, wanted_from
 from podpower.sources.kubernetes.api import Api, Forbidden, Missing
@@ -18,8 +18,9 @@ from tests.clusters.tls import https, self_signed
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Backoff, "next_s", lambda _self, at_least_s=0.0: min(at_least_s, 0.01))
+def impatient() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=10, cap=True):  # no waits
+        yield
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stamina
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,8 +23,10 @@ Told = list[tuple[str, str, str]]
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Backoff, "next_s", lambda _self, at_least_s=0.0: min(at_least_s, 0.01))
+    with stamina.set_testing(True, attempts=10, cap=True):  # no waits
+        yield
 
 
 @pytest.fixture

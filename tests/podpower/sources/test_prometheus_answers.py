@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
 import pytest
+import stamina
 from hypothesis import given
 from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.io.retries import Backoff
 from podpower.labels import LabelRequest, Labels, label_windows
 from podpower.sources.prometheus.decoding import Matrix
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from, parse_url
@@ -94,8 +94,9 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Backoff, "next_s", lambda _self, at_least_s=0.0: min(at_least_s, 0.01))
+def impatient() -> Iterator[None]:
+    with stamina.set_testing(True, attempts=10, cap=True):  # no waits
+        yield
 
 
 def series(pod: str = "web", *, watts: float = 5.0, values: list[list[object]] | None = None) -> dict[str, object]:
