@@ -1,9 +1,9 @@
 """What happens when a run fails."""
 
-import os
-
 import dagster as dg
 import httpx
+
+from podpower import settings
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -23,6 +23,6 @@ def run_failures(context: dg.RunFailureSensorContext) -> None:
         "error": (context.failure_event.message or "").splitlines()[0] if context.failure_event.message else "",
     }
     context.log.error("run %(run_id)s of %(job)s failed for %(partition)s: %(error)s", event)
-    webhook = os.environ.get("PODPOWER_ALERT_WEBHOOK")
+    webhook = settings.read().assets.alert_webhook
     if webhook:
         httpx.post(webhook, json=event, timeout=_TIMEOUT_SECONDS).raise_for_status()

@@ -1,7 +1,5 @@
 """Everything that Dagster loads."""
 
-import os
-
 import dagster as dg
 
 from podpower_assets.alerts import run_failures
@@ -13,6 +11,7 @@ from podpower_assets.model.evaluation import model_evaluation
 from podpower_assets.model.schedules import knn_model_daily, model_job
 from podpower_assets.model.sensors import drifted
 from podpower_assets.resources import resources_from
+from podpower_assets.settings import LOADED
 from podpower_assets.specs.assets import workload_specs
 from podpower_assets.specs.sensors import workload_changes
 from podpower_assets.training_rows.assets import training_rows
@@ -20,7 +19,7 @@ from podpower_assets.training_rows.assets import training_rows
 follow_changes = dg.AutomationConditionSensorDefinition(
     "follow_changes",
     target=dg.AssetSelection.all(),
-    minimum_interval_seconds=int(os.environ.get("PODPOWER_SENSOR_SECONDS") or 30),
+    minimum_interval_seconds=LOADED.assets.sensor_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Carries what changed downstream: labels, rows, the model of today and its promotion.",
 )
@@ -32,7 +31,7 @@ defs = dg.Definitions(
     jobs=[hour_job, model_job],
     schedules=[kepler_labels_hourly, knn_model_daily],
     sensors=[workload_changes, follow_changes, drifted, run_failures],
-    resources=resources_from(os.environ),
+    resources=resources_from(LOADED),
     # Partitions are small: a process for each of their steps would cost more than the step.
     executor=dg.in_process_executor,
 )

@@ -1,10 +1,10 @@
 """Every asset for the whole recording, in two runs of the Dagster instance in DAGSTER_HOME: `python -m` runs it."""
 
-import os
 import sys
 
 import dagster as dg
 
+from podpower import settings
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.sources.recording import Recording
 from podpower_assets.definitions import defs
@@ -17,7 +17,7 @@ DAILY_ASSETS = ("knn_model", "promoted_model")
 
 def materialize_recording(instance: dg.DagsterInstance) -> None:
     """All hours of the recording in one run, then the model of its last day. PodpowerError when a run fails."""
-    resources = resources_from(os.environ)
+    resources = resources_from(settings.read())
     recording = Recording(resources["source"].recording)  # type: ignore[attr-defined]
     hours = known_hours(hours_between(recording.start_s, recording.end_s))
     if not hours:

@@ -1,19 +1,19 @@
 """Hours and days, in UTC. The running ones exist too, so that a change shows before its hour is over."""
 
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import dagster as dg
 
-DEFAULT_START = "2025-01-01-00:00"
+from podpower_assets.settings import LOADED
+
 HOUR_FORMAT, DAY_FORMAT = "%Y-%m-%d-%H:%M", "%Y-%m-%d"
 HOUR_S = 3600.0
 
 
 def first_hour() -> str:
-    """The key of the first hour there is: PODPOWER_PARTITIONS_START. The definitions need it before any run."""
-    return os.environ.get("PODPOWER_PARTITIONS_START") or DEFAULT_START
+    """Return the key of the first hour that has a partition."""
+    return LOADED.assets.partitions_start
 
 
 HOURLY = dg.HourlyPartitionsDefinition(start_date=first_hour(), end_offset=1, timezone="UTC")

@@ -1,19 +1,19 @@
 """What assets read and write: the source, the tables of each partition, the encoder and the model store."""
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 import dagster as dg
 import polars as pl
 from upath import UPath
 
+from podpower import settings
 from podpower.features.encoder import Encoder
 from podpower.io.files import read_bounded, write_atomically
 from podpower.io.parquet import TableFile, write_parquet
 from podpower.registry import artifacts
 from podpower.registry.store import ModelStore
-from podpower.sources.opening import PROMETHEUS_URL, RECORDING, Sources, opened_sources
+from podpower.sources.opening import Sources, opened_sources
 
 _MAX_ENCODER_BYTES = 1 << 30
 
@@ -27,7 +27,7 @@ class Source(dg.ConfigurableResource):
 
     def opened(self) -> AbstractContextManager[Sources]:
         """The sources; InvalidInput or Unavailable when there are none."""
-        return opened_sources(self.recording, os.environ)
+        return opened_sources(self.recording, settings.read())
 
 
 class Tables(dg.ConfigurableResource):
@@ -89,26 +89,12 @@ class Models(dg.ConfigurableResource):
         return ModelStore(self.root)
 
 
-def resources_from(environment: Mapping[str, str]) -> dict[str, dg.ConfigurableResource]:
-    """The resources as PODPOWER_HOME, PODPOWER_RECORDING, PODPOWER_MODEL_STORE and others place them."""
-    home = _home(environment)
-    place = "journal" if environment.get(PROMETHEUS_URL) else "recording"
+def resources_from(given: settings.Settings) -> dict[str, dg.ConfigurableResource]:
+    """Return the resources where the settings place them."""
     return {
-        "source": Source(recording=environment.get(RECORDING) or f"{home}/{place}"),
-        "tables": Tables(root=environment.get("PODPOWER_TABLES") or f"{home}/tables"),
-        "models": models_from(environment),
+        "source": Source(recording=given.places.recording(live=given.prometheus.url is not None)),
+        "tables": Tables(root=given.places.tables),
+        "models": Models(
+            root=given.places.model_store, window_days=given.assets.window_days, keep=given.assets.keep_models
+        ),
     }
-
-
-def models_from(environment: Mapping[str, str]) -> Models:
-    """The model store, the days that a model is trained on, and how many models are kept."""
-    root = environment.get("PODPOWER_MODEL_STORE") or f"{_home(environment)}/models"
-    return Models(
-        root=root,
-        window_days=int(environment.get("PODPOWER_WINDOW_DAYS") or 7),
-        keep=int(environment.get("PODPOWER_KEEP_MODELS") or 50),
-    )
-
-
-def _home(environment: Mapping[str, str]) -> str:
-    return environment.get("PODPOWER_HOME") or os.path.abspath(".podpower")

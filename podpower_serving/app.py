@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import socket
 from collections.abc import AsyncIterator
 
@@ -54,12 +53,12 @@ def create_app(settings: Settings) -> Litestar:
     )
 
 
-def serve(*, host: str = "127.0.0.1", port: int = 8000, settings: Settings | None = None) -> None:
+def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000) -> None:
     """Serve until SIGINT or SIGTERM; requests in flight are finished. Port 0 takes a free one.
 
-    `settings` default to those of the environment. Unavailable when the port is taken.
+    Unavailable when the port is taken.
     """
-    app = create_app(settings or Settings.from_environment(os.environ))
+    app = create_app(settings)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     config = uvicorn.Config(
         app, access_log=False, log_config=None, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS

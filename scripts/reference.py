@@ -133,6 +133,18 @@ def assets() -> str:
     return "\n".join(lines) + "\n"
 
 
+def settings() -> str:
+    """Every environment variable, from the settings."""
+    from podpower.settings import reference
+
+    lines = ["# Settings", "", "Environment variables. An empty one counts as absent; command-line options override."]
+    for description, variables in reference():
+        lines += ["", f"## {description.splitlines()[0].rstrip('.')}", "", "| variable | default | meaning |"]
+        lines += ["|---|---|---|"]
+        lines += [_row(f"`{v.name}`", f"`{v.default}`" if v.default else "", v.description) for v in variables]
+    return "\n".join(lines) + "\n"
+
+
 def _row(*cells: str) -> str:
     return "| " + " | ".join(map(_cell, cells)) + " |"
 
@@ -143,6 +155,7 @@ def _cell(text: str) -> str:
 
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "commands.md": commands,
+    "settings.md": settings,
     "endpoints.md": endpoints,
     "metrics.md": metrics,
     "assets.md": assets,

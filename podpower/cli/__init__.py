@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from podpower import settings
 from podpower.cli.arguments import Parser, UsageError
 from podpower.cli.commands import build_parser
 from podpower.errors import PodpowerError
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as done:  # argparse's way to end after --help, --version and usage errors
         return done.code if isinstance(done.code, int) else 2
     debug = getattr(arguments, "debug", False)
+    arguments.settings = settings.read()
     try:
         code: int = arguments.run(arguments)
         sys.stdout.flush()  # here, so that a closed pipe is met below and not at exit

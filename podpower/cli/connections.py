@@ -5,7 +5,6 @@ them.
 """
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
 from podpower.cli import output
@@ -51,7 +50,7 @@ def wanted(arguments: argparse.Namespace) -> "Wanted":
     from podpower.sources.kubernetes.access import wanted_from  # noqa: PLC0415
 
     return wanted_from(
-        os.environ,
+        arguments.settings.cluster,
         kubeconfig=arguments.kubeconfig,
         context=arguments.context,
         ca_file=arguments.ca_file,
@@ -105,10 +104,7 @@ def open_prometheus(arguments: argparse.Namespace, *, cluster: str | None) -> "P
     from podpower.sources.prometheus.endpoint import endpoint_from  # noqa: PLC0415
     from podpower.sources.prometheus.source import Prometheus  # noqa: PLC0415
 
-    environment = dict(os.environ)
-    if arguments.match:
-        environment["PODPOWER_PROMETHEUS_MATCH"] = ",".join(arguments.match)
-    endpoint = endpoint_from(environment, url=arguments.prom)
+    endpoint = endpoint_from(arguments.settings.prometheus, url=arguments.prom, match=arguments.match)
     if endpoint is None:
         raise InvalidInput(
             "no source of labels: give --prom URL or set PODPOWER_PROMETHEUS_URL; of a recording, --recording DIR"

@@ -1,7 +1,6 @@
 """`podpower demo`: from nothing to predictions over HTTP, as `make demo` runs it."""
 
 import argparse
-import os
 import shutil
 import sys
 import time
@@ -12,10 +11,11 @@ from typing import Any
 
 from podpower.cli import output, processes
 from podpower.cli.arguments import Commands, add_command, positive
-from podpower.cli.homes import DAGSTER_HOME, HOME, MODEL_STORE, PROMETHEUS_URL, RECORDING, home_environment
+from podpower.cli.homes import home_environment
 from podpower.cli.predict import show_predictions
 from podpower.cli.processes import Processes
 from podpower.errors import InvalidInput, PodpowerError
+from podpower.settings import DAGSTER_HOME, ENCODER_PATH, HOME, MODEL_PATH, MODEL_STORE, PROMETHEUS_URL, RECORDING
 
 _MARK = ".podpower-demo"  # a folder with it is ours to empty
 _START_SECONDS = 60.0
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     started_s = time.monotonic()
     home = _emptied(Path(arguments.home))
     # Nothing of the caller's own set-up may mix with the demo's.
-    theirs = {name: value for name, value in os.environ.items() if name not in _PLACES}
+    theirs = {name: value for name, value in arguments.settings.environment.items() if name not in _PLACES}
     environment = home_environment(home, theirs)
     recording = environment[RECORDING]
     with processes.terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-_PLACES = (HOME, RECORDING, PROMETHEUS_URL, MODEL_STORE, DAGSTER_HOME, "ENCODER_PATH", "MODEL_PATH")
+_PLACES = (HOME, RECORDING, PROMETHEUS_URL, MODEL_STORE, DAGSTER_HOME, ENCODER_PATH, MODEL_PATH)
 
 
 def _emptied(home: Path) -> Path:

@@ -1,17 +1,17 @@
-"""Where `demo` and `up` keep things, told to the processes they start through the environment."""
+"""Places below one home for `demo` and `up`, passed to the processes they start through the environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-HOME, RECORDING, MODEL_STORE = "PODPOWER_HOME", "PODPOWER_RECORDING", "PODPOWER_MODEL_STORE"
-PROMETHEUS_URL = "PODPOWER_PROMETHEUS_URL"  # with it, what is read is a live cluster
-DAGSTER_HOME, _NO_COLOR = "DAGSTER_HOME", "NO_COLOR"
+from podpower.settings import DAGSTER_HOME, HOME, MODEL_STORE, PROMETHEUS_URL, RECORDING
+
+_NO_COLOR = "NO_COLOR"
 _SETTINGS = Path("dagster.yaml")  # the checkout's; an installed package has none beside it
 _DAGSTER_SETTINGS = "telemetry:\n  enabled: false\n"
 
 
 def home_environment(home: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """`environment` with everything below `home` (made here) that it does not place elsewhere itself."""
+    """Return `environment` with every place below `home`, which is made here, unless it is set already."""
     dagster_home = Path(environment.get(DAGSTER_HOME) or home / "dagster")
     dagster_home.mkdir(parents=True, exist_ok=True)
     settings = dagster_home / "dagster.yaml"

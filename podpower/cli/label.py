@@ -1,7 +1,6 @@
 """`podpower label`: energy counters into watts and joules."""
 
 import argparse
-import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -109,10 +108,10 @@ def _live_specs(
     A cluster is only asked where it was named, by an option or KUBECONFIG, or is the one we run in: any other might not
     be the one that Prometheus knows.
     """
-    named = bool(arguments.kubeconfig or arguments.context or os.environ.get("KUBECONFIG"))
-    inside = bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
-    called = arguments.cluster or os.environ.get("PODPOWER_CLUSTER") or None
-    if arguments.owner_source == "prom" or not (named or inside or arguments.owner_source == "k8s"):
+    cluster = arguments.settings.cluster
+    named = bool(arguments.kubeconfig or arguments.context or cluster.kubeconfig)
+    called = arguments.cluster or cluster.name
+    if arguments.owner_source == "prom" or not (named or cluster.is_inside or arguments.owner_source == "k8s"):
         return called, None, []
     from podpower.sources.kubernetes.live import present_objects  # noqa: PLC0415
     from podpower.specs.observing import observe  # noqa: PLC0415

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 from typing import TYPE_CHECKING
 
 from podpower.cli import output, streams
@@ -96,8 +95,7 @@ def _add_store(parser: Parser) -> None:
 def _open(arguments: argparse.Namespace) -> "ModelStore":
     from podpower.registry.store import ModelStore  # noqa: PLC0415
 
-    home = os.environ.get("PODPOWER_HOME") or ".podpower"
-    return ModelStore(arguments.store or os.environ.get("PODPOWER_MODEL_STORE") or f"{home}/models")
+    return ModelStore(arguments.store or arguments.settings.places.model_store)
 
 
 def list_versions(arguments: argparse.Namespace) -> int:

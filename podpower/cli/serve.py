@@ -27,6 +27,7 @@ and MODEL_PATH. Swagger UI is at /docs.
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop."""
     from podpower_serving.app import serve  # noqa: PLC0415
+    from podpower_serving.settings import Settings  # noqa: PLC0415
 
-    serve(host=arguments.host, port=arguments.port)
+    serve(Settings.of(arguments.settings), host=arguments.host, port=arguments.port)
     return 0

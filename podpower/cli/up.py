@@ -2,17 +2,16 @@
 
 import argparse
 import contextlib
-import os
 import time
 from pathlib import Path
 
 from podpower.cli import output, processes
 from podpower.cli.arguments import Commands, add_command, port, positive
-from podpower.cli.homes import HOME, PROMETHEUS_URL, RECORDING, home_environment
+from podpower.cli.homes import home_environment
 from podpower.cli.processes import Processes
-from podpower.errors import InvalidInput, Unavailable
+from podpower.errors import Unavailable
+from podpower.settings import DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING
 
-DAGSTER_PORT, API_PORT = "PODPOWER_DAGSTER_PORT", "PODPOWER_API_PORT"
 _START_SECONDS = 180.0
 
 
@@ -26,7 +25,7 @@ def add(commands: Commands) -> None:
         details=f"""\
 With {PROMETHEUS_URL} the live cluster of KUBECONFIG is followed. Without it, and without a recording of yours in
 {RECORDING}, a simulated cluster is followed in real time.
-{HOME}, {DAGSTER_PORT} and {API_PORT} stand for --home, --dagster-port and --api-port.
+{HOME}, PODPOWER_DAGSTER_PORT and PODPOWER_API_PORT are the defaults of --home, --dagster-port and --api-port.
 
   podpower up
   {RECORDING}=/data/recording podpower up --dagster-port 3001 --api-port 8001
@@ -47,17 +46,18 @@ With {PROMETHEUS_URL} the live cluster of KUBECONFIG is followed. Without it, an
 
 def run(arguments: argparse.Namespace) -> int:
     """Start everything, tell where it is, and wait."""
-    dagster_port = _port(arguments.dagster_port, DAGSTER_PORT, 3000)
-    api_port = _port(arguments.api_port, API_PORT, 8000)
+    settings = arguments.settings
+    dagster_port = arguments.dagster_port or settings.service.dagster_port
+    api_port = arguments.api_port or settings.service.api_port
     for name, number in (("Dagster UI", dagster_port), ("prediction API", api_port)):
         if not processes.is_free(number):
             raise Unavailable(f"port {number} for the {name} is taken: stop what listens there, or give another port")
-    home = Path(arguments.home or os.environ.get(HOME) or ".podpower").resolve()
-    environment = home_environment(home, os.environ)
+    home = Path(arguments.home or settings.places.home or DEFAULT_HOME).resolve()
+    environment = home_environment(home, settings.environment)
     with processes.terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
-        if os.environ.get(PROMETHEUS_URL):
+        if settings.prometheus.url:
             output.note(f"following a live cluster, its objects kept in {environment[RECORDING]}")
-        elif not os.environ.get(RECORDING):
+        elif not settings.places.given_recording:
             _follow(children, environment[RECORDING], arguments)
         children.start("dagster", processes.dagster_command(dagster_port))
         children.start("api", processes.podpower_command("serve", "--port", str(api_port)))
@@ -83,13 +83,3 @@ def _follow(children: Processes, recording: str, arguments: argparse.Namespace) 
     children.start("simulation", processes.podpower_command("simulate", "--out", recording, *sizes, "--follow"))
     written = Path(recording) / "recording.json"
     children.wait_until(written.exists, what="the simulation", timeout_seconds=_START_SECONDS)
-
-
-def _port(given: int | None, variable: str, default: int) -> int:
-    if given is not None:
-        return given
-    text = os.environ.get(variable) or str(default)
-    try:
-        return port(text)
-    except argparse.ArgumentTypeError as error:
-        raise InvalidInput(f"{variable}: {error}") from None

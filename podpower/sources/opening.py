@@ -1,19 +1,19 @@
 """Which sources there are: a recording, or a live cluster and its Prometheus, as the environment says."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from podpower.errors import InvalidInput
+from podpower.settings import RECORDING, ClusterSettings, Settings
 from podpower.sources.hours import HOUR_S
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from
 from podpower.sources.protocols import MetricSource, ObjectSource
 from podpower.sources.recording import Recording
 
 _LOG = logging.getLogger(__name__)
-PROMETHEUS_URL, RECORDING = "PODPOWER_PROMETHEUS_URL", "PODPOWER_RECORDING"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +34,23 @@ class Sources:
 
 
 @contextmanager
-def opened_sources(place: str, environment: Mapping[str, str]) -> Iterator[Sources]:
-    """The live cluster where PODPOWER_PROMETHEUS_URL is set, its objects kept in `place`; else the recording there.
+def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
+    """Give the live cluster where a Prometheus is set, with its objects kept in `place`; else the recording there.
 
-    Credentials come from the environment each time and stay out of every configuration that is stored.
+    Credentials are in `settings` only and stay out of every configuration that is stored.
     """
-    endpoint = endpoint_from(environment)
+    endpoint = endpoint_from(settings.prometheus)
     if endpoint is None:
         recording = Recording(place)
         yield Sources(objects=recording, metrics=recording, damaged=recording.damaged)
         return
-    with opened_live(place, endpoint, environment) as sources:
+    with opened_live(place, endpoint, settings.cluster) as sources:
         yield sources
 
 
 @contextmanager
-def opened_live(place: str, endpoint: Endpoint, environment: Mapping[str, str]) -> Iterator[Sources]:
-    """The cluster that KUBECONFIG and its like describe, and this Prometheus. Errors as `LiveObjects`."""
+def opened_live(place: str, endpoint: Endpoint, cluster: ClusterSettings) -> Iterator[Sources]:
+    """Give the cluster of these settings and this Prometheus. Errors as `LiveObjects`."""
     from podpower.kubernetes.kinds import OBSERVED, parse_kinds  # noqa: PLC0415
     from podpower.sources.kubernetes.access import wanted_from  # noqa: PLC0415  # an extra
     from podpower.sources.kubernetes.list_watch import Selection  # noqa: PLC0415
@@ -59,23 +59,10 @@ def opened_live(place: str, endpoint: Endpoint, environment: Mapping[str, str]) 
 
     if "://" in place:
         raise InvalidInput(f"{RECORDING}={place}: what a live cluster does is kept in a local folder, not at a URL")
-    more = parse_kinds([environment.get("PODPOWER_KINDS") or ""])
-    selection = Selection(
-        namespaces=_names(environment.get("PODPOWER_NAMESPACES")),
-        exclude=_names(environment.get("PODPOWER_EXCLUDE_NAMESPACES")),
-    )
+    more = parse_kinds([cluster.kinds])
+    selection = Selection(namespaces=cluster.namespaces, exclude=cluster.exclude_namespaces)
     watching = Watching(kinds=tuple(dict.fromkeys((*OBSERVED, *more))), selection=selection)
-    objects = LiveObjects(Path(place), wanted_from(environment), watching)
+    objects = LiveObjects(Path(place), wanted_from(cluster), watching)
     with Prometheus(endpoint, cluster=objects.cluster, note=_LOG.warning) as prometheus:
-        yield Sources(objects=objects, metrics=prometheus, damaged=objects.damaged, history_s=_history_s(environment))
-
-
-def _history_s(environment: Mapping[str, str]) -> float:
-    text = environment.get("PODPOWER_HISTORY_HOURS") or "24"
-    if not text.isdecimal():
-        raise InvalidInput(f"PODPOWER_HISTORY_HOURS={text!r} is not a whole number of hours")
-    return int(text) * HOUR_S
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(word for word in (text or "").replace(",", " ").split() if word)
+        history_s = cluster.history_hours * HOUR_S
+        yield Sources(objects=objects, metrics=prometheus, damaged=objects.damaged, history_s=history_s)

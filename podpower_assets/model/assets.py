@@ -1,7 +1,6 @@
 """`knn_model`, a candidate for each day, and `promoted_model`, what the prediction service picks up."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -20,7 +19,8 @@ from podpower_assets.model.checks import CHECKS, Judgement, checks, judge
 from podpower_assets.model.window import encoded_by, window_rows
 from podpower_assets.partitions import DAILY
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
-from podpower_assets.resources import Models, Tables, models_from
+from podpower_assets.resources import Models, Tables
+from podpower_assets.settings import LOADED
 from podpower_assets.training_rows.assets import NAME as ROWS
 
 NAME, PROMOTED = "knn_model", "promoted_model"
@@ -40,7 +40,7 @@ def look_back(window_days: int) -> dg.TimeWindowPartitionMapping:
     kinds={"scikitlearn", "numpy"},
     partitions_def=DAILY,
     code_version="1",
-    deps=[dg.AssetDep(ROWS, partition_mapping=look_back(models_from(os.environ).window_days))],
+    deps=[dg.AssetDep(ROWS, partition_mapping=look_back(LOADED.assets.window_days))],
     automation_condition=FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window(),
     check_specs=[dg.AssetCheckSpec(name, asset=NAME, blocking=True, description=asks) for name, asks in CHECKS.items()],
     description=(

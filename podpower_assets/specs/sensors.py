@@ -1,6 +1,5 @@
 """`workload_changes`: the hours in which an object changed get their specs and features anew."""
 
-import os
 import time
 
 import dagster as dg
@@ -10,9 +9,10 @@ from podpower_assets.features.assets import ENCODER
 from podpower_assets.features.assets import NAME as FEATURES
 from podpower_assets.partitions import first_hour, hour_key, hours_between, known_hours, range_tags
 from podpower_assets.resources import Source, Tables
+from podpower_assets.settings import LOADED
 from podpower_assets.specs.assets import NAME as SPECS
 
-_INTERVAL_SECONDS = int(os.environ.get("PODPOWER_SENSOR_SECONDS") or 30)
+_INTERVAL_SECONDS = LOADED.assets.sensor_seconds
 
 
 @dg.sensor(

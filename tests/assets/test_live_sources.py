@@ -7,6 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from podpower.settings import Settings
 from podpower.sources.kubernetes import live as polling
 from podpower_assets.partitions import hour_key
 from podpower_assets.resources import Source, resources_from
@@ -112,7 +113,7 @@ def test_what_dagster_stores_holds_no_credentials() -> None:
         "PODPOWER_PROMETHEUS_URL": "http://user:hunter2@prom",
         "PODPOWER_PROMETHEUS_TOKEN": "s3cret",
     }
-    source = resources_from(environment)["source"]
+    source = resources_from(Settings(environment))["source"]
     assert isinstance(source, Source)
     assert source.recording == "/data/journal"
     assert "hunter2" not in repr(source)

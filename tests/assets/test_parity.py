@@ -27,7 +27,7 @@ def test_a_manifest_reads_alike_on_both_ways(made: Place, kind: str, name: str) 
     assert version is not None
     encoder, model = made.models.open().load(version)
 
-    settings = Settings.from_environment({"PODPOWER_MODEL_STORE": made.models.root})
+    settings = Settings(model_store=made.models.root)
     with TestClient(create_app(settings)) as client:
         yaml = {"Content-Type": "application/yaml"}  # JSON is YAML
         (request,) = client.post("/infer/from-yaml", content=json.dumps(manifest), headers=yaml).json()

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from podpower import settings
 from podpower.errors import InvalidInput
 from podpower.registry.artifacts import save_encoder, save_model
 from podpower.registry.store import MODEL_FILE, ModelStore
@@ -106,11 +107,11 @@ def test_explicit_files_are_served_and_followed(running, tmp_path, pairs):
 )
 def test_wrong_settings_are_named(environment, words):
     with pytest.raises(InvalidInput, match=words):
-        Settings.from_environment(environment)
+        Settings.of(settings.Settings(environment))
 
 
 def test_the_store_defaults_to_the_home():
-    assert Settings.from_environment({"PODPOWER_HOME": "/data"}).model_store == "/data/models"
+    assert Settings.of(settings.Settings({"PODPOWER_HOME": "/data"})).model_store == "/data/models"
 
 
 def test_the_service_imports_nothing_heavy():

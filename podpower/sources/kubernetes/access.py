@@ -6,7 +6,7 @@ The `kubernetes` package reads the configuration, with exec plugins and rotating
 import logging
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.http import tls_context
+from podpower.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
@@ -33,6 +34,7 @@ class Wanted:
     ca_file: str | None = None
     verify_tls: bool | None = None
     cluster: str | None = None  # what to call it
+    inside: bool = False  # this process runs in a pod, whose account is used unless a kubeconfig is named
 
 
 @dataclass(kw_only=True)
@@ -72,22 +74,14 @@ def open_access(wanted: Wanted) -> Access:
     )
 
 
-def is_configured(environment: Mapping[str, str]) -> bool:
-    """Whether there is a cluster to be found without being told."""
-    places = (environment.get("KUBECONFIG"), environment.get("KUBERNETES_SERVICE_HOST"))
-    return any(places) or Path("~/.kube/config").expanduser().exists()
-
-
-def wanted_from(environment: Mapping[str, str], **given: Any) -> Wanted:
-    """What KUBECONFIG, K8S_CA_FILE, VERIFY_SSL and PODPOWER_CLUSTER say; `given` that are not None go before them."""
-    from podpower.sources.prometheus.endpoint import is_true  # noqa: PLC0415
-
-    verify = environment.get("VERIFY_SSL")
+def wanted_from(settings: ClusterSettings, **given: Any) -> Wanted:
+    """Return how to reach the cluster of `settings`; each of `given` that is not None overrides them."""
     found = {
-        "kubeconfig": environment.get("KUBECONFIG") or None,
-        "ca_file": environment.get("K8S_CA_FILE") or None,
-        "verify_tls": is_true(verify, default=True) if verify else None,
-        "cluster": environment.get("PODPOWER_CLUSTER") or None,
+        "kubeconfig": settings.kubeconfig,
+        "ca_file": settings.ca_file,
+        "verify_tls": settings.verify_tls,
+        "cluster": settings.name,
+        "inside": settings.is_inside,
     }
     return Wanted(**{**found, **{name: value for name, value in given.items() if value is not None}})
 
@@ -98,7 +92,7 @@ def _configured(wanted: Wanted) -> "tuple[Configuration, str, str | None]":
     from kubernetes.client import Configuration  # noqa: PLC0415
 
     configuration = Configuration()
-    inside = not wanted.kubeconfig and not wanted.context and bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+    inside = wanted.inside and not wanted.kubeconfig and not wanted.context
     try:
         if inside:
             config.load_incluster_config(client_configuration=configuration)

@@ -3,13 +3,14 @@
 import base64
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from podpower.errors import InvalidInput
 from podpower.io.http import tls_context
+from podpower.settings import PrometheusSettings
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _MATCHER = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*(=|!=|=~|!~)"(?:[^"\\]|\\.)*"')
@@ -86,46 +87,28 @@ def parse_url(url: str) -> tuple[str, str | None, str | None]:
     return bare, username, password
 
 
-def endpoint_from(environment: Mapping[str, str], *, url: str | None = None) -> Endpoint | None:
-    """The endpoint that PODPOWER_PROMETHEUS_* describe; `url` goes before theirs. None where neither names one."""
-    given = url or environment.get("PODPOWER_PROMETHEUS_URL")
+def endpoint_from(
+    settings: PrometheusSettings, *, url: str | None = None, match: Sequence[str] | None = None
+) -> Endpoint | None:
+    """Return the endpoint of `settings`; `url` and `match` override theirs. None where neither names a URL."""
+    given = url or settings.url
     if not given:
         return None
     bare, username, password = parse_url(given)
-    headers = environment.get("PODPOWER_PROMETHEUS_HEADERS") or ""
     return Endpoint(
         url=bare,
-        token=environment.get("PODPOWER_PROMETHEUS_TOKEN") or None,
-        token_file=environment.get("PODPOWER_PROMETHEUS_TOKEN_FILE") or None,
-        username=username or environment.get("PODPOWER_PROMETHEUS_USERNAME") or None,
-        password=password or environment.get("PODPOWER_PROMETHEUS_PASSWORD") or None,
-        password_file=environment.get("PODPOWER_PROMETHEUS_PASSWORD_FILE") or None,
-        headers=dict(_pair(part) for part in headers.split(",") if part.strip()),
-        ca_file=environment.get("PODPOWER_PROMETHEUS_CA_FILE") or None,
-        cert_file=environment.get("PODPOWER_PROMETHEUS_CERT_FILE") or None,
-        key_file=environment.get("PODPOWER_PROMETHEUS_KEY_FILE") or None,
-        verify_tls=is_true(environment.get("PODPOWER_PROMETHEUS_VERIFY_SSL"), default=True),
-        match=tuple(m.strip() for m in (environment.get("PODPOWER_PROMETHEUS_MATCH") or "").split(",") if m.strip()),
+        token=settings.token,
+        token_file=settings.token_file,
+        username=username or settings.username,
+        password=password or settings.password,
+        password_file=settings.password_file,
+        headers=settings.headers,
+        ca_file=settings.ca_file,
+        cert_file=settings.cert_file,
+        key_file=settings.key_file,
+        verify_tls=settings.verify_tls,
+        match=tuple(match or settings.match),
     )
-
-
-def is_true(text: str | None, *, default: bool) -> bool:
-    """A switch of the environment: true, false, 1, 0, yes, no, on, off. InvalidInput for anything else."""
-    if text is None or not text.strip():
-        return default
-    word = text.strip().lower()
-    if word in {"1", "true", "yes", "on"}:
-        return True
-    if word in {"0", "false", "no", "off"}:
-        return False
-    raise InvalidInput(f"{text!r} is neither true nor false")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, found, value = text.partition("=")
-    if not found:
-        raise InvalidInput("Prometheus: a header is written NAME=VALUE, e.g. X-Scope-OrgID=team-a")
-    return name.strip(), value.strip()
 
 
 def _secret(path: str) -> str:

@@ -10,6 +10,7 @@ import stamina
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.kubernetes.kinds import BUILT_IN, Kind, parse_kinds
+from podpower.settings import Settings
 from podpower.sources.kubernetes.access import Wanted, open_access, wanted_from
 from podpower.sources.kubernetes.api import Api, Forbidden, Missing
 from tests.clusters.fake import FakeCluster
@@ -102,7 +103,7 @@ def test_what_may_pass_is_tried_again_as_late_as_asked(cluster: FakeCluster, tmp
 
 def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     config = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:9")
-    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9: cannot be reached"):
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9/version: cannot be reached"):
         asked(Wanted(kubeconfig=str(config)))
 
 
@@ -172,13 +173,11 @@ def test_certificates_are_checked_unless_told_otherwise(tmp_path: Path, authorit
 
 
 def test_the_environment_says_where_and_how() -> None:
-    found = wanted_from(
-        {"KUBECONFIG": "a", "K8S_CA_FILE": "b", "VERIFY_SSL": "no", "PODPOWER_CLUSTER": "c"}, context="d"
-    )
+    environment = {"KUBECONFIG": "a", "K8S_CA_FILE": "b", "VERIFY_SSL": "no", "PODPOWER_CLUSTER": "c"}
+    found = wanted_from(Settings(environment).cluster, context="d")
     assert found == Wanted(kubeconfig="a", ca_file="b", verify_tls=False, cluster="c", context="d")
-    assert wanted_from({"KUBECONFIG": "a"}, kubeconfig="e", verify_tls=None).kubeconfig == "e"
-    with pytest.raises(InvalidInput, match="neither true nor false"):
-        wanted_from({"VERIFY_SSL": "perhaps"})
+    assert wanted_from(Settings({"KUBECONFIG": "a"}).cluster, kubeconfig="e", verify_tls=None).kubeconfig == "e"
+    assert wanted_from(Settings({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).cluster).inside
 
 
 def test_inside_a_pod_its_account_is_used(
@@ -192,7 +191,7 @@ def test_inside_a_pod_its_account_is_used(
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    access = open_access(Wanted())
+    access = open_access(Wanted(inside=True))
     assert (access.server, access.cluster) == ("https://10.0.0.1:443", "in-cluster")
     assert access.authorization() == {"Authorization": "Bearer first"} or "first" in str(access.authorization())
     token.write_text("second")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.labels import LabelRequest, Labels, label_windows
+from podpower.settings import PrometheusSettings
 from podpower.sources.prometheus.decoding import Matrix
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from, parse_url
 from podpower.sources.prometheus.source import Prometheus
@@ -244,7 +245,7 @@ def test_a_rotated_token_is_read_anew(server: Server, tmp_path: Path) -> None:
 
 
 def test_user_and_password_of_a_url_become_basic_authentication() -> None:
-    endpoint = endpoint_from({}, url="https://user:p%40ss@prom.example:9090/prometheus/")
+    endpoint = endpoint_from(PrometheusSettings(), url="https://user:p%40ss@prom.example:9090/prometheus/")
     assert endpoint is not None
     assert endpoint.url == "https://prom.example:9090/prometheus"
     pair = base64.b64encode(b"user:p@ss").decode()

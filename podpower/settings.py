@@ -1,0 +1,343 @@
+"""Environment variables: the one module that reads them, each with its type, default and description.
+
+Programs call `read` when they start and pass the result on. A group is parsed when it is first used, so a bad value of
+one variable stops only what needs it. docs/reference/settings.md is generated from the fields below.
+"""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, TypeVar
+
+from podpower.errors import InvalidInput
+
+T = TypeVar("T")
+
+HOME: Final = "PODPOWER_HOME"
+RECORDING: Final = "PODPOWER_RECORDING"
+MODEL_STORE: Final = "PODPOWER_MODEL_STORE"
+ENCODER_PATH: Final = "ENCODER_PATH"
+MODEL_PATH: Final = "MODEL_PATH"
+PROMETHEUS_URL: Final = "PODPOWER_PROMETHEUS_URL"
+DAGSTER_HOME: Final = "DAGSTER_HOME"
+
+DEFAULT_HOME: Final = ".podpower"
+_VARIABLE, _DESCRIPTION, _PARSE = "variable", "description", "parse"
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def is_true(text: str) -> bool:
+    """Return whether a switch is on: true, false, 1, 0, yes, no, on or off. InvalidInput for anything else."""
+    word = text.strip().lower()
+    if word in {"1", "true", "yes", "on"}:
+        return True
+    if word in {"0", "false", "no", "off"}:
+        return False
+    raise InvalidInput(f"{text!r} is neither true nor false")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _matchers(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _headers(text: str) -> dict[str, str]:
+    found = {}
+    for part in _matchers(text):
+        name, separator, value = part.partition("=")
+        if not separator:
+            raise InvalidInput("write NAME=VALUE, e.g. X-Scope-OrgID=team-a")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def _integer(*, least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or len(text) > 12 or not least <= int(text) <= most:
+            raise InvalidInput(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def _number(*, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not 0 < value <= most:
+            raise InvalidInput(f"{text!r} is not a number above 0 and up to {most:g}")
+        return value
+
+    return parse
+
+
+def _setting(
+    variable: str, description: str, *, parse: Callable[[str], Any] = _text, default: Any = None, secret: bool = False
+) -> Any:
+    metadata = {_VARIABLE: variable, _DESCRIPTION: description, _PARSE: parse}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata, repr=not secret)
+    return field(default=default, metadata=metadata, repr=not secret)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where data, models and artifacts are."""
+
+    home: str | None = _setting(
+        HOME, "Folder or URL (`s3://`, `gs://`, `az://`) of data and models; `.podpower` by default."
+    )
+    given_recording: str | None = _setting(
+        RECORDING, "Recording to read, or the folder where a live cluster's objects are kept."
+    )
+    given_tables: str | None = _setting("PODPOWER_TABLES", "Folder or URL of the tables; `tables` in the home.")
+    given_model_store: str | None = _setting(MODEL_STORE, "Folder or URL of the model store; `models` in the home.")
+    encoder_path: str | None = _setting(ENCODER_PATH, "Encoder to serve in place of the store's; needs `MODEL_PATH`.")
+    model_path: str | None = _setting(MODEL_PATH, "Model to serve in place of the store's; needs `ENCODER_PATH`.")
+    dagster_home: str | None = _setting(DAGSTER_HOME, "Folder of Dagster's history; `dagster` in the home.")
+
+    @property
+    def model_store(self) -> str:
+        """The model store, in the home unless it is placed elsewhere."""
+        return self.given_model_store or f"{self.home or DEFAULT_HOME}/models"
+
+    @property
+    def tables(self) -> str:
+        """The root of the tables, in the home unless it is placed elsewhere."""
+        return self.given_tables or f"{self._absolute_home}/tables"
+
+    def recording(self, *, live: bool) -> str:
+        """The recording, in the home unless it is placed elsewhere; of a live cluster, its journal."""
+        return self.given_recording or f"{self._absolute_home}/{'journal' if live else 'recording'}"
+
+    @property
+    def artifacts(self) -> tuple[str, str] | None:
+        """Encoder and model to serve, None for those of the store. InvalidInput where only one is set."""
+        if self.encoder_path and self.model_path:
+            return self.encoder_path, self.model_path
+        if self.encoder_path or self.model_path:
+            given, absent = (ENCODER_PATH, MODEL_PATH) if self.encoder_path else (MODEL_PATH, ENCODER_PATH)
+            raise InvalidInput(f"{given} is set and {absent} is not: set both, or neither to serve from {MODEL_STORE}")
+        return None
+
+    @property
+    def _absolute_home(self) -> str:
+        return self.home or os.path.abspath(DEFAULT_HOME)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrometheusSettings:
+    """Where samples come from, and how to authenticate there."""
+
+    url: str | None = _setting(  # may hold user and password
+        PROMETHEUS_URL, "Prometheus, Thanos, Mimir or VictoriaMetrics; without it, a recording.", secret=True
+    )
+    token: str | None = _setting("PODPOWER_PROMETHEUS_TOKEN", "Bearer token.", secret=True)
+    token_file: str | None = _setting(
+        "PODPOWER_PROMETHEUS_TOKEN_FILE", "File with the bearer token, read for each request."
+    )
+    username: str | None = _setting("PODPOWER_PROMETHEUS_USERNAME", "User of basic authentication.")
+    password: str | None = _setting("PODPOWER_PROMETHEUS_PASSWORD", "Password of basic authentication.", secret=True)
+    password_file: str | None = _setting(
+        "PODPOWER_PROMETHEUS_PASSWORD_FILE", "File with the password, read for each request."
+    )
+    headers: Mapping[str, str] = _setting(
+        "PODPOWER_PROMETHEUS_HEADERS",
+        "More headers, `NAME=VALUE` separated by commas, e.g. `X-Scope-OrgID=team-a`.",
+        parse=_headers,
+        default={},
+        secret=True,
+    )
+    ca_file: str | None = _setting("PODPOWER_PROMETHEUS_CA_FILE", "Certificates to trust.")
+    cert_file: str | None = _setting("PODPOWER_PROMETHEUS_CERT_FILE", "Client certificate.")
+    key_file: str | None = _setting("PODPOWER_PROMETHEUS_KEY_FILE", "Key of the client certificate.")
+    verify_tls: bool = _setting(
+        "PODPOWER_PROMETHEUS_VERIFY_SSL", "Check the server's certificate.", parse=is_true, default=True
+    )
+    match: tuple[str, ...] = _setting(
+        "PODPOWER_PROMETHEUS_MATCH",
+        'Label matchers for every query, separated by commas, e.g. `cluster="prod"`.',
+        parse=_matchers,
+        default=(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """Which Kubernetes cluster, and which of its objects."""
+
+    kubeconfig: str | None = _setting("KUBECONFIG", "Kubeconfig files; else the pod's account, `~/.kube/config`.")
+    ca_file: str | None = _setting("K8S_CA_FILE", "Certificates to trust in place of the kubeconfig's.")
+    verify_tls: bool | None = _setting(
+        "VERIFY_SSL", "Check the API server's certificate; by default as the kubeconfig says.", parse=is_true
+    )
+    name: str | None = _setting("PODPOWER_CLUSTER", "Name of the cluster in tables; the kubeconfig's by default.")
+    kinds: str = _setting("PODPOWER_KINDS", "More kinds to observe, e.g. `ray.io/v1/rayclusters`.", default="")
+    namespaces: tuple[str, ...] = _setting(
+        "PODPOWER_NAMESPACES", "Namespaces to observe; all by default.", parse=_names, default=()
+    )
+    exclude_namespaces: tuple[str, ...] = _setting(
+        "PODPOWER_EXCLUDE_NAMESPACES", "Namespaces to leave out.", parse=_names, default=()
+    )
+    history_hours: int = _setting(
+        "PODPOWER_HISTORY_HOURS",
+        "Hours of samples to label when a cluster is seen for the first time.",
+        parse=_integer(least=0, most=100_000),
+        default=24,
+    )
+    service_host: str | None = _setting("KUBERNETES_SERVICE_HOST", "Set by Kubernetes inside a pod.")
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether this process runs in a pod."""
+        return self.service_host is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssetSettings:
+    """Partitions, sensors and training in Dagster."""
+
+    partitions_start: str = _setting(
+        "PODPOWER_PARTITIONS_START", "First hourly partition, `YYYY-MM-DD-HH:MM`, UTC.", default="2025-01-01-00:00"
+    )
+    sensor_seconds: int = _setting(
+        "PODPOWER_SENSOR_SECONDS",
+        "Seconds between two evaluations of the sensors.",
+        parse=_integer(least=1, most=86_400),
+        default=30,
+    )
+    window_days: int = _setting(
+        "PODPOWER_WINDOW_DAYS",
+        "Days of training rows of a model.",
+        parse=_integer(least=1, most=3650),
+        default=7,
+    )
+    keep_models: int = _setting(
+        "PODPOWER_KEEP_MODELS",
+        "Versions that the store keeps beside those that a rollback needs.",
+        parse=_integer(least=1, most=100_000),
+        default=50,
+    )
+    alert_webhook: str | None = _setting(
+        "PODPOWER_ALERT_WEBHOOK", "URL that gets each failed run as JSON.", secret=True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSettings:
+    """The prediction API and `podpower up`."""
+
+    max_body_mib: float = _setting(
+        "PODPOWER_MAX_BODY_MIB", "Largest accepted body in MiB.", parse=_number(most=1024), default=8.0
+    )
+    reload_seconds: float = _setting(
+        "PODPOWER_RELOAD_SECONDS",
+        "Seconds between two looks for a newly promoted model.",
+        parse=_number(most=3600),
+        default=2.0,
+    )
+    dagster_port: int = _setting(
+        "PODPOWER_DAGSTER_PORT",
+        "Port of the Dagster UI of `podpower up`.",
+        parse=_integer(least=1, most=65_535),
+        default=3000,
+    )
+    api_port: int = _setting(
+        "PODPOWER_API_PORT",
+        "Port of the prediction API of `podpower up`.",
+        parse=_integer(least=1, most=65_535),
+        default=8000,
+    )
+
+
+GROUPS: Final = (Places, PrometheusSettings, ClusterSettings, AssetSettings, ServiceSettings)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one process. InvalidInput, which names the variable, when a group with a bad value is used."""
+
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def places(self) -> Places:
+        """Where data, models and artifacts are."""
+        return _parsed(Places, self.environment)
+
+    @cached_property
+    def prometheus(self) -> PrometheusSettings:
+        """Where samples come from."""
+        return _parsed(PrometheusSettings, self.environment)
+
+    @cached_property
+    def cluster(self) -> ClusterSettings:
+        """Which Kubernetes cluster."""
+        return _parsed(ClusterSettings, self.environment)
+
+    @cached_property
+    def assets(self) -> AssetSettings:
+        """Partitions, sensors and training in Dagster."""
+        return _parsed(AssetSettings, self.environment)
+
+    @cached_property
+    def service(self) -> ServiceSettings:
+        """The prediction API and `podpower up`."""
+        return _parsed(ServiceSettings, self.environment)
+
+
+def read() -> Settings:
+    """Return the settings of this process."""
+    return Settings(dict(os.environ))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variable:
+    """One row of the reference."""
+
+    name: str
+    description: str
+    default: str
+
+
+def reference() -> Iterator[tuple[str, list[Variable]]]:
+    """Yield each group's description and its variables, for docs/reference/settings.md."""
+    for group in GROUPS:
+        yield (
+            group.__doc__ or "",
+            [
+                Variable(name=f.metadata[_VARIABLE], description=f.metadata[_DESCRIPTION], default=_shown(f.default))
+                for f in dataclasses.fields(group)
+            ],
+        )
+
+
+def _shown(default: Any) -> str:
+    if default is None or default in {"", ()} or default is dataclasses.MISSING:
+        return ""
+    if isinstance(default, bool):
+        return str(default).lower()
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _parsed(group: type[T], environment: Mapping[str, str]) -> T:
+    values = {}
+    for declared in dataclasses.fields(group):  # type: ignore[arg-type]
+        text = environment.get(declared.metadata[_VARIABLE], "")
+        if not text.strip():  # empty is as good as absent
+            continue
+        try:
+            values[declared.name] = declared.metadata[_PARSE](text)
+        except InvalidInput as error:
+            shown = f"{declared.metadata[_VARIABLE]}: {error}"
+            raise InvalidInput(shown) from None
+    return group(**values)
