@@ -42,7 +42,8 @@ BLOCKS = ("numeric", "category", "text", "second text")  # as `podpower.features
 
 class PodResult(msgspec.Struct, frozen=True, kw_only=True):
     """One held-out pod: its mean label and what was predicted for it, in the report's unit. `low` and `high` are the
-    ends of the 80 % interval, `bounds` those of all levels; `at_s` is when the predicted time begins.
+    ends of the 80 % interval, `bounds` those of all levels; `expected` is the mean that sums are made of; `at_s` is
+    when the predicted time begins.
     """
 
     namespace: str
@@ -57,6 +58,7 @@ class PodResult(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
     cluster: str | None = None
     bounds: list[tuple[float, float]] = []
+    expected: float | None = None
     at_s: float | None = None
 
 
@@ -196,6 +198,7 @@ class _HeldOut:
         self._floor = 1.0 if total else FLOOR_W * scale
         predicted = estimates.total_energy_j if total else estimates.power_w * scale
         measured = pods.total_energy_j if total else pods.power_w * scale
+        expected = predicted if total else estimates.expected_power_w * scale
         low, high = estimates.interval()
         for i, (entry, workload) in enumerate(zip(pods.entry, queries.workloads, strict=True)):
             ends = zip(estimates.low_w[:, i] * scale, estimates.high_w[:, i] * scale, strict=True)
@@ -213,6 +216,7 @@ class _HeldOut:
                     low=None if total else float(low[i] * scale),
                     high=None if total else float(high[i] * scale),
                     bounds=[] if total else [(float(a), float(b)) for a, b in ends],
+                    expected=float(expected[i]),
                     at_s=at_s,
                 )
             )
@@ -225,7 +229,8 @@ class _HeldOut:
         workloads = [(pod.cluster, pod.namespace, pod.workload_kind, pod.workload_name, pod.at_s) for pod in chosen]
         pods = Counter(workloads)
         weights = np.array([1.0 / pods[workload] for workload in workloads])
-        return score(*_columns(chosen), self._floor, _bounds(chosen, self._levels), weights)
+        expected = np.array([pod.predicted if pod.expected is None else pod.expected for pod in chosen])
+        return score(*_columns(chosen), self._floor, _bounds(chosen, self._levels), weights, expected=expected)
 
     def report(self, name: str, ablation: dict[str, Score]) -> SplitReport:
         measured, _ = _columns(self._pods)

@@ -14,7 +14,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
     `mae` in the report's unit; `wape` the sum of absolute errors over the sum of labels; `mdape` the median of relative
     errors of the labels above zero; `log_r2` R2 of log(1 + joules a minute) (jobs: of log(1 + joules)); `total_ratio`
-    the sum of predictions over the sum of labels; `coverage` the share of labels inside their 80 % interval, each
+    the sum of expected values over the sum of labels; `coverage` the share of labels inside their 80 % interval, each
     workload counted once, `coverages` that of each level, `interval_factor` the median of the 80 % interval's high over
     its low.
     """
@@ -39,12 +39,15 @@ def score(
     bounds: dict[float, tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
     weights: NDArray[np.float64] | None = None,
     *,
+    expected: NDArray[np.float64] | None = None,
     level: float = 0.8,
 ) -> Score:
     """Errors of predictions (n,) against labels (n,); NaN predictions are unknown and not counted. `floor` is added
-    before logarithms; `bounds` are low and high ends (n,) by level, whose coverage counts labels by `weights` (n,).
+    before logarithms; `expected` (n,) are the means that sums are made of (None: the predictions); `bounds` are low and
+    high ends (n,) by level, whose coverage counts labels by `weights` (n,).
     """
     known = ~np.isnan(predicted)
+    expected = predicted[known] if expected is None else expected[known]
     measured, predicted = measured[known], predicted[known]
     if not len(measured):
         return Score(count=0)
@@ -69,7 +72,7 @@ def score(
         r2=float(r2_score(measured, predicted)) if varied else None,
         log_r2=float(r2_score(np.log(measured + floor), np.log(predicted + floor))) if varied else None,
         rank_correlation=_rank_correlation(measured, predicted) if varied and np.ptp(predicted) > 0 else None,
-        total_ratio=float(predicted.sum() / measured.sum()) if positive.any() else None,
+        total_ratio=float(expected.sum() / measured.sum()) if positive.any() else None,
         coverage=coverages.get(f"{level:g}"),
         interval_factor=factor,
         coverages=coverages,

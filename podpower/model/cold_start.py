@@ -6,6 +6,7 @@ import numpy as np
 
 from podpower.datasets.entries import MeasuredEntries
 from podpower.features.encoder import Encoder
+from podpower.model.expected import MeanFactors
 from podpower.model.intervals import SOURCES, UNKNOWN_WIDENING, fit_intervals
 from podpower.model.knn import KnnModel
 from podpower.model.metric import Metric
@@ -34,6 +35,7 @@ def cold_start_model(encoder: Encoder) -> KnnModel:
         prior_total=float("nan"),
         similar_within=-1.0,
         intervals=fit_intervals(dict.fromkeys(SOURCES, none), widening=UNKNOWN_WIDENING),
+        mean_factors=MeanFactors(),
         half_life_s=float("inf"),
         target="avg_power_w",
         step_seconds=_STEP_SECONDS,

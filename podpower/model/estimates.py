@@ -15,14 +15,15 @@ EXPLAINED_NEIGHBOURS = 10
 class Estimates:
     """Predictions for m requests, each for one pod, in arrays of length m (neighbours: (m, k), largest weight first).
 
-    `power_w` is the median of one pod. `neighbour_index` points into the model's entries (-1: none), `neighbour_weight`
-    is the share in the prediction; `prior_weight` is the share of the prior, whose own estimate is `prior_power_w`, and
-    what is missing to 1 came from entries beyond the first k. `basis` is "seen", "similar" or "prior".
-    `total_energy_j` is NaN where no neighbour is a job. `low_w` and `high_w` (levels, m) are the intervals' ends at
-    each of the model's levels: 0 <= low_w <= power_w <= high_w.
+    `power_w` is the median of one pod, `expected_power_w` its mean, which is what adds up. `neighbour_index` points
+    into the model's entries (-1: none), `neighbour_weight` is the share in the prediction; `prior_weight` is the share
+    of the prior, whose own estimate is `prior_power_w`, and what is missing to 1 came from entries beyond the first k.
+    `basis` is "seen", "similar" or "prior". `total_energy_j` is NaN where no neighbour is a job. `low_w` and `high_w`
+    (levels, m) are the intervals' ends at each of the model's levels: 0 <= low_w <= power_w <= high_w.
     """
 
     power_w: NDArray[np.float64]
+    expected_power_w: NDArray[np.float64]
     total_energy_j: NDArray[np.float64]
     levels: tuple[float, ...]
     low_w: NDArray[np.float64]

@@ -242,6 +242,14 @@ def _software(image_keys: Sequence[str], controllers: Sequence[str]) -> list[str
     return [f"{image}\0{controller}" if image else "" for image, controller in zip(image_keys, plain, strict=True)]
 
 
+def is_familiar(levels: Mapping[Level, Evidence]) -> NDArray[np.bool_]:
+    """Whether the same software was measured, in any workload."""
+    found: NDArray[np.bool_] = (
+        (levels["software"].total > 0) | (levels["elsewhere"].total > 0) | (levels["owner"].total > 0)
+    )
+    return found
+
+
 def _image_at(images: Codes, key: str) -> str:
     """A known image key; for an unknown one that of which it may be a mirror or a build."""
     return key if not key or key in images else key.rpartition("/")[2]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from podpower.datasets.entries import Entries, MeasuredEntries
 from podpower.errors import InvalidInput, Refused
 from podpower.model.estimates import Contributions, Estimates, joined
-from podpower.model.estimator import Estimator
+from podpower.model.estimator import Estimator, is_familiar
+from podpower.model.expected import MeanFactors
 from podpower.model.intervals import Intervals
 from podpower.model.lookup import entries_from_state, entries_state
 from podpower.model.metric import Metric, kernel
@@ -23,7 +24,7 @@ from podpower.model.prior import Prior
 from podpower.model.scale import from_log, to_log
 from podpower.model.search import InvertedFile
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _CHUNK_QUERIES = 4096
 
 
@@ -48,6 +49,7 @@ class KnnModel:
         prior_total: float,
         similar_within: float,
         intervals: Intervals,
+        mean_factors: MeanFactors,
         half_life_s: float,
         target: str,
         step_seconds: float,
@@ -68,6 +70,7 @@ class KnnModel:
         self.prior_total = prior_total  # log joules of a job; NaN without jobs
         self.similar_within = similar_within  # more remote, left-out workloads were no better off than with the prior
         self.intervals = intervals
+        self.mean_factors = mean_factors
         self.half_life_s = half_life_s
         self.target = target
         self.step_seconds = step_seconds
@@ -112,6 +115,7 @@ class KnnModel:
         pooled = self._estimator.pooled(prior_logs, levels, self.pseudo_counts)
         total_energy_j = self._totals(near, squared)
         power_w, prior_weight = from_log(pooled.logs), pooled.prior_share
+        expected_w = power_w * self.mean_factors.of(is_familiar(levels))
         remote = remoteness(prior_weight, self.pseudo_counts["neighbours"])
         basis = np.where(remote <= self.similar_within, "similar", "prior").astype(object)
         source = basis.copy()  # of the residuals that its interval comes from
@@ -129,7 +133,7 @@ class KnnModel:
             if own := self._estimator.at_home(spec_hash, workload, cluster):
                 basis[row], source[row], prior_weight[row] = "seen", "seen", 0.0
                 seconds = self.index.seconds[own]
-                power_w[row] = np.average(self.index.power_w[own], weights=seconds)
+                power_w[row] = expected_w[row] = np.average(self.index.power_w[own], weights=seconds)
                 scale[row] = self._spread(own)
                 totals = self.index.total_energy_j[own]
                 total_energy_j[row] = totals[~np.isnan(totals)].mean() if not np.isnan(totals).all() else np.nan
@@ -138,6 +142,7 @@ class KnnModel:
         ends = [self.intervals.around(level, logs, source, scale) for level in self.intervals.levels]
         return Estimates(
             power_w=power_w,
+            expected_power_w=expected_w,
             total_energy_j=total_energy_j,
             levels=self.intervals.levels,
             low_w=np.stack([np.minimum(from_log(low), power_w) for low, _ in ends]),
@@ -177,6 +182,7 @@ class KnnModel:
             "pseudo_counts": dict(self.pseudo_counts),
             "prior": self.prior.state(),
             "intervals": self.intervals.state(),
+            "mean_factors": self.mean_factors.state(),
             "inverted_file": None if self.inverted_file is None else self.inverted_file.state(),
             "index": entries_state(self.index),
         }
@@ -198,6 +204,7 @@ class KnnModel:
                 pseudo_counts=checked_pseudo_counts(state["pseudo_counts"]),
                 prior=Prior.from_state(state["prior"]),
                 intervals=Intervals.from_state(state["intervals"]),
+                mean_factors=MeanFactors.from_state(state["mean_factors"]),
                 notes=state["notes"],
                 **{name: state[name] for name in _PLAIN},
             )
@@ -209,4 +216,4 @@ _PLAIN = (
     "neighbours", "prior_total", "similar_within", "half_life_s", "target", "step_seconds", "energy",
     "encoder_fingerprint", "metrics", "labels_end_s", "trained_at", "training_size",
 )  # fmt: skip
-_PARTS = ("metric", "pseudo_counts", "prior", "intervals", "notes")
+_PARTS = ("metric", "pseudo_counts", "prior", "intervals", "mean_factors", "notes")

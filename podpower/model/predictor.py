@@ -14,7 +14,8 @@ from podpower.model.estimates import Estimates
 from podpower.model.fit import check_fit
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
-from podpower.model.workload_energy import ENDLESS_KINDS, JOB_KINDS, workload_energy
+from podpower.model.totals import PowerInterval, Summand, TotalPower, shared_correlation, total_power
+from podpower.model.workload_energy import ENDLESS_KINDS, JOB_KINDS, WorkloadEnergy, workload_energy
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
 
@@ -43,8 +44,10 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     730 hours; of a Job, of one run. `runs_month` is the number of a CronJob's runs. `notes` holds the reason where one
     of these is null or 0. `basis`: "seen" (this
     spec has labels), "similar" (close neighbours), "prior" (too far from all training data: the estimate is that of its
-    resources, and the interval is as wide as errors of such estimates are). `interval` is that of 80 %, `intervals` are
-    those of all levels, ascending. `evidence` says in words what the prediction rests on.
+    resources, and the interval is as wide as errors of such estimates are). `pred_avg_power_w` is the median of one
+    pod, `expected_avg_power_w` its mean, of which `total_avg_power_w` and `kwh_month` are made; `total_interval` is
+    that of `total_avg_power_w`. `interval` is that of 80 %, `intervals` are those of all levels, ascending. `evidence`
+    names what the prediction rests on.
     """
 
     namespace: str
@@ -60,6 +63,8 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     replicas_source: str
     replicas_range: tuple[int, int] | None
     total_avg_power_w: float | None
+    total_interval: PowerInterval | None
+    expected_avg_power_w: float
     total_energy_j: float | None
     kwh_month: float | None
     runs_month: float | None
@@ -69,6 +74,7 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     evidence: str
     notes: list[str]
     model_version: str
+    image_key: str | None
 
 
 class Neighbour(msgspec.Struct, kw_only=True, frozen=True):
@@ -111,6 +117,7 @@ class Total(msgspec.Struct, kw_only=True, frozen=True):
     workloads: int
     replicas: int
     total_avg_power_w: float | None
+    total_interval: PowerInterval | None
     total_energy_j: float | None
     kwh_month: float | None
     unknown_total_energy: int
@@ -162,11 +169,13 @@ class Predictor:
         jobs = [prediction for prediction in predictions if prediction.workload_kind in JOB_KINDS]
         energies = [job.total_energy_j for job in jobs if job.total_energy_j is not None]
         powers = [p.total_avg_power_w for p in predictions if p.total_avg_power_w is not None]
+        power = None if predictions and not powers else self.total_power(predictions)
         months = [p.kwh_month for p in predictions if p.kwh_month is not None]
         return Total(
             workloads=len(predictions),
             replicas=sum(prediction.replicas for prediction in predictions),
-            total_avg_power_w=None if predictions and not powers else math.fsum(powers),
+            total_avg_power_w=None if power is None else math.fsum(powers),
+            total_interval=None if power is None else power.interval,
             total_energy_j=math.fsum(energies) if energies else None,
             kwh_month=None if predictions and not months else math.fsum(months),
             unknown_total_energy=len(jobs) - len(energies),
@@ -176,20 +185,36 @@ class Predictor:
             unknown_kinds=unknown_kinds,
         )
 
+    def total_power(self, predictions: Sequence[Prediction]) -> TotalPower:
+        """Expected watts of all workloads together and their interval; workloads of unknown watts do not count."""
+        summands = [
+            Summand(
+                power_w=prediction.pred_avg_power_w,
+                expected_w=prediction.expected_avg_power_w,
+                intervals=[(interval.level, interval.avg_power_w) for interval in prediction.intervals],
+                pods=_mean_pods(prediction.total_avg_power_w, prediction.expected_avg_power_w, prediction.replicas),
+                image_key=prediction.image_key,
+            )
+            for prediction in predictions
+            if prediction.total_avg_power_w is not None
+        ]
+        return total_power(summands, shared=shared_correlation(self.model.training_size["workloads"]))
+
     def _estimates(self, requests: Sequence[InferenceRequest]) -> tuple[list[str], Estimates]:
         queries = entries_of(requests, self.encoder)
         return list(queries.spec_hashes), self.model.predict(queries)
 
     def _fields(self, request: InferenceRequest, own_hash: str, estimates: Estimates, row: int) -> dict[str, Any]:
         step_seconds = self.model.step_seconds
-        power_w = float(estimates.power_w[row])
+        power_w, expected_w = float(estimates.power_w[row]), float(estimates.expected_power_w[row])
         intervals = [
             _interval(level, float(low_w[row]), float(high_w[row]), step_seconds)
             for level, low_w, high_w in zip(estimates.levels, estimates.low_w, estimates.high_w, strict=True)
         ]
+        interval = next(interval for interval in intervals if interval.level == DEFAULT_LEVEL)
         endless = request.workload_kind in ENDLESS_KINDS
         total_energy_j = None if endless else _known(float(estimates.total_energy_j[row]))
-        workload = workload_energy(request, pod_power_w=power_w, run_energy_j=total_energy_j)
+        workload = workload_energy(request, pod_power_w=expected_w, run_energy_j=total_energy_j)
         return {
             "namespace": request.namespace,
             "workload_kind": request.workload_kind,
@@ -204,15 +229,18 @@ class Predictor:
             "replicas_source": workload.replicas_source,
             "replicas_range": workload.replicas_range,
             "total_avg_power_w": workload.total_avg_power_w,
+            "total_interval": _of_all_pods(interval, expected_w, workload),
+            "expected_avg_power_w": expected_w,
             "total_energy_j": workload.total_energy_j,
             "kwh_month": workload.kwh_month,
             "runs_month": workload.runs_month,
-            "interval": next(interval for interval in intervals if interval.level == DEFAULT_LEVEL),
+            "interval": interval,
             "intervals": intervals,
             "basis": str(estimates.basis[row]),
             "evidence": self._evidence(request, estimates, row),
             "notes": list(workload.notes),
             "model_version": self.version,
+            "image_key": main_image_key(request),
         }
 
     def _evidence(self, request: InferenceRequest, estimates: Estimates, row: int) -> str:
@@ -278,6 +306,22 @@ def entries_of(requests: Sequence[InferenceRequest], encoder: Encoder) -> Entrie
 def _interval(level: float, low_w: float, high_w: float, step_seconds: float) -> Interval:
     energy_step_j = (low_w * step_seconds, high_w * step_seconds)
     return Interval(level=level, energy_step_j=energy_step_j, avg_power_w=(low_w, high_w))
+
+
+def _of_all_pods(interval: Interval, expected_w: float, workload: WorkloadEnergy) -> PowerInterval | None:
+    """Pods of one workload draw alike, so their interval is that of one pod times their number."""
+    if workload.total_avg_power_w is None:
+        return None
+    low_w, high_w = interval.avg_power_w
+    pods = _mean_pods(workload.total_avg_power_w, expected_w, workload.replicas)
+    return PowerInterval(
+        level=interval.level, avg_power_w=(min(low_w, expected_w) * pods, max(high_w, expected_w) * pods)
+    )
+
+
+def _mean_pods(total_w: float, expected_w: float, replicas: int) -> float:
+    """Pods that run on average over time, which a schedule makes a fraction."""
+    return total_w / expected_w if expected_w > 0 else float(replicas)
 
 
 def _known(value: float) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from podpower.model.estimator import Estimator, numbered
+from podpower.model.estimator import Estimator, is_familiar, numbered
 from podpower.model.partial_pooling import LEVELS, Level, PseudoCounts
 from podpower.model.scale import from_log
 from podpower.training.metric import DEFAULT_PSEUDO_COUNTS, NearestLeftOut, choose_pseudo_count
@@ -21,13 +21,14 @@ FIT_ENTRIES, FIT_NEIGHBOURS = 500, 256  # of these the metric is learned
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """Entries predicted without their group: their positions, log predictions up to the last level and the prior's
-    share in them.
+    """Entries predicted without their group: their positions, log predictions up to the last level, the prior's share
+    in them, and whether the same software was measured elsewhere.
     """
 
     entries: NDArray[np.int64]
     predicted: NDArray[np.float64]
     prior_share: NDArray[np.float64]
+    familiar: NDArray[np.bool_]
 
 
 def evenly(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
@@ -123,7 +124,10 @@ def _predicted(
                 default=DEFAULT_PSEUDO_COUNTS[level],
             )
         pooled.add(levels[level], pseudo_counts[level])
-    return LeftOut(entries=queries, predicted=pooled.logs, prior_share=pooled.prior_share), pseudo_counts
+    left_out = LeftOut(
+        entries=queries, predicted=pooled.logs, prior_share=pooled.prior_share, familiar=is_familiar(levels)
+    )
+    return left_out, pseudo_counts
 
 
 def similar_within(

@@ -12,6 +12,7 @@ from podpower.datasets.entries import Entries, Examples, MeasuredEntries
 from podpower.datasets.training_set import Rows, TrainingSet
 from podpower.errors import InvalidInput
 from podpower.model.estimator import Estimator
+from podpower.model.expected import MeanFactors, fit_mean_factors
 from podpower.model.intervals import (
     SOURCES,
     UNKNOWN_ERROR,
@@ -25,7 +26,7 @@ from podpower.model.knn import KnnModel
 from podpower.model.metric import Metric
 from podpower.model.partial_pooling import PseudoCounts, remoteness
 from podpower.model.prior import fit_prior, left_out_priors
-from podpower.model.scale import to_log
+from podpower.model.scale import from_log, to_log
 from podpower.model.search import EXACT_ENTRIES
 from podpower.training.decay import HORIZONS, Windows, choose_half_life, errors_ahead, smoothed
 from podpower.training.groups import linked_groups
@@ -106,6 +107,7 @@ def train_examples(
         prior_total=_mean(np.log1p(entries.total_energy_j[jobs]), entries.share[jobs]),
         similar_within=learned.similar_within,
         intervals=learned.intervals,
+        mean_factors=learned.mean_factors,
         half_life_s=history.half_life_s,
         target=target,
         step_seconds=examples.step_seconds,
@@ -152,6 +154,7 @@ class _Learned:
     pseudo_counts: PseudoCounts
     similar_within: float
     intervals: Intervals
+    mean_factors: MeanFactors
     metrics: dict[str, object]
 
 
@@ -190,6 +193,9 @@ def _learned(
         pseudo_counts=pseudo_counts,
         similar_within=within,
         intervals=fit_intervals(residuals, widening=widening, typical=typical),
+        mean_factors=fit_mean_factors(
+            from_log(new.predicted), entries.power_w[new.entries], entries.share[new.entries], new.familiar
+        ),
         metrics=left_out_metrics(measured, new.predicted, similar),
     )
 
@@ -225,6 +231,7 @@ def _unlearned(entries: MeasuredEntries, seen: NDArray[np.float64], metric: Metr
         pseudo_counts=DEFAULT_PSEUDO_COUNTS,
         similar_within=1.0,
         intervals=fit_intervals(residuals, widening=UNKNOWN_WIDENING),
+        mean_factors=MeanFactors(),
         metrics={"left_out_entries": 0},
     )
 

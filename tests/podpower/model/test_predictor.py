@@ -59,7 +59,7 @@ def test_what_runs_without_end_has_no_total_energy(predictor):
 def test_totals_multiply_by_replicas(predictor):
     prediction = predictor.predict([request(replicas=3)])[0]
     assert prediction.replicas == 3
-    assert prediction.total_avg_power_w == pytest.approx(3 * prediction.pred_avg_power_w)
+    assert prediction.total_avg_power_w == pytest.approx(3 * prediction.expected_avg_power_w)
 
 
 def test_the_total_counts_what_is_unknown(predictor):
