@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import IO
 
 import msgspec
+from filelock import BaseFileLock
 
 from podpower.collector.lines import Told, told_by
-from podpower.errors import InvalidInput, Unavailable
+from podpower.errors import InvalidInput, PodpowerError
 from podpower.io.files import write_atomically
+from podpower.io.locks import lock
 from podpower.sources.kubernetes.list_watch import is_later
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover  # not on Windows, where nothing of this runs
-    fcntl = None  # type: ignore[assignment]
 
 
 class _Checkpoint(msgspec.Struct, kw_only=True):
@@ -45,6 +42,7 @@ class Progress:
     def __init__(self, output: Path | None, stream: IO[bytes]) -> None:
         self._output, self._stream = output, stream
         self._state: IO[bytes] | None = None
+        self._lock: BaseFileLock | None = None
         self.versions: dict[str, str] = {}
         self.lines: dict[str, bytes] = {}  # the last line of each uid that is alive
         self.gone: dict[str, str] = {}  # the resourceVersion at which a uid was deleted that can be sent again
@@ -61,11 +59,12 @@ class Progress:
         output.parent.mkdir(parents=True, exist_ok=True)
         stream = output.open("a+b")
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            held = lock(output, busy=f"{output} is being written by another watch: give each its own file")
+        except PodpowerError:
             stream.close()
-            raise Unavailable(f"{output} is being written by another watch: give each its own file") from None
+            raise
         progress = cls(output, stream)
+        progress._lock = held
         progress._resume()
         return progress
 
@@ -114,10 +113,12 @@ class Progress:
         return {t.uid: t.resource_version for t in told if t.resource == resource and namespace in {None, t.namespace}}
 
     def close(self) -> None:
-        """Close both files."""
+        """Close both files and release the lock."""
         for stream in (self._state, self._stream if self._output else None):
             if stream is not None:
                 stream.close()
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def _state_path(self) -> Path:

@@ -1,7 +1,6 @@
 """Small files below one root, a local folder or an object store: read, listed, and changed one process at a time."""
 
 import contextlib
-import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ from upath import UPath
 
 from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
 from podpower.io.files import AnyPath, is_local, place, read_bounded
+from podpower.io.locks import WAIT_SECONDS, lock
 
 _MAX_JSON_BYTES = 4 << 20
 T = TypeVar("T")
@@ -65,12 +65,10 @@ class Shelf:
         if not is_local(self.root) or not folder.is_dir():
             yield
             return
-        try:
-            with (folder / ".lock").open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                yield
-        except OSError as error:
-            raise PodpowerError(f"cannot lock {folder}: {error.strerror}") from error
+        with lock(
+            folder / ".lock", wait_seconds=WAIT_SECONDS, busy=f"{folder} is locked by another process: try again"
+        ):
+            yield
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:

@@ -4,7 +4,6 @@ The journal is all there is to know: after a crash the next poll goes on from wh
 credentials and without what podpower does not read (`podpower.specs.essentials`).
 """
 
-import fcntl
 import os
 import time
 import uuid
@@ -16,8 +15,9 @@ from typing import Any
 
 import msgspec
 
-from podpower.errors import InvalidInput, Unavailable
+from podpower.errors import InvalidInput
 from podpower.io.files import write_atomically
+from podpower.io.locks import lock
 from podpower.sources.hours import HOUR_S, hour_name, hour_start_s
 from podpower.sources.kubernetes.list_watch import Change, Stream
 from podpower.sources.kubernetes.times import happened_s
@@ -72,11 +72,7 @@ class Journal:
         """
         now_s = time.time()
         root.mkdir(parents=True, exist_ok=True)
-        with (root / LOCK).open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Unavailable(f"{root} is being written by another process: let only one of them do it") from None
+        with lock(root / LOCK, busy=f"{root} is being written by another process: let only one of them do it"):
             if (root / META).exists():
                 meta = read_meta(root)
                 if meta.seed is not None:
