@@ -136,6 +136,7 @@ class Operations(Controller):
             interval_levels=list(model.intervals.levels),
             encoder_fingerprint=model.encoder_fingerprint,
             text_encoder=predictor.encoder.text,
+            spec_hash_version=model.spec_hash_version,
             notes=list(model.notes),
             refused=served.refused,
         )

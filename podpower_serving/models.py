@@ -108,6 +108,8 @@ class Served:
                 predictor = self._source.load(name)
                 self._predictor, self._name = predictor, name
                 _log.info("serving model %s", predictor.version)
+                for note in predictor.model.notes:
+                    _log.warning("model %s: %s", predictor.version, note)
         except PodpowerError as error:
             self._refuse(name, str(error))
             self._fall_back()

@@ -48,6 +48,7 @@ class ModelInfo(msgspec.Struct, kw_only=True, frozen=True):
     interval_levels: list[float]
     encoder_fingerprint: str
     text_encoder: str
+    spec_hash_version: int
     notes: list[str]
     refused: RefusedModel | None
 

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
+from podpower.datasets.hash_versions import HASH_VERSION
 from podpower.features.encoder import Encoder
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import Container, InferenceRequest
@@ -51,6 +52,7 @@ def make_pair(known_requests):
                 "step_seconds": 60.0,
                 "energy": "dynamic",
                 "_spec_hash": spec_hash(request),
+                "spec_hash_version": HASH_VERSION,
                 "features": vectors[i].tolist(),
                 "encoder_fingerprint": encoder.fingerprint,
                 "image_key": f"acme/app{i % 4}",

@@ -69,7 +69,9 @@ def fit(arguments: argparse.Namespace) -> int:
 
 def transform(arguments: argparse.Namespace) -> int:
     """Encode and write a table; 1 when some workloads were rejected."""
+    from podpower.datasets.hash_versions import HASH_VERSION, older_hashes  # noqa: PLC0415
     from podpower.features.table import features_table  # noqa: PLC0415
+    from podpower.specs.hashing import hash_version  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.input, arguments.encoder])
     streams.check_inputs(arguments.input, arguments.encoder)
@@ -78,4 +80,6 @@ def transform(arguments: argparse.Namespace) -> int:
     table = features_table(requests, encoder.transform(requests), encoder=encoder)
     write_table(table, arguments.out)
     output.note(f"{arguments.out}: {len(table)} workloads, {encoder.dim} columns, encoder {encoder.fingerprint[:12]}")
+    if older := sum(hash_version(request) < HASH_VERSION for request in requests):
+        output.note(f"warning: {arguments.input}: {older_hashes(older, len(requests), command='podpower collect')}")
     return inputs.report(rejected)

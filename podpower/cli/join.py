@@ -44,4 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise InvalidInput(f"no label has a spec, so there is nothing to train on: {joined.report}")
     write_table(joined.chunks(), arguments.out)
     output.note(f"{arguments.out}: {joined.report}")
+    for text in joined.report.warnings(features=arguments.features, labels=arguments.labels):
+        output.note(f"warning: {text}")
     return 0

@@ -44,6 +44,7 @@ def add_training_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, write, and print how good training on these rows is."""
+    from podpower.datasets.hash_versions import older_hashes  # noqa: PLC0415
     from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
     from podpower.evaluation.evaluate import UNSEEN, evaluate  # noqa: PLC0415
     from podpower.training.train import train  # noqa: PLC0415
@@ -71,6 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
             show_split(split, unit=report.unit, stream=told)
     size = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in model.training_size.items())
     output.note(f"{arguments.out}: {model.target}, trained on {size}")
+    if older := training_set.older_hashes:
+        counted = older_hashes(older, len(training_set.entries), command="podpower encode transform")
+        output.note(f"warning: {arguments.train}: {counted}, then join again")
     for text in (*left_out(training_set.left_out), *model.notes, *report.notes):
         output.note(f"note: {text}")
     return 0

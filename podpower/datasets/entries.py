@@ -91,7 +91,7 @@ class Examples:
     its jobs (NaN: not a job), `first_s` and `last_s` the times of its earliest and latest label, `pods` one of its
     pods, `blocks` the widths of the encoder's blocks of columns. The workload of an entry, which cross-validation
     leaves out, is (namespace, kind, name), or the pod itself where a Node owns it. `left_out` counts rows without a
-    usable label by reason.
+    usable label by reason, `older_hashes` the entries of the whole training set whose spec hash is of an older version.
     """
 
     entries: Entries
@@ -107,6 +107,7 @@ class Examples:
     energy: str | None
     encoder_fingerprint: str
     left_out: dict[str, int]
+    older_hashes: int = 0
 
     def __len__(self) -> int:
         return len(self.power_w)

@@ -6,12 +6,15 @@ from functools import cached_property
 
 import polars as pl
 
+from podpower.datasets.hash_versions import VERSION_COLUMN, older_hashes
+from podpower.datasets.renewal import is_older, with_version
 from podpower.errors import InvalidInput
 
 WORKLOAD = ("namespace", "workload_kind", "workload_name")
 # What a row takes from its spec, and its type where an older table of features does not have it.
 FROM_SPEC = {
     "_spec_hash": pl.String(),
+    VERSION_COLUMN: pl.Int64(),
     "encoder_fingerprint": pl.String(),
     "image_key": pl.String(),
     "physical_power_w": pl.Float64(),
@@ -35,6 +38,8 @@ class JoinReport:
     examples: dict[str, list[str]] = field(default_factory=dict)
     specs: int = 0
     specs_without_labels: int = 0
+    older_specs: int = 0
+    older_labels: int = 0
 
     @property
     def join_rate(self) -> float | None:
@@ -46,6 +51,16 @@ class JoinReport:
         for reason, count in self.unjoined.items():
             parts.append(f"{count} {reason} (e.g. {', '.join(self.examples[reason])})")
         return "; ".join([*parts, f"{self.specs_without_labels} of {self.specs} specs have no label"])
+
+    def warnings(self, *, features: str, labels: str) -> list[str]:
+        """Messages about spec hashes of an older version in the two files."""
+        counts = (
+            (features, self.older_specs, self.specs, "podpower encode transform"),
+            (labels, self.older_labels, self.labels, "podpower label"),
+        )
+        return [
+            f"{name}: {older_hashes(count, total, command=command)}" for name, count, total, command in counts if count
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +109,7 @@ def join_rows(features: pl.DataFrame, labels: pl.DataFrame) -> JoinedRows:
     found = matched["_spec"].is_not_null()
     spec = matched["_spec"].filter(found).cast(pl.Int64)
     missing = labels.filter(~found).with_columns(matched["_reason"].filter(~found))
+    features, labels = with_version(features), with_version(labels)
     by_reason = missing.group_by("_reason", maintain_order=True).agg(
         pl.len(), pl.concat_str(*WORKLOAD, separator="/").unique(maintain_order=True).head(_EXAMPLES).alias("examples")
     )
@@ -104,6 +120,11 @@ def join_rows(features: pl.DataFrame, labels: pl.DataFrame) -> JoinedRows:
         examples=dict(by_reason.select("_reason", "examples").iter_rows()),
         specs=len(features),
         specs_without_labels=len(features) - matched["_spec"].drop_nulls().n_unique(),
+        older_specs=len(features.filter(is_older() & pl.col("encoder_fingerprint").is_not_null())),
+        # A label of another version, or of another system, finds its spec by workload and time.
+        older_labels=len(labels.filter(is_older() & pl.col("_spec_hash").is_not_null()))
+        if "_spec_hash" in labels
+        else 0,
     )
     return JoinedRows(labels=labels.filter(found), features=features, spec=spec, report=report)
 

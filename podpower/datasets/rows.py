@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, get_args
 
 import polars as pl
 
+from podpower.datasets.hash_versions import FIRST_VERSION, VERSION_COLUMN
 from podpower.datasets.tables import FINGERPRINT, SPEC_HASH, WIDTH
 from podpower.errors import InvalidInput
 
@@ -40,6 +41,7 @@ _OPTIONAL: Final[dict[str, Any]] = {
     IMAGE_KEY: pl.String,
     PHYSICAL: pl.Float64,
     BLOCKS: pl.List(pl.Int64),
+    VERSION_COLUMN: pl.Int64,
 }
 
 
@@ -91,7 +93,9 @@ class RowReader:
         for column, values in self._values.items():
             values.update(known[column].drop_nulls().unique().to_list())
         self._blocks.update(tuple(blocks) for blocks in known[BLOCKS].drop_nulls().head(1))
-        return known.with_columns(pl.col("step_seconds").fill_null(DEFAULT_STEP_SECONDS))
+        return known.with_columns(
+            pl.col("step_seconds").fill_null(DEFAULT_STEP_SECONDS), pl.col(VERSION_COLUMN).fill_null(FIRST_VERSION)
+        )
 
     def facts(self) -> Facts:
         """What all rows have in common. InvalidInput when there is none that is usable, or they are mixed."""

@@ -14,6 +14,8 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from podpower.datasets.hash_versions import VERSION_COLUMN
+from podpower.datasets.renewal import renewed
 from podpower.errors import InvalidInput
 from podpower.io.files import AnyPath
 from podpower.io.parquet import TableFile, VerifiedFile
@@ -64,16 +66,18 @@ def training_rows(rows: "pl.DataFrame | TrainingRows") -> TrainingRows:
     return RowsInMemory(frame=rows) if isinstance(rows, pl.DataFrame) else rows
 
 
-def read_training_rows(*tables: AnyPath | TableFile, encoder_fingerprint: str | None = None) -> TrainingRows:
-    """Rows of files, read when they are used; of several encoders only those of one. InvalidInput when a file is
-    missing or no Parquet.
+def read_training_rows(
+    *tables: AnyPath | TableFile, encoder_fingerprint: str | None = None, renewals: pl.DataFrame | None = None
+) -> TrainingRows:
+    """Rows of files, read when they are used; of several encoders only those of one. Older spec hashes are replaced as
+    `renewals` (podpower.datasets.renewal) says. InvalidInput when a file is missing or no Parquet.
     """
     files = [t if isinstance(t, TableFile) else TableFile(path=t, command=COMMAND) for t in tables]
     for table in files:
         with table.parquet() as file:
             if FEATURES in file.schema_arrow.names:
                 _check_type(file.schema_arrow.field(FEATURES).type)
-    return RowsOfFiles(files=files, encoder_fingerprint=encoder_fingerprint)
+    return RowsOfFiles(files=files, encoder_fingerprint=encoder_fingerprint, renewals=renewals)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,7 @@ class RowsOfFiles:
 
     files: Sequence[TableFile]
     encoder_fingerprint: str | None = None
+    renewals: pl.DataFrame | None = None
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """The rows of one file after another."""
@@ -116,7 +121,9 @@ class RowsOfFiles:
             if found.complete:
                 break
             with table.parquet() as file:
-                names = [name for name in (*_KEYED, FINGERPRINT, WIDTH) if name in file.schema_arrow.names]
+                names = [
+                    name for name in (*_KEYED, VERSION_COLUMN, FINGERPRINT, WIDTH) if name in file.schema_arrow.names
+                ]
                 if WIDTH not in names:
                     names.append(FEATURES)
                 for group in range(file.num_row_groups):
@@ -142,9 +149,9 @@ class RowsOfFiles:
             start += len(batch)
 
     def _own(self, frame: pl.DataFrame) -> pl.DataFrame:
-        if self.encoder_fingerprint is None:
-            return frame
-        return with_columns_of(frame, [FINGERPRINT]).filter(pl.col(FINGERPRINT) == self.encoder_fingerprint)
+        if self.encoder_fingerprint is not None:
+            frame = with_columns_of(frame, [FINGERPRINT]).filter(pl.col(FINGERPRINT) == self.encoder_fingerprint)
+        return frame if self.renewals is None else renewed(frame, self.renewals)
 
 
 class _Vectors:

@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 
 from podpower.datasets.entries import Entries, Examples
+from podpower.datasets.hash_versions import VERSION_COLUMN
+from podpower.datasets.renewal import is_older
 from podpower.datasets.rows import IMAGE_KEY, PHYSICAL, POWER, SECONDS, TOTAL, RowReader
 from podpower.datasets.tables import KEYS, SPEC_HASH, TrainingRows, keyed, training_rows
 from podpower.errors import InvalidInput
@@ -31,7 +33,7 @@ _WINDOW = (*KEYS, "pod", _PART)
 class TrainingSet:
     """The usable rows of one target: `frame` has a row for each entry, pod and window of SHORT_WINDOW_SECONDS, with
     `ts` (the time of its last label) and what was measured; `left_out` counts the rows without a usable label by
-    reason, `row_count` all rows.
+    reason, `row_count` all rows, `older_hashes` the entries whose spec hash is of an older version.
     """
 
     target: str
@@ -43,6 +45,7 @@ class TrainingSet:
     encoder_fingerprint: str
     left_out: dict[str, int]
     row_count: int
+    older_hashes: int
 
     def __len__(self) -> int:
         return self.row_count - sum(self.left_out.values())
@@ -90,6 +93,8 @@ class TrainingSet:
             encoder_fingerprint=facts.encoder_fingerprint,
             left_out=reader.left_out,
             row_count=reader.row_count,
+            # Hashes of another system have no version.
+            older_hashes=len(entries.filter(is_older())) if facts.encoder_fingerprint else 0,
         )
 
     def where(self, condition: pl.Expr) -> "TrainingSet":
@@ -151,6 +156,7 @@ class TrainingSet:
             energy=self.energy,
             encoder_fingerprint=self.encoder_fingerprint,
             left_out=self.left_out,
+            older_hashes=self.older_hashes,
         )
 
 
@@ -209,9 +215,10 @@ def _added_up(part: pl.DataFrame) -> pl.DataFrame:
         pl.col(_FIRST).min(),
         pl.col("cluster", _CONTROLLER, IMAGE_KEY, PHYSICAL).get(latest),
         pl.col("ts").max(),
+        pl.col(VERSION_COLUMN).min(),
     )
 
 
 def _entries(frame: pl.DataFrame) -> pl.DataFrame:
     latest = pl.col(_CONTROLLER, IMAGE_KEY, PHYSICAL).get(pl.col("ts").arg_max())
-    return frame.group_by(KEYS).agg(latest).sort(KEYS)
+    return frame.group_by(KEYS).agg(latest, pl.col(VERSION_COLUMN).min()).sort(KEYS)

@@ -12,7 +12,7 @@ from podpower.features.names import main_image_key
 from podpower.features.physical import physical_power_w
 from podpower.io.files import AnyPath
 from podpower.io.parquet import TableFile, write_parquet
-from podpower.specs.hashing import spec_hash
+from podpower.specs.hashing import hash_version, spec_hash
 from podpower.specs.requests import InferenceRequest
 
 FEATURES_SCHEMA = pl.Schema(
@@ -22,6 +22,7 @@ FEATURES_SCHEMA = pl.Schema(
         "workload_kind": pl.String(),
         "workload_name": pl.String(),
         "_spec_hash": pl.String(),
+        "spec_hash_version": pl.Int64(),
         "observed_from_s": pl.Float64(),
         "encoder_fingerprint": pl.String(),
         "image_key": pl.String(),
@@ -58,6 +59,7 @@ def features_table(
             "workload_kind": [request.workload_kind for request in requests],
             "workload_name": [request.workload_name for request in requests],
             "_spec_hash": [spec_hash(request) for request in requests],
+            "spec_hash_version": [hash_version(request) for request in requests],
             "observed_from_s": observed_from_s if observed_from_s is not None else [None] * len(requests),
             "encoder_fingerprint": [encoder.fingerprint] * len(requests),
             "image_key": [main_image_key(request) for request in requests],

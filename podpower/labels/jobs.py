@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
+from podpower.datasets.renewal import with_version
 from podpower.labels import reasons
 from podpower.labels.counters import ENDED_AFTER_S, Bools, Floats, Ints
 from podpower.labels.intervals import CHANGED, GAP, KNOWN, PARTIAL, RESET, Intervals
@@ -24,6 +25,7 @@ LIVES_SCHEMA = pl.Schema(
         "workload_kind": pl.String(),
         "workload_name": pl.String(),
         "_spec_hash": pl.String(),
+        "spec_hash_version": pl.Int64(),
     }
 )
 _BEFORE_S = 1.0  # a first sample can be this much older than the event that told of the pod
@@ -48,13 +50,13 @@ def no_lives() -> pl.DataFrame:
 
 def lives_of(specs: pl.DataFrame) -> pl.DataFrame:
     """The pods of the `workload_specs` table, each life once."""
-    pods = specs.explode("pods").drop_nulls("pods")
+    pods = with_version(specs).explode("pods").drop_nulls("pods")
     told = {f.name for f in pods.schema["pods"].fields}  # type: ignore[attr-defined]
     of_pod = [
         (pl.col("pods").struct.field(name) if name in told else pl.lit(None, pl.String)).alias(name)
         for name in ("pod", "uid", "from_s", "to_s", "outcome")
     ]
-    lives = pods.select("namespace", *of_pod, "workload_kind", "workload_name", "_spec_hash")
+    lives = pods.select("namespace", *of_pod, "workload_kind", "workload_name", "_spec_hash", "spec_hash_version")
     return lives.select(LIVES_SCHEMA.names()).cast(LIVES_SCHEMA).unique("uid", keep="last", maintain_order=True)
 
 

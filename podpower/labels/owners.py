@@ -4,6 +4,7 @@ from typing import Literal
 
 import polars as pl
 
+from podpower.datasets.renewal import with_version
 from podpower.errors import InvalidInput
 from podpower.labels.counters import ENDED_AFTER_S
 from podpower.sources.hours import HOUR_S
@@ -20,6 +21,7 @@ OWNERS_SCHEMA = pl.Schema(
         "workload_kind": pl.String(),
         "workload_name": pl.String(),
         "_spec_hash": pl.String(),
+        "spec_hash_version": pl.Int64(),
     }
 )
 NO_OWNERS = "no owners known: neither objects nor kube_pod_owner; each pod is its own workload"
@@ -70,7 +72,10 @@ class Owning:
         """OWNERS_SCHEMA of all pods with an owner series in the time, and warnings."""
         found = self._source.series([Selector(metric=POD_OWNER)], start_s=start_s, end_s=end_s)
         pods = _direct_owners(found.table).with_columns(
-            pl.lit(start_s).alias("from_s"), pl.lit(end_s).alias("to_s"), pl.lit(None, pl.String).alias("_spec_hash")
+            pl.lit(start_s).alias("from_s"),
+            pl.lit(end_s).alias("to_s"),
+            pl.lit(None, pl.String).alias("_spec_hash"),
+            pl.lit(None, pl.Int64).alias("spec_hash_version"),
         )
         ambiguous = pods.group_by(_POD).agg(pl.struct("workload_kind", "workload_name").n_unique().alias("n"))
         names = ambiguous.filter(pl.col("n") > 1)
@@ -120,7 +125,7 @@ class Owning:
 
 def owners_from_specs(specs: pl.DataFrame) -> pl.DataFrame:
     """Pods of the `workload_specs` table with their lives, in OWNERS_SCHEMA; a counter may outlive its pod a little."""
-    exploded = specs.explode("pods").drop_nulls("pods")
+    exploded = with_version(specs).explode("pods").drop_nulls("pods")
     return exploded.select(
         "namespace",
         pl.col("pods").struct.field("pod"),
@@ -129,6 +134,7 @@ def owners_from_specs(specs: pl.DataFrame) -> pl.DataFrame:
         "workload_kind",
         "workload_name",
         "_spec_hash",
+        "spec_hash_version",
     ).cast(OWNERS_SCHEMA)
 
 
@@ -163,7 +169,7 @@ def with_owners(steps: pl.DataFrame, *, owners: list[pl.DataFrame], step_seconds
     The first of `owners` that knows the pod at the time decides; a pod that none knows is its own workload.
     """
     found = steps.sort("ts")
-    columns = ("workload_kind", "workload_name", "_spec_hash")
+    columns = ("workload_kind", "workload_name", "_spec_hash", "spec_hash_version")
     for number, table in enumerate(owners):
         names = {c: f"{c}_{number}" for c in columns}
         known = table.sort("from_s").rename({**names, "to_s": "to_s_known"})
@@ -177,8 +183,9 @@ def with_owners(steps: pl.DataFrame, *, owners: list[pl.DataFrame], step_seconds
     merged = found.with_columns(
         pl.coalesce(*kinds, pl.lit("Pod")).alias("workload_kind"),
         pl.coalesce(*(f"workload_name_{n}" for n in range(len(owners))), "pod").alias("workload_name"),
-        pl.coalesce(*(f"_spec_hash_{n}" for n in range(len(owners))), pl.lit(None, dtype=pl.String)).alias(
-            "_spec_hash"
+        *(
+            pl.coalesce(*(f"{column}_{n}" for n in range(len(owners))), pl.lit(None, dtype=kind)).alias(column)
+            for column, kind in (("_spec_hash", pl.String), ("spec_hash_version", pl.Int64))
         ),
     )
     return merged.drop(*(f"{c}_{n}" for c in columns for n in range(len(owners))))

@@ -28,7 +28,7 @@ _REMEMBERED_S = 86_400.0  # of a series without samples for so long nothing is b
 _NAMED_PODS = 500  # more are not listed in a query
 _LONGEST_PIECE_S = 6 * 3600.0
 _PODS_AT_ONCE = 10_000
-_WORKLOAD = ("workload_kind", "workload_name", "_spec_hash")
+_WORKLOAD = ("workload_kind", "workload_name", "_spec_hash", "spec_hash_version")
 _POD = ("namespace", "pod")
 
 

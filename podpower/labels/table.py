@@ -25,6 +25,7 @@ WINDOWS_SCHEMA = pl.Schema(
         "step_seconds": pl.Float64(),
         "energy": pl.String(),
         "_spec_hash": pl.String(),
+        "spec_hash_version": pl.Int64(),
         "reason": pl.String(),
         "label_source": pl.String(),
     }
@@ -40,6 +41,7 @@ JOBS_SCHEMA = pl.Schema(
         "known_share": pl.Float64(),
         "energy": pl.String(),
         "_spec_hash": pl.String(),
+        "spec_hash_version": pl.Int64(),
         "pod_uid": pl.String(),
         "outcome": pl.String(),
         "reason": pl.String(),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.datasets.entries import Entries, MeasuredEntries
+from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
 from podpower.errors import InvalidInput, Refused
 from podpower.model.estimates import Contributions, Estimates, joined
 from podpower.model.estimator import Estimator, is_familiar
@@ -33,8 +34,8 @@ class KnnModel:
 
     `target` is what it was tuned on and `metrics` its grouped cross-validation; `step_seconds` the step of its labels,
     `energy` their kind ("dynamic", "total", None: unknown), `labels_end_s` the time of its last label, `trained_at` an
-    RFC 3339 time, `training_size` counts of rows, examples, specs and workloads. `notes` are sentences on what to know
-    before trusting it.
+    RFC 3339 time, `training_size` counts of rows, examples, specs and workloads. `spec_hash_version` is the
+    oldest version of its spec hashes.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class KnnModel:
         trained_at: str,
         training_size: Mapping[str, int],
         notes: Sequence[str] = (),
+        spec_hash_version: int = HASH_VERSION,
     ) -> None:
         self.index = index
         self.inverted_file = inverted_file
@@ -80,14 +82,27 @@ class KnnModel:
         self.labels_end_s = labels_end_s
         self.trained_at = trained_at
         self.training_size = dict(training_size)
-        self.notes = tuple(notes)
+        self.spec_hash_version = spec_hash_version
+        self._notes = tuple(notes)
         self._estimator = Estimator(index, metric=metric, neighbours=neighbours, inverted_file=inverted_file)
         self._log_total = np.log1p(index.total_energy_j)
 
     def with_index(self, index: MeasuredEntries, inverted_file: InvertedFile | None) -> Self:
         """The same model of other entries."""
         plain = {name: getattr(self, name) for name in (*_PLAIN, *_PARTS)}
-        return type(self)(index=index, inverted_file=inverted_file, **plain)
+        return type(self)(index=index, inverted_file=inverted_file, notes=self._notes, **plain)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what to know before trusting it: those of the training, and on spec hashes that are older."""
+        if self.spec_hash_version >= HASH_VERSION:
+            return self._notes
+        return (
+            *self._notes,
+            f"spec hashes of the model are of version {self.spec_hash_version}, not {HASH_VERSION}: a spec whose "
+            "redacted text differs since is predicted as similar, not as seen; encode, join and train again with "
+            "`podpower train`",
+        )
 
     @property
     def dim(self) -> int:
@@ -177,7 +192,7 @@ class KnnModel:
         return {
             "schema_version": SCHEMA_VERSION,
             **{name: getattr(self, name) for name in _PLAIN},
-            "notes": list(self.notes),
+            "notes": list(self._notes),
             "metric": self.metric.state(),
             "pseudo_counts": dict(self.pseudo_counts),
             "prior": self.prior.state(),
@@ -190,6 +205,7 @@ class KnnModel:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The model that gave `state`. Refused when it is of another schema or its parts do not fit together."""
+        state = {"spec_hash_version": FIRST_VERSION, **state}
         version = state.get("schema_version")
         if version != SCHEMA_VERSION:
             raise Refused(f"model schema {version!r} is not {SCHEMA_VERSION}: train it again with `podpower train`")
@@ -214,6 +230,6 @@ class KnnModel:
 
 _PLAIN = (
     "neighbours", "prior_total", "similar_within", "half_life_s", "target", "step_seconds", "energy",
-    "encoder_fingerprint", "metrics", "labels_end_s", "trained_at", "training_size",
+    "encoder_fingerprint", "metrics", "labels_end_s", "trained_at", "training_size", "spec_hash_version",
 )  # fmt: skip
-_PARTS = ("metric", "pseudo_counts", "prior", "intervals", "mean_factors", "notes")
+_PARTS = ("metric", "pseudo_counts", "prior", "intervals", "mean_factors")

@@ -4,6 +4,7 @@ import hashlib
 
 import msgspec
 
+from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
 from podpower.specs.requests import InferenceRequest
 
 _ENCODER = msgspec.json.Encoder(order="deterministic")
@@ -29,6 +30,13 @@ def spec_hash(request: InferenceRequest) -> str:
         request.template_digest,
     )
     return digest(parts)
+
+
+def hash_version(request: InferenceRequest) -> int:
+    """Version of the request's hash: an older one where its template digest is, which cannot be computed again."""
+    if request.template_digest is None:
+        return HASH_VERSION
+    return min(HASH_VERSION, request.template_digest_version or FIRST_VERSION)
 
 
 def digest(value: object) -> str:

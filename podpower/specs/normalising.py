@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from podpower.datasets.hash_versions import HASH_VERSION
 from podpower.errors import InvalidInput
 from podpower.kubernetes.quantities import cpu_mcpu, item_count, memory_mib
 from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
@@ -139,6 +140,7 @@ def _request(
         runtime_class=pod.runtime_class_name,
         gpu_count=sum(_gpus(c, where=where) for c in (*pod.containers, *native)),
         template_digest=template_digest(pod, is_gpu=_is_gpu),
+        template_digest_version=HASH_VERSION,
         **_pod_amounts(pod, containers, beside, where=where),
     )
     if isinstance(spec, PodSpec):

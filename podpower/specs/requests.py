@@ -30,7 +30,8 @@ class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     The fields of the reference system's v1 come first, ours after `completions`. The `pod_*` amounts stand where the
     pod's effective resources are not the sum of its containers' (pod-level resources, native sidecars, overhead).
     `template_digest` stands for what decides power but is not spelled out in the other fields (environment, node
-    selector, probes ...), after redaction; with the other fields it makes the `spec_hash` (podpower.specs.hashing).
+    selector, probes ...), after redaction; with the other fields it makes the `spec_hash` (podpower.specs.hashing);
+    `template_digest_version` is the version of its rules (None: the first).
 
     `component` names the pod template within an object that has several. `replicas_source` is where `replicas` comes
     from when it is not the object's own field, `replicas_range` the limits of its autoscaler. `schedule`, `time_zone`
@@ -60,6 +61,7 @@ class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     pod_lim_cpu_mcpu: Amount | None = None
     pod_lim_mem_mib: Amount | None = None
     template_digest: str | None = None
+    template_digest_version: Count | None = None
     component: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
     replicas_source: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
     replicas_range: tuple[Count, Count] | None = None

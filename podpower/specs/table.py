@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from podpower.datasets.renewal import RENEWALS_SCHEMA, is_older, renewals_of, with_version
+from podpower.specs.hashing import hash_version, spec_hash
 from podpower.specs.ndjson import decode_request, encode_request
 from podpower.specs.observing import Observation
 from podpower.specs.requests import InferenceRequest
@@ -21,6 +23,7 @@ SPECS_SCHEMA = pl.Schema(
         "workload_kind": pl.String(),
         "workload_name": pl.String(),
         "_spec_hash": pl.String(),
+        "spec_hash_version": pl.Int64(),
         "observed_from_s": pl.Float64(),
         "observed_to_s": pl.Float64(),
         "request": pl.String(),
@@ -39,6 +42,7 @@ def specs_table(observations: Sequence[Observation]) -> pl.DataFrame:
                 "workload_kind": o.request.workload_kind,
                 "workload_name": o.request.workload_name,
                 "_spec_hash": o.spec_hash,
+                "spec_hash_version": hash_version(o.request),
                 "observed_from_s": o.observed_from_s,
                 "observed_to_s": o.observed_to_s,
                 "request": encode_request(o.request).decode(),
@@ -53,3 +57,20 @@ def specs_table(observations: Sequence[Observation]) -> pl.DataFrame:
 def requests_of(table: pl.DataFrame) -> list[InferenceRequest]:
     """The request of each row."""
     return [decode_request(line.encode()) for line in table["request"]]
+
+
+def rehashed(specs: pl.DataFrame) -> pl.DataFrame:
+    """The `workload_specs` table with hashes of this version, computed from `request` where they are older."""
+    specs = with_version(specs)
+    if not specs.select(is_older().any()).item():
+        return specs
+    requests = requests_of(specs)
+    return specs.with_columns(
+        pl.Series("_spec_hash", [spec_hash(request) for request in requests], pl.String),
+        pl.Series("spec_hash_version", [hash_version(request) for request in requests], pl.Int64),
+    )
+
+
+def renewals(specs: pl.DataFrame | None) -> pl.DataFrame:
+    """What replaces the older hashes of stored specs (podpower.datasets.renewal); empty where none are stored."""
+    return pl.DataFrame(schema=RENEWALS_SCHEMA) if specs is None else renewals_of(specs, rehashed(specs))

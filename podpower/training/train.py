@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.datasets.entries import Entries, Examples, MeasuredEntries
+from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
 from podpower.datasets.training_set import Rows, TrainingSet
 from podpower.errors import InvalidInput
 from podpower.model.estimator import Estimator
@@ -124,6 +125,7 @@ def train_examples(
             "workloads": workloads,
         },
         notes=_notes(examples, workloads=workloads),
+        spec_hash_version=FIRST_VERSION if examples.older_hashes else HASH_VERSION,
     )
 
 

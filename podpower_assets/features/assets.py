@@ -15,6 +15,7 @@ from podpower_assets.partitions import HOURLY
 from podpower_assets.policies import COMMON, deciding
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
+from podpower_assets.specs.assets import specs_of
 
 NAME, ENCODER = "features", "encoder"
 FITTED_HOURS = 168  # a week shows what runs daily and weekly
@@ -36,7 +37,11 @@ def encoder(tables: Tables) -> dg.MaterializeResult:
     """Fit on the distinct specs of the latest hours."""
     with deciding():
         stored = tables.partitions(SPECS)[-FITTED_HOURS:]
-        parts = [tables.file(SPECS, hour).read().select("_spec_hash", "workload_name", "request") for hour in stored]
+        parts = [
+            specs.select("_spec_hash", "workload_name", "request")
+            for hour in stored
+            if (specs := specs_of(tables, hour)) is not None
+        ]
         if not parts:
             raise Unavailable("no workload specs yet: materialize workload_specs first")
         specs = pl.concat(parts).unique(["_spec_hash", "workload_name"], maintain_order=True)
@@ -72,7 +77,7 @@ def features(context: dg.AssetExecutionContext, tables: Tables) -> Iterator[dg.M
         if fitted is None:
             raise Unavailable("no encoder yet: materialize `encoder` first")
         for hour in context.partition_keys:
-            specs = tables.read(SPECS, hour)
+            specs = specs_of(tables, hour)
             if specs is None:
                 raise InvalidInput(f"workload_specs {hour} is missing: materialize it first")
             requests = requests_of(specs)

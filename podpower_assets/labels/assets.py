@@ -13,6 +13,7 @@ from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
+from podpower_assets.specs.assets import specs_of
 
 NAME = "kepler_labels"
 STEP_SECONDS = 60.0
@@ -48,7 +49,7 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
             start_s = hour_start_s(hour)
             asked = LabelRequest(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS)
             try:
-                labels = label_windows(sources.metrics, tables.read(SPECS, hour), asked)
+                labels = label_windows(sources.metrics, specs_of(tables, hour), asked)
             except NoMetrics as error:
                 if len(context.partition_keys) == 1:
                     raise

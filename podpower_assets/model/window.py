@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 
 from podpower.datasets.entries import Examples
+from podpower.datasets.renewal import is_older, not_renewed, with_version
 from podpower.datasets.rows import WORKLOAD
 from podpower.datasets.tables import TrainingRows, read_training_rows
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.io.parquet import scanned
-from podpower.specs.table import requests_of
+from podpower.specs.table import rehashed, renewals, requests_of
 from podpower_assets.partitions import HOUR_S, day_end_s, hours_between
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
@@ -26,12 +27,14 @@ class Window(TypedDict):
     hours: int
     rows: int
     rows_of_other_encoders: int
+    rows_of_older_hashes: int
 
 
 def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, Window]:
     """The rows of the window that ends with the day."""
     end_s = day_end_s(day)
-    parts, found = [], Window(first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0)
+    parts, newer = [], [renewals(None)]
+    found = Window(first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0)
     for hour in hours_between(end_s - window_days * 24 * HOUR_S, end_s):
         rows = tables.scan(ROWS, hour)
         if rows is None:
@@ -41,17 +44,23 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
         file = tables.file(ROWS, hour)
         with file.readable():
             total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
+            older = not_renewed(rows.filter(own), renewals(None))
         found["hours"] += 1
         found["rows"] += fitting
         found["rows_of_other_encoders"] += total - fitting
         if fitting:
             parts.append(file)
+        if older:
+            newer.append(renewals(tables.read(SPECS, hour)))
+            with file.readable():
+                found["rows_of_older_hashes"] += not_renewed(rows.filter(own), newer[-1])
     if not parts:
         raise InvalidInput(
             f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"
             + (" and features again, they are of another encoder" if found["rows_of_other_encoders"] else "")
         )
-    return read_training_rows(*parts, encoder_fingerprint=encoder.fingerprint), found
+    by_hash = pl.concat(newer).unique("_spec_hash")
+    return read_training_rows(*parts, encoder_fingerprint=encoder.fingerprint, renewals=by_hash), found
 
 
 def encoded_by(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:
@@ -64,7 +73,9 @@ def encoded_by(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Exampl
         return nothing, nothing
     keys = ["_spec_hash", *WORKLOAD]
     with scanned(stored) as queries:
-        specs = pl.concat(queries).filter(pl.col("_spec_hash").is_in(wanted)).unique(keys, keep="last").collect()
+        candidates = pl.col("_spec_hash").is_in(wanted) | is_older()
+        specs = rehashed(pl.concat(map(with_version, queries), how="diagonal").filter(candidates).collect())
+    specs = specs.filter(pl.col("_spec_hash").is_in(wanted)).unique(keys, keep="last", maintain_order=True)
     requests = requests_of(specs)
     of_spec = dict(zip(specs["_spec_hash"], requests, strict=True))
     of_workload = dict(zip(specs.select(keys).iter_rows(), requests, strict=True))

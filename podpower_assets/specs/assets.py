@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 import dagster as dg
+import polars as pl
 
 from podpower.specs.observing import observe
-from podpower.specs.table import specs_table
+from podpower.specs.table import rehashed, specs_table
 from podpower_assets import metadata
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
 from podpower_assets.policies import COMMON, deciding
@@ -59,3 +60,9 @@ def workload_specs(
             )
         ]
     )
+
+
+def specs_of(tables: Tables, hour: str) -> pl.DataFrame | None:
+    """The specs of an hour, with hashes of this version; None where it has not been made."""
+    stored = tables.read(NAME, hour)
+    return None if stored is None else rehashed(stored)

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 import dagster as dg
 
 from podpower.datasets.join import join_rows
+from podpower.datasets.renewal import renewed
 from podpower.errors import InvalidInput
+from podpower.specs.table import renewals
 from podpower_assets import metadata
 from podpower_assets.features.assets import NAME as FEATURES
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.partitions import HOURLY
 from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Tables
+from podpower_assets.specs.assets import NAME as SPECS
 
 NAME = "training_rows"
 
@@ -41,7 +44,8 @@ def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> Iterator
             features, labels = tables.read(FEATURES, hour), tables.read(LABELS, hour)
             if features is None or labels is None:
                 raise InvalidInput(f"features or kepler_labels of {hour} are missing: materialize them first")
-            joined = join_rows(features, labels)
+            newer = renewals(tables.read(SPECS, hour))
+            joined = join_rows(renewed(features, newer), renewed(labels, newer))
             tables.write(NAME, hour, joined.chunks())
             report = joined.report
             unique &= not joined.labels.select("namespace", "pod", "ts").is_duplicated().any()
@@ -53,6 +57,7 @@ def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> Iterator
                 "join_rate": report.join_rate if report.join_rate is not None else 0.0,
                 "unjoined": metadata.counts(report.unjoined, of="reason", examples=report.examples),
                 "specs_without_labels": report.specs_without_labels,
+                "older_spec_hashes": report.older_specs + report.older_labels,
             }
             context.add_asset_metadata(said, partition_key=hour)
     yield dg.MaterializeResult(

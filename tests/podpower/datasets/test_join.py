@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podpower.datasets.hash_versions import HASH_VERSION
 from podpower.datasets.join import NO_SPEC, NOT_YET_OBSERVED, join_rows
 from podpower.errors import InvalidInput
 from podpower.features.table import FEATURES_SCHEMA
@@ -52,6 +53,25 @@ def hashes(joined: Any) -> list[str]:
 def test_the_template_that_made_the_pod_comes_first() -> None:
     specs = features(spec("web", "old", 0.0), spec("web", "new", 50.0))
     assert hashes(join_rows(specs, labels(label("web", 100.0, "old")))) == ["old"]
+
+
+def test_hashes_of_an_older_version_are_counted_and_their_labels_join_by_time() -> None:
+    specs = features(spec("web", "new", 0.0, spec_hash_version=HASH_VERSION), spec("db", "b", 0.0))
+    told = labels(label("web", 100.0, "old"), label("db", 100.0))
+    joined = join_rows(specs, told)
+    assert hashes(joined) == ["new", "b"]
+    assert joined.rows["spec_hash_version"].to_list() == [HASH_VERSION, None]
+    first, second = joined.report.warnings(features="features.parquet", labels="labels.parquet")
+    assert first.startswith("features.parquet: 1 of 2 spec hashes are of a version before 2")
+    assert "podpower encode transform" in first
+    assert second.startswith("labels.parquet: 1 of 2 spec hashes")
+
+
+def test_hashes_of_another_system_are_as_good_as_any() -> None:
+    specs = features(spec("web", "theirs", 0.0, encoder_fingerprint=None))
+    joined = join_rows(specs, labels(label("web", 100.0)))
+    assert hashes(joined) == ["theirs"]
+    assert joined.report.warnings(features="f", labels="l") == []
 
 
 def test_without_it_the_spec_in_force_at_the_step_is_taken() -> None:

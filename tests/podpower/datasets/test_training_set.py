@@ -4,8 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from podpower.datasets.hash_versions import HASH_VERSION
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
+from podpower.training.train import train
 
 
 def test_steps_of_one_hour_become_one_weighted_example(make_rows):
@@ -235,3 +237,15 @@ def test_a_partial_step_counts_by_its_known_seconds(make_rows):
     assert examples.seconds.sum() == 60.0 * (len(rows) - 1) + 15.0
     rest = rows["avg_power_w"][1:].sum() * 60.0
     assert (examples.power_w * examples.seconds).sum() == pytest.approx(rest + 1500.0)
+
+
+def test_spec_hashes_of_an_older_version_are_counted(make_rows):
+    rows = make_rows(workloads=3)
+    current = rows.with_columns(encoder_fingerprint=pl.lit("e"), spec_hash_version=pl.lit(HASH_VERSION))
+    assert TrainingSet.of(current).older_hashes == 0
+    one = pl.when(pl.col("workload_name") != "w0").then("spec_hash_version")
+    older = TrainingSet.of(current.with_columns(one.alias("spec_hash_version")))
+    assert older.older_hashes == 1
+    assert train(older).spec_hash_version == 1
+    foreign = current.drop("encoder_fingerprint", "spec_hash_version")  # another system's hashes have no version
+    assert TrainingSet.of(foreign).older_hashes == 0

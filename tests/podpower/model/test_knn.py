@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from podpower.datasets.hash_versions import HASH_VERSION
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput, Refused
 from podpower.model.knn import KnnModel
@@ -195,3 +196,16 @@ def test_the_prediction_path_imports_nothing_heavy():
         " & {'polars', 'pandas', 'sklearn', 'scipy', 'pyarrow', 'dagster', 'matplotlib', 'torch', 'faiss'})))"
     )
     assert json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) == []
+
+
+def test_a_model_of_older_spec_hashes_says_so(pair):
+    _, model = pair
+    assert model.spec_hash_version == HASH_VERSION
+    assert not any("spec hashes" in note for note in model.notes)
+    state = model.state()
+    del state["spec_hash_version"]  # as models were before
+    old = KnnModel.from_state(state)
+    assert old.spec_hash_version == 1
+    assert "of version 1, not 2" in old.notes[-1]
+    assert KnnModel.from_state(old.state()).notes == old.notes
+    assert old.with_index(old.index, old.inverted_file).notes == old.notes

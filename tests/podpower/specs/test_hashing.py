@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podpower.specs.hashing import spec_hash
+from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
+from podpower.specs.hashing import hash_version, spec_hash
 from podpower.specs.manifests import read_manifests
 from podpower.specs.ndjson import decode_request, encode_request
 from podpower.specs.normalising import request_from_object
@@ -38,6 +39,16 @@ def test_yaml_json_list_and_watch_agree() -> None:
 def test_a_stored_request_keeps_its_hash() -> None:
     request = request_from_object(RICH)
     assert spec_hash(decode_request(encode_request(request))) == spec_hash(request)
+
+
+def test_a_hash_has_the_version_of_the_template_digest_in_it() -> None:
+    request = request_from_object(RICH)
+    assert hash_version(request) == HASH_VERSION
+    stored_before = msgspec.structs.replace(request, template_digest_version=None)
+    assert hash_version(stored_before) == FIRST_VERSION
+    assert hash_version(decode_request(encode_request(stored_before))) == FIRST_VERSION
+    without_digest = msgspec.structs.replace(stored_before, template_digest=None)  # as of the reference system
+    assert hash_version(without_digest) == HASH_VERSION
 
 
 def _pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
