@@ -8,6 +8,7 @@ import polars as pl
 from upath import UPath
 
 from podpower import settings
+from podpower.errors import Refused
 from podpower.features.encoder import Encoder
 from podpower.io.files import read_bounded, write_atomically
 from podpower.io.parquet import TableFile, write_parquet
@@ -64,14 +65,20 @@ class Tables(dg.ConfigurableResource):
 
     def save_encoder(self, encoder: Encoder) -> None:
         """Put the encoder that all features are made with in place."""
-        write_atomically(self._encoder_path(), artifacts.seal("encoder", encoder.state()))
+        write_atomically(self._encoder_path(), artifacts.encoder_bytes(encoder))
 
     def encoder(self) -> Encoder | None:
         """The encoder; None before the first was fitted."""
         path = self._encoder_path()
         if not path.exists():
             return None
-        return Encoder.from_state(artifacts.unseal(read_bounded(path, limit_bytes=_MAX_ENCODER_BYTES), kind="encoder"))
+        try:
+            return artifacts.encoder_from_bytes(read_bounded(path, limit_bytes=_MAX_ENCODER_BYTES))
+        except Refused as error:
+            again = "dagster asset materialize -m podpower_assets.definitions --select encoder"
+            raise Refused(
+                f"{path}: {error}; in the assets: {again}, then backfill features and training_rows"
+            ) from None
 
     def _encoder_path(self) -> UPath:
         return UPath(self.root) / "encoder" / "encoder.joblib"

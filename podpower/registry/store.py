@@ -29,6 +29,7 @@ from podpower.model.fit import check_fit
 from podpower.model.knn import KnnModel
 from podpower.registry import artifacts
 from podpower.registry.promotions import LATEST_FILE, RESUME, Pointer, Promotion, Promotions
+from podpower.registry.sealing import LIMIT_BYTES
 
 ENCODER_FILE: Final = "encoder.joblib"
 MODEL_FILE: Final = "knn_energy.joblib"
@@ -269,7 +270,7 @@ class ModelStore:
         return encoder, model
 
     def _content(self, info: VersionInfo, name: str) -> bytes:
-        data = self._shelf.read(self._folder(info.version) / name, limit_bytes=artifacts.LIMIT_BYTES)
+        data = self._shelf.read(self._folder(info.version) / name, limit_bytes=LIMIT_BYTES)
         if data is None:
             raise Refused(f"{name} of version {info.version} is missing: {_REPLACE}")
         if _described(data) != info.files[name]:
