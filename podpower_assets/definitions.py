@@ -10,6 +10,7 @@ from podpower_assets.model.assets import knn_model, promoted_model
 from podpower_assets.model.evaluation import model_evaluation
 from podpower_assets.model.schedules import knn_model_daily, model_job
 from podpower_assets.model.sensors import drifted
+from podpower_assets.policies import LIMITED
 from podpower_assets.resources import resources_from
 from podpower_assets.settings import LOADED
 from podpower_assets.specs.assets import workload_specs
@@ -21,6 +22,7 @@ follow_changes = dg.AutomationConditionSensorDefinition(
     target=dg.AssetSelection.all(),
     minimum_interval_seconds=LOADED.assets.sensor_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    run_tags=LIMITED,
     description="Carries what changed downstream: labels, rows, the model of today and its promotion.",
 )
 

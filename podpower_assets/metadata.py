@@ -2,13 +2,15 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
-from matplotlib.figure import Figure
 
 from podpower.evaluation.plots import to_png
+
+if TYPE_CHECKING:  # slow to import; most runs draw nothing
+    from matplotlib.figure import Figure
 
 
 def schema_of(table: pl.DataFrame) -> dg.TableSchema:
@@ -41,7 +43,7 @@ def records(rows: Sequence[Mapping[str, str | float | int | None]]) -> dg.Metada
     return dg.MetadataValue.table(shown, schema=dg.TableSchema(columns=columns))
 
 
-def plot(figure: Figure) -> dg.MetadataValue:
+def plot(figure: "Figure") -> dg.MetadataValue:
     """A picture inside the page."""
     encoded = base64.b64encode(to_png(figure)).decode()
     return dg.MetadataValue.md(f"![plot](data:image/png;base64,{encoded})")

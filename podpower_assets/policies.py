@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,18 @@ _RETRY_SECONDS = 10.0
 IN_ONE_RUN = dg.BackfillPolicy.single_run()
 
 COMMON: dict[str, Any] = {"owners": ["team:podpower"], "backfill_policy": IN_ONE_RUN}
+
+# Time limits of runs that nobody watches, so that a hanging one does not hold the queue; a backfill may take longer.
+LIMITED: dict[str, str] = {"dagster/max_runtime": "7200"}
+
+# A sensor requests a run once, whether or not the run succeeds: partitions whose last run failed are requested again.
+# Only in the days that models are trained on: a backfill of older hours is watched by whoever started it.
+FAILED_BEFORE = (
+    dg.AutomationCondition.execution_failed()
+    & dg.AutomationCondition.cron_tick_passed("*/15 * * * *")
+    & dg.AutomationCondition.in_latest_time_window(timedelta(days=7))
+    & ~dg.AutomationCondition.in_progress()
+)
 
 # A dependency was made anew: so is this, whichever partition it was, as soon as nothing upstream is being made.
 FOLLOWS_ITS_DEPENDENCIES = (

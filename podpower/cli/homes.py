@@ -1,22 +1,27 @@
 """Places below one home for `demo` and `up`, passed to the processes they start through the environment."""
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from podpower.settings import DAGSTER_HOME, HOME, MODEL_STORE, PROMETHEUS_URL, RECORDING
 
 _NO_COLOR = "NO_COLOR"
-_SETTINGS = Path("dagster.yaml")  # the checkout's; an installed package has none beside it
-_DAGSTER_SETTINGS = "telemetry:\n  enabled: false\n"
+_SETTINGS = Path(__file__).with_name("dagster.yaml")  # in a checkout a link to the one at its top
+# First lines of the settings that podpower writes: it replaces these by newer ones, and leaves any others alone.
+_OURS = (
+    "# Settings of Dagster for podpower, replaced by newer ones at each start: remove this line to keep your changes.",
+    "# Settings of the Dagster instance: what holds on a laptop. History lies in DAGSTER_HOME.",  # before 2026-08
+)
 
 
-def home_environment(home: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return `environment` with every place below `home`, which is made here, unless it is set already."""
+def home_environment(
+    home: Path, environment: Mapping[str, str], *, note: Callable[[str], None] = lambda _message: None
+) -> dict[str, str]:
+    """Return `environment` with everything below `home` (made here) that it does not place elsewhere itself."""
     dagster_home = Path(environment.get(DAGSTER_HOME) or home / "dagster")
     dagster_home.mkdir(parents=True, exist_ok=True)
-    settings = dagster_home / "dagster.yaml"
-    if not settings.exists():
-        settings.write_text(_SETTINGS.read_text() if _SETTINGS.exists() else _DAGSTER_SETTINGS)
+    _write_settings(dagster_home / "dagster.yaml", note)
     return {
         RECORDING: str(home / ("journal" if environment.get(PROMETHEUS_URL) else "recording")),
         MODEL_STORE: str(home / "models"),
@@ -25,3 +30,18 @@ def home_environment(home: Path, environment: Mapping[str, str]) -> dict[str, st
         HOME: str(home),
         DAGSTER_HOME: str(dagster_home),
     }
+
+
+def _write_settings(path: Path, note: Callable[[str], None]) -> None:
+    """Write Dagster's settings, also over older ones of podpower, which are kept beside them."""
+    wanted = _SETTINGS.read_text()
+    present = path.read_text() if path.exists() else None
+    if present == wanted:
+        return
+    if present is not None:
+        if not present.startswith(_OURS):
+            note(f"{path} has settings of your own: compare them with podpower's, or remove the file to get those")
+            return
+        shutil.copy(path, path.with_suffix(".yaml.before"))
+        note(f"{path} has the settings of this version; the former ones are kept in {path.name}.before")
+    path.write_text(wanted)

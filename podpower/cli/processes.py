@@ -1,4 +1,4 @@
-"""Child processes of `demo` and `up`: each in a group of its own, all stopped whatever happens."""
+"""Child processes of `demo` and `up`: each in a process group of its own, all stopped however the parent ends."""
 
 import contextlib
 import os
@@ -8,73 +8,121 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from podpower.cli import watchdog
 from podpower.errors import PodpowerError, Unavailable
 
+# Waits before restarts of a child that keeps ending: the first is a hiccup, the last a fault that somebody has to see.
+RESTART_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0)
+_STABLE_SECONDS = 300.0  # a child that ran that long starts again with the first wait
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 15.0
-_KILLED_SECONDS = 5.0  # a killed process is not gone at once, and nobody tells us when a grandchild is
+_KILLED_SECONDS = 5.0  # a killed process is not gone at once, and a grandchild's end is not reported to us
 _LOG_TAIL_LINES = 8
 
 
+@dataclass(frozen=True)
+class Need:
+    """Another child that one cannot work without, and whether it is ready: the one stops and starts with it."""
+
+    name: str
+    ready: Callable[[], bool]
+
+
+@dataclass
+class _Child:
+    """A started command; `ends` counts how often it ended in a row, `restart_s` is when it is due again."""
+
+    name: str
+    command: Sequence[str]
+    process: subprocess.Popen[bytes]
+    needs: Need | None = None
+    started_s: float = field(default_factory=time.monotonic)
+    ends: int = 0
+    restart_s: float | None = None
+
+
 class Processes:
-    """Started children; leaving the block stops them in the reverse order."""
+    """Started children. Leaving the block stops them; where the parent is killed, a watchdog does."""
 
     def __init__(self, *, logs: Path, environment: Mapping[str, str]) -> None:
         """Children write to `logs`/NAME.log and see `environment`, nothing else."""
         self._logs = logs
         self._environment = dict(environment)
-        self._children: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._children: list[_Child] = []
+        self._log_starts: dict[str, int] = {}
+        self._watchdog: subprocess.Popen[bytes]
 
     def __enter__(self) -> "Processes":
         self._logs.mkdir(parents=True, exist_ok=True)
+        # -S: it needs no site-packages. A session of its own: a Ctrl-C on the terminal does not reach it.
+        command = [sys.executable, "-I", "-S", str(watchdog.__file__)]
+        self._watchdog = subprocess.Popen(  # noqa: S603  # our own file
+            command, stdin=subprocess.PIPE, start_new_session=True
+        )
         return self
 
     def __exit__(self, *_exception: object) -> None:
         # Signals first, then waiting: they stop at the same time.
-        for _name, child in reversed(self._children):
-            _signal_group(child, signal.SIGTERM)
+        for child in reversed(self._children):
+            _signal_group(child.process, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
-        for _name, child in reversed(self._children):
+        for child in reversed(self._children):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(timeout=max(0.1, deadline - time.monotonic()))
-            _signal_group(child, signal.SIGKILL)  # also what a child left behind
-            child.wait()
-        for _name, child in self._children:
-            _wait_for_group(child)
+                child.process.wait(timeout=max(0.1, deadline - time.monotonic()))
+            self._end_group(child.process)
+        self._watchdog.communicate()
 
-    def start(self, name: str, command: Sequence[str]) -> None:
+    def start(self, name: str, command: Sequence[str], *, needs: Need | None = None) -> None:
         """Start `command`; `name` is for its log and for messages."""
-        with self.log(name).open("ab") as log:
-            child = subprocess.Popen(  # noqa: S603  # our own commands
-                command,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C reaches us only; we stop the group
-            )
-        self._children.append((name, child))
+        self._children.append(_Child(name, command, self._spawn(name, command), needs))
 
     def run(self, name: str, command: Sequence[str]) -> None:
         """Run `command` to its end; PodpowerError with the end of its log when it fails."""
         self.start(name, command)
-        _, child = self._children[-1]
-        if child.wait() != 0:
+        child = self._children[-1]
+        if child.process.wait() != 0:
             raise PodpowerError(f"{name} failed: {self._tail(name)} (see {self.log(name)})")
         self._children.pop()
+        self._end_group(child.process)
 
     def log(self, name: str) -> Path:
-        """Where the output of `name` goes."""
+        """Return the file that receives the output of `name`."""
         return self._logs / f"{name}.log"
 
     def check(self) -> None:
-        """Unavailable when a child has ended, with the end of its log."""
-        for name, child in self._children:
-            if child.poll() is not None:
-                raise Unavailable(f"{name} ended with exit code {child.returncode}: {self._tail(name)}")
+        """Raise Unavailable when a child has ended, with its exit status and the end of its log."""
+        for child in self._children:
+            if child.process.poll() is not None:
+                raise Unavailable(f"{self._end_of(child)}: {self._tail(child.name)} (see {self.log(child.name)})")
+
+    def supervise(self, note: Callable[[str], None]) -> None:
+        """Restart children that have ended, each after its wait; call it again and again.
+
+        Raise Unavailable when a child ended more often in a row than there are waits.
+        """
+        now_s = time.monotonic()
+        for child in self._children:
+            if child.process.poll() is None:
+                continue
+            if child.restart_s is None:
+                child.ends = 1 if now_s - child.started_s > _STABLE_SECONDS else child.ends + 1
+                self._end_group(child.process)  # a run must not go on beside the one that replaces it
+                if child.ends > len(RESTART_SECONDS):
+                    raise Unavailable(
+                        f"{self._end_of(child)}, {child.ends} times in a row: {self._tail(child.name)} "
+                        f"(see {self.log(child.name)})"
+                    )
+                wait_s = RESTART_SECONDS[child.ends - 1]
+                child.restart_s = now_s + wait_s
+                note(f"{self._end_of(child)}; restarting it in {wait_s:g} s (see {self.log(child.name)})")
+                self._stop_dependents(child.name, now_s)
+            elif now_s >= child.restart_s and (child.needs is None or child.needs.ready()):
+                child.process = self._spawn(child.name, child.command)
+                child.started_s, child.restart_s = now_s, None
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, timeout_seconds: float) -> None:
         """Wait for `ready`; Unavailable when a child ends before or time is up."""
@@ -85,22 +133,64 @@ class Processes:
                 raise Unavailable(f"{what} did not answer within {timeout_seconds:g} s: see {self._logs}")
             time.sleep(_POLL_SECONDS)
 
+    def _stop_dependents(self, name: str, now_s: float) -> None:
+        """Stop the children that need one that has ended; that is no end of theirs to count."""
+        for child in self._children:
+            if child.needs is not None and child.needs.name == name and child.restart_s is None:
+                self._end_group(child.process)
+                child.restart_s = now_s
+
+    def _spawn(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with self.log(name).open("ab") as log:
+            self._log_starts[name] = log.tell()
+            process = subprocess.Popen(  # noqa: S603  # our own commands
+                command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C reaches us only; we stop the group
+            )
+        self._tell_watchdog("+", process)
+        return process
+
+    def _end_group(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill whatever is left of a child's group, and wait for it."""
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+        _wait_for_group(process)
+        self._tell_watchdog("-", process)
+
+    def _tell_watchdog(self, sign: str, process: subprocess.Popen[bytes]) -> None:
+        stream = self._watchdog.stdin
+        with contextlib.suppress(BrokenPipeError):  # somebody killed it: we still stop our children ourselves
+            if stream is not None:
+                stream.write(f"{sign}{process.pid}\n".encode())
+                stream.flush()
+
+    def _end_of(self, child: _Child) -> str:
+        status = child.process.returncode
+        if status < 0:
+            return f"{child.name} (process {child.process.pid}) was killed by {signal.Signals(-status).name}"
+        return f"{child.name} (process {child.process.pid}) ended with exit status {status}"
+
     def _tail(self, name: str) -> str:
-        lines = self.log(name).read_text(errors="replace").strip().splitlines()[-_LOG_TAIL_LINES:]
+        """Return the last lines that the child wrote since it was started last."""
+        written = self.log(name).read_bytes()[self._log_starts[name] :]
+        lines = written.decode(errors="replace").strip().splitlines()[-_LOG_TAIL_LINES:]
         if lines and lines[-1].startswith("error: "):
             return lines[-1].removeprefix("error: ")
-        return " | ".join(line.strip() for line in lines) or f"see {self.log(name)}"
+        return " | ".join(line.strip() for line in lines) or "it wrote nothing"
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """A Python module for `start`, by the Python that runs this one."""
+    return [sys.executable, "-m", module, *arguments]
 
 
 def podpower_command(*arguments: str) -> list[str]:
-    """A podpower command for `start`, by the Python that runs this one."""
-    return [sys.executable, "-m", "podpower", *arguments]
-
-
-def dagster_command(port: int) -> list[str]:
-    """The Dagster UI and daemon on the loopback address, for `start`; DAGSTER_HOME tells where they keep things."""
-    module = ("-m", "podpower_assets.definitions")
-    return [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port), *module]
+    """A podpower command for `start`."""
+    return python_command("podpower", *arguments)
 
 
 def answers(url: str) -> bool:
@@ -119,6 +209,13 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def listens(port: int) -> bool:
+    """Return whether something accepts connections on `port` of the loopback address."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def is_free(port: int) -> bool:

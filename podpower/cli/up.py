@@ -3,16 +3,22 @@
 import argparse
 import contextlib
 import time
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from podpower.cli import output, processes
 from podpower.cli.arguments import Commands, add_command, port, positive
 from podpower.cli.homes import home_environment
-from podpower.cli.processes import Processes
+from podpower.cli.processes import Need, Processes
 from podpower.errors import Unavailable
-from podpower.settings import DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING
+from podpower.io.locks import lock
+from podpower.settings import DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING
 
+# One name for the code location, here and in workspace.yaml: sensors keep their cursors under it.
+_LOCATION, _DEFINITIONS = "podpower", "podpower_assets.definitions"
 _START_SECONDS = 180.0
+_WATCH_SECONDS = 0.5
 
 
 def add(commands: Commands) -> None:
@@ -25,6 +31,8 @@ def add(commands: Commands) -> None:
         details=f"""\
 With {PROMETHEUS_URL} the live cluster of KUBECONFIG is followed. Without it, and without a recording of yours in
 {RECORDING}, a simulated cluster is followed in real time.
+A process that ends is started again, after longer and longer waits; when one keeps ending, everything is stopped and
+the reason printed.
 {HOME}, PODPOWER_DAGSTER_PORT and PODPOWER_API_PORT are the defaults of --home, --dagster-port and --api-port.
 
   podpower up
@@ -45,7 +53,7 @@ With {PROMETHEUS_URL} the live cluster of KUBECONFIG is followed. Without it, an
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Start everything, tell where it is, and wait."""
+    """Start every process, print where each one listens, and restart those that end."""
     settings = arguments.settings
     dagster_port = arguments.dagster_port or settings.service.dagster_port
     api_port = arguments.api_port or settings.service.api_port
@@ -53,14 +61,15 @@ def run(arguments: argparse.Namespace) -> int:
         if not processes.is_free(number):
             raise Unavailable(f"port {number} for the {name} is taken: stop what listens there, or give another port")
     home = Path(arguments.home or settings.places.home or DEFAULT_HOME).resolve()
-    environment = home_environment(home, settings.environment)
-    with processes.terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
+    environment = home_environment(home, settings.environment, note=output.note)
+    children = Processes(logs=home / "logs", environment=environment)
+    with processes.terminate_as_interrupt(), _alone(Path(environment[DAGSTER_HOME])), children:
         if settings.prometheus.url:
             output.note(f"following a live cluster, its objects kept in {environment[RECORDING]}")
         elif not settings.places.given_recording:
             _follow(children, environment[RECORDING], arguments)
-        children.start("dagster", processes.dagster_command(dagster_port))
         children.start("api", processes.podpower_command("serve", "--port", str(api_port)))
+        _start_dagster(children, Path(environment[DAGSTER_HOME]), dagster_port)
         dagster_url, api_url = f"http://127.0.0.1:{dagster_port}", f"http://127.0.0.1:{api_port}"
         for what, url in (("the Dagster UI", f"{dagster_url}/server_info"), ("the API", f"{api_url}/healthz")):
             output.note(f"waiting for {what}")
@@ -71,13 +80,43 @@ def run(arguments: argparse.Namespace) -> int:
         print("Ctrl-C stops everything.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
             while True:
-                children.check()
-                time.sleep(0.5)
+                children.supervise(output.note)
+                time.sleep(_WATCH_SECONDS)
     return 0
 
 
+def _alone(dagster_home: Path) -> AbstractContextManager[object]:
+    """Refuse to run beside another `up`: two daemons would start each run twice."""
+    busy = f"another `podpower up` uses {dagster_home}: stop it, or name another folder with --home"
+    return lock(dagster_home / "up.lock", busy=busy)
+
+
+def _start_dagster(children: Processes, dagster_home: Path, ui_port: int) -> None:
+    """Start the code server, then the daemon and the UI that depend on it.
+
+    Runs are processes of the code server's group: where it ends, they do. The daemon starts by failing runs without a
+    process, which frees the queue, and retries them; it is stopped while there is no code server to run them.
+    """
+    code_port = processes.free_port()
+    workspace = dagster_home / "workspace.yaml"
+    workspace.write_text(
+        "# Written at each start of `podpower up`.\n"
+        f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {code_port}, location_name: {_LOCATION}}}\n"
+    )
+    server = ("api", "grpc", "--host", "127.0.0.1", "--port", str(code_port), "--location-name", _LOCATION)
+    children.start("code-server", processes.python_command("dagster", *server, "--module-name", _DEFINITIONS))
+    output.note("waiting for the Dagster definitions")
+    ready = partial(processes.listens, code_port)
+    children.wait_until(ready, what="the code server", timeout_seconds=_START_SECONDS)
+    served = ("--workspace", str(workspace))
+    daemon = processes.python_command("podpower_assets.daemon", "run", *served)
+    children.start("daemon", daemon, needs=Need("code-server", ready))
+    ui = ("--host", "127.0.0.1", "--port", str(ui_port), "--live-data-poll-rate", "2000")
+    children.start("webserver", processes.python_command("dagster_webserver", *ui, *served))
+
+
 def _follow(children: Processes, recording: str, arguments: argparse.Namespace) -> None:
-    """Start, or take up again, a simulation that goes on in real time."""
+    """Start a simulation in real time, or continue the recording of the last one."""
     output.note(f"following a simulated cluster, recorded in {recording}")
     sizes = ("--hours", str(arguments.hours), "--workloads", str(arguments.workloads))
     children.start("simulation", processes.podpower_command("simulate", "--out", recording, *sizes, "--follow"))

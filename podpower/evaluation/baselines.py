@@ -7,9 +7,6 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import KNeighborsRegressor
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, StandardScaler
 
 from podpower.datasets.entries import Entries
 from podpower.features.columns import NUMERIC_COLUMNS
@@ -54,6 +51,10 @@ def reference_recipe(known: Known, queries: Entries) -> NDArray[np.float64]:
     The reference trains on one row a step, hundreds of them equal in features, so its five neighbours are five steps
     of one workload: the nearest. Between vectors of length 1 the nearest by Euclid is the nearest by cosine.
     """
+    from sklearn.neighbors import KNeighborsRegressor  # noqa: PLC0415  # slow to import; most runs evaluate nothing
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+    from sklearn.preprocessing import Normalizer, StandardScaler  # noqa: PLC0415
+
     columns = slice(0, min(queries.vectors.shape[1], 2 * len(NUMERIC_COLUMNS)))  # the encoder's numeric block is first
     recipe = make_pipeline(StandardScaler(), Normalizer(), KNeighborsRegressor(n_neighbors=1, algorithm="brute"))
     recipe.fit(known.vectors[:, columns].astype(np.float64), np.exp(known.logs))

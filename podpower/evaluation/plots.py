@@ -1,18 +1,21 @@
 """Pictures of an evaluation, as matplotlib figures: for the HTML report, and for whoever shows a picture elsewhere."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.dates import ConciseDateFormatter
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from podpower.evaluation.evaluate import MODEL, PodResult, SplitReport
 from podpower.model.intervals import BASES
+
+if TYPE_CHECKING:  # slow to import; most runs draw nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BASIS_COLOURS = {"seen": "#1b7f5c", "similar": "#2a6fbb", "prior": "#c2571a"}
 _MAX_INTERVALS = 60  # pods whose intervals are drawn; more would be a smear
@@ -120,6 +123,8 @@ def error_over_time(split: SplitReport) -> Figure | None:
     """WAPE and coverage of each step; None where there is but one."""
     if len(split.by_time) < 2:
         return None
+    from matplotlib.dates import ConciseDateFormatter  # noqa: PLC0415
+
     figure, axes = _axes()
     times = [datetime.fromtimestamp(float(at), UTC) for at in split.by_time]
     for name, values, colour in (
@@ -143,6 +148,8 @@ def _outside(split: SplitReport) -> list[float | None]:
 
 def to_svg(figure: Figure) -> str:
     """The figure as an `<svg>` element to put into a page: no links, no scripts, the same text every time."""
+    import matplotlib as mpl  # noqa: PLC0415
+
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "podpower", "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -158,6 +165,8 @@ def to_png(figure: Figure) -> bytes:
 
 
 def _axes(*, width: float = 5.2) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     figure = Figure(figsize=(width, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)

@@ -4,7 +4,6 @@ import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sklearn.metrics import mean_absolute_error, r2_score
 
 _LEAST = 5  # pods; of fewer, R2 and rank correlation are a matter of luck
 
@@ -46,6 +45,8 @@ def score(
     before logarithms; `expected` (n,) are the means that sums are made of (None: the predictions); `bounds` are low and
     high ends (n,) by level, whose coverage counts labels by `weights` (n,).
     """
+    from sklearn.metrics import mean_absolute_error, r2_score  # noqa: PLC0415  # slow to import; most runs evaluate nothing
+
     known = ~np.isnan(predicted)
     expected = predicted[known] if expected is None else expected[known]
     measured, predicted = measured[known], predicted[known]

@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 import numpy as np
 import polars as pl
-from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 
 from podpower.datasets.entries import Examples
 from podpower.datasets.training_set import TrainingSet
@@ -48,6 +47,8 @@ def unseen(training_set: TrainingSet) -> Iterator[Fold]:
     if count < 2:
         raise InvalidInput("there is one workload only, hence none to leave out")
     folds = count if count <= MAX_LEFT_OUT else max(FOLDS, min(count, len(pods) // ENOUGH_PODS))
+    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut  # noqa: PLC0415  # slow to import; most runs evaluate nothing
+
     splitter, left_out = LeaveOneGroupOut() if folds == count else GroupKFold(folds), 0
     for _, entries in splitter.split(groups, groups=groups):
         if left_out >= ENOUGH_PODS:

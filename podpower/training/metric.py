@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize, minimize_scalar
 
 from podpower.model.metric import Metric, kernel
 from podpower.model.partial_pooling import Evidence, Level
@@ -73,6 +72,8 @@ def learn_metric(left_out: NearestLeftOut, start: Metric) -> tuple[Metric, float
         value = 0.5 * count * np.log(squared) + 0.5 * float(((logs - center) ** 2).sum()) / SPREAD**2
         return value, gradient + (logs - center) / SPREAD**2
 
+    from scipy.optimize import minimize  # noqa: PLC0415  # slow to import; most runs train nothing
+
     bounds = [(c - _BOUND, c + _BOUND) for c in center]
     best = minimize(loss, center, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60}).x
     weights = list(start.weights)
@@ -107,6 +108,8 @@ def choose_pseudo_count(
         errors = (weighted + pseudo_count * before) / (total + pseudo_count) - measured
         squared = float(share @ errors**2) / count + _LEAST_SQUARED
         return float(0.5 * count * np.log(squared) + 0.5 * (log_count - np.log(default)) ** 2 / PSEUDO_COUNT_SPREAD**2)
+
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415  # slow to import; most runs train nothing
 
     bounds = (np.log(default) - _BOUND, np.log(default) + _BOUND)
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))

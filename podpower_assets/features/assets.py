@@ -12,7 +12,7 @@ from podpower.features.table import features_table
 from podpower.specs.table import requests_of
 from podpower_assets import metadata
 from podpower_assets.partitions import HOURLY
-from podpower_assets.policies import COMMON, deciding
+from podpower_assets.policies import COMMON, FAILED_BEFORE, deciding
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
@@ -27,6 +27,7 @@ FITTED_HOURS = 168  # a week shows what runs daily and weekly
     group_name="features",
     kinds={"numpy"},
     code_version="2",
+    automation_condition=FAILED_BEFORE,
     deps=[dg.AssetDep(SPECS, partition_mapping=dg.AllPartitionMapping())],
     description=(
         "The encoder of all features. Fitted once; fit it again on purpose only, and then backfill the features of the "
@@ -58,6 +59,7 @@ def encoder(tables: Tables) -> dg.MaterializeResult:
     kinds={"numpy", "parquet"},
     partitions_def=HOURLY,
     code_version="2",
+    automation_condition=FAILED_BEFORE,
     deps=[SPECS, ENCODER],
     check_specs=[
         dg.AssetCheckSpec(

@@ -10,7 +10,7 @@ from podpower.labels import LabelRequest, label_windows, no_labels
 from podpower.labels.kepler import NoMetrics
 from podpower_assets import metadata
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
-from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
+from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
@@ -27,7 +27,7 @@ STEP_SECONDS = 60.0
     partitions_def=HOURLY,
     code_version="1",
     deps=[SPECS],
-    automation_condition=FOLLOWS_ITS_DEPENDENCIES,
+    automation_condition=FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE,
     check_specs=[
         dg.AssetCheckSpec(
             "energy_is_not_all_zero",

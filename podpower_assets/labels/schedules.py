@@ -3,10 +3,12 @@
 import dagster as dg
 
 from podpower_assets.partitions import HOUR_S, hour_key
+from podpower_assets.policies import LIMITED
 
 hour_job = dg.define_asset_job(
     "finished_hour",
     selection=["workload_specs", "features", "kepler_labels", "training_rows"],
+    tags=LIMITED,
     description="The specs, features, labels and training rows of one hour.",
 )
 

@@ -18,7 +18,7 @@ from podpower_assets import metadata
 from podpower_assets.model.checks import CHECKS, Judgement, checks, judge
 from podpower_assets.model.window import encoded_by, window_rows
 from podpower_assets.partitions import DAILY
-from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
+from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Models, Tables
 from podpower_assets.settings import LOADED
 from podpower_assets.training_rows.assets import NAME as ROWS
@@ -41,7 +41,7 @@ def look_back(window_days: int) -> dg.TimeWindowPartitionMapping:
     partitions_def=DAILY,
     code_version="1",
     deps=[dg.AssetDep(ROWS, partition_mapping=look_back(LOADED.assets.window_days))],
-    automation_condition=FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window(),
+    automation_condition=(FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window()) | FAILED_BEFORE,
     check_specs=[dg.AssetCheckSpec(name, asset=NAME, blocking=True, description=asks) for name, asks in CHECKS.items()],
     description=(
         "A KNN model of the window that ends with the day: a candidate, evaluated on workloads left out, compared with "
@@ -125,7 +125,8 @@ def _rounded(value: float | int | None) -> float | int | None:
     partitions_def=DAILY,
     code_version="1",
     deps=[NAME],
-    automation_condition=FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.all_deps_blocking_checks_passed(),
+    automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE)
+    & dg.AutomationCondition.all_deps_blocking_checks_passed(),
     description="The day's model, put in front of the prediction service. Never an older day's in place of a newer.",
 )
 def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.MaterializeResult:

@@ -3,10 +3,12 @@
 import dagster as dg
 
 from podpower_assets.partitions import HOUR_S, day_key
+from podpower_assets.policies import LIMITED
 
 model_job = dg.define_asset_job(
     "finished_day",
     selection=["knn_model", "promoted_model", "model_evaluation"],
+    tags=LIMITED,
     description="The model of one day, its promotion, and how good the day before's was.",
 )
 

@@ -9,6 +9,7 @@ from podpower_assets.model.assets import PROMOTED
 from podpower_assets.model.evaluation import ERRORS, SPECS
 from podpower_assets.model.evaluation import NAME as EVALUATION
 from podpower_assets.partitions import day_key
+from podpower_assets.policies import LIMITED
 
 CHECKS = tuple(dg.AssetCheckKey(dg.AssetKey(EVALUATION), name) for name in (ERRORS, SPECS))
 
@@ -29,5 +30,5 @@ def drifted(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipRea
         return dg.SkipReason("nothing drifted since the last look")
     today = day_key(time.time())
     names = ", ".join(sorted(str(record.key.name) for record in failed))
-    request = dg.RunRequest(run_key=f"drift-{newest}", partition_key=today, tags={"podpower/drift": names})
+    request = dg.RunRequest(run_key=f"drift-{newest}", partition_key=today, tags={**LIMITED, "podpower/drift": names})
     return dg.SensorResult(run_requests=[request], cursor=str(newest))

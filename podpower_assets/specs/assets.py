@@ -10,7 +10,7 @@ from podpower.specs.observing import observe
 from podpower.specs.table import rehashed, specs_table
 from podpower_assets import metadata
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
-from podpower_assets.policies import COMMON, deciding
+from podpower_assets.policies import COMMON, FAILED_BEFORE, deciding
 from podpower_assets.resources import Source, Tables
 
 NAME = "workload_specs"
@@ -24,6 +24,7 @@ MAX_REJECTED_SHARE = 0.2
     kinds={"kubernetes", "polars", "parquet"},
     partitions_def=HOURLY,
     code_version="1",
+    automation_condition=FAILED_BEFORE,
     check_specs=[
         dg.AssetCheckSpec(
             "specs_are_readable", asset=NAME, blocking=True, description="At most a fifth of the specs cannot be read."

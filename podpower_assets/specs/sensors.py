@@ -8,6 +8,7 @@ from podpower.errors import PodpowerError
 from podpower_assets.features.assets import ENCODER
 from podpower_assets.features.assets import NAME as FEATURES
 from podpower_assets.partitions import first_hour, hour_key, hours_between, known_hours, range_tags
+from podpower_assets.policies import LIMITED
 from podpower_assets.resources import Source, Tables
 from podpower_assets.settings import LOADED
 from podpower_assets.specs.assets import NAME as SPECS
@@ -45,6 +46,7 @@ def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables
     request = dg.RunRequest(
         run_key=cursor,  # a tick that is repeated after a crash asks for the same run
         asset_selection=[dg.AssetKey(name) for name in selection],
-        tags=range_tags(hours[0], hours[-1]),
+        # The first run is of all hours there are: it takes as long as a backfill.
+        tags=range_tags(hours[0], hours[-1]) | (LIMITED if context.cursor else {}),
     )
     return dg.SensorResult(run_requests=[request], cursor=cursor)

@@ -13,7 +13,7 @@ from podpower_assets import metadata
 from podpower_assets.features.assets import NAME as FEATURES
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.partitions import HOURLY
-from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
+from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 
@@ -28,7 +28,7 @@ NAME = "training_rows"
     partitions_def=HOURLY,
     code_version="1",
     deps=[FEATURES, LABELS],
-    automation_condition=FOLLOWS_ITS_DEPENDENCIES & ~dg.AutomationCondition.any_deps_missing(),
+    automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE) & ~dg.AutomationCondition.any_deps_missing(),
     check_specs=[
         dg.AssetCheckSpec("one_row_a_label", asset=NAME, blocking=True, description="No label joined twice."),
         dg.AssetCheckSpec("most_labels_join", asset=NAME, description="At least half of the labels have a spec."),

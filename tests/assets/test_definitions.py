@@ -1,5 +1,8 @@
 """What Dagster loads, and what people see of it."""
 
+import subprocess
+import sys
+
 import dagster as dg
 import pytest
 
@@ -47,3 +50,10 @@ def test_sensors_and_schedules_run_from_the_start() -> None:
         ("workload_changes", "follow_changes", "drifted", "run_failures"), dg.DefaultSensorStatus.RUNNING
     )
     assert schedules == dict.fromkeys(("kepler_labels_hourly", "knn_model_daily"), dg.DefaultScheduleStatus.RUNNING)
+
+
+def test_loading_imports_nothing_that_only_some_runs_need() -> None:
+    """Each run is a process of its own that loads the definitions first."""
+    heavy = "{'kubernetes', 'matplotlib', 'pandas', 'scipy', 'sklearn'}"
+    code = f"import sys, podpower_assets.definitions; print(sorted({heavy} & set(sys.modules)))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -1,6 +1,8 @@
 import contextlib
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -8,7 +10,7 @@ import psutil
 import pytest
 
 from podpower.cli import processes
-from podpower.cli.processes import Processes
+from podpower.cli.processes import Need, Processes
 from podpower.errors import PodpowerError, Unavailable
 
 
@@ -60,7 +62,9 @@ def test_a_child_that_ignores_the_signal_is_killed(tmp_path, monkeypatch):
 
 def test_a_child_that_ends_is_told_with_the_end_of_its_log(children):
     children.start("broken", python("print('the reason'); raise SystemExit(3)"))
-    with pytest.raises(Unavailable, match=r"broken ended with exit code 3: the reason"):
+    with pytest.raises(
+        Unavailable, match=r"broken \(process \d+\) ended with exit status 3: the reason \(see .*broken.log\)"
+    ):
         children.wait_until(lambda: False, what="it", timeout_seconds=20)
 
 
@@ -83,3 +87,112 @@ def test_ports():
         assert not processes.is_free(taken)
         assert not processes.answers(f"http://127.0.0.1:{processes.free_port()}/")
     assert processes.is_free(processes.free_port())
+
+
+def supervise(children, until, seconds=30):
+    """Supervise until the condition holds; the notes on the way."""
+    notes = []
+    deadline = time.monotonic() + seconds
+    while not until():
+        children.supervise(notes.append)
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return notes
+
+
+def test_a_killed_child_is_started_again(children, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0, 0.1))
+    pids = tmp_path / "pids"
+    children.start(
+        "worker", python(f"import os, time; print(os.getpid(), file=open({str(pids)!r}, 'a')); time.sleep(600)")
+    )
+    first = wait_for(pids)
+    os.kill(first, signal.SIGKILL)
+    notes = supervise(children, lambda: len(pids.read_text().split()) == 2)
+    assert len(notes) == 1
+    assert f"worker (process {first}) was killed by SIGKILL; restarting it in 0 s" in notes[0]
+    assert "worker.log" in notes[0]
+
+
+def test_what_a_killed_child_left_behind_is_killed_before_it_is_started_again(children, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0,))
+    code = (
+        "import os, subprocess, sys, time; "
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+        f"print(os.getpid(), child.pid, file=open({str(tmp_path / 'pids')!r}, 'a'), flush=True); time.sleep(600)"
+    )
+    children.start("server", python(code))
+    supervise(children, lambda: (tmp_path / "pids").exists() and len((tmp_path / "pids").read_text().split()) == 2)
+    parent, grandchild = map(int, (tmp_path / "pids").read_text().split())
+    os.kill(parent, signal.SIGKILL)
+    supervise(children, lambda: len((tmp_path / "pids").read_text().split()) == 4)
+    assert gone(grandchild)
+
+
+def gone(pid):
+    """Whether no process of that number runs; a zombie does not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    return True
+
+
+def test_a_child_that_keeps_ending_stops_everything_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0, 0.1, 0.2))
+    steady = tmp_path / "steady"
+    reason = r"broken \(process \d+\) ended with exit status 7, 4 times in a row: disk full \(see .*broken.log\)"
+    with Processes(logs=tmp_path, environment=os.environ) as children:
+        code = f"import os, time; print(os.getpid(), file=open({str(steady)!r}, 'w')); time.sleep(600)"
+        children.start("steady", python(code))
+        wait_for(steady)
+        children.start("broken", python("print('disk full'); raise SystemExit(7)"))
+        with pytest.raises(Unavailable, match=reason):
+            supervise(children, lambda: False)
+    assert gone(wait_for(steady))
+
+
+def test_a_child_that_ran_for_long_is_not_given_up(children, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0,))
+    monkeypatch.setattr(processes, "_STABLE_SECONDS", 0.0)
+    starts = tmp_path / "starts"
+    children.start("restless", python(f"open({str(starts)!r}, 'a').write('x')"))
+    supervise(children, lambda: starts.exists() and len(starts.read_text()) >= 4)
+
+
+def test_children_of_a_killed_parent_are_stopped(tmp_path):
+    parent = f"""
+import os, sys, time
+from pathlib import Path
+from podpower.cli.processes import Need, Processes
+with Processes(logs=Path({str(tmp_path)!r}), environment=os.environ) as children:
+    children.start("worker", [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"])
+    time.sleep(600)
+"""
+    process = subprocess.Popen(python(parent))
+    worker = wait_for(tmp_path / "worker.log")
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while not gone(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_child_is_stopped_and_started_with_the_one_that_it_needs(children, tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0,))
+    pids = {name: tmp_path / f"{name}.pids" for name in ("server", "client")}
+
+    def count(name):
+        return len(pids[name].read_text().split()) if pids[name].exists() else 0
+
+    ready = []
+    for name, needs in (("server", None), ("client", Need("server", lambda: bool(ready)))):
+        code = f"import os, time; print(os.getpid(), file=open({str(pids[name])!r}, 'a')); time.sleep(600)"
+        children.start(name, python(code), needs=needs)
+    supervise(children, lambda: count("server") == count("client") == 1)
+    client = wait_for(pids["client"])
+    os.kill(wait_for(pids["server"]), signal.SIGKILL)
+    supervise(children, lambda: count("server") == 2)
+    assert gone(client)
+    assert count("client") == 1
+    ready.append(True)
+    supervise(children, lambda: count("client") == 2)

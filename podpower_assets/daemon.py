@@ -1,0 +1,36 @@
+"""The Dagster daemon of `podpower up`, which starts by failing runs whose process is gone: `python -m` runs it.
+
+Its arguments are those of `dagster-daemon`.
+"""
+
+import sys
+
+import dagster as dg
+from dagster._daemon.cli import main
+
+from podpower_assets.launcher import reason_of_death
+
+_UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+def fail_orphans(instance: dg.DagsterInstance) -> list[str]:
+    """Report unfinished runs without a living process failed, and return a line about each.
+
+    Run monitoring does the same for started runs only. Before the daemon runs nothing can be about to start a run, so
+    that a run which was starting or being cancelled needs no timeout either. The daemon then retries them.
+    """
+    lines = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED)):
+        reason = reason_of_death(instance, run)
+        if reason is not None:
+            instance.report_run_failed(run, f"The run cannot go on: {reason}.")
+            lines.append(f"run {run.run_id} of {run.job_name} failed: {reason}")
+    return lines
+
+
+if __name__ == "__main__":
+    with dg.DagsterInstance.get() as own:
+        for line in fail_orphans(own):
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    main()

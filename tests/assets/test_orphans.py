@@ -1,0 +1,116 @@
+"""A run whose process is gone is found, whatever state it was left in; one that is alive is left alone."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData
+from dagster._core.launcher.base import WorkerStatus
+from dagster._core.storage.tags import GRPC_INFO_TAG
+
+from podpower.cli.processes import free_port
+from podpower_assets import launcher
+from podpower_assets.daemon import fail_orphans
+from podpower_assets.definitions import defs
+from podpower_assets.launcher import LocalRunLauncher
+
+ROOT = Path(__file__).parents[2]
+
+UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    settings = {"run_launcher": {"module": "podpower_assets.launcher", "class": "LocalRunLauncher"}}
+    with dg.instance_for_test(overrides=settings) as instance:
+        yield instance
+
+
+@pytest.fixture
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def run(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus, *, pid: int | None, host: str = "127.0.0.1"
+) -> dg.DagsterRun:
+    """A run that a code server which is gone has started."""
+    job = defs.resolve_job_def("finished_hour")
+    tags = {GRPC_INFO_TAG: json.dumps({"host": host, "port": free_port()})}
+    made = instance.create_run_for_job(job, status=status, tags=tags)
+    if pid is not None:
+        instance.report_engine_event("Started process for run.", made, EngineEventData.in_process(pid))
+    return made
+
+
+def status_of(instance: dg.DagsterInstance, made: dg.DagsterRun) -> dg.DagsterRunStatus:
+    found = instance.get_run_by_id(made.run_id)
+    assert found is not None
+    return found.status
+
+
+@pytest.mark.parametrize("status", UNFINISHED)
+def test_a_run_whose_process_is_gone_fails(
+    instance: dg.DagsterInstance, dead_pid: int, status: dg.DagsterRunStatus
+) -> None:
+    made = run(instance, status, pid=dead_pid)
+    [line] = fail_orphans(instance)
+    assert made.run_id in line
+    assert f"process {dead_pid} is gone" in line
+    assert status_of(instance, made) == dg.DagsterRunStatus.FAILURE
+    assert fail_orphans(instance) == []
+
+
+def test_a_run_that_was_starting_and_has_no_process_yet_fails(instance: dg.DagsterInstance) -> None:
+    made = run(instance, dg.DagsterRunStatus.STARTING, pid=None)
+    assert "no process was started" in fail_orphans(instance)[0]
+    assert status_of(instance, made) == dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("status", UNFINISHED)
+def test_a_run_whose_process_lives_is_left_alone(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> None:
+    made = run(instance, status, pid=os.getpid())
+    assert fail_orphans(instance) == []
+    assert status_of(instance, made) == status
+
+
+def test_a_later_process_with_the_same_number_is_not_the_run(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "_CLOCK_SLACK_SECONDS", -1e6)  # as if this process had begun long after the event
+    run(instance, dg.DagsterRunStatus.STARTED, pid=os.getpid())
+    assert len(fail_orphans(instance)) == 1
+
+
+def test_a_run_on_another_machine_is_left_to_its_time_limit(instance: dg.DagsterInstance, dead_pid: int) -> None:
+    made = run(instance, dg.DagsterRunStatus.STARTED, pid=dead_pid, host="192.0.2.1.invalid")
+    assert fail_orphans(instance) == []
+    assert status_of(instance, made) == dg.DagsterRunStatus.STARTED
+
+
+def test_run_monitoring_learns_of_a_dead_process_from_the_launcher(instance: dg.DagsterInstance, dead_pid: int) -> None:
+    launches = instance.run_launcher
+    assert isinstance(launches, LocalRunLauncher)
+    assert launches.supports_check_run_worker_health
+    dead = launches.check_run_worker_health(run(instance, dg.DagsterRunStatus.STARTED, pid=dead_pid))
+    alive = launches.check_run_worker_health(run(instance, dg.DagsterRunStatus.STARTED, pid=os.getpid()))
+    assert (dead.status, alive.status) == (WorkerStatus.FAILED, WorkerStatus.RUNNING)
+    assert "is gone" in str(dead)
+
+
+def test_the_shipped_settings_use_the_launcher_with_retries_and_limits(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as shipped:
+        assert isinstance(shipped.run_launcher, LocalRunLauncher)
+        assert shipped.run_monitoring_enabled
+        assert shipped.run_monitoring_max_runtime_seconds > 0
+        assert shipped.run_retries_enabled
+        assert shipped.run_retries_max_retries > 0
