@@ -50,7 +50,7 @@ class StoreSource:
 
     def fallback(self) -> Predictor | None:
         """The last version promoted before that can be loaded."""
-        version = self._store.standard()
+        version = self._store.champion()
         return self.load(version) if version else None
 
 

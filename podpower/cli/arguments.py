@@ -3,7 +3,7 @@
 import argparse
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
@@ -49,10 +49,18 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], int], *, summary: str, details: str = ""
+    commands: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    summary: str,
+    details: str = "",
+    aliases: Sequence[str] = (),
 ) -> Parser:
-    """Add a command that calls `run`; `details` (examples, units) is shown below its options."""
-    parser = commands.add_parser(name, help=summary, description=summary, epilog=details)
+    """Add a command that calls `run`; `details` (examples, units) is shown below its options, `aliases` are its old
+    names.
+    """
+    parser = commands.add_parser(name, help=summary, description=summary, epilog=details, aliases=aliases)
     parser.set_defaults(run=run, prog=parser.prog)
     add_debug(parser, default=argparse.SUPPRESS)
     return parser

@@ -1,4 +1,4 @@
-"""`podpower evaluate`: how good predictions are."""
+"""`podpower evaluate`: evaluate training on rows."""
 
 import argparse
 import json
@@ -18,9 +18,10 @@ def add(commands: Commands) -> None:
         run,
         summary="Evaluate training on unseen workloads, forward in time and across clusters, beside baselines.",
         details="""\
-One number a pod, its mean label. WAPE is the sum of absolute errors over the sum of labels; log R2 is R2 of
-log(1 + J); "sum" is the sum of predictions over that of labels. The last lines split podpower's score by what the
-prediction rests on. By kind, by namespace, over time and every pod: --html or --json.
+The verdict on each split comes first; alarms for biased sums, and for intervals that cover too few or too many labels,
+go to standard error. One number a pod, its mean label. WAPE is the sum of absolute errors over the sum of labels; log
+R2 is R2 of log(1 + J); "sum" is the sum of expected values over that of labels. The last lines split podpower's score
+by basis. By kind, by namespace, over time and every pod: --html or --json.
 
   podpower evaluate --train train_rows.parquet
   podpower evaluate --train train_rows.parquet --ablation --html report.html
@@ -36,7 +37,7 @@ prediction rests on. By kind, by namespace, over time and every pod: --html or -
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print. InvalidInput when no split could be evaluated."""
-    from podpower.cli.scores import show_split  # noqa: PLC0415
+    from podpower.cli.scores import show_report  # noqa: PLC0415
     from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
     from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
 
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             training_set,
             neighbors=arguments.neighbors,
             ablation=arguments.ablation,
-            told=lambda split, done, folds: advance(done, folds, split),
+            progress=lambda split, done, folds: advance(done, folds, split),
         )
     if not report.splits:
         raise InvalidInput(f"nothing could be evaluated: {'; '.join(report.notes)}")
@@ -61,8 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(report.to_dict()))
     elif arguments.html != "-":
-        for split in report.splits:
-            show_split(split, unit=report.unit)
+        show_report(report)
     for text in (*left_out(training_set.left_out), *report.notes):
         output.note(f"note: {text}")
     return 0

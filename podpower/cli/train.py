@@ -1,4 +1,4 @@
-"""`podpower train`: rows into a model."""
+"""`podpower train`: train a model on rows and evaluate it on held-out workloads."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
 
 
 def add_training_options(parser: Parser) -> None:
-    """Add what says what is trained: for `train`, and for `evaluate`, which trains on parts."""
+    """Add the options of training, which `evaluate` shares."""
     parser.add_argument("--train", required=True, metavar="FILE", help="train_rows.parquet of `join`, or -")
     parser.add_argument(
         "--target",
@@ -43,10 +43,12 @@ def add_training_options(parser: Parser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train, write, and print how good training on these rows is."""
+    """Train, write the model, and print its evaluation on held-out workloads."""
+    from podpower.cli.scores import show_report  # noqa: PLC0415
     from podpower.datasets.hash_versions import older_hashes  # noqa: PLC0415
     from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
     from podpower.evaluation.evaluate import UNSEEN, evaluate  # noqa: PLC0415
+    from podpower.evaluation.figures import EVALUATION, kept_figures  # noqa: PLC0415
     from podpower.training.train import train  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.train])
@@ -56,20 +58,17 @@ def run(arguments: argparse.Namespace) -> int:
             training_set,
             neighbors=arguments.neighbors,
             splits=(UNSEEN,),
-            told=lambda split, done, folds: advance(done, folds, split),
+            progress=lambda split, done, folds: advance(done, folds, split),
         )
         advance(0, None, "all labels")
         model = train(training_set, neighbors=arguments.neighbors)
+    model.metrics[EVALUATION] = kept_figures(report)
     write_model(model, arguments.out)
-    grouped = report.splits
-    told = sys.stderr if arguments.out == streams.STANDARD else sys.stdout
+    stream = sys.stderr if arguments.out == streams.STANDARD else sys.stdout
     if arguments.json:
-        print(json.dumps(_summary(model, grouped)), file=told)
+        print(json.dumps(_summary(model, report)), file=stream)
     else:
-        from podpower.cli.scores import show_split  # noqa: PLC0415
-
-        for split in grouped:
-            show_split(split, unit=report.unit, stream=told)
+        show_report(report, stream=stream)
     size = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in model.training_size.items())
     output.note(f"{arguments.out}: {model.target}, trained on {size}")
     if older := training_set.older_hashes:
@@ -81,12 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def left_out(reasons: dict[str, int]) -> list[str]:
-    """What to say of rows that were not used; nothing where there are none."""
+    """Return a note on the rows that were not used; nothing where there are none."""
     counts = [f"{count} because {reason}" for reason, count in reasons.items()]
     return [f"{sum(reasons.values())} rows were left out: {', '.join(counts)}"] if counts else []
 
 
-def _summary(model: Any, grouped: list[Any]) -> dict[str, Any]:
+def _summary(model: Any, report: Any) -> dict[str, Any]:
     import msgspec  # noqa: PLC0415
 
     return {
@@ -98,12 +97,13 @@ def _summary(model: Any, grouped: list[Any]) -> dict[str, Any]:
         "training_size": model.training_size,
         "metrics": model.metrics,
         "notes": list(model.notes),
+        "verdicts": msgspec.to_builtins(report.verdicts),
         "cross_validation": {
             split.name: {
                 "folds": split.folds,
                 "scores": msgspec.to_builtins(split.scores),
                 "by_basis": msgspec.to_builtins(split.by_basis),
             }
-            for split in grouped
+            for split in report.splits
         },
     }

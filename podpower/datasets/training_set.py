@@ -23,6 +23,7 @@ WINDOW_SECONDS = 3600.0
 SHORT_WINDOW_SECONDS = 600.0  # of labels of one hour or less, which would else show no spread at all
 _ENTRY, _PART, _CONTROLLER = "_entry", "_part", "_controller"
 _RUN_W, _RUN_S, _RUNS, _FIRST = "_run_w", "_run_s", "_runs", "_first_s"
+_HOUR = (pl.col(_PART) * SHORT_WINDOW_SECONDS // WINDOW_SECONDS).cast(pl.Int64)
 _PENDING_ROWS = 1 << 21  # windows of batches that are held before they are added up
 # Sums of a window, and the first and last time of its labels.
 _SUMS = ("_step_j", "_step_s", "_run_j", "_run_s", "_total_j", "_runs")
@@ -100,6 +101,28 @@ class TrainingSet:
     def where(self, condition: pl.Expr) -> "TrainingSet":
         """The windows for which it holds, by `ts`, `cluster` and `pod`; maybe none."""
         return replace(self, frame=self.frame.filter(condition))
+
+    def hours(self) -> pl.DataFrame:
+        """Return the mean power of each entry in each hour: `entry` (its row in `entries`), `hour`, `first_s`, `last_s`
+        and `power_w`, in this order.
+        """
+        seconds = pl.col(SECONDS)
+        return (
+            self.frame.group_by(pl.col(_ENTRY).alias("entry"), _HOUR.alias("hour"))
+            .agg(
+                pl.col(_FIRST).min().alias("first_s"),
+                pl.col("ts").max().alias("last_s"),
+                ((pl.col(POWER) * seconds).sum() / seconds.sum()).alias("power_w"),
+            )
+            .filter(pl.col("power_w").is_finite())
+            .sort("entry", "hour")
+        )
+
+    def without(self, hours: pl.DataFrame) -> "TrainingSet":
+        """Return the windows outside these hours (`entry` and `hour`, as of `hours`); possibly none."""
+        left_out = hours.select(pl.col("entry").alias(_ENTRY), pl.col("hour").alias("_hour"))
+        kept = self.frame.with_columns(_HOUR.alias("_hour")).join(left_out, on=[_ENTRY, "_hour"], how="anti")
+        return replace(self, frame=kept.drop("_hour").sort(_ENTRY, _PART, "pod"))
 
     @property
     def range_s(self) -> tuple[float, float]:

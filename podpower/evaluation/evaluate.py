@@ -1,10 +1,10 @@
-"""How good a model of these rows is: on workloads it has not seen, on the future of those it has, on another cluster.
+"""Evaluate training on held-out workloads, forward in time, and across clusters.
 
-All that is chosen (metric, pseudo-counts, half-life, interval) is chosen again in each fold, on its training side.
+Every choice of training (metric, pseudo-counts, half-life, intervals) is made again in each fold, on its training side.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +15,10 @@ from podpower.datasets.entries import Entries, Examples
 from podpower.datasets.training_set import Rows, TrainingSet
 from podpower.errors import InvalidInput
 from podpower.evaluation.baselines import BASELINES, Known
+from podpower.evaluation.names import FORWARD, STEPWISE, TRANSFER, UNSEEN
 from podpower.evaluation.scores import Score, score
-from podpower.evaluation.splits import FORWARD, SPLITS, STEPWISE, TRANSFER, UNSEEN
+from podpower.evaluation.splits import SPLITS
+from podpower.evaluation.verdict import Verdict, verdict_of
 from podpower.model.intervals import BASES, DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
 from podpower.model.scale import FLOOR_W, to_log
@@ -61,6 +63,11 @@ class PodResult(msgspec.Struct, frozen=True, kw_only=True):
     expected: float | None = None
     at_s: float | None = None
 
+    @property
+    def workload(self) -> tuple[str | None, str, str, str, float | None]:
+        """Its workload and the time of its prediction: what coverage counts once."""
+        return self.cluster, self.namespace, self.workload_kind, self.workload_name, self.at_s
+
 
 class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     """One split: scores by predictor ("podpower" and the baselines) and, for podpower, by basis, kind, namespace and
@@ -82,8 +89,18 @@ class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     ablation: dict[str, Score] = {}
 
     @property
+    def own(self) -> Score:
+        """Score of the model itself."""
+        return self.scores[MODEL]
+
+    @property
+    def workloads(self) -> int:
+        """Number of held-out workloads; one that is predicted at several times counts at each."""
+        return len({pod.workload for pod in self.pods})
+
+    @property
     def extent(self) -> str:
-        """How much of the split was done, in words."""
+        """Number of folds, in words."""
         folds = f"{self.folds} fold{'' if self.folds == 1 else 's'}"
         return folds if self.folds == self.folds_in_all else f"{self.folds} of {self.folds_in_all} folds"
 
@@ -104,12 +121,22 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     last_s: float = 0.0
 
     def split(self, name: str) -> SplitReport | None:
-        """The split of this name; None where the rows did not have what it needs."""
+        """Return the split of this name; None where the rows lack what it needs."""
         return next((split for split in self.splits if split.name == name), None)
 
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Verdict on each split."""
+        return [verdict_of(split) for split in self.splits]
+
+    @property
+    def alarms(self) -> list[str]:
+        """Alarms of all splits: biased sums, and intervals that cover too many or too few labels."""
+        return [alarm for verdict in self.verdicts for alarm in verdict.alarms]
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers, for JSON."""
-        plain: dict[str, Any] = msgspec.to_builtins(self)
+        """Return plain dicts, lists and numbers, for JSON; `verdicts` first."""
+        plain: dict[str, Any] = {"verdicts": msgspec.to_builtins(self.verdicts), **msgspec.to_builtins(self)}
         return plain
 
 
@@ -120,13 +147,13 @@ def evaluate(
     neighbors: int | None = None,
     splits: Iterable[str] = tuple(SPLITS),
     ablation: bool = False,
-    told: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> EvaluationReport:
     """Evaluate training on `train_rows` (docs/reference/file-formats.md) by `splits`, one number a pod.
 
-    `ablation` leaves out each block of features in turn, too; `told` is called with the split that is being done, and
-    how many of how many folds are. InvalidInput as `podpower.training.train.train`. What a split needs and lacks is
-    told in `notes`.
+    `ablation` also leaves out each block of features in turn; `progress` is called with the split, the folds that are
+    done, and all folds. InvalidInput as `podpower.training.train.train`. A split that lacks data is left out; `notes`
+    have the reason.
     """
     training_set = TrainingSet.of(rows, target=target)
     target = training_set.target
@@ -138,7 +165,7 @@ def evaluate(
         without = {block: _HeldOut(target) for block in _ablated(training_set.blocks, name, wanted=ablation)}
         try:
             for fold in SPLITS[name](training_set):
-                told(name, held_out.folds, fold.of)
+                progress(name, held_out.folds, fold.of)
                 model = train_examples(fold.training, target=target, neighbors=neighbors)
                 held_out.predict(model, fold.pods, at_s=fold.at_s, of=fold.of)
                 for block, ablated in without.items():
@@ -165,9 +192,17 @@ def evaluate(
 
 
 def evaluate_model(model: KnnModel, pods: Examples, *, name: str, at_s: float | None = None) -> SplitReport:
-    """The split in which these pods are held out of a model that is already trained."""
-    held_out = _HeldOut(model.target)
-    held_out.predict(model, pods, at_s=at_s)
+    """Return the split in which these pods are held out of a trained model."""
+    return evaluate_models([(model, pods, at_s)], name=name)
+
+
+def evaluate_models(parts: Sequence[tuple[KnnModel, Examples, float | None]], *, name: str) -> SplitReport:
+    """Return one split of several trained models of one target, each with the pods that are held out of it and the
+    time from which it predicts them.
+    """
+    held_out = _HeldOut(parts[0][0].target)
+    for model, pods, at_s in parts:
+        held_out.predict(model, pods, at_s=at_s, of=len(parts))
     return held_out.report(name, {})
 
 
@@ -226,7 +261,7 @@ class _HeldOut:
     def score(self, at: NDArray[np.bool_] | None = None) -> Score:
         """Podpower's score over the pods at these positions; over all where None."""
         chosen = self._pods if at is None else [pod for pod, here in zip(self._pods, at, strict=True) if here]
-        workloads = [(pod.cluster, pod.namespace, pod.workload_kind, pod.workload_name, pod.at_s) for pod in chosen]
+        workloads = [pod.workload for pod in chosen]
         pods = Counter(workloads)
         weights = np.array([1.0 / pods[workload] for workload in workloads])
         expected = np.array([pod.predicted if pod.expected is None else pod.expected for pod in chosen])

@@ -1,9 +1,9 @@
-"""Whether a new model may take the place of the one that is served: both predict the same held-out pods.
+"""Compare a candidate with the champion on the same held-out pods, and the labels with what the champion knows.
 
-Two questions, both paired by workload, so that what is hard for both does not count. Known workloads: which model is
-nearer to labels that are younger than all it was trained on? Unknown ones: which is nearer when a workload, and all
-that share a spec with it, is taken out of both? And one about the labels themselves: where most known workloads draw
-something else than ever before, it is the measurement that changed, and a person has to say whether that is right.
+Both comparisons are paired by workload, so that what is hard for both models does not count. Known workloads: which
+model is nearer to labels that are newer than its training data? Unknown workloads: which is nearer when a workload, and
+all that share a spec with it, is removed from both? A label shift, many known workloads that change their power at
+once, is more often a changed measurement than a changed cluster: a person decides.
 """
 
 import dataclasses
@@ -20,22 +20,24 @@ from podpower.model.scale import to_log
 from podpower.training.groups import linked_groups
 
 FOLDS = 10
-# A candidate is worse when its errors are larger by more than chance, or by a factor that nobody would call chance.
+# A candidate is worse when its errors are larger by more than chance, or by so much that chance does not matter.
 CONFIDENCE = 0.9
 _NEGLIGIBLE, _GROSS = 0.01, 0.25
 _RESAMPLES = 2000
 _HOUR_S = 3600.0
 _SEED = 1
-# Labels are doubted when more than half of at least so many known workloads leave their 95 % interval by a factor of 2.
 _LEAST_COMPARED = 5  # workloads; of fewer the next may say the opposite
+# Labels have shifted when more than half of at least so many known workloads leave their 95 % interval by a factor of
+# two at once; a quarter is enough where the typical factor exceeds three, which a change of load rarely does.
 _LEAST_KNOWN, _MOST_CHANGED, _FACTOR = 5, 0.5, float(np.log(2.0))
+_MOST_CHANGED_FAR, _FAR = 0.25, float(np.log(3.0))
 
 Verdict = Literal["better", "no worse", "worse", "unknown"]
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Mean absolute log errors of champion and candidate over the same `workloads`, their `difference` (above zero: the
-    candidate is worse) and its 80 % bootstrap interval, each end being exceeded with 10 % probability.
+    candidate is worse) and its 80 % bootstrap interval; each end is exceeded with 10 % probability.
     """
 
     question: str
@@ -61,7 +63,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def compare_known(
     champion: KnnModel, candidate: KnnModel, pods: Examples, *, champions: Examples | None = None
 ) -> Comparison:
-    """On labels that are younger than those of both models, of workloads that the champion knows.
+    """Compare on labels that are newer than those of both models, of workloads that the champion knows.
 
     `champions` are the same pods in the vectors of the champion's encoder, where that is another.
     """
@@ -75,7 +77,7 @@ def compare_known(
 def compare_unknown(
     champion: KnnModel, candidate: KnnModel, pods: Examples, *, champions: Examples | None = None
 ) -> Comparison:
-    """On workloads that are taken out of both models, in FOLDS parts; `champions` as in `compare_known`."""
+    """Compare on workloads that are removed from both models, in FOLDS parts; `champions` as in `compare_known`."""
     entries = pods.entries
     groups = linked_groups(entries.workloads, entries.spec_hashes)[pods.entry]
     errors = [np.full(len(pods), np.nan) for _ in range(2)]
@@ -91,7 +93,7 @@ def compare_unknown(
 
 
 def without(model: KnnModel, pods: Examples) -> KnnModel | None:
-    """The model without all that it knows of these pods' workloads and specs; None where nothing is left."""
+    """Return the model without the workloads and specs of these pods; None where nothing is left."""
     workloads, specs = set(pods.entries.workloads), set(pods.entries.spec_hashes)
     index = model.index
     keep = np.array(
@@ -111,49 +113,54 @@ def without(model: KnnModel, pods: Examples) -> KnnModel | None:
     return model.with_index(index.take(kept), inverted_file)
 
 
-class Doubt(msgspec.Struct, frozen=True, kw_only=True):
-    """In the worst hour, of how many `known` workloads the labels left what was ever measured, by which factor in the
-    median, and whether that is too many at once.
+class LabelShift(msgspec.Struct, frozen=True, kw_only=True):
+    """Change of the labels of known workloads in the worst hour: of `known` workloads `changed` left their known range,
+    by the `factor` in the median. `shifted` is True when these are too many at once.
     """
 
     known: int
     changed: int
     examples: list[str]
-    doubtful: bool
+    shifted: bool
     factor: float = 1.0
 
     def __str__(self) -> str:
-        if not self.doubtful:
-            return f"{self.changed} of {self.known} known workloads draw something new in the worst hour"
+        if not self.shifted:
+            return f"{self.changed} of {self.known} known workloads left their known range in the worst hour"
         return (
-            f"{self.changed} of {self.known} known workloads draw something new at once: {self.factor:.3g} times what "
-            f"was measured before, in the median (e.g. {', '.join(self.examples)}): check Kepler and its "
-            "configuration; only if the labels are right, promote by hand with `podpower models promote`"
+            f"{self.changed} of {self.known} known workloads left their known range at once: {self.factor:.3g} times "
+            f"what was measured before, in the median (e.g. {', '.join(self.examples)}): check Kepler and its "
+            "configuration; only if the labels are right, release them with `podpower models quarantine release "
+            "--all` and promote by hand with `podpower models promote`"
         )
 
 
-def doubt_labels(champion: KnnModel, examples: Examples) -> Doubt:
-    """Compare labels, hour by hour, with what the champion knows of the same specs; the worst hour is told."""
+def find_label_shift(champion: KnnModel, examples: Examples) -> LabelShift:
+    """Compare labels, hour by hour, with the champion's intervals of the same specs; return the worst hour."""
     estimates = champion.predict(examples.queries())
     seen = estimates.basis == "seen"
     low, high = estimates.interval(champion.intervals.levels[-1])
     measured = to_log(examples.power_w)
     outside = (measured < to_log(low) - _FACTOR) | (measured > to_log(high) + _FACTOR)
     apart, hour = measured - to_log(estimates.power_w), np.floor(examples.first_s / _HOUR_S)
-    doubts = [_doubt(examples, seen & (hour == at), outside, apart) for at in np.unique(hour[seen])]
-    worst = max(doubts, key=lambda doubt: (doubt.doubtful, doubt.changed / max(doubt.known, 1)), default=None)
-    return worst or Doubt(known=0, changed=0, examples=[], doubtful=False)
+    shifts = [_shift_at(examples, seen & (hour == at), outside, apart) for at in np.unique(hour[seen])]
+    worst = max(shifts, key=lambda shift: (shift.shifted, shift.changed / max(shift.known, 1)), default=None)
+    return worst or LabelShift(known=0, changed=0, examples=[], shifted=False)
 
 
-def _doubt(examples: Examples, at: NDArray[np.bool_], outside: NDArray[np.bool_], apart: NDArray[np.float64]) -> Doubt:
+def _shift_at(
+    examples: Examples, at: NDArray[np.bool_], outside: NDArray[np.bool_], apart: NDArray[np.float64]
+) -> LabelShift:
     known, shares = _by_workload(examples, np.where(at, outside.astype(float), np.nan))
     names = [name for name, share in zip(known, shares, strict=True) if share > _MOST_CHANGED]
     changed = at & outside
-    return Doubt(
+    far = changed.any() and float(np.median(np.abs(apart[changed]))) > _FAR
+    most = (_MOST_CHANGED_FAR if far else _MOST_CHANGED) * len(known)
+    return LabelShift(
         known=len(known),
         changed=len(names),
         examples=["/".join(name) for name in names[:3]],
-        doubtful=len(known) >= _LEAST_KNOWN and len(names) > _MOST_CHANGED * len(known),
+        shifted=len(known) >= _LEAST_KNOWN and len(names) > most,
         factor=float(np.exp(np.median(apart[changed]))) if changed.any() else 1.0,
     )
 
@@ -189,7 +196,7 @@ def _compared(
 
 
 def _by_workload(pods: Examples, values: NDArray[np.float64]) -> tuple[list[tuple[str, str, str]], NDArray[np.float64]]:
-    """Workloads with any known value, in their order, and the mean of those."""
+    """Return the workloads with any known value, in their order, and the mean of their values."""
     gathered: dict[tuple[str, str, str], list[float]] = {}
     for entry, value in zip(pods.entry, values.tolist(), strict=True):
         if value == value:  # noqa: PLR0124  # NaN

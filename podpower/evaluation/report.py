@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from podpower.evaluation import plots
-from podpower.evaluation.evaluate import MODEL, EvaluationReport, PodResult, Score, SplitReport
+from podpower.evaluation import figures, plots
+from podpower.evaluation.evaluate import MODEL, EvaluationReport, PodResult, SplitReport
+from podpower.evaluation.scores import Score
 
 _WORST = 10
 _MOST_PARTS = 20
@@ -19,7 +20,8 @@ _EXPLAINED = {
     "step by step": "Fitted on all time up to a step, each pod's mean in the next one is predicted, as a model in use "
     "meets the day after: how does the error go over time?",
     "another cluster": "Each cluster is left out and predicted from the others: what will it draw elsewhere?",
-    "day after": "The model of the day before, as it was, against the labels of this day.",
+    "served model": "The versions that were served on this day, against the labels of the time in which each was "
+    "served: how good was what people saw?",
     "time forward": "Fitted on the first half of the time, each pod's mean in the second half is predicted: what will "
     "something known draw next?",
 }
@@ -38,44 +40,35 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; fon
 dt { font-weight: 600; }
 svg { max-width: 100%; height: auto; } .wide { overflow-x: auto; }
 ul.notes { background: #fff6e0; padding: .6rem 2rem; }
+ul.alarms { background: #fde8e8; padding: .6rem 2rem; }
 """
-# What each column of the score tables says; the title of the column's head.
-_COLUMNS: tuple[tuple[str, str, Callable[[Score], str]], ...] = (
-    (
-        "WAPE",
-        "sum of absolute errors over sum of labels: ruled by the pods that draw most",
-        lambda s: _decimals(s.wape),
-    ),
-    (
-        "log R²",
-        "R² of the logarithm: large and small pods count alike; 0 is a constant, 1 is right",
-        lambda s: _decimals(s.log_r2),
-    ),
-    ("rank corr.", "Spearman's rank correlation: whether the order is right", lambda s: _decimals(s.rank_correlation)),
-    ("median rel. error", "median of relative errors where the label is above zero", lambda s: _percent(s.mdape)),
-    ("MAE", "mean absolute error", lambda s: _number(s.mae)),
-    ("R²", "R² in the unit itself", lambda s: _decimals(s.r2)),
-    ("sum", "sum of predictions over sum of labels", lambda s: _decimals(s.total_ratio)),
-    (
-        "in 80 %",
-        "share of labels inside their 80 % interval; each workload counts once, however many pods it has",
-        lambda s: _percent(s.coverage),
-    ),
-    ("interval", "high end of the 80 % interval over its low end, median", lambda s: _factor(s.interval_factor)),
-    ("pods", "held-out pods", lambda s: str(s.count)),
+_COLUMNS = (
+    figures.WAPE,
+    figures.LOG_R2,
+    figures.RANK,
+    figures.MEDIAN_ERROR,
+    figures.MAE,
+    figures.R2,
+    figures.SUM,
+    figures.COVERAGE,
+    figures.WIDTH,
+    figures.PODS,
 )
 
 
 def render(report: EvaluationReport, *, title: str = "How good are the predictions?") -> str:
-    """The report as one HTML document: scores beside baselines for each split, plots, and the worst workloads."""
+    """Return the report as one HTML document: verdicts and alarms, scores beside baselines for each split, plots, and
+    the worst workloads.
+    """
     made = datetime.now(UTC).isoformat(timespec="minutes")
     notes = "".join(f"<li>not evaluated: {escape(note)}</li>" for note in report.notes)
-    columns = "".join(f"<dt>{escape(column)}</dt><dd>{escape(told)}</dd>" for column, told, _ in _COLUMNS)
+    columns = "".join(f"<dt>{escape(figure.name)}</dt><dd>{escape(figure.meaning)}</dd>" for figure in _COLUMNS)
     body = [
         f"<h1>{escape(title)}</h1>",
+        *_verdicts(report),
         f'<p class="sub">Target {escape(report.target)}, in {escape(report.unit)} a pod; steps of '
         f"{report.step_seconds:g} s. {_data(report)} Made {made} by podpower {version('podpower')}.</p>",
-        f"<details><summary>What the columns say</summary><dl>{columns}</dl></details>",
+        f"<details><summary>Columns</summary><dl>{columns}</dl></details>",
         f'<ul class="notes">{notes}</ul>' if notes else "",
         *(_split(split, report.unit) for split in report.splits),
     ]
@@ -86,6 +79,16 @@ def render(report: EvaluationReport, *, title: str = "How good are the predictio
         + "\n".join(body)
         + "\n</body></html>\n"
     )
+
+
+def _verdicts(report: EvaluationReport) -> Iterable[str]:
+    """Yield the verdict on each split, and the alarms."""
+    verdicts = "".join(f"<li>{escape(str(verdict))}</li>" for verdict in report.verdicts)
+    if verdicts:
+        yield f'<h2>Verdict</h2><ul class="verdict">{verdicts}</ul>'
+    alarms = "".join(f"<li>{escape(alarm)}</li>" for alarm in report.alarms)
+    if alarms:
+        yield f'<ul class="alarms">{alarms}</ul>'
 
 
 def _data(report: EvaluationReport) -> str:
@@ -127,10 +130,10 @@ def _split(split: SplitReport, unit: str) -> str:
 
 
 def _scores(name: str, scores: Iterable[tuple[str, Score]]) -> str:
-    head = "".join(f'<th title="{escape(told)}">{escape(column)}</th>' for column, told, _ in _COLUMNS)
+    head = "".join(f'<th title="{escape(figure.meaning)}">{escape(figure.name)}</th>' for figure in _COLUMNS)
     rows = "".join(
         f"<tr{' class=own' if label == MODEL else ''}><td>{escape(label)}</td>"
-        + "".join(f"<td>{show(score)}</td>" for _, _, show in _COLUMNS)
+        + "".join(f"<td>{figure.of(score)}</td>" for figure in _COLUMNS)
         + "</tr>"
         for label, score in scores
     )
@@ -208,20 +211,7 @@ def _figure(figure: Any, caption: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    """Three digits that matter; a dash where undefined."""
+    """Return three significant digits; "-" where undefined."""
     if value is None or not np.isfinite(value):
-        return "–"
+        return figures.UNKNOWN
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def _decimals(value: float | None) -> str:
-    """A score; a dash where undefined."""
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"
-
-
-def _factor(value: float | None) -> str:
-    return "–" if value is None else f"× {value:.3g}"

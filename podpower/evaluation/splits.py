@@ -15,9 +15,9 @@ import polars as pl
 from podpower.datasets.entries import Examples
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
+from podpower.evaluation.names import FORWARD, STEPWISE, TRANSFER, UNSEEN
 from podpower.training.groups import linked_groups
 
-UNSEEN, FORWARD, STEPWISE, TRANSFER = "unseen workloads", "time forward", "step by step", "another cluster"
 MAX_LEFT_OUT = 60  # up to so many groups each is left out on its own; beyond, FOLDS folds of groups or more
 FOLDS = 10
 ENOUGH_PODS = 20_000  # figures of so many move by less than a hundredth: the folds that are left are not trained

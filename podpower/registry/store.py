@@ -1,8 +1,9 @@
-"""The model store: immutable versions, and which of them is served.
+"""The model store: immutable versions, and the pointer to the served one.
 
     versions/20260101T000000Z-0a1b2c3d4e5f/encoder.joblib, knn_energy.joblib, manifest.json
     promotions/<time>-<random>.json        one a change of what is served; never changed
-    latest.json                            what is served
+    latest.json                            the served version
+    quarantine.json                        specs whose labels are not used
 
 A version is there once its manifest is; the manifest is written last. Local folders and object stores alike.
 """
@@ -28,13 +29,15 @@ from podpower.io.object_storage import Shelf, decoded, encoded
 from podpower.model.fit import check_fit
 from podpower.model.knn import KnnModel
 from podpower.registry import artifacts
-from podpower.registry.promotions import LATEST_FILE, RESUME, Pointer, Promotion, Promotions
+from podpower.registry.promotions import LATEST_FILE, UNPIN, Clock, Pointer, Promotion, Promotions, Serving, utc_now
+from podpower.registry.quarantine import QuarantineList
 from podpower.registry.sealing import LIMIT_BYTES
 
 ENCODER_FILE: Final = "encoder.joblib"
 MODEL_FILE: Final = "knn_energy.joblib"
 MANIFEST_FILE: Final = "manifest.json"
 ROLLBACKS_KEPT: Final = 10
+SERVED_KEPT_S: Final = 2 * 24 * 3600.0  # the daily evaluation needs what was served the day before
 
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 _REPLACE = "promote another version, or put the same files in again with `podpower models add`"
@@ -48,7 +51,7 @@ class StoredFile(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class VersionInfo(msgspec.Struct, kw_only=True, frozen=True):
-    """The manifest of a version: what it holds, how good it was found, and what the caller of `add` said of it."""
+    """The manifest of a version: its contents, its figures, and the metadata given to `add`."""
 
     version: str
     created_at: str
@@ -69,10 +72,12 @@ class ModelStore:
     Every method may raise PodpowerError when the place does not answer or has no room.
     """
 
-    def __init__(self, root: UPath | Path | str) -> None:
+    def __init__(self, root: UPath | Path | str, *, clock: Clock = utc_now) -> None:
         self._shelf = Shelf(root)
+        self._clock = clock
         self.root = self._shelf.root
-        self._promotions = Promotions(self._shelf)
+        self._promotions = Promotions(self._shelf, clock=clock)
+        self.quarantine = QuarantineList(self._shelf)
 
     def add(self, encoder: Encoder, model: KnnModel, *, metadata: Mapping[str, Any] | None = None) -> str:
         """Store the pair and return its version; the same pair again is the same version, and nothing is written.
@@ -100,19 +105,19 @@ class ModelStore:
             self._publish(info.version, contents)
         return info.version
 
-    def promote(self, version: str, *, instead_of: str | EllipsisType | None = ..., hold: bool = False) -> None:
-        """Serve `version` from now on; with `hold` until somebody promotes another. Refused when it cannot be loaded;
-        what is served stays then.
+    def promote(self, version: str, *, instead_of: str | EllipsisType | None = ..., pin: bool = False) -> None:
+        """Serve `version` from now on; with `pin` candidates do not replace it. Refused when it cannot be loaded; the
+        served version stays then.
 
-        `instead_of` is given where no person decides: it is what `version` was compared with. Refused when something
-        else is served by now, or what is served is held.
+        `instead_of` is given where no person decides: it is the version that `version` was compared with. Refused when
+        another one is served by now, or the served one is pinned.
         """
         self.load(version)
         with self._shelf.alone():
             self.info(version)  # nobody has removed it meanwhile
             if instead_of is not ...:
                 self._check_unattended(version, instead_of)
-            self._promotions.point_to(version, action="promote", held=hold)
+            self._promotions.point_to(version, action="promote", pinned=pin)
 
     def _check_unattended(self, version: str, instead_of: str | None) -> None:
         served = self.latest()
@@ -121,19 +126,19 @@ class ModelStore:
                 f"{served or 'nothing'} is served by now, and {version} was compared with "
                 f"{instead_of or 'nothing'}: compare it again"
             )
-        if self.held():
-            raise Refused(f"{served} is held: {RESUME}")
+        if self.pinned():
+            raise Refused(f"{served} is pinned: {UNPIN}")
 
-    def held(self) -> bool:
-        """Whether only a person may change what is served: after a rollback, or where one asked for it. What cannot be
-        served is not held; a pointer that is damaged is, where the history says so.
+    def pinned(self) -> bool:
+        """Return True when only a person can change the served version: after a rollback, or where it was pinned. A
+        version that cannot be served is not pinned; where the pointer is damaged, the history decides.
         """
         pointer = self._promotions.last()
-        return pointer is not None and pointer.held and self.is_whole(pointer.version)
+        return pointer is not None and pointer.pinned and self.is_whole(pointer.version)
 
-    def standard(self) -> str | None:
-        """What new models are compared with: what is served or, where that is damaged, the last one before it that can
-        be loaded; None where there is none.
+    def champion(self) -> str | None:
+        """Return the version that candidates are compared with: the served one or, where it is damaged, the last one
+        before it that can be loaded; None where there is none.
         """
         pointer = self._promotions.last()
         candidates = [pointer.version] if pointer else []
@@ -141,23 +146,30 @@ class ModelStore:
         return next((version for version in dict.fromkeys(candidates) if self.is_whole(version)), None)
 
     def last_served(self) -> str | None:
-        """What is served or, where the pointer is gone or damaged, what was served last."""
+        """Return the served version or, where the pointer is missing or damaged, the last one of the history."""
         pointer = self._promotions.last()
         return pointer.version if pointer else None
 
-    def resume(self) -> str:
-        """End the hold and return what is served. Refused when nothing is."""
+    def pin(self) -> str:
+        """Pin the served version and return it. Refused when there is none."""
+        return self._set_pin(True)
+
+    def unpin(self) -> str:
+        """Unpin the served version and return it. Refused when there is none."""
+        return self._set_pin(False)
+
+    def _set_pin(self, pinned: bool) -> str:
         with self._shelf.alone():
             version = self.latest()
             if version is None:
                 raise Refused(f"nothing is promoted in {self.root} yet: see `podpower models promote --help`")
-            if self.held():
-                self._promotions.point_to(version, action="resume")
+            if self.pinned() != pinned:
+                self._promotions.point_to(version, action="pin" if pinned else "unpin", pinned=pinned)
         return version
 
     def rollback(self) -> str:
-        """Serve the version promoted before the one that is served, hold it, and return it; damaged ones are passed
-        over. Refused when there is none.
+        """Serve the version promoted before the served one, pin it, and return it; damaged ones are skipped. Refused
+        when there is none.
         """
         with self._shelf.alone():
             before = self._promotions.stack()
@@ -170,25 +182,28 @@ class ModelStore:
                     self.load(version)
                 except Refused:
                     continue
-                self._promotions.point_to(version, action="rollback", held=True)
+                self._promotions.point_to(version, action="rollback", pinned=True)
                 return version
         raise Refused("no earlier promoted version can be loaded: promote one of `podpower models list`")
 
     def prune(self, *, keep: int) -> list[str]:
-        """Remove the oldest versions until `keep` are left, and return them. What is served stays, and so do the
-        ROLLBACKS_KEPT versions that a rollback would come to.
+        """Remove the oldest versions until `keep` are left, and return them. The served version stays, and so do those
+        served in the last two days and the ROLLBACKS_KEPT versions that rollbacks go back to.
         """
         if keep < 1:
             raise InvalidInput(f"keep must be at least 1, not {keep}")
         with self._shelf.alone():
+            now_s = self._clock().timestamp()
+            recent = self._promotions.serving(now_s - SERVED_KEPT_S, now_s)
             needed = {self.last_served(), *self._promotions.stack()[-ROLLBACKS_KEPT - 1 :]}
+            needed |= {serving.version for serving in recent}
             removed = [info.version for info in self.versions()[keep:] if info.version not in needed]
             for version in removed:
                 self._shelf.remove(self._folder(version), first=MANIFEST_FILE)  # without it nothing is listed
         return removed
 
     def latest(self) -> str | None:
-        """The version that is served; None before the first promotion. Refused when the pointer is damaged."""
+        """Return the served version; None before the first promotion. Refused when the pointer is damaged."""
         pointer = self._pointer()
         return pointer.version if pointer else None
 
@@ -199,8 +214,12 @@ class ModelStore:
         return pointer
 
     def history(self) -> list[Promotion]:
-        """Every promotion, rollback and end of a hold, oldest first."""
+        """Return every promotion, rollback and change of the pin, oldest first."""
         return self._promotions.history()
+
+    def serving(self, start_s: float, end_s: float) -> list[Serving]:
+        """Return the versions served in a time range (Unix seconds), oldest first, each with its part of it."""
+        return self._promotions.serving(start_s, end_s)
 
     def versions(self) -> list[VersionInfo]:
         """The manifests of all versions that have one, newest first; see `damaged` for the others."""

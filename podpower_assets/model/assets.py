@@ -12,7 +12,7 @@ from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput, Refused
 from podpower.evaluation import plots
 from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
-from podpower.registry.store import RESUME, ModelStore, VersionInfo
+from podpower.registry.store import UNPIN, ModelStore, VersionInfo
 from podpower.training.train import train
 from podpower_assets import metadata
 from podpower_assets.model.checks import CHECKS, Judgement, checks, judge
@@ -134,7 +134,7 @@ def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.Mate
     with deciding():
         store = models.open()
         candidate = latest_of(store, context.partition_keys[-1])
-        served, day, held = _served(store), _day(store, store.standard()), store.held()
+        served, day, held = _served(store), _day(store, store.champion()), store.pinned()
         older = str(candidate.metadata[PARTITION]) < day
         promote = candidate.version != served and not older and not held and not candidate.metadata.get(FAILED)
         if promote:
@@ -172,7 +172,7 @@ def _why_not(candidate: VersionInfo, served: str | None, *, older: bool, held: b
     if candidate.version == served:
         return "it is served already"
     if held:
-        return f"what is served is held: {RESUME}"
+        return f"what is served is pinned: {UNPIN}"
     if older:
         return "a model of a younger day is served"
     return f"checks failed: {', '.join(candidate.metadata[FAILED])}; see knn_model"

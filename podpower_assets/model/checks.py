@@ -10,7 +10,7 @@ from podpower.datasets.entries import Examples
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.evaluation.evaluate import MODEL, UNSEEN, EvaluationReport
-from podpower.evaluation.gate import Comparison, Doubt, compare_known, compare_unknown, doubt_labels
+from podpower.evaluation.gate import Comparison, LabelShift, compare_known, compare_unknown, find_label_shift
 from podpower.evaluation.splits import ENOUGH_PODS
 from podpower.features.encoder import Encoder
 from podpower.model.knn import KnnModel
@@ -36,7 +36,7 @@ class Judgement:
 
     served: str | None = None
     comparisons: list[Comparison] = field(default_factory=list)
-    doubt: Doubt | None = None
+    label_shift: LabelShift | None = None
     note: str = ""
 
     @property
@@ -46,7 +46,7 @@ class Judgement:
 
     def lines(self) -> list[str]:
         """What people read."""
-        said = [str(self.doubt)] if self.doubt else []
+        said = [str(self.label_shift)] if self.label_shift else []
         return said + [str(comparison) for comparison in self.comparisons] + ([self.note] if self.note else [])
 
 
@@ -68,7 +68,7 @@ def judge(
     if judgement.served is None:
         judgement.note = "nothing is served yet"
         return judgement
-    version = store.standard()
+    version = store.champion()
     if version is None:
         judgement.note = f"neither {judgement.served} nor any model served before it can be loaded: any other is better"
         return judgement
@@ -88,8 +88,8 @@ def judge(
     if not len(pods):
         judgement.note = f"{version} is of another encoder, and no spec of the held-out pods is stored"
         return judgement
-    judgement.doubt = doubt_labels(champion, hours)
-    if judgement.doubt.doubtful:
+    judgement.label_shift = find_label_shift(champion, hours)
+    if judgement.label_shift.shifted:
         return judgement
     judgement.comparisons.append(compare_unknown(champion, candidate, pods, champions=champions))
     if not young:
@@ -123,12 +123,12 @@ def checks(report: EvaluationReport | None, judgement: Judgement) -> Iterator[dg
             **({"note": judgement.note} if judgement.note else {}),
         },
     )
-    doubt = judgement.doubt
+    shift = judgement.label_shift
     yield dg.AssetCheckResult(
         check_name=PLAUSIBLE,
-        passed=doubt is None or not doubt.doubtful,
-        description=str(doubt) if doubt else judgement.note,
-        metadata={"known": doubt.known, "changed": doubt.changed, "factor": doubt.factor} if doubt else {},
+        passed=shift is None or not shift.shifted,
+        description=str(shift) if shift else judgement.note,
+        metadata={"known": shift.known, "changed": shift.changed, "factor": shift.factor} if shift else {},
     )
 
 

@@ -154,7 +154,7 @@ def test_a_lost_pointer_loses_neither_the_hold_nor_the_day(served: Place, damage
     damage(Path(str(store.root)) / "latest.json")
     result = served.materialize("promoted_model", first=DAY)
     [event] = result.asset_materializations_for_node("promoted_model")
-    assert "is held" in str(event.metadata["why"].value)
+    assert "is pinned" in str(event.metadata["why"].value)
     store.promote(first)
     encoder, model = store.load(first)
     model.trained_at = "2025-12-31T00:00:00+00:00"
@@ -272,11 +272,11 @@ def test_what_was_rolled_back_does_not_come_back_by_itself(served: Place) -> Non
     assert store.rollback() == first
     result = served.materialize("promoted_model", first=DAY)
     [event] = result.asset_materializations_for_node("promoted_model")
-    assert "is held" in str(event.metadata["why"].value)
+    assert "is pinned" in str(event.metadata["why"].value)
     assert store.latest() == first
     assert served.materialize("knn_model", "promoted_model", first=DAY).success  # nor the next of the same labels
     assert store.latest() == first
-    assert store.resume() == first
+    assert store.unpin() == first
     assert served.materialize("promoted_model", first=DAY).success
     assert store.latest() not in {first, second}
 

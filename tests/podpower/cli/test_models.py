@@ -1,4 +1,6 @@
 import json
+import re
+from datetime import UTC, datetime, time, timedelta
 from importlib.util import find_spec
 
 import polars as pl
@@ -7,6 +9,7 @@ from upath import UPath
 
 from podpower.cli import main
 from podpower.registry.artifacts import load_encoder, load_model
+from podpower.registry.quarantine import Quarantined
 from podpower.registry.store import ModelStore
 from podpower.training.train import train
 
@@ -27,7 +30,7 @@ def store(workflow, tmp_path, monkeypatch):
 def test_list_marks_what_is_served(store, capsys):
     _, first, second = store
     assert main(["models", "list"]) == 0
-    lines = capsys.readouterr().out.splitlines()[2:]
+    lines = capsys.readouterr().out.splitlines()[3:]
     assert [line.split()[0] for line in lines] == [second, "*"]
     assert first in lines[1]
 
@@ -114,37 +117,93 @@ def test_list_as_json(store, capsys):
     }
 
 
-def test_what_was_served_when(store, capsys):
+@pytest.mark.parametrize(("option", "command"), [("--pin", "unpin"), ("--hold", "resume")], ids=["new", "old names"])
+def test_what_was_served_when(store, option, command, capsys):
     _, first, second = store
-    for command in (["promote", second, "--hold"], ["resume"], ["rollback"]):
-        assert main(["models", *command]) == 0
-    assert "is held" in capsys.readouterr().err
+    for arguments in (["promote", second, option], [command], ["pin"], ["rollback"]):
+        assert main(["models", *arguments]) == 0
+    assert "is pinned" in capsys.readouterr().err
     assert main(["models", "history"]) == 0
     rows = [line.split()[1:] for line in capsys.readouterr().out.splitlines()[2:]]
-    assert rows == [["promote", first], ["promote", second], ["resume", second], ["rollback", first]]
+    actions = [["promote", first], ["promote", second], ["unpin", second], ["pin", second], ["rollback", first]]
+    assert rows == actions
     assert main(["models", "list"]) == 0
-    assert f"{first} is held" in capsys.readouterr().err
+    assert f"{first} is pinned" in capsys.readouterr().err
 
 
-def test_list_tells_how_each_was_judged(store, workflow, capsys):
+def test_what_was_served_on_each_day(tmp_path, workflow, capsys):
+    now = datetime.now(UTC)
+    encoder, model = load_encoder(workflow / "encoder.joblib"), load_model(workflow / "knn_energy.joblib")
+    ModelStore(tmp_path).add(encoder, model)
+    [info] = ModelStore(tmp_path).versions()
+    yesterday = datetime.combine((now - timedelta(days=1)).date(), time(9, 30), UTC)
+    ModelStore(tmp_path, clock=lambda: yesterday).promote(info.version)
+    assert main(["models", "history", "--by-day", "--store", str(tmp_path)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows[0] == [f"{yesterday:%Y-%m-%d}", "09:30", "24:00", info.version]
+    assert rows[1][:2] == [f"{yesterday + timedelta(days=1):%Y-%m-%d}", "00:00"]
+
+
+def test_list_shows_the_outcome_of_the_gate(store, workflow, capsys):
     models, *_ = store
     encoder, model = models.load(models.latest())
     for year, failed in (("2031", []), ("2032", ["labels_are_plausible"])):
         model.trained_at = f"{year}-01-01T00:00:00+00:00"
         models.add(encoder, model, metadata={"failed_checks": failed})
     assert main(["models", "list"]) == 0
-    worst, good, *_ = capsys.readouterr().out.splitlines()[2:]
+    worst, good, *_ = capsys.readouterr().out.splitlines()[3:]
     assert worst.split()[-2:] == ["failed", "labels_are_plausible"]
-    assert good.split()[-1] == "good"
+    assert good.split()[-1] == "passed"
+
+
+def test_list_and_train_show_the_same_figures_under_the_same_names(workflow, tmp_path, capsys):
+    arguments = ["train", "--train", str(workflow / "train_rows.parquet"), "--out", str(tmp_path / "model.joblib")]
+    assert main(arguments) == 0
+    head, _, own = [line for line in capsys.readouterr().out.splitlines() if line.strip()][2:5]
+    trained = dict(zip(re.split(r" {2,}", head.strip()), re.split(r" {2,}", own.strip()), strict=True))
+    files = ["--encoder", str(workflow / "encoder.joblib"), "--model", str(tmp_path / "model.joblib")]
+    assert main(["models", "add", *files, "--store", str(tmp_path / "models")]) == 0
+    capsys.readouterr()
+    assert main(["models", "list", "--store", str(tmp_path / "models")]) == 0
+    _, head, _, row = capsys.readouterr().out.splitlines()
+    listed = dict(zip(re.split(r" {2,}", head.strip()), re.split(r" {2,}", row.strip()), strict=True))
+    shared = set(listed) & set(trained)
+    assert shared == {"WAPE", "log R2", "sum", "in 80%"}
+    assert {name: listed[name] for name in shared} == {name: trained[name] for name in shared}
+
+
+def test_a_workload_in_quarantine_is_listed_and_released_by_name(store, capsys):
+    models, *_ = store
+    spec = Quarantined(
+        cluster="c", namespace="shop", workload_kind="Deployment", workload_name="web", spec_hash="a" * 64,
+        since_s=0.0, last_s=3600.0, hours=2, low_w=2.0, high_w=3.0, least_w=4900.0, most_w=5000.0,
+    )  # fmt: skip
+    assert main(["models", "quarantine", "list"]) == 0
+    assert "no spec is in quarantine" in capsys.readouterr().err
+    models.quarantine.record([spec], accepted=[], through_s=3600.0)
+    assert main(["models", "quarantine", "list"]) == 0
+    assert "shop/Deployment/web" in capsys.readouterr().out
+    assert main(["models", "quarantine", "list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["specs"][0]["most_w"] == 5000.0
+    assert main(["models", "quarantine", "release", "shop/Deployment/other"]) == 1
+    assert "no spec of shop/Deployment/other is in quarantine" in capsys.readouterr().err
+    assert main(["models", "quarantine", "release"]) == 2
+    capsys.readouterr()
+    assert main(["models", "quarantine", "release", "shop/Deployment/web"]) == 0
+    assert capsys.readouterr().out == "shop/Deployment/web\n"
+    state = models.quarantine.read()
+    assert (state.count, state.specs) == (0, [])
+    assert (state.released[0].low_w, state.released[0].high_w) == (2.0, 5000.0)
 
 
 def test_a_model_is_no_worse_than_itself(store, workflow, capsys):
     _, first, second = store
     assert main(["models", "compare", second, "--train", str(workflow / "train_rows.parquet")]) == 0
-    known, unknown, labels = capsys.readouterr().out.splitlines()
+    known, unknown, labels, quarantine = capsys.readouterr().out.splitlines()
     assert known.startswith("known workloads: no worse")
     assert unknown.startswith("unknown workloads: no worse")
     assert labels.startswith("0 of ")
+    assert quarantine == "no spec is in quarantine"
     arguments = ["compare", first, "--against", second, "--train", str(workflow / "train_rows.parquet")]
     assert main(["models", *arguments]) == 0
 
@@ -215,7 +274,7 @@ def test_what_is_not_there_is_refused_in_one_line(arguments, store, capsys):
 def test_an_empty_store_says_so(tmp_path, capsys):
     assert main(["models", "list", "--store", str(tmp_path / "none")]) == 0
     assert "no version" in capsys.readouterr().err
-    for command in ("show", "resume"):
+    for command in ("show", "resume", "pin"):
         assert main(["models", command, "--store", str(tmp_path / "none")]) == 1
         assert "nothing is promoted" in capsys.readouterr().err
     assert main(["models", "rollback", "--store", str(tmp_path / "none")]) == 1

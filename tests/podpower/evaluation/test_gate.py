@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from podpower.datasets.training_set import TrainingSet
-from podpower.evaluation.gate import compare_known, compare_unknown, doubt_labels, without
+from podpower.evaluation.gate import compare_known, compare_unknown, find_label_shift, without
 from podpower.training.train import train
 
 HOUR_S = 3600.0
@@ -120,14 +120,30 @@ def test_a_handful_of_workloads_decides_nothing(champion, past, held_out):
     assert "only 4 workloads to compare on" in str(result)
 
 
-def test_labels_that_change_everywhere_at_once_are_doubted(champion, cluster):
+def test_labels_that_change_everywhere_at_once_have_shifted(champion, cluster):
     young = cluster.filter(pl.col("ts") > 5 * HOUR_S)
-    some = pl.col("workload_name").str.ends_with("1")
-    assert not doubt_labels(champion, TrainingSet.of(young).pods()).doubtful
-    assert not doubt_labels(
-        champion, TrainingSet.of(times(young, pl.when(some).then(9.0).otherwise(1.0))).pods()
-    ).doubtful
+    assert not find_label_shift(champion, TrainingSet.of(young).pods()).shifted
     for changed in (times(young, 0.0), times(young, 30.0), shuffled(young)):
-        doubt = doubt_labels(champion, TrainingSet.of(changed).pods())
-        assert doubt.doubtful
-        assert "promote by hand" in str(doubt)
+        shift = find_label_shift(champion, TrainingSet.of(changed).pods())
+        assert shift.shifted
+        assert "promote by hand" in str(shift)
+
+
+@pytest.mark.parametrize(
+    ("last_digits", "factor", "shifted"),
+    [
+        pytest.param("12", 9.0, False, id="a fifth, ninefold"),
+        pytest.param("123", 100.0, True, id="three tenths, a hundredfold"),
+        pytest.param("1234", 100.0, True, id="two fifths, a hundredfold"),
+        pytest.param("1234", 0.0, True, id="two fifths to zero"),
+        pytest.param("1234", 2.6, False, id="two fifths, less than threefold"),
+        pytest.param("12345678", 2.6, True, id="four fifths, less than threefold"),
+    ],
+)
+def test_a_quarter_of_the_workloads_is_enough_where_they_change_by_more_than_threefold(
+    champion, cluster, last_digits, factor, shifted
+):
+    young = cluster.filter(pl.col("ts") > 5 * HOUR_S)
+    some = pl.col("workload_name").str.slice(-1).is_in(list(last_digits))
+    changed = times(young, pl.when(some).then(factor).otherwise(1.0))
+    assert find_label_shift(champion, TrainingSet.of(changed).pods()).shifted is shifted

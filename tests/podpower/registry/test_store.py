@@ -2,6 +2,7 @@ import errno
 import os
 import threading
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 
@@ -233,26 +234,45 @@ def test_metadata_must_be_plain(store, pair):
     assert store.versions() == []
 
 
-def test_what_is_held_is_replaced_by_a_person_only(store, pairs):
+def test_what_is_pinned_is_replaced_by_a_person_only(store, pairs):
     first, second, _ = (store.add(*pair) for pair in pairs)
-    store.promote(first, hold=True)
-    assert store.held()
-    with pytest.raises(Refused, match="is held"):
+    store.promote(first, pin=True)
+    assert store.pinned()
+    with pytest.raises(Refused, match="is pinned"):
         store.promote(second, instead_of=first)
     assert store.latest() == first
     store.promote(second)
-    assert not store.held()
+    assert not store.pinned()
     assert store.rollback() == first
-    assert store.held()
-    assert store.resume() == first
+    assert store.pinned()
+    assert store.unpin() == first
     store.promote(second, instead_of=first)
     assert store.latest() == second
 
 
-def test_what_cannot_be_served_is_not_held(store, pairs):
+def test_what_cannot_be_served_is_not_pinned(store, pairs):
     first, second, _ = (store.add(*pair) for pair in pairs)
-    store.promote(first, hold=True)
+    store.promote(first, pin=True)
     (store.root / "versions" / first / MODEL_FILE).write_bytes(b"gone")
-    assert not store.held()
+    assert not store.pinned()
     store.promote(second, instead_of=first)
     assert store.latest() == second
+
+
+def test_the_store_records_what_was_served_when(tmp_path, pairs):
+    moments = iter([datetime(2026, 1, 1, hour, tzinfo=UTC) for hour in (6, 12, 18)])
+    store = ModelStore(tmp_path / "models", clock=lambda: next(moments))
+    first, second = store.add(*pairs[0]), store.add(*pairs[1])
+    assert store.serving(0.0, 1e10) == []
+    store.promote(first)
+    store.promote(second)
+    assert store.rollback() == first
+    midnight_s = datetime(2026, 1, 2, tzinfo=UTC).timestamp()
+    hours = [
+        (serving.version, (serving.start_s - midnight_s) / 3600, (serving.end_s - midnight_s) / 3600)
+        for serving in store.serving(midnight_s - 24 * 3600, midnight_s)
+    ]
+    assert hours == [(first, -18.0, -12.0), (second, -12.0, -6.0), (first, -6.0, 0.0)]
+    [next_day] = store.serving(midnight_s, midnight_s + 24 * 3600)
+    assert (next_day.version, next_day.start_s) == (first, midnight_s)
+    assert store.serving(0.0, midnight_s - 24 * 3600) == []
