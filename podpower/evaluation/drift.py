@@ -1,26 +1,27 @@
-"""Whether what runs now still looks like what the served model was trained on."""
+"""Measure whether running workloads still look like what the served model was trained on."""
 
 import msgspec
 import numpy as np
 
 from podpower.datasets.entries import Examples
-from podpower.model.intervals import DEFAULT_LEVEL
+from podpower.evaluation.evaluate import SplitReport, evaluate_model, floor_of
+from podpower.evaluation.names import SERVED
 from podpower.model.knn import KnnModel
-from podpower.model.scale import to_log
 
 # More workloads than this share with no evidence at all: the cluster runs other software now.
 MOST_UNKNOWN = 0.3
 # Fewer labels than this share inside their 80 % interval: workloads draw something else now.
 LEAST_COVERED = 0.5
-_LEAST_WORKLOADS = 5  # fewer tell nothing
+LEAST_WORKLOADS = 5  # fewer decide nothing
 
 
 class Drift(msgspec.Struct, frozen=True, kw_only=True):
-    """Of `workloads` that ran, the shares by basis, and of the `seen` ones the share of labels inside their 80 %
-    interval and the mean absolute log error. None: nothing to tell it by.
+    """Shares by basis of the `workloads` that ran, of which `known` were seen in training; of these the share of labels
+    inside their 80 % interval and the mean absolute log error. None where nothing was measured.
     """
 
     workloads: int
+    known: int = 0
     seen: float | None = None
     similar: float | None = None
     prior: float | None = None
@@ -29,31 +30,41 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def specs(self) -> bool:
-        """Whether specs have drifted away from the model."""
-        return self.workloads >= _LEAST_WORKLOADS and self.prior is not None and self.prior > MOST_UNKNOWN
+        """True when specs have drifted away from the model."""
+        return self.workloads >= LEAST_WORKLOADS and self.prior is not None and self.prior > MOST_UNKNOWN
 
     @property
     def errors(self) -> bool:
-        """Whether errors on known workloads are larger than their intervals say."""
-        return self.workloads >= _LEAST_WORKLOADS and self.coverage is not None and self.coverage < LEAST_COVERED
+        """True when errors on known workloads are larger than their intervals allow."""
+        return self.workloads >= LEAST_WORKLOADS and self.coverage is not None and self.coverage < LEAST_COVERED
 
 
 def drift_of(model: KnnModel, pods: Examples) -> Drift:
-    """What the model knows of pods with labels that are younger than its own."""
-    queries = pods.queries()
-    names = {workload: number for number, workload in enumerate(dict.fromkeys(queries.workloads))}
+    """Return the drift of pods whose labels are newer than those of the model."""
+    if not len(pods):
+        return Drift(workloads=0)
+    split = evaluate_model(model, pods, name=SERVED)
+    return drift_of_split(split, floor=floor_of(model.target, step_seconds=pods.step_seconds))
+
+
+def drift_of_split(split: SplitReport, *, floor: float) -> Drift:
+    """Return the drift of held-out pods; `floor` is added before logarithms."""
+    pods = split.pods
+    names: dict[tuple[str | None, ...], int] = {}
+    of_workload = np.array([names.setdefault(pod.workload[:4], len(names)) for pod in pods], dtype=np.int64)
     if not names:
         return Drift(workloads=0)
-    estimates = model.predict(queries)
-    of_workload = np.array([names[workload] for workload in queries.workloads])
     weights = 1.0 / np.bincount(of_workload)[of_workload]  # each workload counts once, however many pods it has
-    share = {b: float(np.average(estimates.basis == b, weights=weights)) for b in ("seen", "similar", "prior")}
-    seen = estimates.basis == "seen"
+    basis = np.array([pod.basis for pod in pods])
+    share = {b: float(np.average(basis == b, weights=weights)) for b in ("seen", "similar", "prior")}
+    seen = basis == "seen"
     coverage = error = None
     if seen.any():
-        low, high = estimates.interval(DEFAULT_LEVEL)
-        inside = (low <= pods.power_w) & (pods.power_w <= high)
-        coverage = float(np.average(inside[seen], weights=weights[seen]))
-        missed = np.abs(to_log(estimates.power_w) - to_log(pods.power_w))
-        error = float(np.average(missed[seen], weights=weights[seen]))
-    return Drift(workloads=len(names), coverage=coverage, error=error, **share)
+        missed = [abs(np.log(pod.predicted + floor) - np.log(pod.measured + floor)) for pod in pods]
+        error = float(np.average(np.array(missed)[seen], weights=weights[seen]))
+        if all(pod.low is not None for pod in pods):  # those of jobs are None
+            inside = [pod.low <= pod.measured <= pod.high for pod in pods]  # type: ignore[operator]
+            coverage = float(np.average(np.array(inside)[seen], weights=weights[seen]))
+    return Drift(
+        workloads=len(names), known=len(set(of_workload[seen].tolist())), coverage=coverage, error=error, **share
+    )

@@ -4,7 +4,7 @@ Every choice of training (metric, pseudo-counts, half-life, intervals) is made a
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -40,6 +40,9 @@ __all__ = [
 MODEL = "podpower"
 UNITS = {"energy_step_j": "J", "avg_power_w": "W", "total_energy_j": "J"}
 BLOCKS = ("numeric", "category", "text", "second text")  # as `podpower.features.encoder` orders them
+
+
+HeldOutPart = tuple[KnnModel, Examples, float | None]
 
 
 class PodResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,19 +194,28 @@ def evaluate(
     )
 
 
+def floor_of(target: str, *, step_seconds: float) -> float:
+    """Return what is added to values of a target before logarithms: one joule in a minute, one joule of a job."""
+    if target == "total_energy_j":
+        return 1.0
+    return FLOOR_W * (step_seconds if target == "energy_step_j" else 1.0)
+
+
 def evaluate_model(model: KnnModel, pods: Examples, *, name: str, at_s: float | None = None) -> SplitReport:
     """Return the split in which these pods are held out of a trained model."""
-    return evaluate_models([(model, pods, at_s)], name=name)
-
-
-def evaluate_models(parts: Sequence[tuple[KnnModel, Examples, float | None]], *, name: str) -> SplitReport:
-    """Return one split of several trained models of one target, each with the pods that are held out of it and the
-    time from which it predicts them.
-    """
-    held_out = _HeldOut(parts[0][0].target)
-    for model, pods, at_s in parts:
-        held_out.predict(model, pods, at_s=at_s, of=len(parts))
+    held_out = _HeldOut(model.target)
+    held_out.predict(model, pods, at_s=at_s)
     return held_out.report(name, {})
+
+
+def evaluate_models(parts: Iterable[HeldOutPart], *, target: str, name: str) -> SplitReport | None:
+    """Return one split of several trained models of one target, each with the pods that are held out of it and the
+    time from which it predicts them; None without any part. One model is held at a time.
+    """
+    held_out = _HeldOut(target)
+    for model, pods, at_s in parts:
+        held_out.predict(model, pods, at_s=at_s, of=held_out.folds + 1)
+    return held_out.report(name, {}) if held_out.folds else None
 
 
 def _ablated(blocks: tuple[int, ...], split: str, *, wanted: bool) -> list[str]:
@@ -230,7 +242,7 @@ class _HeldOut:
         total = self._target == "total_energy_j"
         scale = pods.step_seconds if self._target == "energy_step_j" else 1.0
         self._levels = () if total else estimates.levels
-        self._floor = 1.0 if total else FLOOR_W * scale
+        self._floor = floor_of(self._target, step_seconds=pods.step_seconds)
         predicted = estimates.total_energy_j if total else estimates.power_w * scale
         measured = pods.total_energy_j if total else pods.power_w * scale
         expected = predicted if total else estimates.expected_power_w * scale
