@@ -1,6 +1,6 @@
 """Bodies into requests, by media type."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from podpower.errors import InvalidInput
@@ -9,8 +9,8 @@ from podpower.specs.documents import Rejected
 from podpower.specs.manifests import read_manifests
 from podpower.specs.ndjson import request_from_dict
 from podpower.specs.requests import InferenceRequest
+from podpower.specs.selection import Options, Workloads, with_options
 from podpower_serving.errors import Unreadable, WrongMediaType
-from podpower_serving.schemas import RowError
 
 JSON: Final = "application/json"
 YAML_TYPES: Final = ("application/yaml", "application/x-yaml", "text/plain", "text/yaml", "text/x-yaml")
@@ -41,63 +41,94 @@ def one_request(body: bytes) -> InferenceRequest:
     return request_from_dict(_json(body))
 
 
-def one_manifest(body: bytes, *, max_rows: int) -> InferenceRequest:
-    """The only workload in a body of manifests; objects without pods beside it are passed over.
+def one_manifest(body: bytes, options: Options) -> InferenceRequest:
+    """The only workload in a body of manifests.
 
-    Unreadable when it is no YAML, InvalidInput when there is no workload, a broken one, or several.
+    Unreadable when it is not YAML, InvalidInput when there is no workload, a broken one, or several.
     """
-    requests = manifests(body, max_rows=max_rows)
+    requests = manifests(body, options)
     if len(requests) > 1:
         raise InvalidInput(f"{len(requests)} workloads, and this path takes one: send them to /predict/batch")
     return requests[0]
 
 
-def manifests(body: bytes, *, max_rows: int) -> list[InferenceRequest]:
+def manifests(body: bytes, options: Options) -> list[InferenceRequest]:
     """The workloads, at least one, in a body of manifests. Unreadable and InvalidInput as `one_manifest`."""
-    requests, rejected = read_manifests(_text(body), source=_SOURCE, max_objects=max_rows)
-    broken = [entry for entry in rejected if entry.reason == "broken"]
-    if broken:
-        kind = Unreadable if _is_unreadable(broken[0]) else InvalidInput
-        where = f"document {broken[0].index}: " if broken[0].index else ""
-        raise kind(f"{where}{broken[0].detail}")
-    if not requests:
-        why = rejected[0].detail if rejected else "there is no object in it"
-        raise InvalidInput(f"no workload in the manifest ({why}): send a Deployment, a Job or another kind with pods")
-    return requests
+    workloads = read_manifests(_text(body), source=_SOURCE, options=options)
+    if workloads.errors:
+        first = workloads.errors[0]
+        kind = Unreadable if _is_unreadable(first) else InvalidInput
+        where = f"document {first.index}: " if first.index else ""
+        raise kind(f"{where}{first.detail}")
+    if not workloads.requests:
+        first_skipped = next((f"{s.kind}/{s.name}: {s.reason}" for s in workloads.skipped), "there is no object in it")
+        raise InvalidInput(
+            f"no workload in the manifest ({first_skipped}): send a Deployment, a Job or another kind with pods"
+        )
+    return workloads.requests
 
 
-def batch(body: bytes, *, media_type: str, max_rows: int) -> tuple[list[InferenceRequest], list[RowError]]:
-    """All requests in a JSON list of InferenceRequests or in manifests, and what is wrong with the others.
+def batch(body: bytes, *, media_type: str, options: Options) -> Workloads:
+    """All requests in a JSON list of InferenceRequests or in manifests, what was skipped, and what is wrong.
 
     Unreadable when nothing can be read, InvalidInput when it is no list or too long.
     """
     if media_type == JSON:
         rows = _json(body)
         if isinstance(rows, list):
-            _check_length(len(rows), max_rows)
-            return _each(rows)
+            _check_length(len(rows), options.max_objects)
+            return _each(rows, options)
         if not (isinstance(rows, dict) and "kind" in rows):  # kubectl get -o json gives a List
             raise InvalidInput("expected a JSON list of InferenceRequests; send a single one to /predict")
-    requests, rejected = read_manifests(_text(body), source=_SOURCE, max_objects=max_rows)
-    if not requests and rejected and all(_is_unreadable(entry) for entry in rejected):
-        raise Unreadable(rejected[0].detail)
-    if not requests and not rejected:
-        raise InvalidInput("there is no object in the body: send manifests, or a JSON list of InferenceRequests")
-    return requests, [RowError(index=entry.index, detail=entry.detail, reason=entry.reason) for entry in rejected]
+    workloads = read_manifests(_text(body), source=_SOURCE, options=options)
+    if not workloads.requests and not workloads.skipped:
+        if not workloads.errors:
+            raise InvalidInput("there is no object in the body: send manifests, or a JSON list of InferenceRequests")
+        if all(_is_unreadable(entry) for entry in workloads.errors):
+            raise Unreadable(workloads.errors[0].detail)
+    return workloads
 
 
-def _each(rows: Sequence[Any]) -> tuple[list[InferenceRequest], list[RowError]]:
-    requests, errors = [], []
+def options_of(query: Mapping[str, str], *, max_rows: int) -> Options:
+    """How manifests are read, by query parameters. InvalidInput names the parameter."""
+    return Options(
+        max_objects=max_rows,
+        cluster=query.get("cluster") or None,
+        nodes=_nodes(query.get("nodes")),
+        lenient=_flag("lenient", query.get("lenient")),
+    )
+
+
+def _nodes(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 7):
+        raise InvalidInput(f"nodes: {text[:20]!r} is not a number of nodes; write e.g. nodes=12")
+    return int(text)
+
+
+def _flag(name: str, text: str | None) -> bool:
+    if text in {None, "false", "0"}:
+        return False
+    if text in {"", "true", "1"}:
+        return True
+    raise InvalidInput(f"{name}: {str(text)[:20]!r} is neither true nor false")
+
+
+def _each(rows: Sequence[Any], options: Options) -> Workloads:
+    workloads = Workloads()
     for index, row in enumerate(rows):
         try:
-            requests.append(request_from_dict(row))
+            request = request_from_dict(row)
         except InvalidInput as error:
-            errors.append(RowError(index=index, detail=str(error)))
-    return requests, errors
+            workloads.errors.append(Rejected(source=_SOURCE, index=index, detail=str(error)))
+        else:
+            workloads.requests.append(with_options(request, options))
+    return workloads
 
 
-def _check_length(count: int, most: int) -> None:
-    if count > most:
+def _check_length(count: int, most: int | None) -> None:
+    if most is not None and count > most:
         raise InvalidInput(f"{count} rows in one batch: send at most {most} at a time")
 
 

@@ -11,9 +11,10 @@ from litestar.response import Redirect
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.predictor import Explanation, Prediction, Predictor
 from podpower.specs.requests import InferenceRequest
+from podpower.specs.selection import Options
 from podpower_serving import bodies, openapi
 from podpower_serving.models import Served
-from podpower_serving.schemas import Batch, Health, ModelInfo, Readiness
+from podpower_serving.schemas import Batch, Health, ModelInfo, Readiness, RowError
 from podpower_serving.settings import Settings
 
 AnyRequest = Request[Any, Any, Any]
@@ -66,7 +67,7 @@ class Predictions(Controller):
     @post(
         "/predict/from-yaml",
         operation_id="predictFromYaml",
-        operation_class=openapi.takes(_YAML_BODY),
+        operation_class=openapi.takes(_YAML_BODY, options=True),
         status_code=200,
         responses=openapi.PROBLEMS,
     )
@@ -76,24 +77,25 @@ class Predictions(Controller):
         """What the one workload of a manifest will draw; for several there is /predict/batch."""
         body, _ = await _body(request, *_MANIFEST_TYPES)
         predictor = served.predictor
-        only = await asyncio.to_thread(bodies.one_manifest, body, max_rows=settings.max_batch_rows)
-        return predictor.predict([only])[0]
+        options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
+        return predictor.predict([await asyncio.to_thread(bodies.one_manifest, body, options)])[0]
 
     @post(
         "/predict/batch",
         operation_id="predictBatch",
-        operation_class=openapi.takes(_BATCH_BODY),
+        operation_class=openapi.takes(_BATCH_BODY, options=True),
         status_code=200,
         responses=openapi.PROBLEMS,
     )
     async def predict_batch(
         self, request: AnyRequest, served: NamedDependency[Served], settings: NamedDependency[Settings]
     ) -> Batch:
-        """What many workloads will draw, each and together. A bad row is told in `errors` and fails no other."""
+        """Predict many workloads, each and together. A bad row is listed in `errors` and fails no other; objects that
+        have no prediction of their own are listed in `skipped` with the reason.
+        """
         body, media_type = await _body(request, bodies.JSON, *bodies.YAML_TYPES)
-        return await asyncio.to_thread(
-            _predict_batch, served.predictor, body, media_type=media_type, max_rows=settings.max_batch_rows
-        )
+        options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
+        return await asyncio.to_thread(_predict_batch, served.predictor, body, media_type, options)
 
 
 class Inferences(Controller):
@@ -104,14 +106,15 @@ class Inferences(Controller):
     @post(
         "/infer/from-yaml",
         operation_id="inferFromYaml",
-        operation_class=openapi.takes(_YAML_BODY),
+        operation_class=openapi.takes(_YAML_BODY, options=True),
         status_code=200,
         responses=openapi.PROBLEMS,
     )
     async def infer_from_yaml(self, request: AnyRequest, settings: NamedDependency[Settings]) -> list[InferenceRequest]:
         """The workloads of manifests as `/predict` takes them: what the model sees of them, without credentials."""
         body, _ = await _body(request, *_MANIFEST_TYPES)
-        return await asyncio.to_thread(bodies.manifests, body, max_rows=settings.max_batch_rows)
+        options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
+        return await asyncio.to_thread(bodies.manifests, body, options)
 
 
 class Operations(Controller):
@@ -157,7 +160,12 @@ class Operations(Controller):
         return Redirect("/docs")
 
 
-def _predict_batch(predictor: Predictor, body: bytes, *, media_type: str, max_rows: int) -> Batch:
-    requests, errors = bodies.batch(body, media_type=media_type, max_rows=max_rows)
-    predictions = predictor.predict(requests)
-    return Batch(predictions=predictions, errors=errors, total=predictor.total(predictions))
+def _predict_batch(predictor: Predictor, body: bytes, media_type: str, options: Options) -> Batch:
+    workloads = bodies.batch(body, media_type=media_type, options=options)
+    predictions = predictor.predict(workloads.requests)
+    return Batch(
+        predictions=predictions,
+        skipped=workloads.skipped,
+        errors=[RowError(index=entry.index, detail=entry.detail) for entry in workloads.errors],
+        total=predictor.total(predictions, errors=len(workloads.errors), unknown_kinds=workloads.unknown_kinds),
+    )

@@ -10,7 +10,7 @@ from litestar import MediaType, Request, get
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import SwaggerRenderPlugin
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, Parameter, RequestBody, Schema
 from litestar.params import FromPath
 from litestar.response import File
 
@@ -63,14 +63,28 @@ PROBLEMS: Final = {
 NOT_READY: Final = {503: PROBLEMS[503]}
 
 
-def takes(bodies: Mapping[str, tuple[Any, Any]]) -> type[Operation]:
-    """An operation whose body is described by media type: (schema, example)."""
+_OPTIONS: Final = (
+    ("nodes", "integer", "number of pods of a DaemonSet whose status has none"),
+    ("lenient", "boolean", "read objects with misspelt fields as if these were absent"),
+    ("cluster", "string", "cluster of the workloads that name none"),
+)
+
+
+def takes(bodies: Mapping[str, tuple[Any, Any]], *, options: bool = False) -> type[Operation]:
+    """An operation whose body is described by media type: (schema, example). `options` adds the query parameters of
+    manifests.
+    """
+    parameters = [
+        Parameter(name=name, param_in="query", description=text, schema=Schema(type=OpenAPIType(kind)))
+        for name, kind, text in (_OPTIONS if options else ())
+    ]
     content = {name: OpenAPIMediaType(schema=schema, example=example) for name, (schema, example) in bodies.items()}
 
     @dataclass
     class Described(Operation):
         def __post_init__(self) -> None:
             self.request_body = RequestBody(content=content, required=True)
+            self.parameters = [*(self.parameters or ()), *parameters] or None
 
     return Described
 

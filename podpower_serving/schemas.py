@@ -5,23 +5,21 @@ from typing import Any, Literal
 import msgspec
 
 from podpower.model.predictor import Prediction, Total
+from podpower.specs.selection import Skipped
 
 
 class RowError(msgspec.Struct, kw_only=True, frozen=True):
-    """A row or document of a batch, counted from 0, that has no prediction, and what would be right.
-
-    `reason` tells what is broken from what is in order but has no pods (a Service, a ConfigMap).
-    """
+    """A row or document of a batch, counted from 0, that has no prediction, and what would be right."""
 
     index: int
     detail: str
-    reason: Literal["broken", "not_a_workload"] = "broken"
 
 
 class Batch(msgspec.Struct, kw_only=True, frozen=True):
-    """Predictions of all rows that can be read, in order, what is wrong with the others, and the sums."""
+    """Predictions in the order of the input, what was skipped and why, what is wrong with the rest, and the sums."""
 
     predictions: list[Prediction]
+    skipped: list[Skipped]
     errors: list[RowError]
     total: Total
 

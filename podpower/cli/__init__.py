@@ -2,7 +2,7 @@
 
 Command modules import nothing heavy before they run, so that help is quick and the base install, which has neither
 polars nor Dagster, can say which extra a command needs. Results go to standard output, everything else to standard
-error; exit codes are 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+error; exit codes are 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 output no longer read.
 """
 
 import os
@@ -15,7 +15,9 @@ from podpower.cli.arguments import Parser, UsageError
 from podpower.cli.commands import build_parser
 from podpower.errors import PodpowerError
 
-# Which extra brings a package that is not there.
+_SIGPIPE_CODE = 141  # 128 + SIGPIPE, as shells report other programs in a pipe
+
+# The extra that installs a missing package.
 _EXTRAS = {
     "pipeline": ("polars", "pyarrow", "sklearn", "matplotlib"),
     "serving": ("litestar", "uvicorn"),
@@ -29,20 +31,20 @@ _EXTRAS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, `sys.argv` unless given, and return its exit code."""
-    parser = build_parser()
+    _open_closed_streams()
+    debug = False
     try:
-        arguments = parser.parse_args(argv)
-    except SystemExit as done:  # argparse's way to end after --help, --version and usage errors
-        return done.code if isinstance(done.code, int) else 2
-    debug = getattr(arguments, "debug", False)
-    arguments.settings = settings.read()
-    try:
+        arguments = build_parser().parse_args(argv)
+        debug = getattr(arguments, "debug", False)
+        arguments.settings = settings.read()
         code: int = arguments.run(arguments)
-        sys.stdout.flush()  # here, so that a closed pipe is met below and not at exit
+        sys.stdout.flush()  # a closed pipe raises here and not at exit
+    except SystemExit as done:  # raised by argparse after --help, --version and usage errors
+        return done.code if isinstance(done.code, int) else 2
     except BrokenPipeError:
-        # Whoever read our output has enough, as in `podpower ... | head`. Keep Python from flushing into the void.
+        # The reader has enough, as in `podpower ... | head`. Python would fail again to flush what is left at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _SIGPIPE_CODE
     except KeyboardInterrupt:
         return 130
     # The boundary to people: whatever went wrong becomes one line; --debug shows the rest.
@@ -54,6 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
     return code
+
+
+def _open_closed_streams() -> None:
+    """Replace standard streams that the caller closed (`podpower ... >&-`): Python has None there."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # open until the process ends
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _one_line(error: Exception) -> str:

@@ -1,6 +1,7 @@
 """What commands parse with: one-line usage errors, and argument types that they share."""
 
 import argparse
+import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -25,10 +26,24 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         options.setdefault("allow_abbrev", False)  # --out must not come to mean --output when that is added
         super().__init__(**options)
+        self._given: list[str] = []
 
     def error(self, message: str) -> NoReturn:
-        """Print the one line and exit with 2."""
+        """Print the one line and exit with 2. An unknown option is named first: often it is a missing one misspelt."""
+        unknown = self._unknown_option()
+        if unknown is not None and ("required" in message or "unrecognized" in message):
+            near = difflib.get_close_matches(unknown, self._option_string_actions, n=1)
+            message = f"no such option: {unknown}" + (f"; did you mean {near[0]}?" if near else "")
         raise SystemExit(self.complain(self.prog, message))
+
+    def _unknown_option(self) -> str | None:
+        for argument in self._given:
+            name = argument.partition("=")[0]
+            if name == "--":
+                return None
+            if name.startswith("--") and name not in self._option_string_actions:
+                return name
+        return None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """argparse's, with `--start -6h` read as `--start=-6h`: argparse takes -6h for an option."""
@@ -39,7 +54,11 @@ class Parser(argparse.ArgumentParser):
                 joined[-1] += f"={argument}"
             else:
                 joined.append(argument)
-        return super().parse_known_args(joined, namespace)
+        self._given = joined
+        arguments, unknown = super().parse_known_args(joined, namespace)
+        if unknown:  # here, so that the message names the command and not only podpower
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return arguments, unknown
 
     @staticmethod
     def complain(prog: str, message: str) -> int:
@@ -90,6 +109,13 @@ def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A whole number from 0 to 9,999,999."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > 7:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 9999999")
     return int(text)
 
 

@@ -3,7 +3,6 @@
 import argparse
 import json
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +12,7 @@ from podpower.cli.connections import add_kubernetes, add_selection, open_cluster
 from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from podpower.specs.documents import Rejected
-    from podpower.specs.requests import InferenceRequest
-
-_SUFFIXES = (".yaml", ".yml", ".json")
+    from podpower.specs.selection import Workloads
 
 
 def add(commands: Commands) -> None:
@@ -28,9 +24,10 @@ def add(commands: Commands) -> None:
         from_file,
         summary="Read manifests (YAML or JSON, many documents, List) and print InferenceRequests as NDJSON.",
         details="""\
-Folders are searched for .yaml, .yml and .json; of a recording, every template that was in force is printed. What is
-broken is reported on standard error, the rest is printed, and the exit code is 1. Kinds that make no pods (Service,
-ConfigMap ...) are passed over.
+Folders are searched for .yaml, .yml, .json and .ndjson; of a recording, every template that was in force is printed.
+Objects that cannot be read are reported on standard error, the others are printed, and the exit code is 1. Objects
+that run no pods, and those that are part of another one in the input, are skipped and named. Finished objects are
+kept: their labels are training data.
 
   podpower collect from-file examples/deployment.yaml > in.ndjson
   podpower collect from-file k8s/ more.yaml > in.ndjson
@@ -38,7 +35,14 @@ ConfigMap ...) are passed over.
 """,
     )
     parser.add_argument(
-        "paths", metavar="PATH", nargs="+", help="manifest, folder of manifests, recording, or - for standard input"
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="manifests, folders of them, recordings, NDJSON of InferenceRequests, or - for standard input",
+    )
+    parser.add_argument("--cluster", metavar="NAME", help="cluster of the workloads that name none")
+    parser.add_argument(
+        "--lenient", action="store_true", help="read objects with misspelt kinds or fields as if these were absent"
     )
 
     parser = add_command(
@@ -68,55 +72,44 @@ What cannot be read, or is refused by --post, is kept in FILE.rejected.
 
 
 def from_file(arguments: argparse.Namespace) -> int:
-    """Print the workloads of all paths; 1 when anything was rejected."""
+    """Print the workloads of all paths; 1 when something could not be read."""
     from podpower.specs.ndjson import encode_request  # noqa: PLC0415
+    from podpower.specs.selection import Options  # noqa: PLC0415
 
+    options = Options(running=False, lenient=arguments.lenient, cluster=arguments.cluster)
+    recordings = [path for path in arguments.paths if _is_recording(path)]
+    others = [path for path in arguments.paths if not _is_recording(path)]
+    with output.progress("reading manifests"):
+        workloads = inputs.read_workloads(others, options)
+        for path in recordings:
+            _add_recording(workloads, path)
     out = streams.standard_output()
-    collected, all_rejected = 0, []
-    with output.progress("reading manifests") as advance:
-        for path in _places(arguments.paths):
-            requests, rejected = _read(path)
-            for request in requests:
-                out.write(encode_request(request) + b"\n")
-            collected += len(requests)
-            all_rejected += rejected
-            advance(collected)
+    for request in workloads.requests:
+        out.write(encode_request(request) + b"\n")
     out.flush()
-    code = inputs.report(all_rejected)
-    if not collected:
-        raise InvalidInput(
-            f"no workload found in {', '.join(map(streams.display_name, arguments.paths))}: expected manifests of pods "
-            "or of what makes them (Deployment, StatefulSet, DaemonSet, ReplicaSet, Job, CronJob, Rollout)"
-        )
-    output.note(f"workloads collected: {collected}")
+    code = inputs.report(workloads.errors)
+    for line in inputs.skipped_lines(workloads.skipped):
+        output.note(line)
+    if not workloads.requests:
+        raise InvalidInput(inputs.none_found(arguments.paths, workloads))
+    output.note(f"workloads collected: {len(workloads.requests)}")
     return code
 
 
-def _places(paths: list[str]) -> Iterator[str]:
-    """Files, recordings and standard input; folders searched."""
-    for path in paths:
-        if path == streams.STANDARD or not Path(path).is_dir() or _is_recording(path):
-            yield path
-        else:
-            yield from (str(p) for p in sorted(Path(path).rglob("*")) if p.suffix in _SUFFIXES and p.is_file())
-
-
 def _is_recording(path: str) -> bool:
-    return (Path(path) / "recording.json").is_file()
+    return path != streams.STANDARD and (Path(path) / "recording.json").is_file()
 
 
-def _read(path: str) -> "tuple[list[InferenceRequest], list[Rejected]]":
-    from podpower.specs.manifests import read_manifests  # noqa: PLC0415
-
-    if path == streams.STANDARD or not _is_recording(path):
-        return read_manifests(streams.read_bytes(path), source=streams.display_name(path))
+def _add_recording(workloads: "Workloads", path: str) -> None:
+    """Every template that was in force in a recording."""
     from podpower.sources.recording import Recording  # noqa: PLC0415
     from podpower.specs.observing import observe  # noqa: PLC0415
 
     source = Recording(path)
     window = {"start_s": source.start_s, "end_s": source.end_s}
-    observations, rejected = observe(source.events(**window), **window, cluster=source.cluster)
-    return [observation.request for observation in observations], rejected
+    observations, errors = observe(source.events(**window), **window, cluster=source.cluster)
+    workloads.requests += [observation.request for observation in observations]
+    workloads.errors += errors
 
 
 def watch(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from podpower.cli import output, processes
 from podpower.cli.arguments import Commands, add_command, positive
 from podpower.cli.homes import home_environment
-from podpower.cli.predict import show_predictions
+from podpower.cli.predictions import show_predictions
 from podpower.cli.processes import Processes
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.settings import DAGSTER_HOME, ENCODER_PATH, HOME, MODEL_PATH, MODEL_STORE, PROMETHEUS_URL, RECORDING

@@ -57,14 +57,15 @@ def fit(arguments: argparse.Namespace) -> int:
     if arguments.no_sbert and text in {"sbert", "both"}:
         raise UsageError("--no-sbert contradicts --text sbert or --sbert-model: leave one out")
     streams.check_output(arguments.out, inputs=[arguments.input])
-    requests, rejected = inputs.read_requests(arguments.input)
+    workloads = inputs.read_specs(arguments.input)
+    requests = workloads.requests
     encoder = Encoder.fit(requests, text=text, sbert_model=arguments.sbert_model)
     write_encoder(encoder, arguments.out)
     output.note(
         f"{arguments.out}: {encoder.text} encoder of {encoder.dim} columns, fitted on {len(requests)} workloads, "
         f"fingerprint {encoder.fingerprint[:12]}"
     )
-    return inputs.report(rejected)
+    return inputs.report(workloads.errors)
 
 
 def transform(arguments: argparse.Namespace) -> int:
@@ -75,11 +76,12 @@ def transform(arguments: argparse.Namespace) -> int:
 
     streams.check_output(arguments.out, inputs=[arguments.input, arguments.encoder])
     streams.check_inputs(arguments.input, arguments.encoder)
-    requests, rejected = inputs.read_requests(arguments.input)
+    workloads = inputs.read_specs(arguments.input)
+    requests = workloads.requests
     encoder = read_encoder(arguments.encoder)
     table = features_table(requests, encoder.transform(requests), encoder=encoder)
     write_table(table, arguments.out)
     output.note(f"{arguments.out}: {len(table)} workloads, {encoder.dim} columns, encoder {encoder.fingerprint[:12]}")
     if older := sum(hash_version(request) < HASH_VERSION for request in requests):
         output.note(f"warning: {arguments.input}: {older_hashes(older, len(requests), command='podpower collect')}")
-    return inputs.report(rejected)
+    return inputs.report(workloads.errors)

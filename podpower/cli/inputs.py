@@ -1,66 +1,146 @@
-"""Workloads from what people have: NDJSON, one InferenceRequest, or manifests; the content tells which."""
+"""Workloads from what people have: NDJSON, one InferenceRequest, manifests, folders of them; the content decides."""
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podpower.cli import output, streams
 from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from podpower.specs.manifests import Rejected
-    from podpower.specs.requests import InferenceRequest
+    from podpower.specs.documents import Rejected
+    from podpower.specs.selection import Options, Skipped, Workloads
 
-_SHOWN = 20  # rejected documents told one by one; the rest only counted
+_SHOWN = 20  # errors printed one by one; the rest is counted
+_NAMED = 5  # skipped objects named for each reason
+_SUFFIXES = (".yaml", ".yml", ".json", ".ndjson")
+# Files that make a folder more than the sum of its manifests, and what prints the manifests.
+_RENDERED_BY = {
+    "Chart.yaml": "a Helm chart: helm template {folder} | podpower predict -f -",
+    "kustomization.yaml": "a kustomization: kubectl kustomize {folder} | podpower predict -f -",
+    "kustomization.yml": "a kustomization: kubectl kustomize {folder} | podpower predict -f -",
+}
+_COMPRESSED = {b"\x1f\x8b": "gzip -dc", b"\xfd7zXZ": "xz -dc", b"BZh": "bzip2 -dc", b"\x28\xb5\x2f\xfd": "zstd -dc"}
+_SKIPPED = {
+    "no_pods": ("object that runs no pods", "objects that run no pods"),
+    "part_of": ("object that is part of another one", "objects that are part of another one"),
+    "finished": ("object that has finished", "objects that have finished"),
+    "no_replicas": ("object with 0 replicas", "objects with 0 replicas"),
+    "duplicate": ("object that is given again later", "objects that are given again later"),
+    "unknown_kind": (
+        "object of an unknown kind, whose pods are in no sum", "objects of unknown kinds, whose pods are in no sum",
+    ),
+}  # fmt: skip
 
 
-def read_requests(path: str) -> "tuple[list[InferenceRequest], list[Rejected]]":
-    """The workloads in a file or standard input, and what was rejected. InvalidInput when there is no workload."""
-    from podpower.specs.manifests import read_manifests  # noqa: PLC0415
+def read_workloads(paths: Sequence[str], options: "Options") -> "Workloads":
+    """The workloads of files, folders and standard input, taken together: an owner in one file counts for another."""
+    from podpower.specs.manifests import read_all_manifests  # noqa: PLC0415
 
-    source = streams.display_name(path)
-    data = streams.read_bytes(path)
-    if not data.strip():
-        raise InvalidInput(f"{source} is empty: expected InferenceRequests as NDJSON, or manifests")
-    if _holds_requests(data):
-        requests, rejected = _read_ndjson(data, source)
+    streams.check_inputs(*paths)
+    manifests: list[tuple[bytes, str]] = []
+    requests: list[tuple[bytes, str]] = []
+    for path in files_of(paths):
+        data, source = _decoded(streams.read_bytes(path), path), streams.display_name(path)
+        (requests if _holds_requests(data) else manifests).append((data, source))
+    workloads = read_all_manifests(manifests, options=options)
+    for data, source in requests:
+        _add_ndjson(workloads, data, source, options)
+    return workloads
+
+
+def read_specs(path: str) -> "Workloads":
+    """The workloads of one file for training, finished ones too. InvalidInput when there is none."""
+    from podpower.specs.selection import Options  # noqa: PLC0415
+
+    workloads = read_workloads([path], Options(running=False))
+    if not workloads.requests:
+        raise InvalidInput(none_found([path], workloads))
+    return workloads
+
+
+def none_found(paths: Sequence[str], workloads: "Workloads") -> str:
+    """Message for inputs without a workload: the first reason that was found."""
+    names = ", ".join(map(streams.display_name, paths[:_NAMED]))
+    if workloads.errors:
+        why = workloads.errors[0].detail
+    elif workloads.skipped:
+        first = workloads.skipped[0]
+        why = f"{first.kind}/{first.name}: {first.reason}"
     else:
-        requests, rejected = read_manifests(data, source=source)
-    if not requests:
-        why = f" ({rejected[0].detail})" if rejected else ""
-        raise InvalidInput(f"{source} holds no workload{why}")
-    return requests, rejected
+        why = "expected manifests of Deployments, Jobs or other kinds with pods, or InferenceRequests as NDJSON"
+    return f"no workload in {names}: {why}"
 
 
-def report(rejected: "Sequence[Rejected]") -> int:
-    """Tell what was broken, and how much was passed over, on standard error; returns the exit code."""
-    broken = [item for item in rejected if item.reason == "broken"]
-    for item in broken[:_SHOWN]:
+def files_of(paths: Sequence[str]) -> Iterator[str]:
+    """Files and standard input as they are; of folders the .yaml, .yml, .json and .ndjson files below."""
+    for path in paths:
+        if path == streams.STANDARD or not Path(path).is_dir():
+            yield path
+            continue
+        found = sorted(file for file in Path(path).rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+        for file in found:
+            if file.name in _RENDERED_BY:
+                raise InvalidInput(f"{file.parent} is {_RENDERED_BY[file.name].format(folder=file.parent)}")
+        if not found:
+            raise InvalidInput(f"{path} holds no .yaml, .yml, .json or .ndjson file")
+        yield from map(str, found)
+
+
+def report(errors: "Sequence[Rejected]") -> int:
+    """Print what could not be read on standard error, up to 20 lines; return the exit code."""
+    for item in errors[:_SHOWN]:
         output.note(f"rejected: {item.source}, document {item.index}: {' '.join(item.detail.split())}")
-    if len(broken) > _SHOWN:
-        output.note(f"rejected: {len(broken) - _SHOWN} more")
-    if len(rejected) > len(broken):
-        output.note(f"passed over, of kinds without pods: {len(rejected) - len(broken)}")
-    return 1 if broken else 0
+    if len(errors) > _SHOWN:
+        output.note(f"rejected: {len(errors) - _SHOWN} more")
+    return 1 if errors else 0
 
 
-def _read_ndjson(data: bytes, source: str) -> "tuple[list[InferenceRequest], list[Rejected]]":
-    from podpower.specs.manifests import Rejected  # noqa: PLC0415
+def skipped_lines(skipped: "Sequence[Skipped]") -> list[str]:
+    """A line for each reason with the first names: `skipped 4 objects that run no pods: Service/web, ...`."""
+    lines = []
+    for code, (one, many) in _SKIPPED.items():
+        entries = [entry for entry in skipped if entry.code == code]
+        if entries:
+            names = [f"{entry.kind[:80]}/{entry.name[:80]}" for entry in entries[:_NAMED]]
+            more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
+            what = one if len(entries) == 1 else many
+            lines.append(f"skipped {len(entries)} {what}: {', '.join(names)}{more}")
+    return lines
+
+
+def _decoded(data: bytes, path: str) -> bytes:
+    """The bytes in UTF-8. InvalidInput for an empty or compressed file."""
+    source = streams.display_name(path)
+    if not data.strip():
+        raise InvalidInput(f"{source} is empty: expected manifests, or InferenceRequests as NDJSON")
+    for magic, command in _COMPRESSED.items():
+        if data.startswith(magic):
+            raise InvalidInput(f"{source} is compressed: unpack it first, e.g. {command} FILE | podpower predict -f -")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes
+        try:
+            return data.decode("utf-16").encode()
+        except UnicodeError:
+            raise InvalidInput(f"{source} begins as UTF-16 and is not: save it as UTF-8") from None
+    return data
+
+
+def _add_ndjson(workloads: "Workloads", data: bytes, source: str, options: "Options") -> None:
+    from podpower.specs.documents import Rejected  # noqa: PLC0415
     from podpower.specs.ndjson import read_ndjson  # noqa: PLC0415
+    from podpower.specs.selection import with_options  # noqa: PLC0415
 
-    requests: list[InferenceRequest] = []
-    rejected: list[Rejected] = []
     for item in read_ndjson(io.BytesIO(_one_a_line(data)), source=source):
         if isinstance(item, Rejected):
-            rejected.append(item)
+            workloads.errors.append(item)
         else:
-            requests.append(item)
-    return requests, rejected
+            workloads.requests.append(with_options(item, options))
 
 
 def _holds_requests(data: bytes) -> bool:
-    """Whether these are InferenceRequests: the first is told from a manifest by its fields."""
+    """Return True for InferenceRequests: the fields of the first tell it from a manifest."""
     if data.lstrip()[:1] not in (b"{", b"["):
         return False
     first = _parsed(data.lstrip().split(b"\n", 1)[0])

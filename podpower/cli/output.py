@@ -3,7 +3,10 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDE = 220  # columns when no terminal says how many there are: nothing is cut in files and pipes
 
@@ -24,13 +27,12 @@ def table(
 ) -> None:
     """Print a table; columns named in `right` are aligned to the right, `total` stands below a line."""
     from rich import box  # noqa: PLC0415  # tables only
-    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     stream = stream or sys.stdout
     terminal = stream.isatty()
-    console = Console(file=stream, width=None if terminal else _WIDE, highlight=False, soft_wrap=not terminal)
+    console = _console(file=stream, width=None if terminal else _WIDE, highlight=False, soft_wrap=not terminal)
     shown = Table(
         title=title,
         title_justify="left",
@@ -46,6 +48,17 @@ def table(
     for row in rows:
         shown.add_row(*(Text(cell) for cell in row))  # Text: a name such as "[red]" is a name
     console.print(shown)
+
+
+def _console(**options: Any) -> "Console":
+    """A console that leaves a closed pipe to the caller; rich would exit with 1."""
+    from rich.console import Console  # noqa: PLC0415  # tables only
+
+    class PipedConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return PipedConsole(**options)
 
 
 @contextmanager
@@ -74,6 +87,16 @@ def quantity(value: float | None, unit: str) -> str:
         if abs(value) >= factor * 0.9995:
             return f"{value / factor:.3g} {prefix}{unit}"
     return f"0 {unit}"
+
+
+def quantity_of_kwh(value: float | None) -> str:
+    """Three digits of kilowatt-hours, small ones as watt-hours: 0.0031 kWh is "3.10 Wh"; "-" when unknown."""
+    return quantity(None if value is None else value * 1000.0, "Wh")
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: `1 object`, `4 objects`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def number(value: Any, digits: int = 3) -> str:

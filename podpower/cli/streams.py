@@ -14,6 +14,8 @@ STANDARD = "-"
 def read_bytes(path: str) -> bytes:
     """All of a file or of standard input; InvalidInput when there is no such file."""
     if path == STANDARD:
+        if sys.stdin is None:
+            raise InvalidInput("standard input is closed: pipe something into it, or give a file in place of -")
         return sys.stdin.buffer.read()
     if Path(path).is_dir():
         raise InvalidInput(f"{path} is a folder: name a file")

@@ -58,6 +58,7 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     pred_avg_power_w: float
     pred_total_energy_j: float | None
     step_seconds: float
+    cluster: str | None
     component: str | None
     replicas: int
     replicas_source: str
@@ -224,6 +225,7 @@ class Predictor:
             "pred_avg_power_w": power_w,
             "pred_total_energy_j": total_energy_j,
             "step_seconds": step_seconds,
+            "cluster": request.cluster,
             "component": request.component,
             "replicas": workload.replicas,
             "replicas_source": workload.replicas_source,

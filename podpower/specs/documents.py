@@ -5,7 +5,7 @@ One broken document does not take the others with it. Time and memory are propor
 
 import codecs
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -17,16 +17,14 @@ _MAX_DETAIL: Final = 500  # characters; texts of the input are in it
 
 
 class Rejected(msgspec.Struct, kw_only=True, frozen=True):
-    """What was not taken and why. `index` is its place in `source`, from 0: the line's, or the object's (of manifests,
-    with lists flattened).
+    """A part of an input that could not be read, and why.
 
-    `reason` tells what is broken from what is in order but no workload (a Service, a ConfigMap).
+    `index` is its place in `source`, from 0: the line's, or the object's (of manifests, with lists flattened).
     """
 
     source: str
     index: int
     detail: str
-    reason: Literal["broken", "not_a_workload"] = "broken"
 
 
 class Objects:

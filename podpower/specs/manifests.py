@@ -1,43 +1,47 @@
-"""Manifests, as people write or export them, into requests; what is not taken is told."""
+"""Manifests, as people write or export them, into requests."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 import msgspec
 
 from podpower.errors import InvalidInput
-from podpower.specs.documents import Objects, Rejected, read_objects, shortened
-from podpower.specs.normalising import NotAWorkload, request_from_object
-from podpower.specs.requests import InferenceRequest
+from podpower.specs.documents import Objects, Rejected
+from podpower.specs.given import Object
+from podpower.specs.selection import Options, Workloads, select
 
-__all__ = ["Rejected", "read_manifests", "read_objects"]
-
-
-def read_manifests(
-    data: bytes, *, source: str, cluster: str | None = None, max_objects: int | None = None
-) -> tuple[list[InferenceRequest], list[Rejected]]:
-    """Requests of all workloads in YAML or JSON, in order, and what was rejected. `source` names the input.
-
-    InvalidInput when there are more than `max_objects`.
-    """
-    requests: list[InferenceRequest] = []
-    rejected: list[Rejected] = []
-    objects = Objects(data, source=source)
-    for index, obj in enumerate(objects):
-        if max_objects is not None and index >= max_objects:
-            raise InvalidInput(f"more than {max_objects} objects: send at most {max_objects} at a time")
-        if isinstance(obj, Rejected):
-            rejected.append(msgspec.structs.replace(obj, index=index))
-            continue
-        try:
-            requests.append(request_from_object(obj, cluster=cluster))
-        except NotAWorkload as error:
-            detail = shortened(str(error))
-            rejected.append(Rejected(source=source, index=index, detail=detail, reason="not_a_workload"))
-        except InvalidInput as error:
-            objects.reject()
-            rejected.append(Rejected(source=source, index=index, detail=shortened(f"{_name(obj)}{error}")))
-    return requests, rejected
+_RENDER: Final = "it holds {{ }}: render the template first, e.g. `helm template CHART | podpower predict -f -`"
 
 
-def _name(obj: dict[str, object]) -> str:
-    metadata = obj.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return f"{obj.get('kind')} {name}: " if isinstance(name, str) and isinstance(obj.get("kind"), str) else ""
+def read_manifests(data: bytes, *, source: str, options: Options | None = None) -> Workloads:
+    """The workloads in YAML or JSON. `source` names the input. InvalidInput when it has too many objects."""
+    return read_all_manifests([(data, source)], options=options)
+
+
+def read_all_manifests(parts: Iterable[tuple[bytes, str]], *, options: Options | None = None) -> Workloads:
+    """The workloads in several files as one input: an owner in one file counts for the objects of another."""
+    options = options or Options()
+    return select(_objects(parts, max_objects=options.max_objects), options)
+
+
+def _objects(
+    parts: Iterable[tuple[bytes, str]], *, max_objects: int | None
+) -> Iterator[tuple[str, int, Object | Rejected]]:
+    count = 0
+    for data, source in parts:
+        is_template = b"{{" in data
+        objects = Objects(data, source=source)
+        for index, obj in enumerate(objects):
+            count += 1
+            if max_objects is not None and count > max_objects:
+                raise InvalidInput(f"more than {max_objects} objects: send at most {max_objects} at a time")
+            if not isinstance(obj, Rejected) and not _has_head(obj):
+                objects.reject()  # it will be an error; the reader stops after too many
+            if isinstance(obj, Rejected) and is_template:
+                yield source, index, msgspec.structs.replace(obj, detail=f"{obj.detail}; {_RENDER}")
+            else:
+                yield source, index, obj
+
+
+def _has_head(obj: Object) -> bool:
+    return isinstance(obj.get("kind"), str) and isinstance(obj.get("metadata"), dict)

@@ -52,7 +52,7 @@ def request_from_object(
 
 
 def _cron_job_request(obj: Mapping[str, Any], *, as_kind: str, cluster: str | None) -> InferenceRequest:
-    cron = _converted(obj, CronJob)
+    cron = convert(obj, CronJob)
     where = "spec.jobTemplate.spec.template.spec"
     request = _request(as_kind, cron.metadata, cron.spec.job_template.spec, where=where, cluster=cluster)
     request = msgspec.structs.replace(
@@ -80,7 +80,7 @@ def check_schedule(request: InferenceRequest) -> None:
 
 def _read(kind: str, obj: Mapping[str, Any]) -> tuple[Metadata, WorkloadSpec | PodSpec, str]:
     if kind == "Pod":
-        pod = _converted(obj, Pod)
+        pod = convert(obj, Pod)
         return pod.metadata, pod.spec, "spec"
     spec = obj.get("spec")
     if isinstance(spec, Mapping) and "workloadRef" in spec and "template" not in spec:
@@ -88,11 +88,12 @@ def _read(kind: str, obj: Mapping[str, Any]) -> tuple[Metadata, WorkloadSpec | P
     holds_template = isinstance(spec, Mapping) and isinstance(spec.get("template"), Mapping)
     if kind not in WORKLOAD_KINDS and not (holds_template and "spec" in spec["template"]):  # type: ignore[index]
         raise NotAWorkload(f"a {kind} runs no pods; expected one of {', '.join(WORKLOAD_KINDS)}")
-    workload = _converted(obj, Workload)
+    workload = convert(obj, Workload)
     return workload.metadata, workload.spec, "spec.template.spec"
 
 
-def _converted(obj: Mapping[str, Any], shape: type[T]) -> T:
+def convert(obj: Mapping[str, Any], shape: type[T]) -> T:
+    """The object as `shape`. InvalidInput names the field and what would be right."""
     try:
         return msgspec.convert(obj, shape)
     except msgspec.ValidationError as error:

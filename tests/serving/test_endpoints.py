@@ -5,6 +5,7 @@ import time
 import httpx
 import msgspec
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -84,7 +85,7 @@ def test_objects_without_pods_beside_the_workload_do_no_harm(client):
 
 
 def test_several_workloads_are_sent_to_the_batch(client):
-    body = f"{MANIFEST_EXAMPLE}---\n{MANIFEST_EXAMPLE}"
+    body = f"{MANIFEST_EXAMPLE}---\n{MANIFEST_EXAMPLE.replace('name: web', 'name: api')}"
     assert "/predict/batch" in problem(client.post("/predict/from-yaml", content=body, headers=YAML), 422)
 
 
@@ -104,7 +105,43 @@ def test_a_bad_document_fails_no_other(client):
     body = f"{SERVICE}---\n{MANIFEST_EXAMPLE}---\na: [\n"
     batch = ok(client.post("/predict/batch", content=body, headers=YAML))
     assert [p["workload_name"] for p in batch["predictions"]] == ["web"]
-    assert {error["index"]: error["reason"] for error in batch["errors"]} == {0: "not_a_workload", 2: "broken"}
+    assert [error["index"] for error in batch["errors"]] == [2]
+    assert [(s["kind"], s["name"], s["reason"]) for s in batch["skipped"]] == [("Service", "web", "runs no pods")]
+    assert batch["total"]["errors"] == 1
+
+
+def test_what_kubectl_get_all_prints_counts_each_workload_once(client):
+    web = yaml.safe_load(MANIFEST_EXAMPLE)
+    reference = {"kind": "Deployment", "name": "web", "controller": True}
+    owned = {**web, "kind": "ReplicaSet", "metadata": {"name": "web-5d4c", "ownerReferences": [reference]}}
+    cluster = {"apiVersion": "x.io/v1", "kind": "Cluster", "metadata": {"name": "db"}, "spec": {"instances": 3}}
+    batch = ok(client.post("/predict/batch", json={"kind": "List", "items": [owned, web, cluster]}))
+    assert batch["total"] == {
+        **ok(client.post("/predict/batch", content=MANIFEST_EXAMPLE, headers=YAML))["total"],
+        "unknown_kinds": 1,
+    }
+    assert {(s["name"], s["code"]) for s in batch["skipped"]} == {("web-5d4c", "part_of"), ("db", "unknown_kind")}
+
+
+@pytest.mark.parametrize("path", ["/predict/from-yaml", "/infer/from-yaml", "/predict/batch"])
+def test_query_parameters_say_how_manifests_are_read(client, path):
+    daemon = MANIFEST_EXAMPLE.replace("Deployment", "DaemonSet").replace("  replicas: 2\n", "")
+    query = {"nodes": 12, "cluster": "east", "lenient": "true"}
+    answer = ok(client.post(path, content=daemon.replace("requests:", "request:"), headers=YAML, params=query))
+    rows = answer["predictions"] if path.endswith("batch") else answer if isinstance(answer, list) else [answer]
+    assert [(row["replicas"], row["replicas_source"], row["cluster"]) for row in rows] == [
+        (12, "the given number of nodes", "east")
+    ]
+    wrong = client.post(path, content=daemon, headers=YAML, params={"nodes": "many"})
+    assert "nodes" in problem(wrong, 422)
+    assert "lenient" in problem(client.post(path, content=daemon, headers=YAML, params={"lenient": "maybe"}), 422)
+
+
+def test_a_misspelt_field_is_an_error_with_the_right_word(client):
+    body = MANIFEST_EXAMPLE.replace("containers:", "contianers:")
+    assert "did you mean containers?" in problem(client.post("/predict/from-yaml", content=body, headers=YAML), 422)
+    (error,) = ok(client.post("/predict/batch", content=body, headers=YAML))["errors"]
+    assert "did you mean containers?" in error["detail"]
 
 
 def test_an_explanation_names_its_neighbours(client, known_requests):

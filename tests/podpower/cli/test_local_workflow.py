@@ -67,7 +67,7 @@ def test_training_reports_the_grouped_cross_validation_beside_the_baselines(work
 
 def test_predictions_of_measured_specs_rest_on_their_own_labels(workflow):
     folder, printed = workflow
-    predictions = json.loads(printed["predict"])
+    predictions = json.loads(printed["predict"])["predictions"]
     assert len(predictions) == len((folder / "data" / "in.ndjson").read_text().splitlines())
     seen = [p for p in predictions if p["basis"] == "seen"]
     assert len(seen) > len(predictions) / 2
@@ -101,7 +101,7 @@ def test_job_labels_train_a_model_of_whole_runs(workflow):
             cwd=folder, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{step}: {done.stderr}"
-    by_kind = {p["workload_kind"]: p["pred_total_energy_j"] for p in json.loads(done.stdout)}
+    by_kind = {p["workload_kind"]: p["pred_total_energy_j"] for p in json.loads(done.stdout)["predictions"]}
     assert by_kind["CronJob"] > 0
     assert by_kind["Deployment"] is None
 

@@ -31,7 +31,7 @@ def seen(tmp_path):
 
 
 def test_json_has_the_fields_of_the_http_answer(predict, seen):
-    known, stranger = json.loads(predict(seen, "json"))
+    known, stranger = json.loads(predict(seen, "json"))["predictions"]
     assert known["basis"] == "seen"
     assert known["replicas"] == 2
     assert known["pred_energy_step_j"] == pytest.approx(4.97, abs=0.02)
@@ -43,8 +43,9 @@ def test_json_has_the_fields_of_the_http_answer(predict, seen):
 
 
 def test_yaml_and_csv_say_the_same_as_json(predict, seen):
-    expected = json.loads(predict(seen, "json"))
-    assert yaml.safe_load(predict(seen, "yaml")) == expected
+    answer = json.loads(predict(seen, "json"))
+    assert yaml.safe_load(predict(seen, "yaml")) == answer
+    expected = answer["predictions"]
     rows = list(csv.DictReader(io.StringIO(predict(seen, "csv"))))
     for row, prediction in zip(rows, expected, strict=True):
         assert float(row["pred_avg_power_w"]) == prediction["pred_avg_power_w"]
@@ -63,7 +64,7 @@ def test_an_explanation_names_what_each_prediction_is_made_of(workflow, seen, ca
     shares = [int(share.rstrip("%")) for line in others for share in line.split() if share.endswith("%")]
     assert 98 <= sum(shares) <= 102
     assert main(["predict", *arguments, "--input", str(seen), "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["neighbours"][0]["workload_name"] == "shop-nginx"
+    assert json.loads(capsys.readouterr().out)["predictions"][0]["neighbours"][0]["workload_name"] == "shop-nginx"
     assert main(["predict", *arguments, "--input", str(seen), "--format", "csv"]) == 2
     assert "json or yaml" in capsys.readouterr().err
 
@@ -73,7 +74,7 @@ def test_the_table_ends_with_the_total(predict, seen):
     assert lines[0].split()[:2] == ["workload", "kind"]
     total = lines[-1].split()
     assert total[:2] == ["total", "4"]
-    assert total[-1] in {"W", "mW"}
+    assert total[-1] in {"kWh", "Wh"}
 
 
 def test_every_form_of_input_gives_the_same(predict, seen, workflow, tmp_path, monkeypatch, capsys):
@@ -105,4 +106,4 @@ def test_one_pretty_printed_request_is_read(predict, tmp_path):
     }
     path = tmp_path / "sample.json"
     path.write_text(json.dumps(request, indent=4))
-    assert json.loads(predict(path, "json"))[0]["workload_name"] == "nginx"
+    assert json.loads(predict(path, "json"))["predictions"][0]["workload_name"] == "nginx"

@@ -47,10 +47,11 @@ def test_anchors_and_merges_are_followed() -> None:
 
 
 def test_a_broken_document_does_not_lose_those_around_it() -> None:
-    requests, rejected = read_manifests(f"{GOOD}\n---\na: [1\n---\n{GOOD}\n".encode(), source="f.yaml")
-    assert len(requests) == 2
-    assert [(r.index, r.reason) for r in rejected] == [(1, "broken")]
-    assert "not valid YAML: line" in rejected[0].detail
+    other = json.dumps(deployment("api"))
+    found = read_manifests(f"{GOOD}\n---\na: [1\n---\n{other}\n".encode(), source="f.yaml")
+    assert len(found.requests) == 2
+    assert [error.index for error in found.errors] == [1]
+    assert "not valid YAML: line" in found.errors[0].detail
 
 
 @pytest.mark.parametrize(
@@ -116,10 +117,10 @@ def test_an_explicit_text_stays_one() -> None:
 
 def test_what_is_rejected_is_numbered_by_its_place_among_the_objects() -> None:
     service = '{"kind": "Service", "metadata": {"name": "s"}}'
-    _, rejected = read_manifests(
-        f'{{"kind": "List", "items": [{GOOD}, {service}]}}\n---\na: [\n---\n{service}'.encode(), source="f"
+    found = read_manifests(
+        f'{{"kind": "List", "items": [{GOOD}, {service}]}}\n---\na: [\n---\n7\n'.encode(), source="f"
     )
-    assert [r.index for r in rejected] == [1, 2, 3]
+    assert [error.index for error in found.errors] == [2, 3]
 
 
 @given(st.binary(max_size=200))

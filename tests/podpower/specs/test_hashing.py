@@ -32,7 +32,7 @@ def hash_of(manifest: dict[str, Any]) -> str:
 def test_yaml_json_list_and_watch_agree() -> None:
     list_ = {"apiVersion": "apps/v1", "kind": "DeploymentList", "items": [{k: RICH[k] for k in ("metadata", "spec")}]}
     texts = [yaml.safe_dump(RICH), json.dumps(RICH), json.dumps(list_), yaml.safe_dump(as_served(RICH))]
-    hashes = {spec_hash(read_manifests(text.encode(), source="-")[0][0]) for text in texts}
+    hashes = {spec_hash(read_manifests(text.encode(), source="-").requests[0]) for text in texts}
     assert hashes == {hash_of(RICH)}
 
 
