@@ -1,1 +1,1 @@
-"""How good models are: held-out workloads, times and clusters, beside baselines; and whether one may be served."""
+"""Evaluation of models on held-out workloads, times and clusters, beside baselines; gate, quarantine and drift."""

@@ -1,4 +1,4 @@
-"""What a model must beat: predictors that know little, and the recipe of the reference system (k8sPodPCP)."""
+"""Baselines: simple predictors, and the recipe of the reference system (k8sPodPCP)."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from podpower.model.scale import FLOOR_W
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """n measured entries: vectors (n, dim) of the encoder, image keys and log values (n,)."""
+    """Measured entries (n): vectors (n, dim) of the encoder, image keys and log values (n,)."""
 
     vectors: NDArray[np.float32]
     image_keys: Sequence[str]
@@ -26,12 +26,12 @@ Baseline = Callable[[Known, Entries], NDArray[np.float64]]  # log values (m,) of
 
 
 def constant(known: Known, queries: Entries) -> NDArray[np.float64]:
-    """The same for all: the mean log over entries, which is the geometric mean."""
+    """Predict the geometric mean of all entries."""
     return np.full(len(queries), known.logs.mean())
 
 
 def image_mean(known: Known, queries: Entries) -> NDArray[np.float64]:
-    """The mean log over entries of the same image, whatever its tag; `constant` for an image not seen."""
+    """Predict the geometric mean of the entries of the same image, whatever its tag; of all for an unknown image."""
     by_image: dict[str, list[float]] = defaultdict(list)
     for key, value in zip(known.image_keys, known.logs, strict=True):
         by_image[key].append(float(value))
@@ -40,13 +40,13 @@ def image_mean(known: Known, queries: Entries) -> NDArray[np.float64]:
 
 
 def physical(known: Known, queries: Entries) -> NDArray[np.float64]:
-    """What its resources suggest, with no label at all (`podpower.features.physical`)."""
+    """Predict the estimate from resources, without any label (`podpower.features.physical`)."""
     guess = np.log(queries.physical_power_w + FLOOR_W)
     return np.where(np.isnan(guess), constant(known, queries), guess)
 
 
 def reference_recipe(known: Known, queries: Entries) -> NDArray[np.float64]:
-    """Five neighbours by cosine distance over z-scored resources, averaged evenly and without logarithms.
+    """Average five neighbours by cosine distance over z-scored resources, evenly and without logarithms.
 
     The reference trains on one row a step, hundreds of them equal in features, so its five neighbours are five steps
     of one workload: the nearest. Between vectors of length 1 the nearest by Euclid is the nearest by cosine.

@@ -68,7 +68,7 @@ class PodResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def workload(self) -> tuple[str | None, str, str, str, float | None]:
-        """Its workload and the time of its prediction: what coverage counts once."""
+        """Cluster, namespace, kind and name, and the time of the prediction: coverage counts each once."""
         return self.cluster, self.namespace, self.workload_kind, self.workload_name, self.at_s
 
 
@@ -109,7 +109,7 @@ class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All splits for one target. `notes` say what could not be evaluated and why; `row_count` labels of `workloads`
+    """All splits for one target. `notes` have the reasons of splits that are missing; `row_count` labels of `workloads`
     were read, from `first_s` to `last_s`.
     """
 
@@ -225,7 +225,7 @@ def _ablated(blocks: tuple[int, ...], split: str, *, wanted: bool) -> list[str]:
 
 
 class _HeldOut:
-    """Gathers predictions of held-out pods over the folds of a split."""
+    """Predictions of held-out pods, gathered over the folds of a split."""
 
     def __init__(self, target: str) -> None:
         self.folds, self._of = 0, 1
@@ -271,7 +271,7 @@ class _HeldOut:
             self._baselines[name] += (values * (1.0 if total else scale)).tolist()
 
     def score(self, at: NDArray[np.bool_] | None = None) -> Score:
-        """Podpower's score over the pods at these positions; over all where None."""
+        """Return podpower's score over the pods at these positions; over all where None."""
         chosen = self._pods if at is None else [pod for pod, here in zip(self._pods, at, strict=True) if here]
         workloads = [pod.workload for pod in chosen]
         pods = Counter(workloads)
@@ -316,7 +316,7 @@ def _bounds(
 
 
 def _baseline_values(model: KnnModel, queries: Entries, *, total: bool) -> Mapping[str, NDArray[np.float64]]:
-    """Watts, or joules of a job, by each baseline fitted on the model's own index."""
+    """Return watts, or joules of a job, of each baseline fitted on the model's own index."""
     index = model.index
     at = np.flatnonzero(~np.isnan(index.total_energy_j)) if total else np.arange(len(index))
     logs, floor = (np.log1p(index.total_energy_j[at]), 1.0) if total else (to_log(index.power_w), FLOOR_W)

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, as matplotlib figures: for the HTML report, and for whoever shows a picture elsewhere."""
+"""Plots of an evaluation as matplotlib figures, for the HTML report and for Dagster."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_INTERVALS = 60  # pods whose intervals are drawn; more would be a smear
 
 
 def predicted_against_measured(split: SplitReport, *, unit: str) -> Figure:
-    """Each held-out pod by what it drew and what was predicted, on log scales; the diagonal is right.
+    """Plot the prediction of each held-out pod over its label, on log scales; the diagonal is right.
 
     Zeros cannot stand on a log scale: they are drawn at the lower edge.
     """
@@ -52,7 +52,7 @@ def predicted_against_measured(split: SplitReport, *, unit: str) -> Figure:
 
 
 def residuals(split: SplitReport, *, unit: str) -> Figure:
-    """How far off, as a factor: predicted over measured, both above a floor of a hundredth of the median label."""
+    """Plot predicted over measured as a factor, both above a floor of a hundredth of the median label."""
     figure, axes = _axes()
     measured, predicted = _columns(split.pods)
     positive = measured[measured > 0]
@@ -73,7 +73,7 @@ def residuals(split: SplitReport, *, unit: str) -> Figure:
 
 
 def intervals(split: SplitReport, *, unit: str) -> Figure | None:
-    """Intervals of pods in the order of their prediction, with what was measured; None where there are none."""
+    """Plot intervals of pods in the order of their prediction, with the labels; None where there are none."""
     pods = sorted((p for p in split.pods if p.low is not None and p.high is not None), key=lambda p: p.predicted)
     if not pods:
         return None
@@ -99,7 +99,7 @@ def intervals(split: SplitReport, *, unit: str) -> Figure | None:
 
 
 def calibration(split: SplitReport) -> Figure | None:
-    """By basis, how many labels the intervals of each level hold; the diagonal is right. None without intervals."""
+    """Plot coverage over the level of intervals, by basis; the diagonal is right. None without intervals."""
     scores = {"all": split.scores[MODEL], **split.by_basis}
     lines = {name: score.coverages for name, score in scores.items() if score.coverages}
     if not lines:
@@ -120,7 +120,7 @@ def calibration(split: SplitReport) -> Figure | None:
 
 
 def error_over_time(split: SplitReport) -> Figure | None:
-    """WAPE and coverage of each step; None where there is but one."""
+    """Plot WAPE and coverage of each step; None where there is only one."""
     if len(split.by_time) < 2:
         return None
     from matplotlib.dates import ConciseDateFormatter  # noqa: PLC0415
@@ -147,7 +147,7 @@ def _outside(split: SplitReport) -> list[float | None]:
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as an `<svg>` element to put into a page: no links, no scripts, the same text every time."""
+    """Return the figure as an `<svg>` element for a page: no links, no scripts, the same text every time."""
     import matplotlib as mpl  # noqa: PLC0415
 
     buffer = io.StringIO()
@@ -158,7 +158,7 @@ def to_svg(figure: Figure) -> str:
 
 
 def to_png(figure: Figure) -> bytes:
-    """The figure as PNG."""
+    """Return the figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
@@ -180,7 +180,7 @@ def _columns(pods: Sequence[PodResult]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _range(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Decades that hold the positive values, at least two and at most eight."""
+    """Return decades that contain the positive values, at least two and at most eight."""
     positive = values[values > 0]
     if not len(positive):
         return 0.1, 10.0

@@ -1,4 +1,4 @@
-"""The evaluation report: one HTML file that needs nothing else, to be read in a browser or attached to a mail."""
+"""Evaluation report: one HTML file without links, for a browser or a mail."""
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -149,7 +149,7 @@ def _more_figures(split: SplitReport) -> Iterable[tuple[Any, str]]:
 
 
 def _parts(title: str, name: str, scores: dict[str, Score]) -> Iterable[str]:
-    """A table of scores under a title; nothing where there are none. Of many, those with the most pods."""
+    """Yield a table of scores under a title; nothing where there are none. Of many, those with the most pods."""
     if scores:
         shown = sorted(scores.items(), key=lambda item: -item[1].count)[:_MOST_PARTS]
         rest = f" (the largest {_MOST_PARTS} of {len(scores)})" if len(scores) > _MOST_PARTS else ""
@@ -158,7 +158,7 @@ def _parts(title: str, name: str, scores: dict[str, Score]) -> Iterable[str]:
 
 
 def _surprises(pods: Sequence[PodResult], unit: str) -> Iterable[str]:
-    """The pods that are farthest from their interval; nothing where all are inside."""
+    """Yield the pods that are farthest from their interval; nothing where all are inside."""
     outside = [pod for pod in pods if _beyond(pod) > 0]
     if outside:
         yield "<h3>Farthest outside their interval</h3>"
@@ -166,7 +166,7 @@ def _surprises(pods: Sequence[PodResult], unit: str) -> Iterable[str]:
 
 
 def _beyond(pod: PodResult) -> float:
-    """By how many e-folds the label left the interval, a thousandth of the unit being nothing."""
+    """Return the distance of the label from its interval in e-folds, above a thousandth of the unit."""
     if pod.low is None or pod.high is None:
         return 0.0
     low, high, measured = (float(np.log(value + 1e-3)) for value in (pod.low, pod.high, pod.measured))
@@ -174,7 +174,7 @@ def _beyond(pod: PodResult) -> float:
 
 
 def _worst(pods: Sequence[PodResult], unit: str, *, by: Callable[[PodResult], float]) -> str:
-    """Of each workload the pod that is worst by this measure, the worst first."""
+    """Return a table of the worst pod of each workload by this measure, the worst first."""
     worst: dict[tuple[str | None, ...], PodResult] = {}
     for pod in sorted(pods, key=by, reverse=True):
         worst.setdefault((pod.cluster, pod.namespace, pod.workload_kind, pod.workload_name), pod)
@@ -196,7 +196,7 @@ def _worst(pods: Sequence[PodResult], unit: str, *, by: Callable[[PodResult], fl
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, text: int = 1) -> str:
-    """A table whose first `text` columns are words, not numbers."""
+    """Return a table whose first `text` columns are words, not numbers."""
 
     def cells(tag: str, row: Sequence[str]) -> str:
         return "".join(f"<{tag}{' class=text' if i < text else ''}>{escape(c)}</{tag}>" for i, c in enumerate(row))

@@ -1,11 +1,11 @@
-"""Errors of predictions, in watts and in logs: they tell different stories."""
+"""Errors of predictions, in watts and in logs."""
 
 import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-_LEAST = 5  # pods; of fewer, R2 and rank correlation are a matter of luck
+_LEAST = 5  # pods; of fewer, R2 and rank correlation are chance
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +41,12 @@ def score(
     expected: NDArray[np.float64] | None = None,
     level: float = 0.8,
 ) -> Score:
-    """Errors of predictions (n,) against labels (n,); NaN predictions are unknown and not counted. `floor` is added
-    before logarithms; `expected` (n,) are the means that sums are made of (None: the predictions); `bounds` are low and
-    high ends (n,) by level, whose coverage counts labels by `weights` (n,).
+    """Return errors of predictions (n,) against labels (n,); NaN predictions are unknown and not counted.
+
+    `floor` is added before logarithms; `expected` (n,) are the means that sums are made of (None: the predictions);
+    `bounds` are low and high ends (n,) by level, whose coverage counts labels by `weights` (n,).
     """
-    from sklearn.metrics import mean_absolute_error, r2_score  # noqa: PLC0415  # slow to import; most runs evaluate nothing
+    from sklearn.metrics import mean_absolute_error, r2_score  # noqa: PLC0415  # slow to import
 
     known = ~np.isnan(predicted)
     expected = predicted[known] if expected is None else expected[known]

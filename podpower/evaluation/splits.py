@@ -1,7 +1,6 @@
-"""What is held out: never rows, which puts steps of one pod on both sides, but workloads, times or clusters.
+"""Splits: workloads, times or clusters are held out, never rows, which would put steps of one pod on both sides.
 
-A split gives pairs of what is trained on and what is predicted, one a fold; InvalidInput where the rows do not have
-what it needs.
+A split yields folds, pairs of training data and held-out pods; InvalidInput where the rows lack what it needs.
 """
 
 import itertools
@@ -20,7 +19,7 @@ from podpower.training.groups import linked_groups
 
 MAX_LEFT_OUT = 60  # up to so many groups each is left out on its own; beyond, FOLDS folds of groups or more
 FOLDS = 10
-ENOUGH_PODS = 20_000  # figures of so many move by less than a hundredth: the folds that are left are not trained
+ENOUGH_PODS = 20_000  # figures of so many move by less than a hundredth: the remaining folds are not trained
 MAX_STEPS = 8  # of the time range
 _LEAST_STEP_S = 600.0
 
@@ -38,8 +37,8 @@ class Fold:
 
 
 def unseen(training_set: TrainingSet) -> Iterator[Fold]:
-    """Leave out each workload (or, of many, a fold of them), with all that share a spec with it; until so many pods
-    were left out that more would tell nothing new.
+    """Leave out each workload (or, of many, a fold of them), with all that share a spec with it, until ENOUGH_PODS
+    were left out.
     """
     examples, pods = training_set.examples(), training_set.pods()
     groups = linked_groups(examples.entries.workloads, examples.entries.spec_hashes)  # those of the pods, too

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
-from scipy.stats import binom
 
 from podpower.evaluation import figures
 
@@ -81,5 +80,7 @@ def miscoverage(score: "Score", *, workloads: int, level: float) -> str:
 
 def coverage_bounds(workloads: int, *, level: float) -> tuple[float, float]:
     """Return the shares between which honest intervals of a level cover so many workloads, at CONFIDENCE."""
+    from scipy.stats import binom  # noqa: PLC0415  # slow to import
+
     low, high = binom.interval(CONFIDENCE, workloads, level)
     return float(low) / workloads, float(high) / workloads

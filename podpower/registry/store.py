@@ -44,7 +44,7 @@ _REPLACE = "promote another version, or put the same files in again with `podpow
 
 
 class StoredFile(msgspec.Struct, kw_only=True, frozen=True):
-    """The digest (SHA-256, 64 hex digits) and size of a file of a version."""
+    """Digest (SHA-256, 64 hex digits) and size of a file of a version."""
 
     sha256: str
     size_bytes: int
@@ -222,7 +222,7 @@ class ModelStore:
         return self._promotions.serving(start_s, end_s)
 
     def versions(self) -> list[VersionInfo]:
-        """The manifests of all versions that have one, newest first; see `damaged` for the others."""
+        """Return the manifests of all versions that have one, newest first; see `damaged` for the others."""
         found = []
         for path in self._shelf.children("versions"):
             with contextlib.suppress(Refused):
@@ -230,8 +230,8 @@ class ModelStore:
         return sorted(found, key=lambda info: info.version, reverse=True)
 
     def damaged(self, *, contents: bool = False) -> dict[str, str]:
-        """What lies among the versions, or is served, and cannot be: name and reason. Files are looked at from outside
-        (are they there, have they the right size), or read and held against their digests with `contents`.
+        """Return damaged versions, and a damaged pointer: name and reason. Only presence and size of files are checked;
+        with `contents` they are read and compared with their digests.
         """
         found: dict[str, str] = {}
         for path in self._shelf.children("versions"):
@@ -261,7 +261,7 @@ class ModelStore:
             raise Refused(f"{name} of version {info.version} is missing or cut off: {_REPLACE}")
 
     def info(self, version: str) -> VersionInfo:
-        """The manifest of `version`. Refused when there is none or it is damaged."""
+        """Return the manifest of `version`. Refused when there is none or it is damaged."""
         data = self._shelf.read(self._folder(version) / MANIFEST_FILE)
         if data is None:
             raise Refused(f"no version {version} in {self.root}: see `podpower models list`")
@@ -274,7 +274,7 @@ class ModelStore:
         return info
 
     def load(self, version: str) -> tuple[Encoder, KnnModel]:
-        """Encoder and model of `version`.
+        """Return encoder and model of `version`.
 
         Refused when it is missing, differs from its manifest, cannot be unsealed, or the two do not fit together.
         """
@@ -297,7 +297,7 @@ class ModelStore:
         return data
 
     def is_whole(self, version: str) -> bool:
-        """Whether all files of the version are there and are what its manifest says."""
+        """Return True when all files of the version exist and match its manifest."""
         try:
             info = self.info(version)
             for name in info.files:
