@@ -82,7 +82,7 @@ def poll_all(config: Path, journal: Path) -> dict[str, object]:
     """The first poll of the sensor, and one that finds nothing new."""
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from podpower.sources.kubernetes.live import LiveObjects\n"
+        "from podpower.collector.live import LiveObjects\n"
         "from podpower.sources.kubernetes.access import Wanted\n"
         "live = LiveObjects(Path(sys.argv[2]), Wanted(kubeconfig=sys.argv[1])); times = []\n"
         "for _ in range(2):\n"

@@ -12,12 +12,12 @@ import polars as pl
 
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.kubernetes.kinds import BUILT_IN, OBSERVED, Kind
+from podpower.kubernetes.times import present_form_s
 from podpower.labels.kepler import PSEUDO_PODS, Generation, detect
 from podpower.labels.nodes import HIGH_RATIO, LOW_RATIO, NodeRatio, failed_ratios
 from podpower.sources.kubernetes.access import Access
 from podpower.sources.kubernetes.api import Api
-from podpower.sources.kubernetes.list_watch import Change, Known, Stream, listed
-from podpower.sources.kubernetes.times import present_form_s
+from podpower.sources.kubernetes.list_watch import Found, Stream, listed
 from podpower.sources.prometheus.source import Prometheus
 from podpower.sources.protocols import Selector
 
@@ -176,8 +176,8 @@ async def _running_pods(access: Access, *, since_s: float) -> dict[tuple[str, st
     """Return namespace and name of pods that have run since then, and their node."""
     found = {}
     async with Api(access, tries=2) as api:
-        async for item in listed(api, Stream(kind=BUILT_IN["Pod"]), Known()):
-            if isinstance(item, Change) and (item.object.get("status") or {}).get("phase") == "Running":
+        async for item in listed(api, Stream(kind=BUILT_IN["Pod"])):
+            if isinstance(item, Found) and (item.object.get("status") or {}).get("phase") == "Running":
                 if (present_form_s(item.object) or 0.0) > since_s:
                     continue
                 metadata = item.object.get("metadata") or {}

@@ -8,13 +8,13 @@ import polars as pl
 from upath import UPath
 
 from podpower import settings
+from podpower.collector.opening import Sources, opened_sources
 from podpower.errors import Refused
 from podpower.features.encoder import Encoder
 from podpower.io.files import read_bounded, write_atomically
 from podpower.io.parquet import TableFile, write_parquet
 from podpower.registry import artifacts
 from podpower.registry.store import ModelStore
-from podpower.sources.opening import Sources, opened_sources
 
 _MAX_ENCODER_BYTES = 1 << 30
 

@@ -96,11 +96,11 @@ def _type(schema: dict[str, Any]) -> str:
 
 def metrics() -> str:
     """Every metric that podpower exports."""
-    from podpower.collector.metrics import Counting
+    from podpower.collector.metrics import Metrics
 
     lines = ["# Metrics", "", "`podpower collect watch --metrics-port PORT` serves these at `/metrics`.", ""]
     lines += ["| metric | type | meaning |", "|---|---|---|"]
-    for family in Counting().registry.collect():
+    for family in Metrics().registry.collect():
         suffix = "_total" if family.type == "counter" else ""
         lines.append(f"| `{family.name}{suffix}` | {family.type} | {_cell(family.documentation)} |")
     return "\n".join(lines) + "\n"

@@ -3,15 +3,21 @@
 import argparse
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podpower.cli import inputs, output, streams
 from podpower.cli.arguments import Commands, UsageError, add_command, add_group, port
-from podpower.cli.connections import add_kubernetes, add_selection, open_cluster, watching
+from podpower.cli.connections import add_kubernetes, add_selection, open_cluster, selection
 from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from podpower.collector.journal import Journal
+    from podpower.collector.metrics import Metrics
+    from podpower.collector.ndjson import NdjsonSink
+    from podpower.collector.watch import Watch
     from podpower.specs.selection import Workloads
 
 
@@ -51,19 +57,27 @@ kept: their labels are training data.
         watch,
         summary="Follow a cluster and write each change of a workload as NDJSON, until Ctrl-C or SIGTERM.",
         details="""\
-One line a change: an InferenceRequest with event, uid and resource_version, once each. What an object owns is told by
-its owner; a pod of a kind that is not watched stands under its top owner, with the template that made it. With
---output, a watch that is started again goes on where the last one stopped: FILE.state beside it says where that was.
-What cannot be read, or is refused by --post, is kept in FILE.rejected.
+One line a change: an InferenceRequest with event, uid and resource_version, each change once. Objects that a watched
+object owns have no line; a pod of a kind that is not watched is listed under its top owner, with the template that made
+it. With --output, a watch that starts again continues where the last one stopped, which FILE.state holds. Objects that
+cannot be read and lines that --post refuses are kept in FILE.rejected.
+
+With --journal, this is the one process that observes the cluster: sensors and assets read the journal and poll no more.
 
   podpower collect watch --emit-initial --output data/in.ndjson
   podpower collect watch --kinds Deployment Job CronJob Pod --namespaces shop --output data/in.ndjson
   podpower collect watch --emit-initial --post http://localhost:8000/predict > in.ndjson
+  podpower collect watch --journal .podpower/journal
 """,
     )
     add_selection(parser, kinds="those that make pods")
     parser.add_argument("--emit-initial", action="store_true", help="also write what is there at the start")
-    parser.add_argument("--output", metavar="FILE", default="-", help="where to append (default: standard output)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="where to append lines (default: standard output; with --journal, nowhere)"
+    )
+    parser.add_argument(
+        "--journal", metavar="DIR", help="also append every change to the journal that sensors and assets read"
+    )
     parser.add_argument("--post", metavar="URL", help="also send each line as JSON, in order, until it is taken")
     parser.add_argument("--post-token-file", metavar="FILE", help="bearer token for --post, read anew each time")
     parser.add_argument("--metrics-port", type=port, metavar="PORT", help="serve /metrics of the watch itself")
@@ -113,49 +127,85 @@ def _add_recording(workloads: "Workloads", path: str) -> None:
 
 
 def watch(arguments: argparse.Namespace) -> int:
-    """Follow the cluster until told to stop: 0 after SIGTERM, 130 after Ctrl-C."""
+    """Follow the cluster until a signal: return 0 after SIGTERM, 130 after Ctrl-C."""
     import asyncio  # noqa: PLC0415
+    from contextlib import ExitStack  # noqa: PLC0415
 
-    from podpower.collector.checkpoint import Progress  # noqa: PLC0415
-    from podpower.collector.metrics import Counting  # noqa: PLC0415
-    from podpower.collector.watch import Watch, run  # noqa: PLC0415
+    from podpower.collector.metrics import Metrics  # noqa: PLC0415
+    from podpower.collector.watch import Sink, Watch  # noqa: PLC0415
 
     if arguments.post_token_file and not arguments.post:
         raise UsageError("--post-token-file goes with --post URL")
-    to_file = arguments.output != streams.STANDARD
-    selected = watching(arguments, kinds="WORKLOADS")
+    chosen = selection(arguments, kinds="OBSERVED" if arguments.journal else "WORKLOADS")
     access = open_cluster(arguments)
-    counting = Counting()
+    metrics = Metrics()
     if arguments.metrics_port is not None:
-        at = counting.serve(arguments.metrics_host, arguments.metrics_port)
+        at = metrics.serve(arguments.metrics_host, arguments.metrics_port)
         output.note(f"metrics: http://{arguments.metrics_host}:{at}/metrics")
-    rejected = Path(f"{arguments.output}.rejected") if to_file else None
-    progress = Progress.of_file(Path(arguments.output)) if to_file else Progress(None, streams.standard_output())
-    if progress.resumed:
-        output.note(f"{arguments.output}: going on after {progress.written} bytes")
-    job = Watch(
-        progress=progress, counting=counting, note=output.note, rejected=lambda what: _keep(rejected, what),
-        emit_initial=arguments.emit_initial, post=arguments.post, post_token_file=arguments.post_token_file,
-    )  # fmt: skip
+    with ExitStack() as stack:
+        sinks: list[Sink] = []
+        if arguments.output or arguments.post or not arguments.journal:
+            sinks.append(stack.enter_context(_ndjson(arguments, metrics)))
+        if arguments.journal:
+            sinks.append(stack.enter_context(_journal(arguments.journal, access.cluster)))
+        job = Watch(
+            access=access, selection=chosen, sinks=sinks, note=output.note, metrics=metrics,
+            pods_later_s=1.0 if arguments.journal else 0.0,
+        )  # fmt: skip
+        received = asyncio.run(_until_stopped(job))
+    return 130 if signal.SIGINT in received else 0
+
+
+async def _until_stopped(job: "Watch") -> list[int]:
+    """Run the watch until SIGTERM or SIGINT; return the signals that came."""
+    import asyncio  # noqa: PLC0415
+
+    stop = asyncio.Event()
     received: list[int] = []
 
-    async def until_stopped() -> None:
-        stop = asyncio.Event()
+    def ended(number: int) -> None:
+        received.append(number)
+        stop.set()
 
-        def ended(number: int) -> None:
-            received.append(number)
-            stop.set()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended, number)
+    await job.follow(stop)
+    return received
 
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ended, number)
-        await run(access, selected, job, stop)
 
+@contextmanager
+def _ndjson(arguments: argparse.Namespace, metrics: "Metrics") -> "Iterator[NdjsonSink]":
+    from podpower.collector.ndjson import NdjsonSink  # noqa: PLC0415
+    from podpower.collector.output import Output  # noqa: PLC0415
+    from podpower.collector.post import Poster  # noqa: PLC0415
+
+    place = arguments.output or streams.STANDARD
+    to_file = place != streams.STANDARD
+    poster = None
+    if arguments.post:
+        poster = Poster(arguments.post, token_file=arguments.post_token_file, metrics=metrics, note=output.note)
+    lines = Output.of_file(Path(place)) if to_file else Output(None, streams.standard_output())
+    if lines.resumed:
+        output.note(f"{place}: continuing after {lines.written} bytes")
+    rejected = Path(f"{place}.rejected") if to_file else None
     try:
-        asyncio.run(until_stopped())
+        yield NdjsonSink(
+            lines, note=output.note, reject=lambda what: _keep(rejected, what), metrics=metrics,
+            emit_initial=arguments.emit_initial, poster=poster,
+        )  # fmt: skip
     finally:
-        progress.close()
-    return 130 if signal.SIGINT in received else 0
+        lines.close()
+
+
+def _journal(place: str, cluster: str) -> "AbstractContextManager[Journal]":
+    from podpower.collector.journal import Journal  # noqa: PLC0415
+    from podpower.collector.live import KEPT_DAYS  # noqa: PLC0415
+
+    if "://" in place and not place.startswith("file://"):
+        raise InvalidInput(f"--journal {place}: the journal is kept in a local folder, not at a URL: give a path")
+    root = Path(place.removeprefix("file://"))
+    return Journal.opened(root, cluster=cluster, kept_days=KEPT_DAYS, note=output.note)
 
 
 def _keep(path: Path | None, what: dict[str, Any]) -> None:

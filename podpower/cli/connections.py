@@ -13,7 +13,7 @@ from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
     from podpower.sources.kubernetes.access import Access, Wanted
-    from podpower.sources.kubernetes.live import Watching
+    from podpower.sources.kubernetes.list_watch import Selection
     from podpower.sources.prometheus.source import Prometheus
 
 
@@ -69,18 +69,18 @@ def open_cluster(arguments: argparse.Namespace) -> "Access":
     return access
 
 
-def watching(arguments: argparse.Namespace, *, kinds: str) -> "Watching":
-    """The objects that the options select; `kinds` names the default in podpower.kubernetes.kinds."""
+def selection(arguments: argparse.Namespace, *, kinds: str) -> "Selection":
+    """Return the objects that the options select; `kinds` names the default in podpower.kubernetes.kinds."""
     from podpower.kubernetes import kinds as known  # noqa: PLC0415
     from podpower.sources.kubernetes.list_watch import Selection  # noqa: PLC0415
-    from podpower.sources.kubernetes.live import Watching  # noqa: PLC0415
 
     chosen = known.parse_kinds(arguments.kinds) if arguments.kinds else getattr(known, kinds)
-    selection = Selection(
-        namespaces=tuple(dict.fromkeys(arguments.namespaces)), exclude=tuple(arguments.exclude_namespaces),
+    return Selection(
+        kinds=chosen,
+        namespaces=tuple(dict.fromkeys(arguments.namespaces)),
+        exclude=tuple(arguments.exclude_namespaces),
         labels=arguments.selector,
-    )  # fmt: skip
-    return Watching(kinds=chosen, selection=selection)
+    )
 
 
 def add_prometheus(parser: Parser) -> None:

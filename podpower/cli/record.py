@@ -12,8 +12,8 @@ from podpower.cli.connections import (
     add_selection,
     open_cluster,
     open_prometheus,
+    selection,
     wanted,
-    watching,
 )
 from podpower.cli.processes import asked_to_stop
 from podpower.cli.times import parse_hour, parse_time
@@ -53,8 +53,8 @@ objects that still live.
 
 def run(arguments: argparse.Namespace) -> int:
     """Record until the end that was given, Ctrl-C or SIGTERM."""
+    from podpower.collector.live import LiveObjects  # noqa: PLC0415
     from podpower.collector.recorder import Recorder, record_again  # noqa: PLC0415
-    from podpower.sources.kubernetes.live import LiveObjects  # noqa: PLC0415
     from podpower.sources.recording import read_meta  # noqa: PLC0415
 
     if arguments.again:
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         start_s = read_meta(root).end_s
         output.note(f"{root}: going on from {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(start_s))}")
     open_cluster(arguments)  # complains and warns before anything is written
-    objects = LiveObjects(root, wanted(arguments), watching(arguments, kinds="OBSERVED"))
+    objects = LiveObjects(root, wanted(arguments), selection(arguments, kinds="OBSERVED"))
     with open_prometheus(arguments, cluster=objects.cluster) as prometheus:
         recorder = Recorder(objects, prometheus, note=output.note)
         with asked_to_stop() as stopped:

@@ -1,12 +1,12 @@
-"""Metrics of a watch, in Prometheus' own client library."""
+"""Metrics of a watch, for Prometheus."""
 
 import time
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 
-class Counting:
-    """Counts; `serve` answers /metrics."""
+class Metrics:
+    """Counts events, lines, lists, interruptions and posts; `serve` exposes them at /metrics."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -22,39 +22,39 @@ class Counting:
         self._posts = Counter("podpower_watch_posts", "Requests to --post.", ["outcome"], registry=self.registry)
         self._queue = Gauge("podpower_watch_queue_lines", "Lines that wait to be posted.", registry=self.registry)
         self._last = Gauge(
-            "podpower_watch_last_event_timestamp_seconds", "When the last change came.", registry=self.registry
+            "podpower_watch_last_event_timestamp_seconds", "Time of the last change.", registry=self.registry
         )
 
     def serve(self, host: str, port: int) -> int:
-        """Answer in a thread of its own; returns the port. OSError when it is taken."""
+        """Expose /metrics in a thread of its own; return the port. OSError when it is taken."""
         server, _thread = start_http_server(port, addr=host, registry=self.registry)
         return int(server.server_port)
 
-    def happened(self, resource: str, event: str) -> None:
-        """An object changed."""
+    def changed(self, resource: str, event: str) -> None:
+        """Count a change of an object."""
         self._events.labels(resource, event).inc()
         self._last.set(time.time())
 
     def written(self, lines: int) -> None:
-        """Lines were written."""
+        """Count lines that were written."""
         self._lines.inc(lines)
 
     def rejected(self) -> None:
-        """An object could not be read."""
+        """Count an object that cannot be read."""
         self._rejected.inc()
 
     def listed(self, resource: str) -> None:
-        """A kind was listed whole."""
+        """Count a complete list."""
         self._lists.labels(resource).inc()
 
     def interrupted(self, resource: str, reason: str) -> None:
-        """A watch broke, or its history was gone."""
+        """Count a watch that broke, or whose history was gone."""
         self._interruptions.labels(resource, reason).inc()
 
     def posted(self, outcome: str) -> None:
-        """A line was sent, refused, or has to be sent again."""
+        """Count a request to --post: sent, refused or retried."""
         self._posts.labels(outcome).inc()
 
     def queued(self, lines: int) -> None:
-        """So many lines wait."""
+        """Set the number of lines that wait to be posted."""
         self._queue.set(lines)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 
+from podpower.collector.live import LiveObjects
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.retries import Note
 from podpower.labels.kepler import BUILD_INFO, GENERATIONS
 from podpower.labels.owners import OWNER_METRICS
 from podpower.sources.hours import HOUR_S, hour_name
-from podpower.sources.kubernetes.live import LiveObjects
 from podpower.sources.prometheus.source import Prometheus
 from podpower.sources.protocols import Selector
 from podpower.sources.recording import read_meta

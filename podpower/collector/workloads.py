@@ -1,4 +1,4 @@
-"""From a changed object to the request of its workload: owners are followed through the API as far as needed."""
+"""Requests of the workloads that changed objects belong to. Owners are fetched from the API where they are needed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,19 +16,19 @@ from podpower.specs.requests import InferenceRequest
 _MAX_CHAIN = 8
 
 
-class Making:
-    """`watched` are the kinds whose own changes are told: what they own is not told again."""
+class Workloads:
+    """Finds the workload of an object. `watched` are the kinds of the streams: what they own gives no request."""
 
     def __init__(self, api: Api, watched: tuple[Kind, ...]) -> None:
         self._api = api
         self._watched = {(kind.group, kind.name) for kind in watched}
         self._objects = Objects()
-        self._asked: dict[str, str] = {}  # uid or path -> the path asked; what was not found is not asked again
+        self._fetched: dict[str, str] = {}  # uid by path, "" where nothing was found
         self._plurals: dict[tuple[str, str], str | None] = {}
 
     async def request(self, obj: Mapping[str, Any]) -> InferenceRequest | None:
-        """The request, or None where the object is told by its owner, or is no workload. InvalidInput when it is one
-        that cannot be read.
+        """Return the request, or None where the object's owner is watched too, or the object runs no pods. InvalidInput
+        when it cannot be read.
         """
         owner = controller_of(obj)
         cluster = self._api.access.cluster
@@ -37,7 +37,7 @@ class Making:
                 return request_from_object(obj, cluster=cluster)
             if (_group(owner), owner.get("kind")) in self._watched:
                 return None
-            await self._learn(obj)
+            await self._fetch_owners(obj)
             made = self._objects.made(obj)
             metadata = {**(obj.get("metadata") or {}), "name": made.name}
             source = made.template_object or {**obj, "metadata": metadata}
@@ -45,42 +45,42 @@ class Making:
         except NotAWorkload:
             return None
 
-    async def _learn(self, obj: Mapping[str, Any]) -> None:
-        """Ask for the owners of an object, and for the revision that made it."""
+    async def _fetch_owners(self, obj: Mapping[str, Any]) -> None:
+        """Fetch the owners of an object, and the revision that made it."""
         namespace = str((obj.get("metadata") or {}).get("namespace") or "")
         reference = controller_of(obj)
         below: Mapping[str, Any] = obj
         for _ in range(_MAX_CHAIN):
-            if reference is None or reference.get("kind") == "Node":  # a static pod's: it makes none by a template
+            if reference is None or reference.get("kind") == "Node":  # the node of a static pod has no template
                 return
             if reference.get("kind") in {"StatefulSet", "DaemonSet"}:
-                await self._learn_revision(below, reference, namespace)
-            found = await self._get(reference, namespace)
+                await self._fetch_revision(below, reference, namespace)
+            found = await self._fetch_reference(reference, namespace)
             if found is None:
                 return
             below, reference = found, controller_of(found)
 
-    async def _learn_revision(self, pod: Mapping[str, Any], owner: Mapping[str, Any], namespace: str) -> None:
+    async def _fetch_revision(self, pod: Mapping[str, Any], owner: Mapping[str, Any], namespace: str) -> None:
         hashed = ((pod.get("metadata") or {}).get("labels") or {}).get("controller-revision-hash")
         if not hashed:
             return
         # A StatefulSet's pods name the revision, a DaemonSet's only its hash.
         name = hashed if str(hashed).startswith(f"{owner.get('name')}-") else f"{owner.get('name')}-{hashed}"
-        await self._ask(f"{BUILT_IN['ControllerRevision'].path(namespace)}/{name}", "ControllerRevision", "apps/v1")
+        await self._fetch(f"{BUILT_IN['ControllerRevision'].path(namespace)}/{name}", "ControllerRevision", "apps/v1")
 
-    async def _get(self, reference: Mapping[str, Any], namespace: str) -> Mapping[str, Any] | None:
+    async def _fetch_reference(self, reference: Mapping[str, Any], namespace: str) -> Mapping[str, Any] | None:
         kind, version = str(reference.get("kind")), str(reference.get("apiVersion"))
         plural = await self._plural(kind, version)
         if plural is None:
             return None
         group, _, short = version.rpartition("/")
         path = Kind(group=group, version=short, plural=plural, name=kind).path(namespace)
-        return await self._ask(f"{path}/{reference.get('name')}", kind, version)
+        return await self._fetch(f"{path}/{reference.get('name')}", kind, version)
 
-    async def _ask(self, path: str, kind: str, version: str) -> Mapping[str, Any] | None:
-        if path in self._asked:
-            return self._objects.named(self._asked[path])
-        self._asked[path] = ""
+    async def _fetch(self, path: str, kind: str, version: str) -> Mapping[str, Any] | None:
+        if path in self._fetched:
+            return self._objects.named(self._fetched[path])
+        self._fetched[path] = ""
         try:
             obj = msgspec.json.decode(await self._api.get(path))
         except (InvalidInput, ValueError) as error:
@@ -88,7 +88,7 @@ class Making:
             return None
         kept = essential({"kind": kind, "apiVersion": version, **obj})
         self._objects.put(kept)
-        self._asked[path] = str(kept["metadata"].get("uid", ""))
+        self._fetched[path] = str(kept["metadata"].get("uid", ""))
         return kept
 
     async def _plural(self, kind: str, version: str) -> str | None:

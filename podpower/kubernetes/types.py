@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Resources = dict[str, str | int | float]
 
 

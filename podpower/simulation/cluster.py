@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from podpower.kubernetes.types import EventType
 from podpower.simulation import objects
 from podpower.simulation.catalogue import planned
 from podpower.simulation.objects import Object
 from podpower.simulation.workloads import Pod, Workload
-from podpower.sources.protocols import EventType, ObjectEvent
+from podpower.sources.protocols import ObjectEvent
 
 MINUTE_S = 60.0
 _BEFORE_S = 86_400.0  # what runs at the beginning was made a day before

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
-EventType = Literal["ADDED", "MODIFIED", "DELETED"]
+from podpower.kubernetes.types import EventType
 
 # Every label that a Kepler or owner series is told apart by. A scraped series' own `namespace` and `pod` are the
 # exporter's for Kepler, and the described pod's for kube_*_owner.

@@ -14,11 +14,11 @@ import polars as pl
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.parquet import TableFile, scanned
+from podpower.kubernetes.types import EventType
 from podpower.sources.hours import hour_name, hours_between
 from podpower.sources.protocols import (
     POINTS_SCHEMA,
     SERIES_SCHEMA,
-    EventType,
     MetricSamples,
     ObjectEvent,
     Selector,

@@ -10,8 +10,9 @@ import polars as pl
 
 from podpower.io.files import atomic_file, write_atomically
 from podpower.io.parquet import write_parquet
+from podpower.kubernetes.types import EventType
 from podpower.sources.hours import hour_name
-from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, EventType, ObjectEvent
+from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, ObjectEvent
 from podpower.sources.recording import META, OBJECTS, SAMPLES, SERIES, SNAPSHOTS, TRUTH, EventLine, Meta
 
 

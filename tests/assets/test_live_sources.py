@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 import stamina
 
+from podpower.collector import live as polling
 from podpower.settings import Settings
-from podpower.sources.kubernetes import live as polling
 from podpower_assets.partitions import hour_key
 from podpower_assets.resources import Source, resources_from
 from podpower_assets.specs.sensors import workload_changes

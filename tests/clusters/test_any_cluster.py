@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from podpower.collector.live import LiveObjects, present_objects
 from podpower.doctor import examine_cluster
 from podpower.sources.kubernetes.access import Wanted, open_access
 from podpower.sources.kubernetes.list_watch import Selection
-from podpower.sources.kubernetes.live import LiveObjects, Watching, present_objects
 from podpower.specs.observing import observe
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, write_kubeconfig
@@ -77,7 +77,7 @@ def test_changes_are_told_across_a_restart(cluster: RealCluster, tmp_path: Path)
 
 
 def test_polls_keep_what_happened(cluster: RealCluster, tmp_path: Path) -> None:
-    selected = Watching(selection=Selection(namespaces=(cluster.namespace,)))
+    selected = Selection(namespaces=(cluster.namespace,))
     live = LiveObjects(tmp_path / "journal", Wanted(kubeconfig=str(cluster.kubeconfig)), selected)
     cluster.add(web("a:1"))
     live.poll(seconds=1.0)
@@ -92,7 +92,7 @@ def test_polls_keep_what_happened(cluster: RealCluster, tmp_path: Path) -> None:
 
 def test_the_present_is_listed(cluster: RealCluster) -> None:
     cluster.add(web())
-    selected = Watching(selection=Selection(namespaces=(cluster.namespace,)))
+    selected = Selection(namespaces=(cluster.namespace,))
     events = present_objects(open_access(Wanted(kubeconfig=str(cluster.kubeconfig))), selected)
     assert "web" in {event.object["metadata"]["name"] for event in events}
 

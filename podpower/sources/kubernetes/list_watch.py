@@ -1,12 +1,14 @@
-"""Lists and watches: every change of the objects of one kind, none lost and none twice for one resourceVersion.
+"""Lists and watches of a cluster's objects, one stream for each kind.
 
-A stream lists in pages, then watches from the list's version. It goes on from the last version after a connection
-broke, and lists again when that version is gone (410); what changed in between is told from what was known.
+A stream lists in pages, then watches from the version of the list. It resumes from its last version when the connection
+breaks, and lists again when the server no longer has that version (410). Each item carries the version from which its
+stream resumes after it. A stream can repeat items; `podpower.collector.known` finds those that a reader has already.
 """
 
 import asyncio
+import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,26 +16,29 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.io.retries import Again, Backoff
-from podpower.kubernetes.kinds import Kind
-from podpower.sources.kubernetes.api import PAGE, Api, Gone
+from podpower.kubernetes.kinds import OBSERVED, Kind
+from podpower.kubernetes.types import EventType
+from podpower.sources.kubernetes.api import PAGE, Api, Gone, Missing
 from podpower.sources.kubernetes.reading import read_object
-from podpower.sources.protocols import EventType
 
 _WATCH_S = 290  # less than the five minutes of history that etcd keeps
 _IDLE_S = 90.0  # bookmarks come about every minute
-_QUICK_S = 1.0  # a watch that ends sooner is waited for
+_QUICK_S = 1.0  # a watch that ends sooner is followed by a pause
+
+Object = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Which objects: namespaces to take (all when empty) or to leave out, and a label selector."""
+    """The objects to observe: kinds, namespaces to take (all when empty) or to leave out, and a label selector."""
 
+    kinds: tuple[Kind, ...] = OBSERVED
     namespaces: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     labels: str | None = None
 
     def parameters(self) -> dict[str, str]:
-        """Of a request."""
+        """Return the query parameters of a list or watch."""
         found = {}
         if self.exclude:
             found["fieldSelector"] = ",".join(f"metadata.namespace!={name}" for name in self.exclude)
@@ -55,168 +60,155 @@ class Stream:
 
     @property
     def key(self) -> str:
-        """The same stream always under the same text."""
+        """Name of the stream in checkpoints."""
         return f"{self.kind.key}@{self.namespace or ''}"
 
     @property
     def path(self) -> str:
-        """Where the API has it."""
+        """Path of the collection in the API."""
         return self.kind.path(self.namespace)
 
 
-def streams_of(kinds: tuple[Kind, ...], selection: Selection) -> list[Stream]:
-    """A stream a kind, or a kind and namespace where these are named: that needs no rights on the whole cluster."""
-    taken: list[str | None] = [name for name in selection.namespaces if name not in selection.exclude]
-    if selection.namespaces and not taken:
-        raise InvalidInput("every namespace that is named is also excluded")
-    taken = taken or [None]
-    return [Stream(kind=kind, namespace=name, selection=selection) for kind in kinds for name in taken]
+async def open_streams(api: Api, selection: Selection) -> list[Stream]:
+    """Return a stream for each kind, or for each kind and namespace where namespaces are named, which needs no rights
+    on the whole cluster. Kinds given by their path get their name from the API.
+    """
+    namespaces: list[str | None] = [name for name in selection.namespaces if name not in selection.exclude]
+    if selection.namespaces and not namespaces:
+        raise InvalidInput("every namespace that is named is also excluded: leave one of the two options out")
+    kinds = [kind if kind.name else await _named(api, kind) for kind in selection.kinds]
+    return [Stream(kind=k, namespace=name, selection=selection) for k in kinds for name in namespaces or [None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
-    """An object changed. `version` is where its stream goes on after it, None while it is being listed."""
+class Found:
+    """An object of a list."""
+
+    stream: Stream
+    object: Object
+    version: None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """An event of a watch, as the server sent it."""
 
     stream: Stream
     type: EventType
-    object: dict[str, Any]
-    version: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reached:
-    """Everything of the stream up to `version` has been told."""
-
-    stream: Stream
+    object: Object
     version: str
-    listed: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interrupted:
-    """The stream broke and goes on by itself; `reason` "gone" when it has to list again, else "broken"."""
-
-    stream: Stream
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Nameless:
-    """An object that cannot be told from others, and is passed over."""
+    """An object without a name, which cannot be identified."""
 
     stream: Stream
-    object: dict[str, Any]
+    object: Object
     version: str | None = None
 
 
-def is_later(version: str, than: str | None) -> bool:
-    """Whether a resourceVersion of an object follows another one of it. Versions are decimal numbers that grow
-    (https://kep.k8s.io/5504); those of a server that does not number them are only compared for equality.
-    """
-    if version.isdecimal() and than is not None and than.isdecimal():
-        return int(version) > int(than)
-    return version == "" or version != than
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """End of a list: the stream has exactly the objects of `uids` at `version`."""
+
+    stream: Stream
+    version: str
+    uids: frozenset[str]
 
 
-class Known:
-    """What was told of a stream's objects: the resourceVersion of each uid, and how to name one that has gone."""
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """A bookmark: the stream has no other change up to `version`."""
 
-    def __init__(
-        self, last: Callable[[str], dict[str, Any] | None] = lambda _: None, gone: Mapping[str, str] | None = None
-    ) -> None:
-        """`last` gives the last known form of an object of this uid. `gone` has the resourceVersion at which objects
-        were deleted that the server can send again, because the stream resumes before it.
-        """
-        self.versions: MutableMapping[str, str] = {}
-        self.last = last
-        self._gone = gone or {}
-
-    def change(
-        self, stream: Stream, type_: EventType, obj: dict[str, Any], version: str | None
-    ) -> Change | Nameless | None:
-        """The change, or None where it was told already."""
-        metadata = obj.get("metadata")
-        if not isinstance(metadata, dict) or not metadata.get("name"):
-            return Nameless(stream=stream, object=obj, version=version)
-        metadata["uid"] = metadata.get("uid") or f"{metadata.get('namespace')}/{metadata['name']}"
-        uid, own = str(metadata.get("uid", "")), str(metadata.get("resourceVersion", ""))
-        before = self.versions.get(uid)
-        if version is not None and not is_later(own, before or self._gone.get(uid)):
-            return None  # sent again, because the stream resumed before it
-        if type_ == "DELETED":
-            if before is None:
-                return None
-            del self.versions[uid]
-        else:
-            if own and before == own:
-                return None
-            type_ = "ADDED" if before is None else "MODIFIED"
-            self.versions[uid] = own
-        return Change(stream=stream, type=type_, object=obj, version=version)
+    stream: Stream
+    version: str
 
 
-Item = Change | Nameless | Reached
+@dataclass(frozen=True, kw_only=True)
+class Interrupted:
+    """The stream broke and continues by itself. `reason` is "gone" when it lists again, else "broken"."""
+
+    stream: Stream
+    reason: str
+    detail: str
+    version: None = None
 
 
-async def follow(api: Api, stream: Stream, version: str | None, known: Known) -> AsyncIterator[Item | Interrupted]:
-    """Every change from `version` on, or from a new list, for ever. InvalidInput where it cannot work."""
+Item = Found | Event | Nameless | Listed | Reached | Interrupted
+
+
+async def follow(api: Api, stream: Stream, version: str | None) -> AsyncIterator[Item]:
+    """Yield every change after `version`, or from a new list, without end. InvalidInput for what no retry can mend."""
     backoff = Backoff()
     while True:
         try:
             if version is None:
-                async for item in listed(api, stream, known):
+                async for item in listed(api, stream):
                     yield item
-                    if isinstance(item, Reached):
-                        version = item.version
-                        backoff.reset()
+                    version = item.version
+                backoff.reset()
             began = time.monotonic()
-            async for found in watched(api, stream, str(version), known, timeout_s=_WATCH_S, idle_s=_IDLE_S):
-                version = found.version or version
-                yield found
+            async for event in watched(api, stream, str(version), timeout_s=_WATCH_S, idle_s=_IDLE_S):
+                version = event.version or version
+                yield event
                 backoff.reset()
             if time.monotonic() - began < _QUICK_S:
                 await asyncio.sleep(backoff.next_s())
         except Gone:
-            yield Interrupted(stream=stream, reason="gone", detail=f"the history before {version} is gone")
+            yield Interrupted(stream=stream, reason="gone", detail=f"the server no longer has version {version}")
             version = None
         except Again as error:
             yield Interrupted(stream=stream, reason="broken", detail=str(error))
             await asyncio.sleep(backoff.next_s(at_least_s=error.wait_s))
 
 
-async def listed(api: Api, stream: Stream, known: Known) -> AsyncIterator[Item]:
-    """The objects that are there, page by page: what is new, what differs from what was known, and what has gone."""
+async def catch_up(
+    api: Api, stream: Stream, version: str | None, *, seconds: float, idle_s: float
+) -> AsyncIterator[Item]:
+    """Yield the changes after `version` of one watch that the server ends after `seconds`, or one list where there is
+    no version to watch from.
+    """
+    if version is not None:
+        try:
+            async for event in watched(api, stream, version, timeout_s=seconds, idle_s=idle_s):
+                yield event
+        except Gone:
+            yield Interrupted(stream=stream, reason="gone", detail=f"the server no longer has version {version}")
+        except Again as error:
+            yield Interrupted(stream=stream, reason="broken", detail=str(error))
+            return
+        else:
+            return
+    async for item in listed(api, stream):
+        yield item
+
+
+async def listed(api: Api, stream: Stream) -> AsyncIterator[Found | Nameless | Listed]:
+    """Yield the objects that exist, page by page, and the end of the list."""
     while True:
-        seen: set[str] = set()
+        uids: set[str] = set()
         try:
             async for page in _pages(api, stream):
                 for obj in page.objects():
-                    change = known.change(stream, "ADDED", obj, None)
-                    if not isinstance(change, Nameless):
-                        seen.add(str(obj["metadata"]["uid"]))
-                    if change:
-                        yield change
+                    uid = _identify(obj)
+                    if uid is None:
+                        yield Nameless(stream=stream, object=obj)
+                        continue
+                    uids.add(uid)
+                    yield Found(stream=stream, object=obj)
             break
         except Gone:  # the list took so long that its first page is history
-            api.note(f"{stream.kind}: the list was cut short; listing again")
-    for uid in [uid for uid in known.versions if uid not in seen]:
-        gone = known.last(uid)
-        if gone is None:
-            del known.versions[uid]
-            continue
-        if page.version:  # it was deleted at this version at the latest
-            gone["metadata"]["resourceVersion"] = page.version
-        change = known.change(stream, "DELETED", gone, None)
-        if change:
-            yield change
-    yield Reached(stream=stream, version=page.version, listed=True)
+            api.note(f"{stream.kind}: the list expired before its last page; listing again")
+    yield Listed(stream=stream, version=page.metadata.version, uids=frozenset(uids))
 
 
 async def watched(
-    api: Api, stream: Stream, version: str, known: Known, *, timeout_s: float, idle_s: float
-) -> AsyncIterator[Item]:
-    """Changes after `version` until the server ends the watch. Gone and Again as they say."""
+    api: Api, stream: Stream, version: str, *, timeout_s: float, idle_s: float
+) -> AsyncIterator[Event | Nameless | Reached]:
+    """Yield changes after `version` until the server ends the watch. Gone when it no longer has that version; Again
+    when the watch broke.
+    """
     parameters: dict[str, str | int] = {
         **stream.selection.parameters(), "watch": "true", "resourceVersion": version, "allowWatchBookmarks": "true",
         "timeoutSeconds": max(1, round(timeout_s)),
@@ -234,12 +226,32 @@ async def watched(
         metadata = obj.get("metadata")
         reached = str((metadata.get("resourceVersion") if isinstance(metadata, dict) else None) or version)
         if event.type == "BOOKMARK":
-            if is_later(version, reached) and reached.isdecimal():
-                raise Gone  # the server was set back to an older state
+            if is_earlier(reached, version):
+                raise Gone  # the server was restored to an older state
             yield Reached(stream=stream, version=reached)
         elif event.type in {"ADDED", "MODIFIED", "DELETED"}:
-            change = known.change(stream, event.type, obj, reached)  # type: ignore[arg-type]
-            yield change or Reached(stream=stream, version=reached)
+            if _identify(obj) is None:
+                yield Nameless(stream=stream, object=obj, version=reached)
+            else:
+                yield Event(stream=stream, type=event.type, object=obj, version=reached)  # type: ignore[arg-type]
+
+
+def is_earlier(version: str, than: str | None) -> bool:
+    """Whether a resourceVersion is earlier than another one of the same kind.
+
+    Versions are decimal numbers that grow (https://kep.k8s.io/5504). Those of a server with other versions have no
+    order: none is earlier.
+    """
+    return than is not None and version.isdecimal() and than.isdecimal() and int(version) < int(than)
+
+
+def _identify(obj: Object) -> str | None:
+    """Return the uid of an object, made of namespace and name where the server gives none; None without a name."""
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or not metadata.get("name"):
+        return None
+    metadata["uid"] = str(metadata.get("uid") or f"{metadata.get('namespace')}/{metadata['name']}")
+    return str(metadata["uid"])
 
 
 class _Event(msgspec.Struct):
@@ -258,12 +270,8 @@ class _Page(msgspec.Struct, rename={"api_version": "apiVersion"}):
     api_version: str = ""
     items: list[msgspec.Raw] | None = None
 
-    @property
-    def version(self) -> str:
-        return self.metadata.version
-
-    def objects(self) -> Iterator[dict[str, Any]]:
-        """Items, with the kind and version that typed lists leave out."""
+    def objects(self) -> Iterator[Object]:
+        """Yield the items, with the kind and apiVersion that typed lists leave out."""
         kind = self.kind.removesuffix("List")
         for raw in self.items or ():
             item = read_object(raw)
@@ -286,7 +294,7 @@ async def _pages(api: Api, stream: Stream) -> AsyncIterator[_Page]:
         try:
             page = _PAGE.decode(body)
         except ValueError as error:
-            raise InvalidInput(f"{api.access.server}{stream.path} is no list of objects: {error}") from None
+            raise InvalidInput(f"{api.access.server}{stream.path} is not a list of objects: {error}") from None
         yield page
         rest = page.metadata.rest
         if not rest:
@@ -294,8 +302,30 @@ async def _pages(api: Api, stream: Stream) -> AsyncIterator[_Page]:
 
 
 def _refuse(status: dict[str, Any]) -> None:
-    """An ERROR event: 410 in its other form, or something that may pass."""
+    """Raise for an ERROR event: Gone for 410, else Again."""
     if status.get("code") == 410 or status.get("reason") in {"Expired", "Gone"}:
         raise Gone
     seconds = (status.get("details") or {}).get("retryAfterSeconds") or 0
-    raise Again(f"the server says {status.get('message') or status.get('reason') or 'error'}", wait_s=float(seconds))
+    raise Again(f"server error: {status.get('message') or status.get('reason') or 'unknown'}", wait_s=float(seconds))
+
+
+class _Resource(msgspec.Struct):
+    name: str
+    kind: str
+
+
+class _Resources(msgspec.Struct):
+    resources: list[_Resource] = []
+
+
+async def _named(api: Api, kind: Kind) -> Kind:
+    """Return the kind with the name that the API gives it. Missing where the API has no such kind."""
+    root = f"/apis/{kind.group}/{kind.version}" if kind.group else f"/api/{kind.version}"
+    try:
+        found = msgspec.json.decode(await api.get(root, kind=kind), type=_Resources)
+    except ValueError as error:
+        raise InvalidInput(f"{api.access.server}{root} is not a list of resources: {error}") from None
+    names = [resource.kind for resource in found.resources if resource.name == kind.plural]
+    if not names:
+        raise Missing(f"{api.access.server} has no {kind.plural} of {kind.api_version}: check the kind")
+    return dataclasses.replace(kind, name=names[0])

@@ -1,6 +1,10 @@
-"""Observers that are killed again and again: every event of the server is written once, and nothing else is."""
+"""Observers that are killed again and again: every event of the server is written once, and nothing else is.
+
+PODPOWER_KILLS sets how many kills there are in all.
+"""
 
 import json
+import os
 import random
 import threading
 import time
@@ -13,11 +17,11 @@ import msgspec
 import pytest
 
 from podpower.sources.recording import Recording
-from tests.clusters import killed
+from tests.clusters import observers
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, write_kubeconfig
 
-KILLS = 100  # of each observer
+KILLS = int(os.environ.get("PODPOWER_KILLS", "200"))
 KINDS = ("Deployment", "Job", "Pod")
 Event = tuple[str, str, str]  # type, uid, resourceVersion
 
@@ -91,10 +95,12 @@ def until(holds: Callable[[], bool], process: Any) -> None:
         time.sleep(0.02)
 
 
-def kill_again_and_again(start: Callable[[int, int | None], Any], cluster: FakeCluster, *, longest_s: float) -> None:
-    """Start a process KILLS times; half are killed after a random time, half at a random line of what writes."""
+def kill_again_and_again(
+    start: Callable[[int, int | None], Any], cluster: FakeCluster, *, kills: int, longest_s: float
+) -> None:
+    """Start a process again and again; half are killed after a random time, half at a random line of what writes."""
     chance = random.Random(3)
-    for number in range(KILLS):
+    for number in range(kills):
         before = len(cluster.requests)
         process = start(number, chance.randrange(1, 150) if number % 2 else None)
         deadline = time.monotonic() + 120
@@ -113,33 +119,53 @@ def cluster() -> Iterator[FakeCluster]:
         yield fake
 
 
-@pytest.mark.timeout(1200)  # half a minute of work on an idle machine
-def test_a_watch_that_is_killed_writes_every_event_once(cluster: FakeCluster, tmp_path: Path) -> None:
+def output_lines(path: Path) -> list[Event]:
+    found = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
+    return [(line["event"], line["uid"], line["resource_version"]) for line in found]
+
+
+def journal_lines(root: Path) -> list[Event]:
+    lines = [line for path in sorted((root / "objects").glob("*")) for line in path.read_text().splitlines()]
+    found = [(event["type"], event["object"]["metadata"]) for event in map(json.loads, lines)]
+    return [(type_, metadata["uid"], metadata["resourceVersion"]) for type_, metadata in found]
+
+
+def assert_exact(lines: list[Event], truth: list[Event]) -> None:
+    assert Counter(lines) == Counter(truth)
+    assert last_of_each(lines) == last_of_each(truth)
+
+
+def finish(process: Any, holds: Callable[[], bool]) -> None:
+    try:
+        until(holds, process)
+    finally:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.timeout(1200)  # a minute of work for all three on an idle machine
+@pytest.mark.parametrize("journal", [False, True], ids=["output", "output and journal"])
+def test_a_watch_that_is_killed_writes_every_event_once(cluster: FakeCluster, tmp_path: Path, journal: bool) -> None:
     config, out, state = write_kubeconfig(tmp_path / "config", cluster.url), tmp_path / "o", tmp_path / "o.state"
+    root = tmp_path / "journal"
     options = ["--kubeconfig", str(config), "--output", str(out), "--kinds", *KINDS]
+    options += ["--journal", str(root)] if journal else []
 
     def start(_number: int = 0, die_at: int | None = None) -> Any:
-        return killed.start(killed.watch, *options, folder=tmp_path, die_at=die_at)
+        return observers.start(observers.watch, *options, folder=tmp_path, die_at=die_at)
 
-    def lines() -> list[Event]:
-        found = map(json.loads, out.read_text().splitlines()) if out.exists() else ()
-        return [(line["event"], line["uid"], line["resource_version"]) for line in found]
+    def begun() -> bool:
+        listed = state.exists() and all(f"/{kind.lower()}s@" in state.read_text() for kind in KINDS)
+        return listed and (not journal or (root / "recording.json").exists())
 
-    first = start()
-    until(lambda: state.exists() and all(f"/{kind.lower()}s@" in state.read_text() for kind in KINDS), first)
-    first.kill()
-    first.join()
+    finish(start(), begun)
     with Storm(cluster, seed=1):
-        kill_again_and_again(start, cluster, longest_s=0.4)
+        kill_again_and_again(start, cluster, kills=KILLS // 3, longest_s=0.4)
     truth = [event for event, _ in happened(cluster)]
-    last = start()
-    try:
-        until(lambda: last_of_each(lines()) == last_of_each(truth) or len(lines()) > len(truth), last)
-    finally:
-        last.terminate()
-        last.join()
-    assert Counter(lines()) == Counter(truth)
-    assert last_of_each(lines()) == last_of_each(truth)
+    changes = changes_of_content(happened(cluster)) if journal else []
+    finish(start(), lambda: len(output_lines(out)) >= len(truth) and len(journal_lines(root)) >= len(changes))
+    assert_exact(output_lines(out), truth)
+    assert_exact(journal_lines(root), changes)
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
 
@@ -147,31 +173,18 @@ def test_a_watch_that_is_killed_writes_every_event_once(cluster: FakeCluster, tm
 def test_a_journal_whose_writer_is_killed_has_every_event_once(cluster: FakeCluster, tmp_path: Path) -> None:
     config, root = write_kubeconfig(tmp_path / "config", cluster.url), tmp_path / "journal"
     cluster.longest_watch_s = 0.2  # so that a poll takes no longer
+    kills = KILLS - 2 * (KILLS // 3)
 
     def start(number: int = 0, die_at: int | None = None) -> Any:
         later_s = 240.0 * number  # fifteen kills an hour
-        return killed.start(killed.poll, str(root), str(config), later_s, folder=tmp_path, die_at=die_at)
+        return observers.start(observers.poll, str(root), str(config), later_s, folder=tmp_path, die_at=die_at)
 
-    def lines() -> list[Event]:
-        events = [e for path in sorted((root / "objects").glob("*")) for e in path.read_text().splitlines()]
-        found = [(event["type"], event["object"]["metadata"]) for event in map(json.loads, events)]
-        return [(type_, metadata["uid"], metadata["resourceVersion"]) for type_, metadata in found]
-
-    first = start()
-    until((root / "versions.json").exists, first)
-    first.kill()
-    first.join()
+    finish(start(), (root / "recording.json").exists)
     with Storm(cluster, seed=2):
-        kill_again_and_again(start, cluster, longest_s=0.5)
+        kill_again_and_again(start, cluster, kills=kills, longest_s=0.5)
     truth = changes_of_content(happened(cluster))
-    last = start(KILLS)
-    try:
-        until(lambda: last_of_each(lines()) == last_of_each(truth) or len(lines()) > len(truth), last)
-    finally:
-        last.kill()
-        last.join()
-    assert Counter(lines()) == Counter(truth)
-    assert last_of_each(lines()) == last_of_each(truth)
+    finish(start(kills), lambda: len(journal_lines(root)) >= len(truth))
+    assert_exact(journal_lines(root), truth)
     assert alive(root) == {uid for uid, (type_, _) in last_of_each(truth).items() if type_ != "DELETED"}
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 

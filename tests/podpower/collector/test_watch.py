@@ -1,10 +1,9 @@
 """`podpower collect watch` as a process: what it writes, how it goes on, and how it ends."""
 
 import json
+import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +14,12 @@ from typing import Any
 import httpx
 import pytest
 
+from podpower.collector.journal import Journal
+from podpower.collector.live import LiveObjects
+from podpower.sources.kubernetes.access import Wanted
 from podpower.specs.ndjson import read_ndjson
 from podpower.specs.requests import InferenceRequest
+from tests.clusters import observers
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, owned, running_pod, write_kubeconfig
 
@@ -43,23 +46,24 @@ class Watching:
         self.cluster, self.folder = cluster, folder
         self.out = folder / "in.ndjson"
         self._config = write_kubeconfig(folder / "config", cluster.url)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Any = None
 
     def start(self, *options: str, output: bool = True, watches: int = 7) -> None:
-        command = [sys.executable, "-m", "podpower", "collect", "watch", "--kubeconfig", str(self._config), *options]
-        if output:
-            command += ["--output", str(self.out)]
-        with (self.folder / "stderr").open("ab") as stderr, (self.folder / "stdout").open("ab") as stdout:
-            self.process = subprocess.Popen(command, stderr=stderr, stdout=stdout)
+        options = ("--kubeconfig", str(self._config), *options, *(("--output", str(self.out)) if output else ()))
+        self.process = observers.start(observers.watch, *options, folder=self.folder)
         if watches:
             self.cluster.wait_for_watches(watches, timeout=120)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        code = self.process.wait(timeout=120)
+        os.kill(self.process.pid, number)
+        code = self.ended()
         until(lambda: self.cluster.watches() == 0)
         return code
+
+    def ended(self) -> int:
+        """The exit code, negative for a signal."""
+        self.process.join(120)
+        return int(self.process.exitcode)
 
     def lines(self, path: Path | None = None) -> list[Line]:
         place = path or self.out
@@ -81,9 +85,9 @@ class Watching:
 def watching(cluster: FakeCluster, tmp_path: Path) -> Iterator[Watching]:
     started = Watching(cluster, tmp_path)
     yield started
-    if started.process is not None and started.process.poll() is None:
+    if started.process is not None:
         started.process.kill()
-        started.process.wait()
+        started.process.join()
 
 
 def test_every_change_is_a_line_that_others_read(cluster: FakeCluster, watching: Watching) -> None:
@@ -334,7 +338,8 @@ def test_standard_output_is_an_output_too(cluster: FakeCluster, watching: Watchi
     [
         (("--kinds", "Deploy"), "unknown kind 'Deploy'", 1),
         (("--kinds", "ray.io/v1/rayclusters"), "no rayclusters of ray.io/v1", 1),
-        (("--post", "predict"), "is no URL", 1),
+        (("--post", "predict"), "is not a URL", 1),
+        (("--journal", "s3://bucket/journal"), "kept in a local folder, not at a URL: give a path", 1),
         (("--post-token-file", "x"), "goes with --post URL", 2),
         (("--context", "other"), "no context 'other'", 1),
         (("--namespaces", "a", "--exclude-namespaces", "a"), "every namespace that is named is also excluded", 1),
@@ -344,17 +349,55 @@ def test_what_cannot_be_is_one_line_and_an_exit_code(
     watching: Watching, options: tuple[str, ...], told: str, code: int
 ) -> None:
     watching.start(*options, watches=0)
-    assert watching.process is not None
-    assert watching.process.wait(timeout=120) == code
+    assert watching.ended() == code
     assert told in watching.complaints()
     assert "Traceback" not in watching.complaints()
+
+
+def test_a_journal_of_a_standing_watch_is_read_while_it_is_written(
+    cluster: FakeCluster, watching: Watching, tmp_path: Path
+) -> None:
+    root = tmp_path / "journal"
+    cluster.add(deployment("web"))
+    watching.start("--journal", str(root), output=False, watches=8)
+    live = LiveObjects(root, Wanted(kubeconfig=str(tmp_path / "config")))
+    until((root / "recording.json").exists)
+    changes, cursor = live.changes(None)
+    assert [change.object["metadata"]["name"] for change in changes] == ["web"]
+    stored = cluster.update(deployment("web", image="nginx:2"))
+    template = deployment("web", image="nginx:2")["spec"]["template"]
+    labels = {"app": "web", "pod-template-hash": "7f"}
+    replicas = owned("ReplicaSet", "web-7f", stored, spec={"template": template})
+    replicas["metadata"]["uid"] = "7f"
+    cluster.add(running_pod("web-7f-x", {**stored, **replicas}, template, labels=labels))  # before its owner
+    cluster.add(replicas)
+    found: list[str] = []
+
+    def read() -> bool:
+        nonlocal cursor
+        changes, cursor = live.changes(cursor)
+        found.extend(change.object["kind"] for change in changes)
+        return len(found) == 3
+
+    until(read)
+    assert found == ["Deployment", "ReplicaSet", "Pod"]
+    assert watching.lines(tmp_path / "stdout") == []
+    assert watching.stop() == 0
+
+
+def test_a_journal_that_another_process_writes_is_left_alone(
+    cluster: FakeCluster, watching: Watching, tmp_path: Path
+) -> None:
+    with Journal.opened(tmp_path / "journal", cluster="test-cluster", kept_days=1.0):
+        watching.start("--journal", str(tmp_path / "journal"), watches=0)
+        assert watching.ended() == 1
+    assert "is being written by another process" in watching.complaints()
 
 
 def test_what_is_forbidden_names_the_rule(cluster: FakeCluster, watching: Watching) -> None:
     cluster.forbid("cronjobs")
     watching.start(watches=0)
-    assert watching.process is not None
-    assert watching.process.wait(timeout=120) == 1
+    assert watching.ended() == 1
     assert 'apiGroups: ["batch"], resources: ["cronjobs"], verbs: ["get", "list", "watch"]' in watching.complaints()
 
 
@@ -363,18 +406,17 @@ def test_an_output_of_something_else_or_of_another_watch_is_left_alone(
 ) -> None:
     watching.out.write_text('{"workload_name": "mine"}\n')
     watching.start(watches=0)
-    assert watching.process is not None
-    assert watching.process.wait(timeout=120) == 1
+    assert watching.ended() == 1
     assert "was not written by `collect watch`" in watching.complaints()
     assert watching.out.read_text() == '{"workload_name": "mine"}\n'
     watching.out.unlink()
     watching.start()
     first = watching.process
     watching.start(watches=0)
-    assert watching.process.wait(timeout=120) == 1
+    assert watching.ended() == 1
     assert "being written by another watch" in watching.complaints()
     first.kill()
-    first.wait()
+    first.join()
 
 
 def test_a_cut_connection_is_taken_up_again(cluster: FakeCluster, watching: Watching) -> None:
@@ -394,7 +436,6 @@ def test_a_full_disk_is_an_error(cluster: FakeCluster, watching: Watching) -> No
     watching.out.symlink_to(full)
     cluster.add(deployment("web"))
     watching.start("--emit-initial", watches=0)
-    assert watching.process is not None
-    assert watching.process.wait(timeout=120) == 1
+    assert watching.ended() == 1
     assert "Traceback" not in watching.complaints()
     assert watching.complaints().strip().splitlines()[-1].startswith("error: ")

@@ -2,20 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import stamina
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from podpower.collector.known import Known
 from podpower.errors import InvalidInput
 from podpower.io.retries import Backoff
 from podpower.kubernetes.kinds import BUILT_IN
 from podpower.sources.kubernetes.access import Wanted, open_access
 from podpower.sources.kubernetes.api import Api
-from podpower.sources.kubernetes.list_watch import Change, Interrupted, Known, Reached, Selection, follow, streams_of
+from podpower.sources.kubernetes.list_watch import Interrupted, Item, Selection, follow, open_streams
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, write_kubeconfig
 
@@ -40,9 +41,9 @@ class Follower:
 
     def __init__(self, folder: Path, url: str, selection: Selection | None = None) -> None:
         self._access = open_access(Wanted(kubeconfig=str(write_kubeconfig(folder / "config", url))))
-        self._stream = streams_of((BUILT_IN["Deployment"],), selection or Selection())[0]
-        self._forms: dict[str, dict[str, Any]] = {}
-        self._known = Known(self._forms.get)
+        self._selection = replace(selection or Selection(), kinds=(BUILT_IN["Deployment"],))
+        self._names: dict[str, str] = {}  # by uid
+        self._known = Known()
         self.version: str | None = None
         self.told: Told = []
         self.interruptions: list[str] = []
@@ -65,7 +66,8 @@ class Follower:
             await asyncio.gather(following, return_exceptions=True)
 
     async def _follow(self, api: Api) -> None:
-        async for item in follow(api, self._stream, self.version, self._known):
+        [stream] = await open_streams(api, self._selection)
+        async for item in follow(api, stream, self.version):
             self._take(item)
 
     async def _until_quiet(self, following: "asyncio.Task[None]") -> None:
@@ -76,16 +78,15 @@ class Follower:
             if following.done():
                 following.result()
 
-    def _take(self, item: Change | Reached | Interrupted) -> None:
+    def _take(self, item: Item) -> None:
         self._taken += 1
         if isinstance(item, Interrupted):
             self.interruptions.append(item.reason)
             return
         self.version = item.version or self.version
-        if isinstance(item, Change):
-            metadata = item.object["metadata"]
-            self.told.append((item.type, metadata["name"], metadata["resourceVersion"]))
-            self._forms[metadata["uid"]] = item.object
+        for change in self._known.changes(item):
+            name = self._names.setdefault(change.uid, change.object["metadata"].get("name", ""))
+            self.told.append((change.type, name, change.resource_version))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Observers of a cluster as processes that are killed: by time, or at a given line of the code that writes.
+"""Observers of a cluster as processes, which can be killed at a given line of the code that writes.
 
 They are forked from a server that has everything imported: a start costs milliseconds instead of a second.
 """
@@ -18,13 +18,14 @@ import kubernetes.config  # noqa: F401
 
 import podpower.collector.watch  # noqa: F401
 from podpower.cli import main
+from podpower.collector.live import LiveObjects
 from podpower.sources.kubernetes.access import Wanted
-from podpower.sources.kubernetes.live import LiveObjects
 
 # A kill at one of their lines leaves every state that a kill can leave: nothing, a part, or all of what they write.
 WRITING = {
-    "collector/checkpoint.py": {"write", "present", "checkpoint", "_resume"},
-    "kubernetes/journal.py": {"__init__", "_clear", "write", "prune"},
+    "collector/checkpoint.py": {"begin", "keep", "write", "_append"},
+    "collector/output.py": {"write", "keep_unwritten", "checkpoint", "_resume"},
+    "collector/journal.py": {"__init__", "_clear", "checkpoint", "_roll", "_prune"},
     "sources/writing.py": {"meta", "snapshot_lines", "event_lines"},
     "io/files.py": {"write_atomically", "atomic_file", "_beside", "_sync"},
 }
@@ -33,8 +34,10 @@ _CONTEXT.set_forkserver_preload([__name__])
 
 
 def start(run: Callable[..., None], *arguments: Any, folder: Path, die_at: int | None = None) -> Any:
-    """A process that runs one of the functions below, and kills itself at line number `die_at` of those that write."""
-    process = _CONTEXT.Process(target=_run, args=(run, arguments, str(folder / "stderr"), die_at))
+    """A process that runs one of the functions below, its output in `folder`/stdout and stderr. It kills itself at line
+    number `die_at` of those that write.
+    """
+    process = _CONTEXT.Process(target=_run, args=(run, arguments, str(folder), die_at))
     process.start()
     return process
 
@@ -53,9 +56,9 @@ def poll(journal: str, kubeconfig: str, later_s: float) -> None:
         live.poll(seconds=1.0)
 
 
-def _run(run: Callable[..., None], arguments: tuple[Any, ...], stderr: str, die_at: int | None) -> None:
-    descriptor = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(descriptor, 2)
+def _run(run: Callable[..., None], arguments: tuple[Any, ...], folder: str, die_at: int | None) -> None:
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     if die_at is not None:
         sys.settrace(_countdown(die_at))
     run(*arguments)

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from podpower.collector import live as module
+from podpower.collector import watch as watching
+from podpower.collector.journal import STATE, Journal
+from podpower.collector.live import LiveObjects, present_objects
 from podpower.errors import InvalidInput, Unavailable
 from podpower.kubernetes.kinds import OBSERVED, parse_kinds
 from podpower.simulation import simulate
 from podpower.sources.hours import HOUR_S
-from podpower.sources.kubernetes import live as module
 from podpower.sources.kubernetes.access import Wanted
-from podpower.sources.kubernetes.journal import VERSIONS, Journal
-from podpower.sources.kubernetes.live import LiveObjects, Watching, present_objects
+from podpower.sources.kubernetes.list_watch import Selection
 from podpower.sources.recording import Recording
 from podpower.specs.observing import Observation, observe
 from tests.clusters.fake import FakeCluster
@@ -27,7 +29,7 @@ from tests.clusters.objects import deployment, owned, running_pod, write_kubecon
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "POLL_S", 1.0)
-    monkeypatch.setattr(module, "_OWNERS_LONGER_S", 0.5)
+    monkeypatch.setattr(watching, "_OWNERS_LONGER_S", 0.5)
 
 
 @pytest.fixture
@@ -133,23 +135,23 @@ def test_after_a_pause_longer_than_the_history_the_difference_is_told(
 def test_a_crash_before_the_versions_were_written_repeats_nothing(cluster: FakeCluster, live: LiveObjects) -> None:
     cluster.add(deployment("web"))
     poll(live)
-    before = (live.root / VERSIONS).read_bytes()
+    before = (live.root / STATE).read_bytes()
     cluster.update(deployment("web", image="a:1"))
     cluster.update(deployment("web", image="a:2"))
     _, cursor = live.changes(None)
-    (live.root / VERSIONS).write_bytes(before)
+    (live.root / STATE).write_bytes(before)
     assert live.changes(cursor)[0] == []
 
 
 def test_a_half_written_line_is_cut_off_and_its_event_written_again(cluster: FakeCluster, live: LiveObjects) -> None:
     cluster.add(deployment("web"))
     poll(live)
-    before = (live.root / VERSIONS).read_bytes()
+    before = (live.root / STATE).read_bytes()
     cluster.update(deployment("web", image="a:1"))
     poll(live)
     [path] = (live.root / "objects").glob("*.ndjson")
     path.write_bytes(path.read_bytes()[:-20])
-    (live.root / VERSIONS).write_bytes(before)
+    (live.root / STATE).write_bytes(before)
     assert poll(live) == 1
     assert images(observations(live)).keys() == {"nginx:1.27", "a:1"}
 
@@ -157,7 +159,7 @@ def test_a_half_written_line_is_cut_off_and_its_event_written_again(cluster: Fak
 def test_damaged_versions_only_mean_another_list(cluster: FakeCluster, live: LiveObjects) -> None:
     cluster.add(deployment("web"))
     poll(live)
-    (live.root / VERSIONS).write_bytes(b"{")
+    (live.root / STATE).write_bytes(b"{")
     assert poll(live) == 0
 
 
@@ -243,15 +245,40 @@ def test_kinds_of_others_are_observed_by_their_path(cluster: FakeCluster, tmp_pa
     cluster.register("example.io", "v1", "workers", "Worker")
     worker = deployment("own")
     cluster.add({**worker, "apiVersion": "example.io/v1", "kind": "Worker"})
-    live = opened(cluster, tmp_path, watching=Watching(kinds=(*OBSERVED, *parse_kinds(["example.io/v1/workers"]))))
+    live = opened(cluster, tmp_path, selection=Selection(kinds=(*OBSERVED, *parse_kinds(["example.io/v1/workers"]))))
     poll(live)
     assert poll(live) == 0
     assert json.loads(next((live.root / "snapshots").glob("*")).read_text())["object"]["kind"] == "Worker"
 
 
 def test_only_one_process_writes(cluster: FakeCluster, live: LiveObjects) -> None:
-    with Journal.opened(live.root, cluster="test-cluster"), pytest.raises(Unavailable, match="another process"):
+    opened = Journal.opened(live.root, cluster="test-cluster", kept_days=1.0)
+    with opened, pytest.raises(Unavailable, match="another process"):
         poll(live)
+
+
+def test_a_journal_that_another_process_keeps_up_to_date_is_read(cluster: FakeCluster, live: LiveObjects) -> None:
+    cluster.add(deployment("web"))
+    poll(live)
+    with Journal.opened(live.root, cluster="test-cluster", kept_days=1.0):
+        assert [change.object["metadata"]["name"] for change in live.changes(None)[0]] == ["web"]
+        path = live.root / "recording.json"
+        ended = json.loads(path.read_text())
+        path.write_text(json.dumps(ended | {"end_s": ended["end_s"] - 600}))
+        with pytest.raises(Unavailable, match="another process"):
+            live.changes(None)
+
+
+def test_the_checkpoint_of_an_earlier_version_is_continued(cluster: FakeCluster, live: LiveObjects) -> None:
+    cluster.add(deployment("web"))
+    poll(live)
+    last = json.loads((live.root / STATE).read_text().splitlines()[-1])["checkpoint"]
+    (live.root / STATE).unlink()
+    (live.root / "versions.json").write_text(json.dumps(last["versions"]))
+    before = len(cluster.requests)
+    cluster.update(deployment("web", image="a:1"))
+    assert poll(live) == 1
+    assert all("watch" in request.params for request in cluster.requests[before:])
 
 
 def test_a_folder_of_something_else_is_left_alone(cluster: FakeCluster, live: LiveObjects, tmp_path: Path) -> None:
@@ -259,11 +286,11 @@ def test_a_folder_of_something_else_is_left_alone(cluster: FakeCluster, live: Li
     with pytest.raises(InvalidInput, match="is a simulation"):
         poll(live)
     other = tmp_path / "other"
-    with Journal.opened(other, cluster="north") as journal:
-        journal.write({}, now_s=time.time())
+    with Journal.opened(other, cluster="north", kept_days=1.0) as journal:
+        journal.checkpoint({})
     with (
         pytest.raises(InvalidInput, match="records the cluster north, not south"),
-        Journal.opened(other, cluster="south"),
+        Journal.opened(other, cluster="south", kept_days=1.0),
     ):
         pass
 
@@ -334,4 +361,4 @@ def test_an_object_without_a_name_is_told_of_and_one_without_uid_is_known_by_its
         assert live.damaged == []
     else:
         assert names == {"good"}
-        assert live.damaged == ["Deployment: an object without a name was passed over"]
+        assert live.damaged == ["Deployment: skipped an object without a name"]

@@ -51,18 +51,21 @@ def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
 @contextmanager
 def opened_live(place: str, endpoint: Endpoint, cluster: ClusterSettings) -> Iterator[Sources]:
     """Give the cluster of these settings and this Prometheus. Errors as `LiveObjects`."""
+    from podpower.collector.live import LiveObjects  # noqa: PLC0415
     from podpower.kubernetes.kinds import OBSERVED, parse_kinds  # noqa: PLC0415
     from podpower.sources.kubernetes.access import wanted_from  # noqa: PLC0415  # an extra
     from podpower.sources.kubernetes.list_watch import Selection  # noqa: PLC0415
-    from podpower.sources.kubernetes.live import LiveObjects, Watching  # noqa: PLC0415
     from podpower.sources.prometheus.source import Prometheus  # noqa: PLC0415
 
     if "://" in place:
         raise InvalidInput(f"{RECORDING}={place}: what a live cluster does is kept in a local folder, not at a URL")
     more = parse_kinds([cluster.kinds])
-    selection = Selection(namespaces=cluster.namespaces, exclude=cluster.exclude_namespaces)
-    watching = Watching(kinds=tuple(dict.fromkeys((*OBSERVED, *more))), selection=selection)
-    objects = LiveObjects(Path(place), wanted_from(cluster), watching)
+    selection = Selection(
+        kinds=tuple(dict.fromkeys((*OBSERVED, *more))),
+        namespaces=cluster.namespaces,
+        exclude=cluster.exclude_namespaces,
+    )
+    objects = LiveObjects(Path(place), wanted_from(cluster), selection)
     with Prometheus(endpoint, cluster=objects.cluster, note=_LOG.warning) as prometheus:
         history_s = cluster.history_hours * HOUR_S
         yield Sources(objects=objects, metrics=prometheus, damaged=objects.damaged, history_s=history_s)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from podpower.sources.protocols import EventType
+from podpower.kubernetes.types import EventType
 
 _LAG_S = 300.0  # what is watched is told at most so late; older times are of something else
 
