@@ -25,7 +25,7 @@ from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table, read_features, write_features
 from podpower.io.parquet import TableFile, scanned, write_parquet
-from podpower.labels import Asked, label_jobs, label_windows, read_labels, write_labels
+from podpower.labels import LabelRequest, label_jobs, label_windows, read_labels, write_labels
 from podpower.simulation import simulate
 from podpower.sources.protocols import Selector
 from podpower.sources.recording import SAMPLES, SERIES, TRUTH, Recording
@@ -95,7 +95,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     recording = Recording(root)
     events = recording.events(start_s=recording.start_s, end_s=recording.end_s)
     specs = specs_table(observe(events, start_s=recording.start_s, end_s=recording.end_s, cluster="sim")[0])
-    asked = Asked(start_s=recording.start_s, end_s=recording.end_s)
+    asked = LabelRequest(start_s=recording.start_s, end_s=recording.end_s)
     labels, jobs = label_windows(recording, specs, asked).table, label_jobs(recording, specs, asked).table
     encoder = Encoder.fit(requests_of(specs))
     features = features_table(requests_of(specs), encoder.transform(requests_of(specs)), encoder=encoder)
@@ -259,6 +259,15 @@ def test_damage_without_checksums_is_never_a_traceback(cases: list[Case]) -> Non
                     case.read(case.path)
             finally:
                 case.path.write_bytes(whole)
+
+
+def test_a_column_name_that_is_not_utf8_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"features": [1.0]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"features", b"\x99eatures"))
+    message = r"rows\.parquet is not a readable Parquet file: .*make it again with: podpower join"
+    with pytest.raises(InvalidInput, match=message), TableFile(path=path, command="podpower join").parquet() as file:
+        list(file.schema_arrow.names)
 
 
 def test_other_readers_read_the_files(cases: list[Case]) -> None:
