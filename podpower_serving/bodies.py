@@ -61,7 +61,9 @@ def manifests(body: bytes, options: Options) -> list[InferenceRequest]:
         where = f"document {first.index}: " if first.index else ""
         raise kind(f"{where}{first.detail}")
     if not workloads.requests:
-        first_skipped = next((f"{s.kind}/{s.name}: {s.reason}" for s in workloads.skipped), "there is no object in it")
+        first_skipped = next(
+            (f"{s.kind[:80]}/{s.name[:80]}: {s.reason}" for s in workloads.skipped), "there is no object in it"
+        )
         raise InvalidInput(
             f"no workload in the manifest ({first_skipped}): send a Deployment, a Job or another kind with pods"
         )

@@ -68,7 +68,7 @@ def none_found(paths: Sequence[str], workloads: "Workloads") -> str:
         why = workloads.errors[0].detail
     elif workloads.skipped:
         first = workloads.skipped[0]
-        why = f"{first.kind}/{first.name}: {first.reason}"
+        why = f"{_title(first)}: {first.reason}"
     else:
         why = "expected manifests of Deployments, Jobs or other kinds with pods, or InferenceRequests as NDJSON"
     return f"no workload in {names}: {why}"
@@ -104,11 +104,15 @@ def skipped_lines(skipped: "Sequence[Skipped]") -> list[str]:
     for code, (one, many) in _SKIPPED.items():
         entries = [entry for entry in skipped if entry.code == code]
         if entries:
-            names = [f"{entry.kind[:80]}/{entry.name[:80]}" for entry in entries[:_NAMED]]
+            names = [_title(entry) for entry in entries[:_NAMED]]
             more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
             what = one if len(entries) == 1 else many
             lines.append(f"skipped {len(entries)} {what}: {', '.join(names)}{more}")
     return lines
+
+
+def _title(entry: "Skipped") -> str:
+    return f"{entry.kind[:80]}/{entry.name[:80]}"
 
 
 def _decoded(data: bytes, path: str) -> bytes:

@@ -20,6 +20,7 @@ from podpower.specs.spelling import field_hints, kind_hint
 from podpower.specs.templates import FoundTemplate, find_templates
 
 SkipCode = Literal["no_pods", "unknown_kind", "part_of", "finished", "no_replicas", "duplicate"]
+_MAX_NAME: Final = 253  # of the API server; an input can hold any number of characters
 _NODES: Final = "the given number of nodes"
 _SHAPES: Final[dict[str, type]] = {"Pod": Pod, "CronJob": CronJob}
 
@@ -235,7 +236,13 @@ class _Selector:
 
 
 def _skipped(entry: Given, code: SkipCode, reason: str) -> Skipped:
-    return Skipped(kind=entry.kind, name=entry.name, namespace=entry.namespace, reason=reason, code=code)
+    return Skipped(
+        kind=entry.kind[:_MAX_NAME],
+        name=entry.name[:_MAX_NAME],
+        namespace=entry.namespace[:_MAX_NAME],
+        reason=reason,
+        code=code,
+    )
 
 
 def _has_standard_template(obj: Object) -> bool:
