@@ -2,7 +2,7 @@
 
 
 class PodpowerError(Exception):
-    """What went wrong and what would be right, in one line meant for people."""
+    """An error whose message is one line for people: what is wrong and what would be right."""
 
 
 class InvalidInput(PodpowerError):

@@ -179,7 +179,7 @@ class ClusterSettings:
     kubeconfig: str | None = _setting("KUBECONFIG", "Kubeconfig files; else the pod's account, `~/.kube/config`.")
     ca_file: str | None = _setting("K8S_CA_FILE", "Certificates to trust in place of the kubeconfig's.")
     verify_tls: bool | None = _setting(
-        "VERIFY_SSL", "Check the API server's certificate; by default as the kubeconfig says.", parse=is_true
+        "VERIFY_SSL", "Check the API server's certificate; by default as the kubeconfig sets it.", parse=is_true
     )
     name: str | None = _setting("PODPOWER_CLUSTER", "Name of the cluster in tables; the kubeconfig's by default.")
     kinds: str = _setting("PODPOWER_KINDS", "More kinds to observe, e.g. `ray.io/v1/rayclusters`.", default="")
@@ -199,7 +199,7 @@ class ClusterSettings:
 
     @property
     def is_inside(self) -> bool:
-        """Whether this process runs in a pod."""
+        """Return True if this process runs in a pod."""
         return self.service_host is not None
 
 

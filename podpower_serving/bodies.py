@@ -92,7 +92,7 @@ def batch(body: bytes, *, media_type: str, options: Options) -> Workloads:
 
 
 def options_of(query: Mapping[str, str], *, max_rows: int) -> Options:
-    """How manifests are read, by query parameters. InvalidInput names the parameter."""
+    """Return how manifests are read, from query parameters. InvalidInput names the parameter."""
     return Options(
         max_objects=max_rows,
         cluster=query.get("cluster") or None,

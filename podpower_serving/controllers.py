@@ -48,7 +48,7 @@ class Predictions(Controller):
         responses=openapi.PROBLEMS,
     )
     async def predict(self, request: AnyRequest, served: NamedDependency[Served]) -> Prediction:
-        """What one workload will draw."""
+        """Predict one workload."""
         body, _ = await _body(request, bodies.JSON)
         return served.predictor.predict([bodies.one_request(body)])[0]
 
@@ -60,7 +60,7 @@ class Predictions(Controller):
         responses=openapi.PROBLEMS,
     )
     async def explain(self, request: AnyRequest, served: NamedDependency[Served]) -> Explanation:
-        """What one workload will draw, and the measured workloads that say so."""
+        """Predict one workload and list the measured workloads that the prediction rests on."""
         body, _ = await _body(request, bodies.JSON)
         return served.predictor.explain([bodies.one_request(body)])[0]
 
@@ -74,7 +74,7 @@ class Predictions(Controller):
     async def predict_from_yaml(
         self, request: AnyRequest, served: NamedDependency[Served], settings: NamedDependency[Settings]
     ) -> Prediction:
-        """What the one workload of a manifest will draw; for several there is /predict/batch."""
+        """Predict the one workload of a manifest; use /predict/batch for several."""
         body, _ = await _body(request, *_MANIFEST_TYPES)
         predictor = served.predictor
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
@@ -118,7 +118,7 @@ class Inferences(Controller):
 
 
 class Operations(Controller):
-    """How the service is."""
+    """State of the service."""
 
     tags = ("operations",)
 
@@ -146,12 +146,12 @@ class Operations(Controller):
 
     @get("/healthz", operation_id="getHealth", sync_to_thread=False)
     def healthz(self) -> Health:
-        """Whether the process lives."""
+        """Answer while the process lives."""
         return Health()
 
     @get("/readyz", operation_id="getReadiness", sync_to_thread=False, responses=openapi.NOT_READY)
     def readyz(self, served: NamedDependency[Served]) -> Readiness:
-        """Whether there is a model."""
+        """Answer 200 with a model, 503 without."""
         return Readiness(model_version=served.predictor.version)
 
     @get("/", include_in_schema=False, sync_to_thread=False)

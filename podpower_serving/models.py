@@ -18,18 +18,18 @@ _log = logging.getLogger("podpower.serving")
 
 
 class Source(Protocol):
-    """Where models come from; `remedy` says what to do where there is none."""
+    """Source of models; `remedy` is the advice while there is no model."""
 
     remedy: str
 
     def current(self) -> str | None:
-        """What names the model to serve; None when there is none yet. Another name means another model."""
+        """Return the name of the model to serve; None before the first one. Another name means another model."""
 
     def load(self, name: str) -> Predictor:
         """The model of that name. PodpowerError when it cannot be served."""
 
     def fallback(self) -> Predictor | None:
-        """What to serve where the current one cannot be and there is none yet."""
+        """Return another predictor for a start where the current model cannot be loaded; None without one."""
 
 
 class StoreSource:
@@ -73,12 +73,12 @@ class FileSource:
         return " ".join(f"{stat.st_mtime_ns}:{stat.st_size}:{stat.st_ino}" for stat in stats)
 
     def load(self, name: str) -> Predictor:  # noqa: ARG002  # the paths are fixed
-        """What is in the files now; its version is told by what the model was trained on."""
+        """Load the files; the version comes from the training data of the model."""
         model = load_model(self._model_path)
         return Predictor(load_encoder(self._encoder_path), model, version=f"file-{training_fingerprint(model)[:12]}")
 
     def fallback(self) -> None:
-        """Nothing: there are no other files."""
+        """Return None: there are no other files."""
 
 
 class Served:

@@ -1,4 +1,4 @@
-"""What goes over the wire beside predictions (podpower.model.predictor) and requests (podpower.specs.requests)."""
+"""Schemas of HTTP bodies beside predictions (podpower.model.predictor) and requests (podpower.specs.requests)."""
 
 from typing import Any, Literal
 
@@ -65,7 +65,7 @@ class Readiness(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Problem(msgspec.Struct, kw_only=True, frozen=True):
-    """RFC 9457: `detail` names the field and says what would be right."""
+    """A problem (RFC 9457): `detail` names the field and what would be right."""
 
     status: int
     title: str

@@ -14,7 +14,7 @@ F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
 
 
 def is_older() -> pl.Expr:
-    """Whether the version of a row's spec hash is older than HASH_VERSION, or missing."""
+    """Expression: the version of a row's spec hash is older than HASH_VERSION, or missing."""
     return pl.col(VERSION_COLUMN).fill_null(FIRST_VERSION) < HASH_VERSION
 
 

@@ -47,7 +47,7 @@ _OPTIONAL: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What all rows have in common."""
+    """Properties that all rows share."""
 
     step_seconds: float
     energy: str | None
@@ -98,7 +98,7 @@ class RowReader:
         )
 
     def facts(self) -> Facts:
-        """What all rows have in common. InvalidInput when there is none that is usable, or they are mixed."""
+        """Return the properties that all rows share. InvalidInput when no row is usable, or the rows are mixed."""
         if self.row_count == sum(self._reasons.values()):
             why = ", ".join(f"{reason} ({count} rows)" for reason, count in self.left_out.items())
             raise InvalidInput(f"no row with a known label of {self.target}: {why or 'there are no rows'}")
@@ -144,7 +144,7 @@ class RowReader:
                 raise InvalidInput(f"column {column} must hold numbers, not {rows.schema[column]}")
 
     def _reason(self) -> pl.Expr:
-        """Why a row is not used; null where it is."""
+        """Expression: the reason why a row is not used; null for a used row."""
         label = pl.col(TOTAL) if self._target == "total_energy_j" else pl.col(POWER)
         power, seconds = pl.col(POWER), pl.col(SECONDS)
         reasons: Sequence[tuple[pl.Expr, str]] = (

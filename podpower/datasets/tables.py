@@ -195,7 +195,7 @@ class _Vectors:
 
 
 def _numbered(batches: Iterator[pl.DataFrame]) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Each batch with the number of rows before it."""
+    """Yield each batch with the number of rows before it."""
     start = 0
     for batch in batches:
         yield start, batch

@@ -138,7 +138,7 @@ class TrainingSet:
         return self._aggregated(pl.when(span_s >= WINDOW_SECONDS).then(long).otherwise(short), self.frame)
 
     def pods(self) -> Examples:
-        """As `examples`, but one for each pod and spec over all its time: what evaluation measures."""
+        """Return one example for each pod and spec over its whole time, which evaluation measures."""
         steps = pl.col(SECONDS).sum().over(_ENTRY, "pod") > 0
         frame = self.frame.with_columns(
             pl.when(steps).then(POWER).otherwise(_RUN_W).alias(POWER),

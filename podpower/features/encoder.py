@@ -131,7 +131,7 @@ class Encoder:
         return vectors[1:]
 
     def _numeric(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
-        """Robust deviations, 0 where unknown, then one column a value that says whether it is unknown."""
+        """Robust deviations, 0 where unknown, then one indicator column for each unknown value."""
         values = numeric_values(requests)
         missing = np.isnan(values)
         deviations = (values - self._state["numeric_centers"]) / self._state["numeric_scales"]
@@ -139,7 +139,7 @@ class Encoder:
         return np.concatenate([deviations, missing.astype(np.float32)], axis=1)
 
     def state(self) -> dict[str, Any]:
-        """All that was learned, as str, numbers, lists, dicts of them and numpy arrays."""
+        """Return the fitted state as str, numbers, lists, dicts of them and numpy arrays."""
         return dict(self._state)
 
     @classmethod

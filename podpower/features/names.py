@@ -37,7 +37,7 @@ _BASE_IMAGES = frozenset(
 
 
 def is_base_image(key: str) -> bool:
-    """Whether an image key names a runtime or a base, which says little of the program that runs on it.
+    """Return True if an image key names a runtime or a base image, which hardly predicts the program that runs on it.
 
     >>> is_base_image("python"), is_base_image("bitnami/node"), is_base_image("grafana/grafana")
     (True, True, False)

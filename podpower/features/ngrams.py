@@ -23,7 +23,7 @@ BASIS_DIM, REST_DIM = 128, 128
 TEXT_DIM = BASIS_DIM + REST_DIM
 BUCKETS = 1 << 14
 NGRAM_SIZES = (3, 4, 5)
-# How much a field's n-grams count. The image says what runs; names are given by people, arguments are the noisiest.
+# Weights of a field's n-grams. Images predict best, names are chosen by people, arguments are the noisiest.
 FIELD_WEIGHTS = {"image": 1.0, "workload": 1.0, "container": 0.5, "command": 0.25}
 
 _WORD = re.compile(r"[a-z0-9]+")
@@ -60,7 +60,7 @@ def request_words(request: InferenceRequest) -> tuple[str, str, str, str]:
 
 @lru_cache(maxsize=1 << 14)
 def _padded(text: str) -> bytes:
-    """Each distinct word between spaces, words between zero bytes, which no n-gram may cross."""
+    """Return the distinct words of a text, each between zero bytes, which no n-gram crosses."""
     words = dict.fromkeys(_WORD.findall(text.lower()))
     # A number alone is a port, a size or a version.
     return b"".join(b"\0 %b " % word.encode() for word in words if not word.isdigit())
@@ -123,7 +123,7 @@ def fit_idf(requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
 
 
 def _bucket_signs(salt: int, columns: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Where each of BUCKETS goes among `columns`, and with which sign."""
+    """Return the column of each of BUCKETS among `columns`, and its sign."""
     hashed = _mixed((np.arange(1, BUCKETS + 1, dtype=np.uint64) + np.uint64(salt * BUCKETS)) * _PRIME)
     sign = np.where(hashed & np.uint64(1), np.float32(1), np.float32(-1))
     return ((hashed >> np.uint64(8)) % np.uint64(columns)).astype(np.int64), sign
@@ -148,7 +148,7 @@ def _sketches(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) ->
 
 
 def fit_projection(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
-    """From sketches to vectors, (SKETCH_DIM, TEXT_DIM): the principal directions of the sketches of `requests` (zeros
+    """Return the projection of sketches to vectors, (SKETCH_DIM, TEXT_DIM): the principal directions of the sketches of `requests` (zeros
     beyond their rank), then REST_DIM random ones of what is orthogonal to them.
     """
     step = -(-len(requests) // _MAX_BASIS_TEXTS)

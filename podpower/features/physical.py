@@ -1,4 +1,4 @@
-"""What a pod should draw by its resources, kind and node type alone, before anything was measured.
+"""Physical estimate of a pod's power from its resources, kind and node type alone, without labels.
 
     power = CPU in use x watts of a busy core + memory x watts of a GiB in use + GPUs x watts of a busy GPU
 

@@ -1,4 +1,4 @@
-"""Writing that never leaves half a file behind, and reading that never takes in more than it was told."""
+"""Atomic writes, and reads with a size limit."""
 
 import contextlib
 import errno
@@ -92,12 +92,12 @@ def place(path: AnyPath) -> UPath:
 
 
 def is_local(path: UPath) -> bool:
-    """Whether the path lies in a local file system, where rename is atomic."""
+    """Return True if the path is in a local file system, where rename is atomic."""
     return path.protocol in {"", "file", "local"}
 
 
 def is_stream(path: Path) -> bool:
-    """Whether there is a device, pipe or socket at the path, which is written to and never replaced."""
+    """Return True if the path is a device, pipe or socket, which is written to and never replaced."""
     try:
         mode = path.stat().st_mode
     except OSError:

@@ -84,7 +84,7 @@ def failures(*, untrusted: str) -> Iterator[None]:
 
 
 def check_status(response: httpx.Response, message: str) -> None:
-    """Raise Again for a status that is worth another attempt; `message` is what the body says."""
+    """Raise Again for a status that is worth another attempt; `message` is the text of the body."""
     if response.status_code in RETRIED_STATUSES:
         raise Again(f"answers {response.status_code}{message}", wait_s=retry_after_s(response.headers))
 

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Shelf:
-    """What lies below `root`. Unavailable when the place does not answer."""
+    """Small files below `root`. Unavailable when the place does not answer."""
 
     def __init__(self, root: AnyPath) -> None:
         """InvalidInput when there is a file in its place."""
@@ -43,7 +43,7 @@ class Shelf:
             return path.stat().st_size if path.exists() else None
 
     def children(self, name: str) -> list[UPath]:
-        """What lies in a folder, but for what is hidden; nothing where there is none."""
+        """Return the names in a folder without hidden ones; none where the folder does not exist."""
         self.root.fs.invalidate_cache()
         with self._reaching():
             try:

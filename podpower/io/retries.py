@@ -22,7 +22,7 @@ _JITTER_S = 0.5
 
 
 class Again(Exception):
-    """A request failed in a way that can pass. `wait_s` is what the server asks for, 0 when it does not."""
+    """A request failed in a way that can pass. `wait_s` is the wait that the server requests, 0 for none."""
 
     def __init__(self, message: str, *, wait_s: float = 0.0) -> None:
         super().__init__(message)
@@ -94,7 +94,7 @@ class Backoff:
         self._next_s = self._first_s
 
     def next_s(self, *, at_least_s: float = 0.0) -> float:
-        """Return the seconds to wait now, at least what the server asks for."""
+        """Return the seconds to wait now, at least what the server requests."""
         wait_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
         self._next_s = min(self._last_s, 2 * self._next_s)
         return max(wait_s, at_least_s)
@@ -113,7 +113,7 @@ def retry_after_s(headers: Mapping[str, str], *, limit_s: float = MAX_RETRY_AFTE
 
 
 def _backoff(error: Exception) -> bool | float:
-    """Return the wait that the server asks for, True for a growing wait, False for no retry; stamina calls this."""
+    """Return the wait that the server requests, True for a growing wait, False for no retry; stamina calls this."""
     if not isinstance(error, Again):
         return False
     if error.wait_s < _LEAST_RETRY_AFTER_S:

@@ -1,4 +1,4 @@
-"""A cluster that never was, written as a recording, with the true energy of each pod beside it."""
+"""A simulated cluster, written as a recording, with the true energy of each pod beside it."""
 
 from podpower.simulation.running import change_workload, follow, simulate, simulate_again
 

@@ -1,4 +1,4 @@
-"""What runs in the simulated cluster: kinds of software, and which workloads there are of each."""
+"""Software and workloads of the simulated cluster."""
 
 from dataclasses import dataclass, field
 

@@ -66,7 +66,7 @@ class Cluster:
             yield from workload.pods
 
     def minute(self, ts: float, changes: list[tuple[Workload, dict[str, object]]]) -> list[ObjectEvent]:
-        """Everything that happens in the minute that begins at `ts`; `changes` are rollouts asked for from outside."""
+        """Simulate the minute that begins at `ts`; `changes` are requested rollouts."""
         rng = np.random.default_rng([self.seed, 2, int(ts // MINUTE_S)])
         events = self._left(ts)
         self.restarted_containers, self.restarted_exporters = [], set()

@@ -1,4 +1,4 @@
-"""What Kepler and kube-state-metrics show of the simulated cluster: counters of each container, sampled per node.
+"""Metrics of Kepler and kube-state-metrics for the simulated cluster: counters of each container, sampled per node.
 
 Energy grows linearly within a minute of constant power, so that what a counter shows at any time is exact.
 """

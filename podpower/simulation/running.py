@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 
 class Change(msgspec.Struct, kw_only=True):
-    """A rollout asked for from outside. `minute` is when it was applied (Unix seconds; None: not yet)."""
+    """A requested rollout. `minute` is when it was applied (Unix seconds; None: not yet)."""
 
     namespace: str
     kind: str
@@ -178,7 +178,7 @@ def follow(
     sleep: Callable[[float], None] = time.sleep,
     poll_s: float = 1.0,
 ) -> None:
-    """Go on with the simulated recording in `root` as `clock` passes, until `stop` says so; first catch up with it.
+    """Continue the simulated recording in `root` as `clock` passes, until `stop` returns True; first catch up with it.
 
     InvalidInput when the recording is not a simulation.
     """

@@ -61,7 +61,7 @@ class Workload:
         return made
 
     def watts(self) -> float:
-        """What one pod draws at an average hour: by its software, grown with the root of CPU, and its own factor."""
+        """Power of one pod in an average hour: from its software, the root of its CPU request, and its own factor."""
         software = self.plan.software
         grown = 1.0
         if self.cpu_mcpu and software.cpu_mcpu:

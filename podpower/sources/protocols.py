@@ -1,4 +1,4 @@
-"""What every source of cluster objects and of metric samples gives; recordings, clusters and Prometheus alike."""
+"""Protocols of the sources of cluster objects and of metric samples: recordings, clusters and Prometheus."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import polars as pl
 
 from podpower.kubernetes.types import EventType
 
-# Every label that a Kepler or owner series is told apart by. A scraped series' own `namespace` and `pod` are the
+# Every label that distinguishes Kepler or owner series. A scraped series' own `namespace` and `pod` are the
 # exporter's for Kepler, and the described pod's for kube_*_owner.
 LABEL_COLUMNS = (
     "instance", "node_name", "namespace", "pod", "container_namespace", "pod_namespace", "pod_name", "pod_id",
@@ -53,7 +53,7 @@ class MetricSamples:
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesFound:
-    """Which series there are: `table` in SERIES_SCHEMA."""
+    """Series that exist in a time range: `table` in SERIES_SCHEMA."""
 
     table: pl.DataFrame
     warnings: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class ObjectSource(Protocol):
     cluster: str
 
     def events(self, *, start_s: float, end_s: float) -> Iterator[ObjectEvent]:
-        """Everything needed to know the cluster in [start_s, end_s): first the objects alive at start_s, each as
+        """Yield the events that describe the cluster in [start_s, end_s): first the objects alive at start_s, each as
         ADDED with the time it got its present form (which may be long before start_s), then every change in order.
         """
         ...
@@ -76,7 +76,7 @@ class ObjectSource(Protocol):
 
 
 class MetricSource(Protocol):
-    """Samples of counters and owner series. `cluster` is None where nobody named it."""
+    """Samples of counters and owner series. `cluster` is None where it has no name."""
 
     @property
     def cluster(self) -> str | None:
@@ -84,7 +84,7 @@ class MetricSource(Protocol):
         ...
 
     def metric_names(self, *, start_s: float, end_s: float) -> frozenset[str]:
-        """Which metrics have any sample in [start_s, end_s); from these the Kepler generation is told."""
+        """Return the names of metrics with a sample in [start_s, end_s); they show the Kepler generation."""
         ...
 
     def samples(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> MetricSamples:

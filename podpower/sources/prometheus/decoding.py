@@ -81,7 +81,7 @@ class Matrix:
             self._look_at = max(_BATCH_BYTES, 2 * len(self._buffer))
 
     def finish(self) -> None:
-        """No more bytes come. Unavailable when the answer is cut short, or Prometheus says so; else InvalidInput."""
+        """Finish after the last byte. Unavailable for a cut answer or a passing error, else InvalidInput."""
         head = self._head or b""
         answer = decode_answer(head + bytes(self._buffer))
         self._buffer.clear()
@@ -91,7 +91,7 @@ class Matrix:
 
     @property
     def values(self) -> int:
-        """How many samples came."""
+        """Number of samples received."""
         return sum(len(ids) for ids in self._ids)
 
     def series(self) -> pl.DataFrame:

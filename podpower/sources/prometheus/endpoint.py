@@ -1,4 +1,4 @@
-"""Where a Prometheus is and how to prove who asks. Credentials stay in here: they are shown by nothing."""
+"""Address and credentials of a Prometheus. Credentials stay in this module: no repr, message or log shows them."""
 
 import base64
 import re

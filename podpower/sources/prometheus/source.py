@@ -61,7 +61,7 @@ class Prometheus:
         self.close()
 
     def close(self) -> None:
-        """Wait for what is being asked and close the connections."""
+        """Wait for running queries and close the connections."""
         self._pool.shutdown(cancel_futures=True)
         self._http.close()
 
