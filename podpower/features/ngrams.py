@@ -148,7 +148,8 @@ def _sketches(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) ->
 
 
 def fit_projection(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the projection of sketches to vectors, (SKETCH_DIM, TEXT_DIM): the principal directions of the sketches of `requests` (zeros
+    """Return the projection of sketches to vectors, (SKETCH_DIM, TEXT_DIM): the principal directions of the sketches
+    of `requests` (zeros
     beyond their rank), then REST_DIM random ones of what is orthogonal to them.
     """
     step = -(-len(requests) // _MAX_BASIS_TEXTS)
