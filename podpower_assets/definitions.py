@@ -5,6 +5,7 @@ import dagster as dg
 from podpower_assets.alerts import run_failures
 from podpower_assets.features.assets import encoder, features
 from podpower_assets.labels.assets import kepler_labels
+from podpower_assets.labels.jobs import job_labels
 from podpower_assets.labels.schedules import hour_job, kepler_labels_hourly
 from podpower_assets.model.assets import knn_model, promoted_model
 from podpower_assets.model.evaluation import model_evaluation
@@ -26,7 +27,17 @@ follow_changes = dg.AutomationConditionSensorDefinition(
     description="Carries what changed downstream: labels, rows, the model of today and its promotion.",
 )
 
-ASSETS = (workload_specs, encoder, features, kepler_labels, training_rows, knn_model, promoted_model, model_evaluation)
+ASSETS = (
+    workload_specs,
+    encoder,
+    features,
+    kepler_labels,
+    job_labels,
+    training_rows,
+    knn_model,
+    promoted_model,
+    model_evaluation,
+)
 
 defs = dg.Definitions(
     assets=ASSETS,

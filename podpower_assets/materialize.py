@@ -11,7 +11,7 @@ from podpower_assets.definitions import defs
 from podpower_assets.partitions import day_key, first_hour, hours_between, known_hours, range_tags
 from podpower_assets.resources import resources_from
 
-HOURLY_ASSETS = ("workload_specs", "encoder", "features", "kepler_labels", "training_rows")
+HOURLY_ASSETS = ("workload_specs", "encoder", "features", "kepler_labels", "job_labels", "training_rows")
 DAILY_ASSETS = ("knn_model", "promoted_model")
 
 

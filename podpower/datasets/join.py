@@ -135,8 +135,8 @@ def _matched(features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     where = ("cluster", *WORKLOAD) if by_cluster else WORKLOAD
     specs = features.with_row_index("_spec").with_columns(pl.col("observed_from_s").fill_null(float("-inf")))
     specs = specs.sort("observed_from_s", "_spec")
-    at = next((c for c in ("ts", "end_s", "start_s") if c in labels.columns), None)
-    time = pl.col(at).fill_null(float("inf")) if at else pl.lit(float("inf"))
+    times = [c for c in ("ts", "end_s", "start_s") if c in labels.columns]
+    time = pl.coalesce(*times, pl.lit(float("inf")))
     if "_spec_hash" not in labels.columns:
         labels = labels.with_columns(pl.lit(None, dtype=pl.String).alias("_spec_hash"))
     found = labels.select(*where, "pod", "_spec_hash", time.alias("_at")).with_row_index("_label")

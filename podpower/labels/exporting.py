@@ -24,7 +24,7 @@ from podpower.labels.kepler import (
     node_series,
     pod_series,
 )
-from podpower.labels.nodes import NodeRatio, NodeSums, failed_ratios, label_source
+from podpower.labels.nodes import NodeRatio, NodeSums, failed_ratios, label_source, worst_ratio
 from podpower.labels.owners import OwnerSource, Owning
 from podpower.labels.report import LabelReport, ReportBuilder
 from podpower.labels.table import WINDOWS_SCHEMA
@@ -171,6 +171,7 @@ class WindowExport:
             pl.lit(request.energy).alias("energy"),
             pl.lit(self._source.cluster).alias("cluster"),
             pl.lit(self._kepler.label_source).alias("label_source"),
+            pl.lit(None, pl.Float64).alias("node_ratio"),
         )
         return table.select(WINDOWS_SCHEMA.names()).cast(WINDOWS_SCHEMA).sort("namespace", "pod", TS)
 
@@ -215,7 +216,9 @@ def label_windows(source: MetricSource, specs: pl.DataFrame | None, request: Lab
     """
     export = WindowExport(source, specs, request)
     table = pl.concat(export.pieces()).sort("namespace", "pod", TS)
-    return Labels(table=table, report=export.report)
+    report = export.report
+    table = table.with_columns(pl.lit(worst_ratio(report.node_ratios), pl.Float64).alias("node_ratio"))
+    return Labels(table=table, report=report)
 
 
 def prefetched(source: MetricSource, asked: Sequence[tuple[list[Selector], float, float]]) -> Iterator[MetricSamples]:

@@ -12,6 +12,7 @@ from podpower.datasets.renewal import with_version
 from podpower.labels import reasons
 from podpower.labels.counters import ENDED_AFTER_S, Bools, Floats, Ints
 from podpower.labels.intervals import CHANGED, GAP, KNOWN, PARTIAL, RESET, Intervals
+from podpower.labels.table import JOBS_SCHEMA
 
 # Pods of the `workload_specs` table: their owner, from when to when they ran (null: still running), how they ended.
 LIVES_SCHEMA = pl.Schema(
@@ -31,6 +32,7 @@ LIVES_SCHEMA = pl.Schema(
 _BEFORE_S = 1.0  # a first sample can be this much older than the event that told of the pod
 # Of the seconds between the samples around a reset at least this share is lost: nothing shows when it happened.
 _LOST_SHARE = 0.1
+LEAST_KNOWN_SHARE = 0.5  # of a run whose total energy is learned
 _POD = ["namespace", "pod"]
 _LIFE = [*_POD, "ordinal"]
 _FRAGMENTS = pl.Schema(
@@ -240,3 +242,18 @@ def _splits(intervals: Intervals, life: Ints) -> Bools:
     same = (after == life) & (life >= 0)
     split: Bools = ~same & ((after != life) & (after >= 0) & (life >= 0) | changed | (long & ~intervals.bridged))
     return split
+
+
+def with_runs(windows: pl.DataFrame, jobs: pl.DataFrame | None) -> pl.DataFrame:
+    """Return window labels followed by the job labels of completed runs, whose `ts` is null.
+
+    The energy of a run is that of a pod that succeeded. A pod that was deleted or failed was interrupted, and a total
+    that is mostly estimated teaches nothing.
+    """
+    runs = pl.DataFrame(schema=JOBS_SCHEMA) if jobs is None else jobs
+    completed = runs.filter(
+        (pl.col("outcome") == "succeeded")
+        & (pl.col("known_share") >= LEAST_KNOWN_SHARE)
+        & pl.col("total_energy_j").is_not_null()
+    )
+    return pl.concat([windows, completed], how="diagonal")

@@ -55,6 +55,31 @@ def failed_ratios(ratios: Iterable[NodeRatio]) -> list[NodeRatio]:
     return [ratio for ratio in ratios if not ratio.passed]
 
 
+def worst_ratio(ratios: Sequence[NodeRatio]) -> float | None:
+    """Return the ratio farthest from 1, of those that can be compared both ways or have failed; None without any."""
+    compared = [r.ratio for r in ratios if (not r.bound or not r.passed) and r.ratio > 0]
+    return max(compared, key=lambda ratio: abs(np.log(ratio)), default=None)
+
+
+def label_notes(sources: Iterable[str | None], ratios: Iterable[float | None]) -> list[str]:
+    """Return what a model says about its labels: where they come from, and hours whose pods do not add up to nodes.
+
+    >>> label_notes(["Kepler 0.11.1 RAPL package+dram, dynamic"], [0.97, 1.6, None])
+    ['labels: Kepler 0.11.1 RAPL package+dram, dynamic', 'labels: pods add up to 1.60 of their nodes in the worst of \
+1 hours outside 0.8 to 1.1']
+    """
+    named = sorted({source for source in sources if source})
+    notes = [f"labels: {'; '.join(named)}"] if named else []
+    outside = [ratio for ratio in ratios if ratio and not LOW_RATIO <= ratio <= HIGH_RATIO]
+    if outside:
+        worst = max(outside, key=lambda ratio: abs(np.log(ratio)))
+        notes.append(
+            f"labels: pods add up to {worst:.2f} of their nodes in the worst of {len(outside)} hours outside "
+            f"{LOW_RATIO:g} to {HIGH_RATIO:g}"
+        )
+    return notes
+
+
 @dataclass(kw_only=True)
 class NodeSums:
     """Energy of pods and of nodes by hour and zone, added up from pieces."""

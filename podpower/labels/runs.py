@@ -16,10 +16,10 @@ from podpower.labels.exporting import (
 )
 from podpower.labels.intervals import intervals_of
 from podpower.labels.jobs import Jobs, lives_of, no_lives
-from podpower.labels.kepler import PSEUDO_PODS, Generation, node_series
+from podpower.labels.kepler import PSEUDO_PODS, Generation, NoMetrics, node_series
 from podpower.labels.owners import Owning
-from podpower.labels.report import LabelReport
-from podpower.labels.table import JOBS_SCHEMA
+from podpower.labels.report import LabelReport, ReportBuilder
+from podpower.labels.table import JOBS_SCHEMA, in_jobs_schema
 from podpower.sources.protocols import MetricSamples, MetricSource, Selector
 
 # Samples from before a pod's end are read for at most so long; what a pod drew before is estimated.
@@ -179,8 +179,7 @@ class JobExport:
             pl.lit(self._kepler.label_source).alias("label_source"),
             pl.col("uid").alias("pod_uid"),
         )
-        whole = {name: pl.lit(None, kind) for name, kind in JOBS_SCHEMA.items() if name not in table.columns}
-        return table.with_columns(**whole).select(JOBS_SCHEMA.names()).cast(JOBS_SCHEMA).sort(*_POD, "start_s")
+        return in_jobs_schema(table)
 
     def _report(self, table: pl.DataFrame) -> LabelReport:
         self._kepler.report.count(table, column="total_energy_j")
@@ -197,9 +196,15 @@ def label_jobs(
 
 
 def label_ended_pods(source: MetricSource, specs: pl.DataFrame, request: LabelRequest) -> Labels:
-    """Return the job labels of the pods of `specs` that ended in [start_s, end_s), over their whole lives."""
+    """Return the job labels of the pods of `specs` that ended in [start_s, end_s), over their whole lives.
+
+    Where Kepler has no series, none of them was ever sampled.
+    """
     lives = lives_of(specs)
     ended = lives.filter((pl.col("to_s") >= request.start_s) & (pl.col("to_s") < request.end_s))
+    if ended.is_empty():
+        nothing = ReportBuilder(generation="none", energy=request.energy).report()
+        return Labels(table=pl.DataFrame(schema=JOBS_SCHEMA), report=nothing)
     began_s = max(float(ended["from_s"].min() or request.start_s), request.end_s - LOOK_BACK_S)  # type: ignore[arg-type]
     whole = LabelRequest(
         start_s=min(began_s, request.start_s),
@@ -208,4 +213,27 @@ def label_ended_pods(source: MetricSource, specs: pl.DataFrame, request: LabelRe
         energy=request.energy,
         owner_source=request.owner_source,
     )
-    return JobExport(source, specs, whole, only=ended).labels()
+    try:
+        return JobExport(source, specs, whole, only=ended).labels()
+    except NoMetrics as error:
+        return _unsampled(ended, whole, cluster=source.cluster, warning=str(error))
+
+
+def _unsampled(lives: pl.DataFrame, request: LabelRequest, *, cluster: str | None, warning: str) -> Labels:
+    """Job labels of pods in a time without Kepler."""
+    start = pl.col("from_s").clip(request.start_s, request.end_s)
+    table = lives.with_columns(
+        pl.lit(cluster).alias("cluster"),
+        start.alias("start_s"),
+        pl.col("to_s").alias("end_s"),
+        (pl.col("to_s") - start).alias("duration_s"),
+        pl.lit(0.0).alias("known_share"),
+        pl.lit(request.energy).alias("energy"),
+        pl.col("uid").alias("pod_uid"),
+        pl.lit(reasons.NEVER_SAMPLED).alias("reason"),
+    )
+    report = ReportBuilder(generation="none", energy=request.energy)
+    report.warn(warning)
+    table = in_jobs_schema(table)
+    report.count(table, column="total_energy_j")
+    return Labels(table=table, report=report.report())

@@ -28,6 +28,7 @@ WINDOWS_SCHEMA = pl.Schema(
         "spec_hash_version": pl.Int64(),
         "reason": pl.String(),
         "label_source": pl.String(),
+        "node_ratio": pl.Float64(),
     }
 )
 JOBS_SCHEMA = pl.Schema(
@@ -63,6 +64,13 @@ _NUMBERS = (
     "known_share",
 )
 _QUANTITIES = ("avg_power_w", "energy_step_j", "total_energy_j", "known_s", "known_share")
+
+
+def in_jobs_schema(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the columns of JOBS_SCHEMA, null where `table` lacks them, by pod and time."""
+    whole = {name: pl.lit(None, kind) for name, kind in JOBS_SCHEMA.items() if name not in table.columns}
+    chosen = table.with_columns(**whole).select(JOBS_SCHEMA.names()).cast(JOBS_SCHEMA)
+    return chosen.sort("namespace", "pod", "start_s")
 
 
 def write_labels(table: pl.DataFrame, path: AnyPath) -> None:

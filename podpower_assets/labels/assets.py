@@ -8,6 +8,7 @@ import dagster as dg
 from podpower.errors import Unavailable
 from podpower.labels import LabelRequest, label_windows, no_labels
 from podpower.labels.kepler import NoMetrics
+from podpower.labels.nodes import NodeRatio, failed_ratios
 from podpower_assets import metadata
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
 from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
@@ -17,6 +18,7 @@ from podpower_assets.specs.assets import specs_of
 
 NAME = "kepler_labels"
 STEP_SECONDS = 60.0
+SUMS = "pods_add_up_to_their_nodes"
 
 
 @dg.asset(
@@ -36,6 +38,12 @@ STEP_SECONDS = 60.0
             description="Kepler finds hardware counters: some energy is above 0 J.",
         ),
         dg.AssetCheckSpec("most_steps_are_known", asset=NAME, description="At least half of the steps are known."),
+        dg.AssetCheckSpec(
+            SUMS,
+            asset=NAME,
+            description="Pods and pseudo-pods add up to 0.8 to 1.1 of their nodes' own counters, in each hour and zone "
+            "where nodes have such counters.",
+        ),
     ],
     description="Dynamic energy of each pod in each minute, from per-series increases; owners as of the step.",
 )
@@ -44,6 +52,7 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
     rows, known, zero_hours = 0, 0, 0
     reasons: Counter[str] = Counter()
     silent: list[str] = []
+    ratios: list[NodeRatio] = []
     with deciding(), source.opened() as sources:
         for hour in context.partition_keys:
             start_s = hour_start_s(hour)
@@ -59,9 +68,12 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
             report = labels.report
             rows, known, zero_hours = rows + report.rows, known + report.known, zero_hours + report.all_zero
             reasons.update(report.null_reasons)
+            ratios += report.node_ratios
             said = {
                 **metadata.table_metadata(labels.table),
                 "kepler": report.generation, "energy": report.energy, "pods": report.pods, "known_steps": report.known,
+                "partly_known_steps": report.partly_known, "label_source": report.label_source or "none",
+                "node_ratios": metadata.records([_shown(ratio) for ratio in report.node_ratios]),
                 "total_energy_j": report.total_energy_j, "excluded_pseudo_pods": report.excluded_pseudo_pods,
                 "null_reasons": metadata.counts(report.null_reasons, of="reason"),
                 "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
@@ -85,5 +97,18 @@ def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tab
                     "null_reasons": metadata.counts(reasons, of="reason"),
                 },
             ),
+            dg.AssetCheckResult(
+                check_name=SUMS,
+                passed=not failed_ratios(ratios),
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={
+                    "compared": len(ratios),
+                    "failed": metadata.records(list(map(_shown, failed_ratios(ratios)))),
+                },
+            ),
         ]
     )
+
+
+def _shown(ratio: NodeRatio) -> dict[str, str | float | int | None]:
+    return {"hour": ratio.hour, "zone": ratio.zone, "pods_over_nodes": round(ratio.ratio, 3)}

@@ -7,7 +7,7 @@ from podpower_assets.policies import LIMITED
 
 hour_job = dg.define_asset_job(
     "finished_hour",
-    selection=["workload_specs", "features", "kepler_labels", "training_rows"],
+    selection=["workload_specs", "features", "kepler_labels", "job_labels", "training_rows"],
     tags=LIMITED,
     description="The specs, features, labels and training rows of one hour.",
 )

@@ -60,12 +60,13 @@ def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models)
             rows, found = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
             training_set = TrainingSet.of(rows)
             report, model = evaluated(training_set), train(training_set)
+            model.notes = (*model.notes, *found["label_notes"])
             judgement = judge(store, model, training_set, encoded=partial(encoded_by, tables))
             results = list(checks(report, judgement))
             known = {PARTITION: day, "dagster_run_id": context.run.run_id, "window": found}
             version = store.add(encoder, model, metadata=known | _verdict(report, judgement, results))
             said: dict[str, Any] = {
-                "model_version": version, **found,
+                "model_version": version, **{name: value for name, value in found.items() if name != "label_notes"},
                 "training_size": model.training_size, "notes": "; ".join(model.notes) or "none",
                 "judgement": dg.MetadataValue.md("\n".join(f"- {line}" for line in judgement.lines()) or "none"),
             }  # fmt: skip

@@ -12,6 +12,7 @@ from podpower.datasets.tables import TrainingRows, read_training_rows
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.io.parquet import scanned
+from podpower.labels.nodes import label_notes
 from podpower.specs.table import rehashed, renewals, requests_of
 from podpower_assets.partitions import HOUR_S, day_end_s, hours_between
 from podpower_assets.resources import Tables
@@ -28,13 +29,17 @@ class Window(TypedDict):
     rows: int
     rows_of_other_encoders: int
     rows_of_older_hashes: int
+    label_notes: list[str]
 
 
 def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, Window]:
     """The rows of the window that ends with the day."""
     end_s = day_end_s(day)
     parts, newer = [], [renewals(None)]
-    found = Window(first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0)
+    found = Window(
+        first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0, label_notes=[]
+    )
+    sources, ratios = set[str](), list[float | None]()
     for hour in hours_between(end_s - window_days * 24 * HOUR_S, end_s):
         rows = tables.scan(ROWS, hour)
         if rows is None:
@@ -44,7 +49,10 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
         file = tables.file(ROWS, hour)
         with file.readable():
             total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
+            told = _label_columns(rows)
             older = not_renewed(rows.filter(own), renewals(None))
+        sources.update(told["label_source"].drop_nulls())
+        ratios += told["node_ratio"].drop_nulls().to_list()
         found["hours"] += 1
         found["rows"] += fitting
         found["rows_of_other_encoders"] += total - fitting
@@ -59,8 +67,17 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
             f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"
             + (" and features again, they are of another encoder" if found["rows_of_other_encoders"] else "")
         )
+    found["label_notes"] = label_notes(sources, ratios)
     by_hash = pl.concat(newer).unique("_spec_hash")
     return read_training_rows(*parts, encoder_fingerprint=encoder.fingerprint, renewals=by_hash), found
+
+
+def _label_columns(rows: pl.LazyFrame) -> pl.DataFrame:
+    """The sources of an hour's labels and what its pods add up to of their nodes; null where a file lacks them."""
+    present = rows.collect_schema()
+    columns = {"label_source": pl.String, "node_ratio": pl.Float64}
+    known = [name if name in present else pl.lit(None, kind).alias(name) for name, kind in columns.items()]
+    return rows.select(known).unique().collect()
 
 
 def encoded_by(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:

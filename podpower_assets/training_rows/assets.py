@@ -8,16 +8,20 @@ import dagster as dg
 from podpower.datasets.join import join_rows
 from podpower.datasets.renewal import renewed
 from podpower.errors import InvalidInput
+from podpower.labels import with_runs
 from podpower.specs.table import renewals
 from podpower_assets import metadata
 from podpower_assets.features.assets import NAME as FEATURES
 from podpower_assets.labels.assets import NAME as LABELS
+from podpower_assets.labels.jobs import NAME as JOBS
 from podpower_assets.partitions import HOURLY
 from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 
 NAME = "training_rows"
+# Hours from before there were job labels have rows without them.
+_NEEDED_DEPS_MISSING = dg.AutomationCondition.any_deps_missing().ignore(dg.AssetSelection.assets(JOBS))
 
 
 @dg.asset(
@@ -27,13 +31,13 @@ NAME = "training_rows"
     kinds={"polars", "parquet"},
     partitions_def=HOURLY,
     code_version="1",
-    deps=[FEATURES, LABELS],
-    automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE) & ~dg.AutomationCondition.any_deps_missing(),
+    deps=[FEATURES, LABELS, JOBS],
+    automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE) & ~_NEEDED_DEPS_MISSING,
     check_specs=[
         dg.AssetCheckSpec("one_row_a_label", asset=NAME, blocking=True, description="No label joined twice."),
         dg.AssetCheckSpec("most_labels_join", asset=NAME, description="At least half of the labels have a spec."),
     ],
-    description="One row for each label that has a spec, never more.",
+    description="One row for each label of a step or a run that has a spec, never more.",
 )
 def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> Iterator[dg.MaterializeResult]:
     """Join each hour."""
@@ -45,10 +49,10 @@ def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> Iterator
             if features is None or labels is None:
                 raise InvalidInput(f"features or kepler_labels of {hour} are missing: materialize them first")
             newer = renewals(tables.read(SPECS, hour))
-            joined = join_rows(renewed(features, newer), renewed(labels, newer))
+            joined = join_rows(renewed(features, newer), with_runs(renewed(labels, newer), tables.read(JOBS, hour)))
             tables.write(NAME, hour, joined.chunks())
             report = joined.report
-            unique &= not joined.labels.select("namespace", "pod", "ts").is_duplicated().any()
+            unique &= not joined.labels.select("namespace", "pod", "ts", "pod_uid").is_duplicated().any()
             labels_all, joined_all = labels_all + report.labels, joined_all + report.joined
             unjoined.update(report.unjoined)
             said = {

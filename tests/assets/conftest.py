@@ -41,7 +41,7 @@ class Place:
         )
 
 
-HOURLY = ("workload_specs", "encoder", "features", "kepler_labels", "training_rows")
+HOURLY = ("workload_specs", "encoder", "features", "kepler_labels", "job_labels", "training_rows")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 
 from podpower.evaluation.evaluate import EvaluationReport, Score, SplitReport
 from podpower_assets.model.checks import Judgement, checks
-from tests.assets.conftest import HOURS, Place
+from tests.assets.conftest import DAY, HOURLY, HOURS, Place
 
 
 @pytest.fixture
@@ -67,3 +67,25 @@ def test_a_model_that_fails_its_check_is_stored_but_not_promoted(made: Place, mo
     assert [e.check_name for e in result.get_asset_check_evaluations() if not e.passed] == ["intervals_cover"]
     assert store.latest() == served
     assert len(store.versions()) == versions + 1
+
+
+def test_pods_that_do_not_add_up_to_their_nodes_fail_a_check_and_are_a_note_of_the_model(
+    recording: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "recording"
+    shutil.copytree(recording, copy)
+    named = pl.concat(pl.read_parquet(p) for p in copy.glob("series/*/*.parquet"))
+    ids = named.filter(pl.col("metric").str.starts_with("kepler_node_"))["series_id"].unique()
+    for path in copy.glob("samples/*/*.parquet"):
+        half = pl.when(pl.col("series_id").is_in(ids.implode())).then(pl.col("value") / 2).otherwise("value")
+        pl.read_parquet(path).with_columns(half.alias("value")).write_parquet(path)
+    with dg.instance_for_test() as instance:
+        place = Place(instance, copy, tmp_path / "home")
+        result = place.materialize(*HOURLY, first=HOURS[0], last=HOURS[-1])
+        checks_failed = [e.check_name for e in result.get_asset_check_evaluations() if not e.passed]
+        assert checks_failed == ["pods_add_up_to_their_nodes"]
+        assert place.materialize("knn_model", first=DAY).success
+        store = place.models.open()
+        notes = store.load(store.versions()[-1].version)[1].notes
+    assert "labels: Kepler 0.9.2 all components, dynamic" in notes
+    assert any(note.startswith("labels: pods add up to 1.9") for note in notes)

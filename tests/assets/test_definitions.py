@@ -10,7 +10,7 @@ from podpower_assets.definitions import defs
 from podpower_assets.partitions import HOURLY as HOURLY_PARTITIONS
 
 FIVE = ("workload_specs", "features", "kepler_labels", "training_rows", "knn_model")
-ASSETS = sorted([*FIVE, "encoder", "promoted_model", "model_evaluation"])
+ASSETS = sorted([*FIVE, "encoder", "job_labels", "promoted_model", "model_evaluation"])
 GRAPH = defs.resolve_asset_graph()
 
 

@@ -15,12 +15,14 @@ from polars.testing import assert_frame_equal
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
+from podpower.model.predictor import Predictor
 from podpower.registry.store import ModelStore
 from podpower.simulation import simulate
 from podpower.specs.requests import Container, InferenceRequest
+from podpower.specs.table import requests_of
 from podpower_assets.materialize import materialize_recording
 from podpower_assets.model.window import encoded_by, window_rows
-from tests.assets.conftest import DAY, HOURLY, HOURS, Place
+from tests.assets.conftest import DAY, HOURLY, HOURS, START_S, Place
 
 
 def events(result: dg.ExecuteInProcessResult, name: str) -> list[dg.AssetMaterialization]:
@@ -37,8 +39,34 @@ def test_rows_are_the_labels_that_have_a_spec(made: Place) -> None:
     labels, rows = made.tables.read("kepler_labels", HOURS[1]), made.tables.read("training_rows", HOURS[1])
     assert labels is not None
     assert rows is not None
+    rows = rows.drop_nulls("ts")
     assert 0.9 * len(labels) <= len(rows) <= len(labels)
     assert rows["encoder_fingerprint"].unique().to_list() == [made.tables.encoder().fingerprint]  # type: ignore[union-attr]
+
+
+def test_ended_pods_have_labels_and_completed_runs_become_rows(made: Place) -> None:
+    jobs, rows = made.tables.read("job_labels", HOURS[1]), made.tables.read("training_rows", HOURS[1])
+    assert jobs is not None
+    assert rows is not None
+    assert jobs["end_s"].is_between(START_S + 3600, START_S + 7200).all()
+    runs = rows.filter(pl.col("ts").is_null())
+    assert set(runs["workload_kind"]) == {"CronJob"}
+    assert len(runs) == len(jobs.filter((pl.col("outcome") == "succeeded") & (pl.col("known_share") >= 0.5)))
+
+
+def test_a_cron_jobs_energy_a_run_is_predicted(made: Place) -> None:
+    store = made.models.open()
+    version = store.latest()
+    assert version is not None
+    specs = made.tables.read("workload_specs", HOURS[1])
+    assert specs is not None
+    specs = specs.filter(pl.col("workload_name").is_in(["backup", "frontend"]))
+    specs = specs.unique("workload_name").sort("workload_name")
+    backup, frontend = Predictor(*store.load(version), version=version).predict(requests_of(specs))
+    truth = pl.concat(pl.read_parquet(p) for p in Path(made.source.recording).glob("truth/*/*.parquet"))
+    runs = truth.filter(pl.col("pod").str.starts_with("backup-")).group_by("uid").agg(pl.col("dynamic_j").sum())
+    assert backup.pred_total_energy_j == pytest.approx(runs["dynamic_j"].mean(), rel=0.15)
+    assert frontend.pred_total_energy_j is None
 
 
 def test_a_partition_made_again_is_the_same(made: Place) -> None:
