@@ -121,10 +121,10 @@ class JobExport:
         counted = samples_of(samples.points, series)
         self._kepler.report.warn(*counted.warnings)
         nodes = node_series(samples.series, generation)
-        codes = pl.DataFrame({"exporter": counted.exporters}).with_row_index("code")
+        exporters = pl.DataFrame({"exporter": counted.exporters}, schema={"exporter": pl.String})
         clock = (
             samples.points.join(nodes.select("series_id", "exporter"), on="series_id")
-            .join(codes, on="exporter")
+            .join(exporters.with_row_index("code"), on="exporter")
             .select(pl.col("code").cast(pl.Int64).alias("exporter"), TS)
         )
         intervals = intervals_of(counted, partial=samples.partial_ranges, clock=clock)

@@ -1,6 +1,7 @@
 """Training: measured entries from the examples, and what is chosen on workloads left out in turn."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -49,15 +50,22 @@ _EQUAL = 1e-9  # of log power
 _MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 
-def train(rows: Rows, *, target: str | None = None, neighbors: int | None = None) -> KnnModel:
+def train(
+    rows: Rows, *, target: str | None = None, neighbors: int | None = None, notes: Sequence[str] = ()
+) -> KnnModel:
     """A model of `target` from `train_rows` (docs/reference/file-formats.md); `neighbors` bounds how many are averaged.
 
-    With one workload only there is nothing to choose or to judge by: the model says so in `notes`, and its intervals
-    are wide. InvalidInput when no label is known, all are zero, columns are missing or encoders are mixed.
+    `notes` become notes of the model. With one workload only there is nothing to choose or to judge by: the model says
+    so in its notes, and its intervals are wide. InvalidInput when no label is known, all are zero, columns are missing
+    or encoders are mixed.
     """
     training_set = TrainingSet.of(rows, target=target)
     return train_examples(
-        training_set.examples(), target=training_set.target, neighbors=neighbors, row_count=training_set.row_count
+        training_set.examples(),
+        target=training_set.target,
+        neighbors=neighbors,
+        row_count=training_set.row_count,
+        notes=notes,
     )
 
 
@@ -79,6 +87,7 @@ def train_examples(
     neighbors: int | None = None,
     row_count: int | None = None,
     without: frozenset[int] = frozenset(),
+    notes: Sequence[str] = (),
 ) -> KnnModel:
     """`train` on examples that are already aggregated. `without` names blocks of columns to leave out, by position."""
     check_trainable(examples, neighbors=neighbors)
@@ -124,7 +133,7 @@ def train_examples(
             "specs": len(set(entries.spec_hashes)),
             "workloads": workloads,
         },
-        notes=_notes(examples, workloads=workloads),
+        notes=[*_notes(examples, workloads=workloads), *notes],
         spec_hash_version=FIRST_VERSION if examples.older_hashes else HASH_VERSION,
     )
 

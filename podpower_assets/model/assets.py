@@ -59,8 +59,7 @@ def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models)
         for day in context.partition_keys:
             rows, found = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
             training_set = TrainingSet.of(rows)
-            report, model = evaluated(training_set), train(training_set)
-            model.notes = (*model.notes, *found["label_notes"])
+            report, model = evaluated(training_set), train(training_set, notes=found["label_notes"])
             judgement = judge(store, model, training_set, encoded=partial(encoded_by, tables))
             results = list(checks(report, judgement))
             known = {PARTITION: day, "dagster_run_id": context.run.run_id, "window": found}

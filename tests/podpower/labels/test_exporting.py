@@ -162,9 +162,12 @@ def test_ended_pods_have_labels_over_their_whole_lives(recording: Recording) -> 
     assert (error <= (1 - began_inside["known_share"]).clip(lower_bound=0.02)).all()
 
 
-def test_pods_that_ended_where_kepler_has_no_series_were_never_sampled(recording: Recording, specs: pl.DataFrame) -> None:
+def test_pods_that_ended_where_kepler_has_no_series_were_never_sampled(
+    recording: Recording, specs: pl.DataFrame
+) -> None:
     later = recording.end_s + 100 * 3600.0
-    pods = pl.col("pods").list.eval(pl.element().struct.with_fields(pl.lit(later + 50.0).alias("to_s"))).alias("pods")
+    moved = pl.element().struct.with_fields(pl.lit(later + 5.0).alias("from_s"), pl.lit(later + 50.0).alias("to_s"))
+    pods = pl.col("pods").list.eval(moved).alias("pods")
     request = LabelRequest(start_s=later, end_s=later + 3600.0)
     jobs = label_ended_pods(recording, specs.with_columns(pods), request)
     assert set(jobs.table["reason"]) == {"never_sampled"}
