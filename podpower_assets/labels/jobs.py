@@ -9,7 +9,7 @@ from podpower.errors import InvalidInput
 from podpower.labels import LabelRequest, label_ended_pods
 from podpower_assets import metadata
 from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
-from podpower_assets.policies import COMMON, FOLLOWS_ITS_DEPENDENCIES, deciding
+from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
@@ -25,7 +25,7 @@ NAME = "job_labels"
     partitions_def=HOURLY,
     code_version="1",
     deps=[SPECS],
-    automation_condition=FOLLOWS_ITS_DEPENDENCIES,
+    automation_condition=FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE,
     check_specs=[
         dg.AssetCheckSpec(
             "most_ended_pods_are_known",
