@@ -16,7 +16,7 @@ _MAX_JSON_BYTES = 4 << 20
 T = TypeVar("T")
 
 
-class Shelf:
+class ObjectStorage:
     """Small files below `root`. Unavailable when the place does not answer."""
 
     def __init__(self, root: AnyPath) -> None:
@@ -59,7 +59,7 @@ class Shelf:
             folder.fs.rm(folder.path, recursive=True)
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         """One change at a time. Object stores know no locks: there the last of two wins."""
         folder = Path(str(self.root))
         if not is_local(self.root) or not folder.is_dir():

@@ -14,7 +14,7 @@ import msgspec
 
 from podpower.errors import Refused
 from podpower.io.files import write_atomically
-from podpower.io.object_storage import Shelf, decoded, encoded
+from podpower.io.object_storage import ObjectStorage, decoded, encoded
 
 LATEST_FILE: Final = "latest.json"
 UNPIN: Final = "promote another with `podpower models promote`, or allow candidates again with `podpower models unpin`"
@@ -65,17 +65,17 @@ class Serving(msgspec.Struct, kw_only=True, frozen=True):
 class Promotions:
     """The pointer of a store and its history."""
 
-    def __init__(self, shelf: Shelf, *, clock: Clock = utc_now) -> None:
-        self._shelf = shelf
+    def __init__(self, storage: ObjectStorage, *, clock: Clock = utc_now) -> None:
+        self._storage = storage
         self._clock = clock
 
     def pointer(self) -> Pointer | None:
         """Return the pointer; None before the first promotion. Refused when the pointer is damaged."""
-        data = self._shelf.read(self._shelf.root / LATEST_FILE)
+        data = self._storage.read(self._storage.root / LATEST_FILE)
         if data is None:
             return None
         try:
-            return decoded(data, Pointer, what=f"{self._shelf.root}/{LATEST_FILE}")
+            return decoded(data, Pointer, what=f"{self._storage.root}/{LATEST_FILE}")
         except Refused as error:
             raise Refused(f"{error}: promote a version again") from None
 
@@ -95,7 +95,7 @@ class Promotions:
         now = moment.isoformat(timespec="milliseconds")
         # Time first, so that names sort; random last, so that two writers never take the same.
         name = f"{int(moment.timestamp() * 1e6) * 1000:020d}-{uuid.uuid4().hex[:8]}.json"
-        root = self._shelf.root
+        root = self._storage.root
         write_atomically(
             root / "promotions" / name, encoded(Promotion(at=now, action=action, version=version, pinned=pinned))
         )
@@ -104,9 +104,9 @@ class Promotions:
     def history(self) -> list[Promotion]:
         """Return every change, oldest first."""
         changes = []
-        for path in sorted(self._shelf.children("promotions"), key=lambda path: path.name):
+        for path in sorted(self._storage.children("promotions"), key=lambda path: path.name):
             with contextlib.suppress(Refused):  # one damaged entry does not hide the others
-                changes.append(decoded(self._shelf.read(path) or b"", Promotion, what=path.name))
+                changes.append(decoded(self._storage.read(path) or b"", Promotion, what=path.name))
         return changes
 
     def serving(self, start_s: float, end_s: float) -> list[Serving]:

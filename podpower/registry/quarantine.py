@@ -14,7 +14,7 @@ import msgspec
 
 from podpower.errors import Refused
 from podpower.io.files import write_atomically
-from podpower.io.object_storage import Shelf, decoded, encoded
+from podpower.io.object_storage import ObjectStorage, decoded, encoded
 
 QUARANTINE_FILE: Final = "quarantine.json"
 MOST_KEPT: Final = 5_000  # specs in the file; more than a quarter of all workloads stop promotion anyway
@@ -85,13 +85,13 @@ class QuarantineState(msgspec.Struct, kw_only=True, frozen=True):
 class QuarantineList:
     """The quarantine of a model store."""
 
-    def __init__(self, shelf: Shelf) -> None:
-        self._shelf = shelf
-        self._path = shelf.root / QUARANTINE_FILE
+    def __init__(self, storage: ObjectStorage) -> None:
+        self._storage = storage
+        self._path = storage.root / QUARANTINE_FILE
 
     def read(self) -> QuarantineState:
         """Return the state; an empty one before the first training. Refused when the file is damaged."""
-        data = self._shelf.read(self._path)
+        data = self._storage.read(self._path)
         if data is None:
             return QuarantineState()
         try:
@@ -109,7 +109,7 @@ class QuarantineList:
         """Replace the specs in quarantine by `found` and release `accepted`, unless the file is of later labels than
         `through_s`, as when an old day is trained on again.
         """
-        with self._shelf.alone():
+        with self._storage.exclusive():
             state = self.last()
             if state.through_s > through_s or not (found or accepted or state.specs):
                 return
@@ -121,7 +121,7 @@ class QuarantineList:
         """Release the specs of a workload, named `namespace/kind/name`, or all where None, and return them. Their
         labels are used by the next training. Refused when there is none.
         """
-        with self._shelf.alone():
+        with self._storage.exclusive():
             state = self.read()
             chosen = [spec for spec in state.specs if name in {None, spec.workload, spec.workload_name}]
             workloads = sorted({spec.workload for spec in chosen})

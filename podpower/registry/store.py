@@ -25,7 +25,7 @@ from upath import UPath
 from podpower.errors import InvalidInput, PodpowerError, Refused
 from podpower.features.encoder import Encoder
 from podpower.io.files import is_local, write_atomically
-from podpower.io.object_storage import Shelf, decoded, encoded
+from podpower.io.object_storage import ObjectStorage, decoded, encoded
 from podpower.model.fit import check_fit
 from podpower.model.knn import KnnModel
 from podpower.registry import artifacts
@@ -73,11 +73,11 @@ class ModelStore:
     """
 
     def __init__(self, root: UPath | Path | str, *, clock: Clock = utc_now) -> None:
-        self._shelf = Shelf(root)
+        self._storage = ObjectStorage(root)
         self._clock = clock
-        self.root = self._shelf.root
-        self._promotions = Promotions(self._shelf, clock=clock)
-        self.quarantine = QuarantineList(self._shelf)
+        self.root = self._storage.root
+        self._promotions = Promotions(self._storage, clock=clock)
+        self.quarantine = QuarantineList(self._storage)
 
     def add(self, encoder: Encoder, model: KnnModel, *, metadata: Mapping[str, Any] | None = None) -> str:
         """Store the pair and return its version; the same pair again is the same version, and nothing is written.
@@ -113,7 +113,7 @@ class ModelStore:
         another one is served by now, or the served one is pinned.
         """
         self.load(version)
-        with self._shelf.alone():
+        with self._storage.exclusive():
             self.info(version)  # nobody has removed it meanwhile
             if instead_of is not ...:
                 self._check_unattended(version, instead_of)
@@ -159,7 +159,7 @@ class ModelStore:
         return self._set_pin(False)
 
     def _set_pin(self, pinned: bool) -> str:
-        with self._shelf.alone():
+        with self._storage.exclusive():
             version = self.latest()
             if version is None:
                 raise Refused(f"nothing is promoted in {self.root} yet: see `podpower models promote --help`")
@@ -171,7 +171,7 @@ class ModelStore:
         """Serve the version promoted before the served one, pin it, and return it; damaged ones are skipped. Refused
         when there is none.
         """
-        with self._shelf.alone():
+        with self._storage.exclusive():
             before = self._promotions.stack()
             latest = self.last_served()
             while before and latest is not None and before.pop() != latest:
@@ -192,14 +192,14 @@ class ModelStore:
         """
         if keep < 1:
             raise InvalidInput(f"keep must be at least 1, not {keep}")
-        with self._shelf.alone():
+        with self._storage.exclusive():
             now_s = self._clock().timestamp()
             recent = self._promotions.serving(now_s - SERVED_KEPT_S, now_s)
             needed = {self.last_served(), *self._promotions.stack()[-ROLLBACKS_KEPT - 1 :]}
             needed |= {serving.version for serving in recent}
             removed = [info.version for info in self.versions()[keep:] if info.version not in needed]
             for version in removed:
-                self._shelf.remove(self._folder(version), first=MANIFEST_FILE)  # without it nothing is listed
+                self._storage.remove(self._folder(version), first=MANIFEST_FILE)  # without it nothing is listed
         return removed
 
     def latest(self) -> str | None:
@@ -224,7 +224,7 @@ class ModelStore:
     def versions(self) -> list[VersionInfo]:
         """Return the manifests of all versions that have one, newest first; see `damaged` for the others."""
         found = []
-        for path in self._shelf.children("versions"):
+        for path in self._storage.children("versions"):
             with contextlib.suppress(Refused):
                 found.append(self.info(path.name))
         return sorted(found, key=lambda info: info.version, reverse=True)
@@ -234,7 +234,7 @@ class ModelStore:
         with `contents` they are read and compared with their digests.
         """
         found: dict[str, str] = {}
-        for path in self._shelf.children("versions"):
+        for path in self._storage.children("versions"):
             self._examine(path.name, found, contents=contents)
         try:
             served = self.latest()
@@ -257,12 +257,12 @@ class ModelStore:
             found[version] = str(error)
 
     def _check_size(self, info: VersionInfo, name: str) -> None:
-        if self._shelf.size_bytes(self._folder(info.version) / name) != info.files[name].size_bytes:
+        if self._storage.size_bytes(self._folder(info.version) / name) != info.files[name].size_bytes:
             raise Refused(f"{name} of version {info.version} is missing or cut off: {_REPLACE}")
 
     def info(self, version: str) -> VersionInfo:
         """Return the manifest of `version`. Refused when there is none or it is damaged."""
-        data = self._shelf.read(self._folder(version) / MANIFEST_FILE)
+        data = self._storage.read(self._folder(version) / MANIFEST_FILE)
         if data is None:
             raise Refused(f"no version {version} in {self.root}: see `podpower models list`")
         try:
@@ -289,7 +289,7 @@ class ModelStore:
         return encoder, model
 
     def _content(self, info: VersionInfo, name: str) -> bytes:
-        data = self._shelf.read(self._folder(info.version) / name, limit_bytes=LIMIT_BYTES)
+        data = self._storage.read(self._folder(info.version) / name, limit_bytes=LIMIT_BYTES)
         if data is None:
             raise Refused(f"{name} of version {info.version} is missing: {_REPLACE}")
         if _described(data) != info.files[name]:

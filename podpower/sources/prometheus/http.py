@@ -40,7 +40,7 @@ class Http:
         """Close the connections."""
         self._client.close()
 
-    def ask(self, path: str, parameters: Mapping[str, str], take: Callable[[httpx.Response], T]) -> T:
+    def request(self, path: str, parameters: Mapping[str, str], take: Callable[[httpx.Response], T]) -> T:
         """Return what `take` makes of a good answer; it is called again after an answer broke off.
 
         Unavailable when no attempt succeeds, TooMuch and NotHere for what they describe, else InvalidInput.

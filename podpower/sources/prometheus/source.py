@@ -1,9 +1,9 @@
-"""Raw samples, names and lives of series from the HTTP API of Prometheus.
+"""Raw samples, names and series from the HTTP API of Prometheus.
 
-Samples are asked for with a range selector in an instant query (`metric{...}[3600s]`), which gives them as they were
-scraped; /api/v1/query_range would give them moved to a grid, with what a counter showed up to five minutes before.
-Prometheus, Thanos, Mimir and VictoriaMetrics answer it alike. Each question is split so that neither side has to hold
-more than a bounded number of samples, and in halves where the server still refuses.
+A range selector in an instant query (`metric{...}[3600s]`) returns samples as they were scraped; /api/v1/query_range
+would return values on a grid, up to five minutes old. Prometheus, Thanos, Mimir and VictoriaMetrics answer it alike.
+Each query is split so that neither side has more than a bounded number of samples in memory, and in halves where the
+server still refuses.
 """
 
 import json
@@ -29,13 +29,13 @@ from podpower.sources.protocols import (
     SeriesFound,
 )
 
-MAX_SAMPLES = 2_000_000  # of one question; Prometheus' own limit is 50 million
-_SHORTEST_S = 60.0  # below this a question is not split any more
+MAX_SAMPLES = 2_000_000  # of one query; Prometheus' own limit is 50 million
+_SHORTEST_S = 60.0  # a shorter range is not split
 _PROBE_S = 300.0
 _NAMES = ("kepler_.*", "kube_(pod|replicaset|job)_owner")
 _QUERY, _VALUES = "/api/v1/query", "/api/v1/label/__name__/values"
-# Thanos and VictoriaMetrics fail rather than leave out what they could not reach; VictoriaMetrics holds nothing back
-# that has just come in. Others pass these over.
+# With these, Thanos and VictoriaMetrics fail instead of leaving out what they cannot reach, and VictoriaMetrics
+# includes the newest samples. Others ignore them.
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "latency_offset": "1ms", "nocache": "1"}
 
 
@@ -66,22 +66,20 @@ class Prometheus:
         self._http.close()
 
     def metric_names(self, *, start_s: float, end_s: float) -> frozenset[str]:
-        """Names of Kepler's and owners' metrics in the time range; Prometheus looks at whole blocks, of two hours."""
+        """Return the metrics of Kepler and of owners in the range, which Prometheus widens to blocks of two hours."""
         match = self._matcher("__name__", "=~", "|".join(_NAMES))
         selector = "{" + ",".join((match, *self.endpoint.match)) + "}"
         parameters = {"match[]": selector, "start": f"{start_s:.3f}", "end": f"{end_s:.3f}"}
         try:
-            return frozenset(self._http.ask(_VALUES, parameters, _names))
+            return frozenset(self._http.request(_VALUES, parameters, _names))
         except NotHere:  # a proxy that lets only queries through
             span_s = math.ceil(end_s - start_s)
             query = f"group by (__name__) (last_over_time({selector}[{span_s}s]))"
-            return frozenset(labels["__name__"] for labels in self._asked(query, ts=end_s, metric="").labels())
+            return frozenset(labels["__name__"] for labels in self._queried(query, ts=end_s, metric="").labels())
 
     def instant(self, query: str, *, ts: float | None) -> list[tuple[Mapping[str, str | None], float]]:
-        """Labels and value of each element of an instant vector at `ts`, the server's now when None; labels are
-        LABEL_COLUMNS.
-        """
-        matrix = self._asked(query, ts=ts, metric="")
+        """Return the LABEL_COLUMNS and the value of each element of an instant vector at `ts` (None: now)."""
+        matrix = self._queried(query, ts=ts, metric="")
         joined = matrix.points().join(matrix.series(), on="series_id")
         return [({c: row[c] for c in row if c not in POINTS_SCHEMA}, row["value"]) for row in joined.to_dicts()]
 
@@ -90,8 +88,8 @@ class Prometheus:
         return self._selector(selector)
 
     def samples(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> MetricSamples:
-        """Raw samples with start_s <= ts <= end_s."""
-        reached_s = min(end_s, time.time())  # not all of them take a time to come
+        """Return the raw samples with start_s <= ts <= end_s."""
+        reached_s = min(end_s, time.time())  # some servers refuse a time in the future
         wanted = selectors if reached_s > start_s else ()
         spans = [(selector, a, b) for selector in wanted for a, b in self._spans(selector, start_s, reached_s)]
         answers = list(self._pool.map(lambda span: self._raw(*span), spans))
@@ -103,27 +101,29 @@ class Prometheus:
         return MetricSamples(
             series=pl.concat([*series, pl.DataFrame(schema=SERIES_SCHEMA)]).unique("series_id", maintain_order=True),
             points=pl.concat([*points, pl.DataFrame(schema=POINTS_SCHEMA)]).filter(within),
-            warnings=_told(found),
+            warnings=_warnings_of(found),
             partial_ranges=tuple(
                 (a, b) for (_, a, b), answer in zip(spans, answers, strict=True) if any(m.partial for m in answer)
             ),
         )
 
     def series(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> SeriesFound:
-        """The series with any sample in [start_s, end_s]; one value of each crosses the wire."""
+        """Return the series with any sample in [start_s, end_s]; one value of each is transferred."""
         span_ms = math.ceil((end_s - start_s) * 1000) + 1
 
         def ask(selector: Selector) -> Matrix:
             query = f"last_over_time({self._selector(selector)}[{span_ms}ms])"
-            return self._asked(query, ts=end_s, metric=selector.metric)
+            return self._queried(query, ts=end_s, metric=selector.metric)
 
         answers = list(self._pool.map(ask, selectors))
         self._one_cluster(answers)
         tables = [matrix.series() for matrix in answers]
-        return SeriesFound(table=pl.concat([*tables, pl.DataFrame(schema=SERIES_SCHEMA)]), warnings=_told(answers))
+        return SeriesFound(
+            table=pl.concat([*tables, pl.DataFrame(schema=SERIES_SCHEMA)]), warnings=_warnings_of(answers)
+        )
 
     def _spans(self, selector: Selector, start_s: float, end_s: float) -> Iterator[tuple[float, float]]:
-        """Pieces of the range with about MAX_SAMPLES samples each."""
+        """Yield pieces of the range with about MAX_SAMPLES samples each."""
         density = self._density.get(selector.metric) or self._probed(selector, end_s)
         length_s = max(_SHORTEST_S, MAX_SAMPLES / density) if density else math.inf
         count = max(1, math.ceil((end_s - start_s) / length_s))
@@ -132,16 +132,16 @@ class Prometheus:
             yield start_s + number * span_s, start_s + (number + 1) * span_s
 
     def _probed(self, selector: Selector, end_s: float) -> float:
-        """Samples a second shortly before the end of the range; 0 where there are none."""
+        """Return the samples a second shortly before the end of the range; 0 where there are none."""
         query = f"sum(count_over_time({self._selector(selector)}[{_PROBE_S:g}s]))"
-        counted = self._asked(query, ts=min(end_s, time.time()), metric="").points()
+        counted = self._queried(query, ts=min(end_s, time.time()), metric="").points()
         return float(counted["value"].sum()) / _PROBE_S
 
     def _raw(self, selector: Selector, start_s: float, end_s: float) -> list[Matrix]:
-        """Answers that together hold the range, a little more on the left: Prometheus 3 leaves out the very edge."""
+        """Return answers that cover the range and a millisecond before it: Prometheus 3 leaves out the left edge."""
         span_ms = math.ceil((end_s - start_s) * 1000) + 1
         try:
-            matrix = self._asked(f"{self._selector(selector)}[{span_ms}ms]", ts=end_s, metric=selector.metric)
+            matrix = self._queried(f"{self._selector(selector)}[{span_ms}ms]", ts=end_s, metric=selector.metric)
         except TooMuch as error:
             if end_s - start_s < 2 * _SHORTEST_S:
                 raise InvalidInput(f"{error}: raise the server's limit on queries (--query.max-samples)") from None
@@ -150,7 +150,7 @@ class Prometheus:
         self._density[selector.metric] = matrix.values / max(end_s - start_s, 1.0)
         return [matrix]
 
-    def _asked(self, query: str, *, ts: float | None, metric: str) -> Matrix:
+    def _queried(self, query: str, *, ts: float | None, metric: str) -> Matrix:
         def take(response: httpx.Response) -> Matrix:
             matrix = Matrix(metric)
             for chunk in response.iter_bytes():
@@ -159,7 +159,7 @@ class Prometheus:
             return matrix
 
         at = {} if ts is None else {"time": f"{ts:.3f}"}
-        return self._http.ask(_QUERY, {"query": query, **at, **_WHOLE}, take)
+        return self._http.request(_QUERY, {"query": query, **at, **_WHOLE}, take)
 
     def _selector(self, selector: Selector) -> str:
         matchers = [
@@ -185,5 +185,5 @@ def _names(response: httpx.Response) -> list[str]:
     return decode_names(response.read())
 
 
-def _told(answers: Sequence[Matrix]) -> tuple[str, ...]:
+def _warnings_of(answers: Sequence[Matrix]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(f"Prometheus: {w}" for matrix in answers for w in matrix.warnings))
