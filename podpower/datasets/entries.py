@@ -64,7 +64,8 @@ class MeasuredEntries(Entries):
 
     `power_w` are mean watts, `total_energy_j` mean joules of a job (NaN: not one), `seconds` how much of it is known
     (older seconds count less), `share` is one over the number of entries of the workload, so that a workload with many
-    revisions counts once, and `spread` how far (in logs) the hours of the entry are apart.
+    revisions counts once, `spread` how far (in logs) windows of the entry are from what was known of it before, at the
+    farthest horizon, and `next_spread` the same one window ahead.
     """
 
     power_w: NDArray[np.float64]
@@ -72,6 +73,7 @@ class MeasuredEntries(Entries):
     seconds: NDArray[np.float64]
     share: NDArray[np.float64]
     spread: NDArray[np.float64]
+    next_spread: NDArray[np.float64]
 
     @property
     def specs(self) -> Entries:

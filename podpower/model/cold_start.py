@@ -23,7 +23,7 @@ def cold_start_model(encoder: Encoder) -> KnnModel:
     index = MeasuredEntries(
         spec_hashes=[], clusters=[], namespaces=[], kinds=[], names=[], controllers=[], image_keys=[],
         vectors=np.zeros((0, encoder.dim), dtype=np.float32), physical_power_w=none,
-        power_w=none, total_energy_j=none, seconds=none, share=none, spread=none,
+        power_w=none, total_energy_j=none, seconds=none, share=none, spread=none, next_spread=none,
     )  # fmt: skip
     return KnnModel(
         index=index,
@@ -36,6 +36,7 @@ def cold_start_model(encoder: Encoder) -> KnnModel:
         similar_within=-1.0,
         intervals=fit_intervals(dict.fromkeys(SOURCES, none), widening=UNKNOWN_WIDENING),
         mean_factors=MeanFactors(),
+        cluster_effects={},
         half_life_s=float("inf"),
         target="avg_power_w",
         step_seconds=_STEP_SECONDS,

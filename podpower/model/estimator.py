@@ -6,6 +6,7 @@ what is served.
 
 import copy
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +36,11 @@ class Estimator:
         metric: Metric,
         neighbours: int,
         inverted_file: InvertedFile | None = None,
+        cluster_effects: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        """ValueError when the inverted file is not of these entries."""
+        """`cluster_effects` are subtracted from log power. ValueError when the inverted file is of other entries."""
         self.entries, self.metric, self.neighbours = entries, metric, neighbours
-        self.logs = to_log(entries.power_w)
+        self.logs = to_log(entries.power_w) - effects_of(cluster_effects, entries.clusters)
         self.groups: NDArray[np.int64] | None = None
         self.search = Search(entries.vectors, metric.scales(), inverted_file)
         self._texts = metric.texts()
@@ -240,6 +242,11 @@ def _software(image_keys: Sequence[str], controllers: Sequence[str]) -> list[str
     """Image key and controller of each row; empty where the image is unknown. A manifest of a static pod is a Pod's."""
     plain = ("Pod" if controller == STATIC_POD else controller for controller in controllers)
     return [f"{image}\0{controller}" if image else "" for image, controller in zip(image_keys, plain, strict=True)]
+
+
+def effects_of(cluster_effects: Mapping[str, float], clusters: Sequence[str]) -> NDArray[np.float64]:
+    """The effect of each row's cluster; 0 where it is unknown."""
+    return np.array([cluster_effects.get(cluster, 0.0) for cluster in clusters], dtype=np.float64)
 
 
 def is_familiar(levels: Mapping[Level, Evidence]) -> NDArray[np.bool_]:

@@ -15,9 +15,9 @@ from podpower.datasets.entries import Entries, MeasuredEntries
 from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
 from podpower.errors import InvalidInput, Refused
 from podpower.model.estimates import Contributions, Estimates, joined
-from podpower.model.estimator import Estimator, is_familiar
+from podpower.model.estimator import Estimator, effects_of, is_familiar
 from podpower.model.expected import MeanFactors
-from podpower.model.intervals import Intervals
+from podpower.model.intervals import Intervals, least_spread
 from podpower.model.lookup import entries_from_state, entries_state
 from podpower.model.metric import Metric, kernel
 from podpower.model.partial_pooling import PseudoCounts, checked_pseudo_counts, remoteness
@@ -25,8 +25,10 @@ from podpower.model.prior import Prior
 from podpower.model.scale import from_log, to_log
 from podpower.model.search import InvertedFile
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _CHUNK_QUERIES = 4096
+# Of log power, between clusters that run the same software. Simulated ones differ by less, real ones may by more.
+UNKNOWN_CLUSTER_SPREAD = 0.07
 
 
 class KnnModel:
@@ -51,6 +53,7 @@ class KnnModel:
         similar_within: float,
         intervals: Intervals,
         mean_factors: MeanFactors,
+        cluster_effects: Mapping[str, float],
         half_life_s: float,
         target: str,
         step_seconds: float,
@@ -73,6 +76,7 @@ class KnnModel:
         self.similar_within = similar_within  # more remote, left-out workloads were no better off than with the prior
         self.intervals = intervals
         self.mean_factors = mean_factors
+        self.cluster_effects = dict(cluster_effects)
         self.half_life_s = half_life_s
         self.target = target
         self.step_seconds = step_seconds
@@ -84,8 +88,15 @@ class KnnModel:
         self.training_size = dict(training_size)
         self.spec_hash_version = spec_hash_version
         self._notes = tuple(notes)
-        self._estimator = Estimator(index, metric=metric, neighbours=neighbours, inverted_file=inverted_file)
+        self._estimator = Estimator(
+            index,
+            metric=metric,
+            neighbours=neighbours,
+            inverted_file=inverted_file,
+            cluster_effects=self.cluster_effects,
+        )
         self._log_total = np.log1p(index.total_energy_j)
+        self._doubts = _doubts(index)
 
     def with_index(self, index: MeasuredEntries, inverted_file: InvertedFile | None) -> Self:
         """The same model of other entries."""
@@ -126,15 +137,17 @@ class KnnModel:
 
     def _predict(self, queries: Entries) -> Estimates:
         prior_logs = self.prior.at(to_log(queries.physical_power_w), queries.controllers)
+        effects = effects_of(self.cluster_effects, queries.clusters)
+        beside = self._cluster_doubt(queries.clusters)
         near, squared, levels = self._estimator.evidence(queries)
         pooled = self._estimator.pooled(prior_logs, levels, self.pseudo_counts)
         total_energy_j = self._totals(near, squared)
-        power_w, prior_weight = from_log(pooled.logs), pooled.prior_share
+        power_w, prior_weight = from_log(pooled.logs + effects), pooled.prior_share
         expected_w = power_w * self.mean_factors.of(is_familiar(levels))
         remote = remoteness(prior_weight, self.pseudo_counts["neighbours"])
         basis = np.where(remote <= self.similar_within, "similar", "prior").astype(object)
         source = basis.copy()  # of the residuals that its interval comes from
-        scale = self.intervals.widening.at(remote)
+        scale, least = self.intervals.widening.at(remote), np.zeros(len(queries))
         for of_rows, name, expected in (
             (levels["elsewhere"].of_entries, "elsewhere", self.intervals.nearest),
             (levels["owner"].of_entries, "revised", self.intervals.typical),
@@ -146,15 +159,18 @@ class KnnModel:
         columns = zip(queries.spec_hashes, queries.workloads, queries.clusters, strict=True)
         for row, (spec_hash, workload, cluster) in enumerate(columns):
             if own := self._estimator.at_home(spec_hash, workload, cluster):
-                basis[row], source[row], prior_weight[row] = "seen", "seen", 0.0
+                basis[row], source[row], prior_weight[row], beside[row] = "seen", "seen", 0.0, 0.0
                 seconds = self.index.seconds[own]
                 power_w[row] = expected_w[row] = np.average(self.index.power_w[own], weights=seconds)
-                scale[row] = self._spread(own)
+                scale[row], least[row] = self._spread(own)
                 totals = self.index.total_energy_j[own]
                 total_energy_j[row] = totals[~np.isnan(totals)].mean() if not np.isnan(totals).all() else np.nan
                 contributions.replace(row, [(e, 0.0, s) for e, s in zip(own, seconds / seconds.sum(), strict=True)])
         logs = to_log(power_w)
-        ends = [self.intervals.around(level, logs, source, scale) for level in self.intervals.levels]
+        ends = [
+            self.intervals.around(level, logs, source, scale, least=least, beside=beside)
+            for level in self.intervals.levels
+        ]
         return Estimates(
             power_w=power_w,
             expected_power_w=expected_w,
@@ -164,11 +180,18 @@ class KnnModel:
             high_w=np.stack([np.maximum(from_log(high), power_w) for _, high in ends]),
             basis=basis,
             prior_weight=prior_weight,
-            prior_power_w=from_log(prior_logs),
+            prior_power_w=from_log(prior_logs + effects),
             neighbour_index=contributions.index,
             neighbour_distance=contributions.distance,
             neighbour_weight=contributions.weight,
         )
+
+    def _cluster_doubt(self, clusters: Sequence[str]) -> NDArray[np.float64]:
+        """The standard deviation of the effect of each query's cluster, where none or few of its pods were measured."""
+        if self._doubts is None:
+            return np.zeros(len(clusters))
+        doubts = [self._doubts.get(cluster, UNKNOWN_CLUSTER_SPREAD) if cluster else 0.0 for cluster in clusters]
+        return np.array(doubts, dtype=np.float64)
 
     def _totals(self, near: NDArray[np.int64], squared: NDArray[np.float64]) -> NDArray[np.float64]:
         """Joules of a job from those neighbours that are jobs, by the kernel's weights; NaN where none is."""
@@ -180,12 +203,15 @@ class KnnModel:
         totals = np.expm1((sums + pseudo_count * self.prior_total) / (weights.sum(axis=1) + pseudo_count))
         return np.where(jobs.any(axis=1), totals, np.nan)
 
-    def _spread(self, entries: list[int]) -> float:
-        """How far hours are apart within these entries and, where there are several, between them."""
-        seconds, logs = self.index.seconds[entries], self._estimator.logs[entries]
-        within = np.average(self.index.spread[entries] ** 2, weights=seconds)
+    def _spread(self, entries: list[int]) -> tuple[float, float]:
+        """How far windows are from what was known of these entries, at the farthest horizon and one ahead; and where
+        there are several entries, from one another.
+        """
+        seconds, logs = self.index.seconds[entries], to_log(self.index.power_w[entries])
         between = np.average((logs - np.average(logs, weights=seconds)) ** 2, weights=seconds)
-        return float(np.sqrt(within + between))
+        far = np.average(self.index.spread[entries] ** 2, weights=seconds)
+        ahead = np.average(self.index.next_spread[entries] ** 2, weights=seconds)
+        return float(np.sqrt(far + between)), float(least_spread(np.sqrt(ahead + between)))
 
     def state(self) -> dict[str, Any]:
         """Everything, as str, numbers, lists, dicts of them and numpy arrays: what the artifact holds."""
@@ -228,8 +254,22 @@ class KnnModel:
             raise Refused(f"model state does not fit ({error}): train it again with `podpower train`") from error
 
 
+def _doubts(index: MeasuredEntries) -> dict[str, float] | None:
+    """The standard deviation of each known cluster's effect: none of the largest, less the more was measured. None
+    where rows do not name their cluster: they are of the one that is asked for.
+    """
+    sizes: dict[str, float] = {}
+    for cluster, share in zip(index.clusters, index.share.tolist(), strict=True):
+        sizes[cluster] = sizes.get(cluster, 0.0) + share
+    if "" in sizes or not sizes:
+        return None
+    largest = max(sizes.values())
+    return {c: 0.0 if size == largest else UNKNOWN_CLUSTER_SPREAD / np.sqrt(1.0 + size) for c, size in sizes.items()}
+
+
 _PLAIN = (
     "neighbours", "prior_total", "similar_within", "half_life_s", "target", "step_seconds", "energy",
-    "encoder_fingerprint", "metrics", "labels_end_s", "trained_at", "training_size", "spec_hash_version",
+    "cluster_effects", "encoder_fingerprint", "metrics", "labels_end_s", "trained_at", "training_size",
+    "spec_hash_version",
 )  # fmt: skip
 _PARTS = ("metric", "pseudo_counts", "prior", "intervals", "mean_factors")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from podpower.datasets.entries import MeasuredEntries
 
+_FINITE: Final = ("vectors", "power_w", "seconds", "share", "spread", "next_spread")
 _TEXTS: Final = ("spec_hashes", "clusters", "namespaces", "kinds", "names", "controllers", "image_keys")
 
 
@@ -97,7 +98,7 @@ def entries_from_state(state: Mapping[str, Any]) -> MeasuredEntries:
     arrays = {name: column for name, column in columns.items() if name not in _TEXTS}
     if any(array.ndim != (2 if name == "vectors" else 1) for name, array in arrays.items()):
         raise ValueError("columns of the index have a wrong shape")
-    if not all(np.isfinite(arrays[name]).all() for name in ("vectors", "power_w", "seconds", "share", "spread")):
+    if not all(np.isfinite(arrays[name]).all() for name in _FINITE):
         raise ValueError("the index holds numbers that are not finite")
     return MeasuredEntries(**columns)
 

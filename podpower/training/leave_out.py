@@ -101,6 +101,18 @@ def known_specs(
     return _predicted(estimator, queries, places, priors, fixed=pseudo_counts, chosen=("elsewhere",))
 
 
+def predicted_without(
+    estimator: Estimator,
+    queries: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    priors: NDArray[np.float64],
+    pseudo_counts: PseudoCounts,
+) -> LeftOut:
+    """Entries at `queries` predicted without their group."""
+    left_out, _ = _predicted(estimator, queries, groups, priors, fixed=pseudo_counts, chosen=())
+    return left_out
+
+
 def _predicted(
     estimator: Estimator,
     queries: NDArray[np.int64],

@@ -3,6 +3,7 @@ import polars as pl
 import pytest
 
 from podpower.datasets.entries import Entries
+from podpower.datasets.hash_versions import HASH_VERSION
 from podpower.kubernetes.controllers import same_kind
 
 STEP = 60.0
@@ -35,6 +36,7 @@ def _make_rows(*, workloads=12, hours=2, watts=None, seed=0, pods=1, every_s=600
                         "step_seconds": STEP,
                         "energy": "dynamic",
                         "_spec_hash": f"{index:064x}",
+                        "spec_hash_version": HASH_VERSION,
                         "features": vector.tolist(),
                         "encoder_fingerprint": "f" * 64,
                         "image_key": f"acme/family{family}",

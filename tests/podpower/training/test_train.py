@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
-from podpower.model.scale import from_log
+from podpower.model.scale import from_log, to_log
 from podpower.training.train import train, train_examples
 
 
@@ -157,7 +159,7 @@ def test_a_calm_workload_has_a_narrower_interval_than_a_bursty_one(make_rows, ow
     low, high = seen.interval()
     factors = dict(zip(model.index.names, high / low, strict=True))
     assert factors.pop("w4") > 3
-    assert max(factors.values()) < 1.2
+    assert max(factors.values()) < 1.3
 
 
 def test_intervals_of_the_seen_hold_a_new_hour(make_rows, queries):
@@ -178,3 +180,45 @@ def test_intervals_of_the_seen_hold_a_new_hour(make_rows, queries):
     power_w = np.bincount(new.entry, weights=new.power_w) / np.bincount(new.entry)
     inside = (low <= power_w) & (power_w <= high)
     assert 0.65 <= inside.mean() <= 0.95
+
+
+def width(model, own_queries):
+    low, high = model.predict(own_queries(model)).interval()
+    return high / low
+
+
+def test_a_steady_workload_has_a_useful_interval_in_its_first_hour(make_rows, own_queries):
+    """One window of each workload shows no spread, several show little, a second hour more; none is taken for all."""
+    steady = make_rows(workloads=8, hours=3, watts=[6.0] * 8, every_s=60.0)
+    rows = steady.with_columns(avg_power_w=pl.col("energy_step_j") / 60.0)
+    for minutes in (5, 50, 110, 170):
+        widths = width(train(rows.filter(pl.col("ts") <= minutes * 60)), own_queries)
+        assert (widths <= 2.0).all()
+        assert (widths > 1.001).all()
+
+
+def test_a_second_cluster_is_known_by_its_factor_from_a_few_pods(make_rows, queries):
+    """Forty workloads here; there the same software draws twice as much, and three workloads of it were measured."""
+    here = make_rows(workloads=40)
+    there = here.with_columns(
+        cluster=pl.lit("d"),
+        workload_name=pl.col("workload_name") + "-there",
+        avg_power_w=pl.col("avg_power_w") * 2,
+        energy_step_j=pl.col("energy_step_j") * 2,
+    )
+    few = there.filter(pl.col("workload_name").is_in(["w1-there", "w10-there", "w20-there"]))
+    model = train(pl.concat([here, few]))
+    new = TrainingSet.of(there.join(few.select("workload_name").unique(), on="workload_name", how="anti")).pods()
+    asked = new.queries()
+    named = model.predict(asked).power_w
+    elsewhere = model.predict(replace(asked, clusters=["c"] * len(asked))).power_w
+    assert 0.5 * np.log(2) < model.cluster_effects["d"] < 1.1 * np.log(2)
+    assert np.abs(np.log(named / new.power_w)).mean() < 0.7 * np.abs(np.log(elsewhere / new.power_w)).mean()
+    np.testing.assert_allclose(to_log(named) - to_log(elsewhere), model.cluster_effects["d"], rtol=1e-6)
+
+
+def test_clusters_that_draw_alike_have_no_effect(make_rows):
+    here = make_rows(workloads=40)
+    there = here.with_columns(cluster=pl.lit("d"), workload_name=pl.col("workload_name") + "-there")
+    assert abs(train(pl.concat([here, there])).cluster_effects["d"]) < 0.05
+    assert train(here).cluster_effects == {}

@@ -1,0 +1,111 @@
+"""The windows of each entry in a few numbers: what is known of it now, and how far it strays from that."""
+
+from collections import Counter
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from podpower.datasets.entries import Entries, Examples, MeasuredEntries
+from podpower.model.intervals import UNKNOWN_ERROR
+from podpower.training.decay import HORIZONS, Windows, choose_half_life, errors_ahead, smoothed
+
+_PRIOR_WINDOWS = 2.0  # of the common spread; an entry with two hours of its own is half believed
+_UNKNOWN_SPREAD = 0.08  # of log power from window to window, where no workload has two
+_FARTHEST = 1.5  # the farthest horizon is what was farthest, not what comes next
+_MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """The windows of each entry in a few numbers: decayed means (m,) and seconds (m,), the mean energy of its jobs
+    (m,), how far its windows are apart (m,); and `residuals` of windows against those before, in units of that spread.
+    """
+
+    power_w: NDArray[np.float64]
+    total_energy_j: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    next_spread: NDArray[np.float64]
+    residuals: NDArray[np.float64]
+    half_life_s: float
+
+    def entries(self, entries: Entries) -> MeasuredEntries:
+        """The entries with what was measured of them."""
+        places = list(zip(entries.clusters, entries.workloads, strict=True))
+        of_workload = Counter(places)
+        return MeasuredEntries(
+            **{field.name: getattr(entries, field.name) for field in fields(entries)},
+            power_w=self.power_w,
+            total_energy_j=self.total_energy_j,
+            seconds=self.seconds,
+            share=np.array([1.0 / of_workload[place] for place in places]),
+            spread=self.spread,
+            next_spread=self.next_spread,
+        )
+
+    @classmethod
+    def of(cls, examples: Examples) -> "History":
+        """The history of each entry of the examples."""
+        count = len(examples.entries)
+        order = np.lexsort((examples.first_s, examples.entry))
+        entry = examples.entry[order]
+        windows = Windows(
+            power_w=examples.power_w[order],
+            seconds=examples.seconds[order],
+            times_s=examples.first_s[order],
+            starts=np.searchsorted(entry, np.arange(count + 1)).astype(np.int64),
+        )
+        half_life_s = choose_half_life(windows)
+        mean, seconds = smoothed(windows, half_life_s)
+        last = windows.starts[1:] - 1
+        age_s = windows.times_s.max() - windows.times_s[last]
+        spread, next_spread, residuals = _spread(windows, entry, half_life_s)
+        energy = examples.total_energy_j[order]
+        known = ~np.isnan(energy)
+        totals = np.bincount(entry[known], weights=energy[known], minlength=count)
+        runs = np.bincount(entry[known], minlength=count)
+        return cls(
+            power_w=mean[last],
+            total_energy_j=np.where(runs > 0, totals / np.maximum(runs, 1), np.nan),
+            seconds=np.maximum(seconds[last] * 0.5 ** (age_s / half_life_s), 1e-6),
+            spread=spread,
+            next_spread=next_spread,
+            residuals=residuals,
+            half_life_s=half_life_s,
+        )
+
+
+def _spread(
+    windows: Windows, entry: NDArray[np.int64], half_life_s: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The spread of each entry's windows, at the horizon at which they are farthest from what was known and one window
+    ahead; and residuals, each divided by the spread of the other windows, which is what a new window will meet.
+    """
+    parts = [errors_ahead(windows, half_life_s, horizon) for horizon in HORIZONS]
+    at, errors = max(parts, key=lambda part: float(np.mean(part[1] ** 2)) if len(part[1]) else -1.0)
+    count = len(windows.starts) - 1
+    if not len(errors):  # one window each
+        return np.full(count, UNKNOWN_ERROR), np.full(count, _UNKNOWN_SPREAD), errors
+    sums, number, common = _squares(entry[at], errors, count)
+    owner = entry[at]
+    others = _shrunk(sums[owner] - errors**2, number[owner] - 1, common)
+    ahead = _squares(entry[parts[0][0]], parts[0][1], count)
+    return _shrunk(sums, number, common), _shrunk(*ahead), errors / others / _FARTHEST
+
+
+def _squares(
+    owner: NDArray[np.int64], errors: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Sums of squared errors and their number by entry, and the mean square of the median entry: one bursty workload
+    must not make all calm ones look bursty.
+    """
+    squares = np.bincount(owner, weights=errors**2, minlength=count).astype(np.float64)
+    number = np.bincount(owner, minlength=count).astype(np.float64)
+    return squares, number, max(float(np.median(squares[number > 0] / number[number > 0])), _MIN_SPREAD**2)
+
+
+def _shrunk(squares: NDArray[np.float64], number: NDArray[np.float64], common: float) -> NDArray[np.float64]:
+    """The spread of each entry, to which _PRIOR_WINDOWS windows of the common spread are added."""
+    spread: NDArray[np.float64] = np.sqrt((squares + _PRIOR_WINDOWS * common) / (number + _PRIOR_WINDOWS))
+    return spread
