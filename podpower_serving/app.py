@@ -1,4 +1,4 @@
-"""The service, put together, and how it is run."""
+"""Assemble and run the service."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ from podpower_serving.controllers import Inferences, Operations, Predictions
 from podpower_serving.models import Served, source_of
 from podpower_serving.settings import Settings
 
-_GRACE_SECONDS = 10  # for requests in flight when the service is told to stop
+_GRACE_SECONDS = 10  # for requests in flight when the service stops
 
 
 def create_app(settings: Settings) -> Litestar:
-    """The application; its model is loaded when it starts and followed while it runs."""
+    """Return the application; it loads its model at the start and follows newer ones."""
     served = Served(source_of(settings))
 
     @contextlib.asynccontextmanager
@@ -46,7 +46,7 @@ def create_app(settings: Settings) -> Litestar:
             Exception: errors.from_bug,
         },
         lifespan=[following],
-        logging_config=None,  # who runs the service says where logs go
+        logging_config=None,  # configured by the program that runs the service
         openapi_config=openapi.config(),
         request_max_body_size=settings.max_body_bytes,
         state=State({"settings": settings}),

@@ -1,4 +1,4 @@
-"""Bodies into requests, by media type."""
+"""Parse request bodies, by media type."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -19,7 +19,7 @@ _SOURCE: Final = "body"
 
 
 def check_media_type(header: str | None, encoding: str | None, *, accepted: Sequence[str]) -> str:
-    """The media type of Content-Type without its parameters; the first of `accepted` where there is no header.
+    """Return the media type of Content-Type without its parameters; the first of `accepted` without a header.
 
     WrongMediaType when it is none of `accepted`, not in UTF-8, or compressed.
     """
@@ -37,12 +37,12 @@ def check_media_type(header: str | None, encoding: str | None, *, accepted: Sequ
 
 
 def one_request(body: bytes) -> InferenceRequest:
-    """The InferenceRequest in a JSON body. Unreadable when it is no JSON, InvalidInput when it is no request."""
+    """Parse a JSON body. Unreadable when it is not JSON, InvalidInput when it is not an InferenceRequest."""
     return request_from_dict(_json(body))
 
 
 def one_manifest(body: bytes, options: Options) -> InferenceRequest:
-    """The only workload in a body of manifests.
+    """Parse the only workload in a body of manifests.
 
     Unreadable when it is not YAML, InvalidInput when there is no workload, a broken one, or several.
     """
@@ -53,7 +53,7 @@ def one_manifest(body: bytes, options: Options) -> InferenceRequest:
 
 
 def manifests(body: bytes, options: Options) -> list[InferenceRequest]:
-    """The workloads, at least one, in a body of manifests. Unreadable and InvalidInput as `one_manifest`."""
+    """Parse the workloads, at least one, in a body of manifests. Unreadable and InvalidInput as `one_manifest`."""
     workloads = read_manifests(_text(body), source=_SOURCE, options=options)
     if workloads.errors:
         first = workloads.errors[0]
@@ -71,9 +71,9 @@ def manifests(body: bytes, options: Options) -> list[InferenceRequest]:
 
 
 def batch(body: bytes, *, media_type: str, options: Options) -> Workloads:
-    """All requests in a JSON list of InferenceRequests or in manifests, what was skipped, and what is wrong.
+    """Parse a JSON list of InferenceRequests, or manifests, with skipped objects and errors.
 
-    Unreadable when nothing can be read, InvalidInput when it is no list or too long.
+    Unreadable when nothing can be read, InvalidInput when the body is not a list or too long.
     """
     if media_type == JSON:
         rows = _json(body)
@@ -153,5 +153,5 @@ def _text(body: bytes) -> bytes:
 
 
 def _is_unreadable(entry: Rejected) -> bool:
-    # What the parser could not read begins so; what it read and did not understand names a field.
+    # Messages of the parser begin with these words; messages about its values name a field.
     return entry.detail.startswith("not valid ")

@@ -1,4 +1,4 @@
-"""The verbs. Each reads a body, calls one function, and returns what it gives."""
+"""Endpoints. Each reads a body, calls one function and returns its result."""
 
 import asyncio
 from typing import Any
@@ -36,7 +36,7 @@ async def _body(request: AnyRequest, *accepted: str) -> tuple[bytes, str]:
 
 
 class Predictions(Controller):
-    """Workloads in, watts and joules out."""
+    """Predict watts and joules of workloads."""
 
     tags = ("predictions",)
 
@@ -99,7 +99,7 @@ class Predictions(Controller):
 
 
 class Inferences(Controller):
-    """Manifests in, requests out."""
+    """Convert manifests to requests."""
 
     tags = ("predictions",)
 
@@ -111,7 +111,7 @@ class Inferences(Controller):
         responses=openapi.PROBLEMS,
     )
     async def infer_from_yaml(self, request: AnyRequest, settings: NamedDependency[Settings]) -> list[InferenceRequest]:
-        """The workloads of manifests as `/predict` takes them: what the model sees of them, without credentials."""
+        """Convert manifests to the InferenceRequests that `/predict` takes, without credentials."""
         body, _ = await _body(request, *_MANIFEST_TYPES)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         return await asyncio.to_thread(bodies.manifests, body, options)
@@ -124,7 +124,7 @@ class Operations(Controller):
 
     @get("/model", operation_id="getModel", sync_to_thread=False, responses=openapi.NOT_READY)
     def model(self, served: NamedDependency[Served]) -> ModelInfo:
-        """The model that is served, how good it was found, and what is wrong with a newer one that is not."""
+        """Return the served model, its evaluation, and the newer model that was refused, with the reason."""
         predictor = served.predictor
         model = predictor.model
         return ModelInfo(
@@ -156,7 +156,7 @@ class Operations(Controller):
 
     @get("/", include_in_schema=False, sync_to_thread=False)
     def root(self) -> Redirect:
-        """People who come by find the documentation."""
+        """Redirect to the documentation."""
         return Redirect("/docs")
 
 

@@ -1,4 +1,4 @@
-"""Errors into `application/problem+json` (RFC 9457): the one place where they get an HTTP status."""
+"""Convert errors to `application/problem+json` (RFC 9457): the one place that assigns HTTP statuses."""
 
 import logging
 from http import HTTPStatus
@@ -18,7 +18,7 @@ _log = logging.getLogger("podpower.serving")
 
 
 class Unreadable(InvalidInput):
-    """The body is not even text of the announced format."""
+    """The body is not text of the announced format."""
 
 
 class WrongMediaType(InvalidInput):
@@ -35,7 +35,7 @@ _STATUS: Final = {
 
 
 def from_podpower(request: Request[Any, Any, Any], error: PodpowerError) -> Response[bytes]:
-    """The answer to an error of ours."""
+    """Convert an error of podpower."""
     status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
     if status is None:
         return from_bug(request, error)
@@ -44,7 +44,7 @@ def from_podpower(request: Request[Any, Any, Any], error: PodpowerError) -> Resp
 
 
 def from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """The answer to what the framework found: no such path, another verb, a body too large."""
+    """Convert an error of the framework: no such path, another verb, a body too large."""
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status is HTTPStatus.NOT_FOUND:
@@ -61,9 +61,9 @@ def from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response
 
 
 def from_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The answer to what should not happen: a traceback in the log, none on the wire."""
+    """Convert an unexpected error: the log has the traceback, the answer has none."""
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    detail = "this is a bug in podpower, not in what you sent; the log of the service says more"
+    detail = "this is a bug in podpower, not in your request; the log of the service has the traceback"
     return _answer(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail, {})
 
 

@@ -1,4 +1,4 @@
-"""The model that is served: where it comes from, and how another takes its place without a failed request."""
+"""The served model: its source, and its replacement by a newer one without a failed request."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ class Source(Protocol):
         """Return the name of the model to serve; None before the first one. Another name means another model."""
 
     def load(self, name: str) -> Predictor:
-        """The model of that name. PodpowerError when it cannot be served."""
+        """Load the model of that name. PodpowerError when it cannot be served."""
 
     def fallback(self) -> Predictor | None:
         """Return another predictor for a start where the current model cannot be loaded; None without one."""
@@ -41,21 +41,21 @@ class StoreSource:
         self._store = store
 
     def current(self) -> str | None:
-        """The promoted version."""
+        """Return the promoted version."""
         return self._store.latest()
 
     def load(self, name: str) -> Predictor:
-        """The version `name`."""
+        """Load the version `name`."""
         return Predictor(*self._store.load(name), version=name)
 
     def fallback(self) -> Predictor | None:
-        """The last version promoted before that can be loaded."""
+        """Load the last version promoted before that can be loaded."""
         version = self._store.champion()
         return self.load(version) if version else None
 
 
 class FileSource:
-    """Two artifacts at fixed paths; when someone replaces them, the new ones are served."""
+    """Two artifacts at fixed paths; replaced files are loaded."""
 
     remedy = "put an encoder and a model of its vectors where ENCODER_PATH and MODEL_PATH say"
 
@@ -63,7 +63,7 @@ class FileSource:
         self._encoder_path, self._model_path = Path(encoder_path), Path(model_path)
 
     def current(self) -> str | None:
-        """Time and size of both files; Unavailable while one is missing."""
+        """Return time and size of both files. Unavailable while one is missing."""
         try:
             stats = [path.stat() for path in (self._encoder_path, self._model_path)]
         except FileNotFoundError as error:
@@ -82,25 +82,25 @@ class FileSource:
 
 
 class Served:
-    """The one reference to the model that is served, and what became of the one that should have taken its place."""
+    """The one reference to the served model, and the newer model that was refused, if any."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._name: str | None = None
         self._predictor: Predictor | None = None
         self.refused: RefusedModel | None = None
-        self._told = False  # that there is none
+        self._warned = False  # that the source has no model
 
     @property
     def predictor(self) -> Predictor:
-        """The model now; take it once a request and keep it. Unavailable while there is none."""
+        """Return the current model; a request takes it once. Unavailable while there is none."""
         if self._predictor is None:
             why = f" ({self.refused.detail})" if self.refused else ""
-            raise Unavailable(f"no model to serve yet{why}: {self._source.remedy}, it is taken up without a restart")
+            raise Unavailable(f"no model to serve yet{why}: {self._source.remedy}; it is loaded without a restart")
         return self._predictor
 
     def refresh(self) -> None:
-        """Take up the source's model if it is another one; one that cannot be served leaves the present one."""
+        """Load the model of the source if it is another one; a model that cannot be served changes nothing."""
         name = None
         try:
             name = self._source.current()
@@ -115,9 +115,9 @@ class Served:
             self._fall_back()
         else:
             self.refused = None
-            if name is None and not self._told:
+            if name is None and not self._warned:
                 _log.warning("no model to serve yet: %s", self._source.remedy)
-                self._told = True
+                self._warned = True
 
     def _fall_back(self) -> None:
         if self._predictor is None:
@@ -127,23 +127,23 @@ class Served:
                     _log.warning("serving model %s, promoted before", self._predictor.version)
 
     async def follow(self, *, every_seconds: float) -> None:
-        """`refresh` for ever, off the event loop."""
+        """Call `refresh` repeatedly, off the event loop."""
         while True:
             await asyncio.sleep(every_seconds)
             try:
                 await asyncio.to_thread(self.refresh)
-            except Exception:  # the task must outlive whatever a store may do
-                _log.exception("looking for another model failed; the present one stays")
+            except Exception:  # the task must survive every error of a store
+                _log.exception("reading the model source failed; the current model stays")
 
     def _refuse(self, name: str | None, detail: str) -> None:
         if self.refused is None or (self.refused.version, self.refused.detail) != (name, detail):
-            stays = "the present one stays" if self._predictor else "there is none to serve"
+            stays = "the current model stays" if self._predictor else "no model is served"
             _log.warning("a model is refused, %s: %s", stays, detail)
             self.refused = RefusedModel(version=name, detail=detail, at=datetime.now(UTC).isoformat(timespec="seconds"))
 
 
 def source_of(settings: Settings) -> Source:
-    """The source that `settings` name."""
+    """Return the source that `settings` name."""
     if settings.encoder_path is not None and settings.model_path is not None:
         return FileSource(encoder_path=settings.encoder_path, model_path=settings.model_path)
     return StoreSource(ModelStore(settings.model_store))

@@ -1,4 +1,4 @@
-"""The description of the API, and Swagger UI from files of our own: it works where there is no internet."""
+"""OpenAPI document and Swagger UI, whose files are part of the installation: no internet is needed."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -71,8 +71,9 @@ _OPTIONS: Final = (
 
 
 def takes(bodies: Mapping[str, tuple[Any, Any]], *, options: bool = False) -> type[Operation]:
-    """An operation whose body is described by media type: (schema, example). `options` adds the query parameters of
-    manifests.
+    """Return an operation whose body is described by media type: (schema, example).
+
+    `options` adds the query parameters that control how manifests are read.
     """
     parameters = [
         Parameter(name=name, param_in="query", description=text, schema=Schema(type=OpenAPIType(kind)))
@@ -90,18 +91,18 @@ def takes(bodies: Mapping[str, tuple[Any, Any]], *, options: bool = False) -> ty
 
 
 def manifest_types(names: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """Manifests, by media type."""
+    """Describe a body of manifests, by media type."""
     return {name: (Schema(type="string"), MANIFEST_EXAMPLE) for name in names}  # type: ignore[arg-type]
 
 
 def config() -> OpenAPIConfig:
-    """/openapi.json and /docs."""
+    """Return the configuration of /openapi.json and /docs."""
     assets = "/docs/assets"
     return OpenAPIConfig(
         title="podpower",
         version=__version__,
-        description="What a Kubernetes workload will draw, before it runs. Watts and joules are for one pod; totals "
-        "multiply by replicas.",
+        description="Predict the power of a Kubernetes workload before it runs. Watts and joules are for one pod, "
+        "totals for all replicas.",
         path="/docs",
         use_handler_docstrings=True,
         render_plugins=[
@@ -118,13 +119,13 @@ def config() -> OpenAPIConfig:
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False, media_type=MediaType.JSON)
 def openapi_json(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """The description of the API, for people who generate clients."""
+    """Return the OpenAPI document, for generated clients."""
     return request.app.openapi_schema.to_schema()
 
 
 @get("/docs/assets/{name:str}", include_in_schema=False, sync_to_thread=False, media_type=MediaType.TEXT)
 def swagger_asset(name: FromPath[str]) -> File:
-    """A file of Swagger UI."""
+    """Return a file of Swagger UI."""
     if name not in _ASSETS:
         raise NotFoundException
     return File(

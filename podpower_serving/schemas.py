@@ -9,14 +9,14 @@ from podpower.specs.selection import Skipped
 
 
 class RowError(msgspec.Struct, kw_only=True, frozen=True):
-    """A row or document of a batch, counted from 0, that has no prediction, and what would be right."""
+    """A row or document of a batch that could not be read; `index` counts from 0, `detail` is the correction."""
 
     index: int
     detail: str
 
 
 class Batch(msgspec.Struct, kw_only=True, frozen=True):
-    """Predictions in the order of the input, what was skipped and why, what is wrong with the rest, and the sums."""
+    """Predictions in the order of the input, skipped objects with the reason, errors, and the sums."""
 
     predictions: list[Prediction]
     skipped: list[Skipped]
@@ -25,7 +25,7 @@ class Batch(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RefusedModel(msgspec.Struct, kw_only=True, frozen=True):
-    """A model that should have been served and cannot be. `version` null: not even its name could be read."""
+    """A model that cannot be served. `version` is null when its name could not be read."""
 
     version: str | None
     detail: str
@@ -33,7 +33,7 @@ class RefusedModel(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class ModelInfo(msgspec.Struct, kw_only=True, frozen=True):
-    """The model that is served: joules are those of a step of `step_seconds`; `refused` is a newer one that is not."""
+    """The served model. Joules are per step of `step_seconds`; `refused` is a newer model that cannot be served."""
 
     version: str
     target: str
@@ -52,13 +52,13 @@ class ModelInfo(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Health(msgspec.Struct, kw_only=True, frozen=True):
-    """The process lives."""
+    """The process runs."""
 
     status: Literal["alive"] = "alive"
 
 
 class Readiness(msgspec.Struct, kw_only=True, frozen=True):
-    """There is a model."""
+    """A model is loaded."""
 
     model_version: str
     status: Literal["ready"] = "ready"

@@ -1,4 +1,4 @@
-"""The command line: one file a command, each parses, calls the library, prints. The one place that prints.
+"""The command line: one file for each command, which parses, calls the library and prints.
 
 Command modules import nothing heavy before they run, so that help is quick and the base install, which has neither
 polars nor Dagster, can say which extra a command needs. Results go to standard output, everything else to standard
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _SIGPIPE_CODE
     except KeyboardInterrupt:
         return 130
-    # The boundary to people: whatever went wrong becomes one line; --debug shows the rest.
+    # The boundary to people: every error becomes one line; --debug shows the traceback.
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -67,7 +67,7 @@ def _open_closed_streams() -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """What to do about an error, without line breaks."""
+    """Return the message of an error in one line, with what to do about it."""
     if isinstance(error, PodpowerError):
         message = str(error)
     elif isinstance(error, ModuleNotFoundError) and (hint := _missing_package(error.name or "")):

@@ -1,4 +1,4 @@
-"""What commands parse with: one-line usage errors, and argument types that they share."""
+"""Parser of the commands, with usage errors of one line, and argument types that they share."""
 
 import argparse
 import difflib
@@ -16,11 +16,11 @@ _UNIT_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86
 
 
 class UsageError(Exception):
-    """Arguments that do not go together; ends the command as argparse's own complaints do, with exit code 2."""
+    """Arguments that contradict each other; ends the command with exit code 2, like errors of argparse."""
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a wrong usage is one line that names the command's help."""
+    """An argparse parser whose usage errors are one line that names the help of the command."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
         return None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """argparse's, with `--start -6h` read as `--start=-6h`: argparse takes -6h for an option."""
+        """Parse as argparse does, with `--start -6h` as `--start=-6h`: argparse takes -6h for an option."""
         given = sys.argv[1:] if args is None else list(args)
         joined: list[str] = []
         for argument in given:
@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
 
     @staticmethod
     def complain(prog: str, message: str) -> int:
-        """Print `message` as a usage error of `prog`; returns the exit code."""
+        """Print `message` as a usage error of `prog`; return the exit code."""
         print(f"error: {' '.join(message.split())} (see `{prog} --help`)", file=sys.stderr)
         return 2
 
@@ -86,18 +86,18 @@ def add_command(
 
 
 def add_group(commands: Commands, name: str, *, summary: str) -> Commands:
-    """Add a command that only has commands of its own."""
+    """Add a command that groups other commands."""
     parser = commands.add_parser(name, help=summary, description=summary)
     return parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True, title="commands")
 
 
 def add_debug(parser: Parser, *, default: Any) -> None:
-    """Add --debug; a command's own must not undo the one before its name, hence `default`."""
+    """Add --debug. `default` keeps the option of a command from undoing the one before its name."""
     parser.add_argument("--debug", action="store_true", default=default, help="show the traceback of an error")
 
 
 def seconds(text: str) -> float:
-    """A positive duration in seconds, from `60s`, `5m`, `1h`, `2d` or plain seconds."""
+    """Return a positive duration in seconds, from `60s`, `5m`, `1h`, `2d` or plain seconds."""
     match = _DURATION.fullmatch(text)
     value = float(match["number"]) * _UNIT_SECONDS[match["unit"]] if match else 0.0
     if value <= 0:
@@ -106,21 +106,21 @@ def seconds(text: str) -> float:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """Return a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def count(text: str) -> int:
-    """A whole number from 0 to 9,999,999."""
+    """Return a whole number from 0 to 9,999,999."""
     if not (text.isascii() and text.isdecimal()) or len(text) > 7:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 9999999")
     return int(text)
 
 
 def port(text: str) -> int:
-    """A TCP port; 0 takes a free one."""
+    """Return a TCP port; 0 takes a free one."""
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: write a number from 0 to 65535")
     return int(text)

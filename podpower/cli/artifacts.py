@@ -1,4 +1,4 @@
-"""Encoders and models as files of the commands, `-` for standard input and output."""
+"""Read and write encoders and models; `-` is standard input or output."""
 
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def read_encoder(path: str) -> "Encoder":
-    """An encoder; Refused when the bytes are none."""
+    """Read an encoder. Refused when the file is not one."""
     from podpower.registry.artifacts import encoder_from_bytes, load_encoder  # noqa: PLC0415
 
     return encoder_from_bytes(streams.read_bytes(path)) if path == streams.STANDARD else load_encoder(path)
 
 
 def read_model(path: str) -> "KnnModel":
-    """A model; Refused when the bytes are none."""
+    """Read a model. Refused when the file is not one."""
     from podpower.registry.artifacts import load_model, model_from_bytes  # noqa: PLC0415
 
     return model_from_bytes(streams.read_bytes(path)) if path == streams.STANDARD else load_model(path)

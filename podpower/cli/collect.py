@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
 
 def add(commands: Commands) -> None:
-    """Add the command."""
-    group = add_group(commands, "collect", summary="Workload specs as NDJSON, one InferenceRequest a line.")
+    """Add the commands."""
+    group = add_group(commands, "collect", summary="Write workload specs as NDJSON, one InferenceRequest a line.")
+    _add_from_file(group)
+    _add_watch(group)
+
+
+def _add_from_file(group: Commands) -> None:
     parser = add_command(
         group,
         "from-file",
@@ -51,6 +56,8 @@ kept: their labels are training data.
         "--lenient", action="store_true", help="read objects with misspelt kinds or fields as if these were absent"
     )
 
+
+def _add_watch(group: Commands) -> None:
     parser = add_command(
         group,
         "watch",
@@ -70,17 +77,19 @@ With --journal, this is the one process that observes the cluster: sensors and a
   podpower collect watch --journal .podpower/journal
 """,
     )
-    add_selection(parser, kinds="those that make pods")
-    parser.add_argument("--emit-initial", action="store_true", help="also write what is there at the start")
+    add_selection(parser, kinds="kinds that create pods")
+    parser.add_argument("--emit-initial", action="store_true", help="also write the workloads that exist at the start")
     parser.add_argument(
         "--output", metavar="FILE", help="where to append lines (default: standard output; with --journal, nowhere)"
     )
     parser.add_argument(
         "--journal", metavar="DIR", help="also append every change to the journal that sensors and assets read"
     )
-    parser.add_argument("--post", metavar="URL", help="also send each line as JSON, in order, until it is taken")
-    parser.add_argument("--post-token-file", metavar="FILE", help="bearer token for --post, read anew each time")
-    parser.add_argument("--metrics-port", type=port, metavar="PORT", help="serve /metrics of the watch itself")
+    parser.add_argument("--post", metavar="URL", help="also send each line as JSON, in order, until it is accepted")
+    parser.add_argument(
+        "--post-token-file", metavar="FILE", help="bearer token for --post; the file is read for each request"
+    )
+    parser.add_argument("--metrics-port", type=port, metavar="PORT", help="serve the metrics of the watch at /metrics")
     parser.add_argument("--metrics-host", default="127.0.0.1", metavar="HOST", help="(default %(default)s)")
     add_kubernetes(parser)
 
@@ -115,7 +124,7 @@ def _is_recording(path: str) -> bool:
 
 
 def _add_recording(workloads: "Workloads", path: str) -> None:
-    """Every template that was in force in a recording."""
+    """Add every template that was in force in a recording."""
     from podpower.sources.recording import Recording  # noqa: PLC0415
     from podpower.specs.observing import observe  # noqa: PLC0415
 
@@ -209,7 +218,7 @@ def _journal(place: str, cluster: str) -> "AbstractContextManager[Journal]":
 
 
 def _keep(path: Path | None, what: dict[str, Any]) -> None:
-    """Append what was not taken, with the reason, to the file for it."""
+    """Append a rejected object or line, with the reason, to its file."""
     if path is not None:
         with path.open("a") as stream:
             stream.write(json.dumps(what) + "\n")

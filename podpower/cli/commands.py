@@ -1,4 +1,4 @@
-"""Every command, in the order of the data's way."""
+"""All commands, in the order of the workflow."""
 
 from podpower import __version__
 from podpower.cli import (
@@ -19,16 +19,16 @@ from podpower.cli import (
 )
 from podpower.cli.arguments import Parser, add_debug
 
-_DESCRIPTION = "Know what a Kubernetes workload will draw before it runs."
+_DESCRIPTION = "Predict the power of a Kubernetes workload before it runs."
 _EPILOG = """\
-the way of the data:
-  doctor                       is there everything in a cluster that labels need?
-  simulate, record             a recording of a cluster that never was, or of a live one
-  collect                      workloads (InferenceRequest) as NDJSON, from files or a live cluster
-  encode fit, encode transform features.parquet
-  label                        labels.parquet: watts and joules a step, from energy counters
-  join, train                  train_rows.parquet, knn_energy.joblib
-  predict, evaluate, serve     watts for a manifest; how good they are; the HTTP API
+workflow:
+  doctor                       check cluster, Prometheus and Kepler
+  simulate, record             record a simulated or a live cluster
+  collect                      write workloads (InferenceRequest) as NDJSON, from files or a live cluster
+  encode fit, encode transform write features.parquet
+  label                        write labels.parquet: watts and joules of each step, from energy counters
+  join, train                  write train_rows.parquet and knn_energy.joblib
+  predict, evaluate, serve     predict manifests, evaluate the model, serve the HTTP API
 
 `podpower COMMAND --help` shows the options of a command with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
@@ -36,7 +36,7 @@ _COMMANDS = (doctor, simulate, record, collect, encode, label, join, train, pred
 
 
 def build_parser() -> Parser:
-    """The parser of every command. Command modules import nothing heavy before they run."""
+    """Return the parser of all commands. Command modules import nothing heavy before they run."""
     parser = Parser(prog="podpower", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"podpower {__version__}")
     add_debug(parser, default=False)

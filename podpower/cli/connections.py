@@ -1,4 +1,4 @@
-"""Options that say where a cluster and a Prometheus are, and what they open.
+"""Options that select a cluster and a Prometheus, and the connections that they open.
 
 Secrets come from the environment or from files, never from the command line, where every user of the machine can read
 them.
@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 
 def add_kubernetes(parser: Parser) -> None:
-    """Add what says which cluster, and how far it is trusted."""
+    """Add the options that select a cluster and its certificates."""
     parser.add_argument(
         "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, the pod's own account, ~/.kube/config"
     )
     parser.add_argument("--context", metavar="NAME", help="of the kubeconfig (default: its current one)")
-    parser.add_argument("--cluster", metavar="NAME", help="what to call the cluster (default: as the kubeconfig does)")
+    parser.add_argument(
+        "--cluster", metavar="NAME", help="name of the cluster in the output (default: that of the kubeconfig)"
+    )
     parser.add_argument(
         "--ca-file", metavar="FILE", help="certificates to trust (default: K8S_CA_FILE, the kubeconfig's)"
     )
@@ -32,11 +34,11 @@ def add_kubernetes(parser: Parser) -> None:
         action=argparse.BooleanOptionalAction,
         help="check the server's certificate (default: VERIFY_SSL, the kubeconfig's, else yes)",
     )
-    parser.add_argument("--suppress-tls-warnings", action="store_true", help="do not warn of unchecked certificates")
+    parser.add_argument("--suppress-tls-warnings", action="store_true", help="do not warn about unchecked certificates")
 
 
 def add_selection(parser: Parser, *, kinds: str) -> None:
-    """Add what says which objects; `kinds` tells of the default."""
+    """Add the options that select objects; `kinds` describes the default."""
     parser.add_argument(
         "--kinds", nargs="+", metavar="K", help=f"Deployment, pods, ray.io/v1/rayclusters ... (default: {kinds})"
     )
@@ -46,7 +48,7 @@ def add_selection(parser: Parser, *, kinds: str) -> None:
 
 
 def wanted(arguments: argparse.Namespace) -> "Wanted":
-    """The cluster that the options, or the environment, describe."""
+    """Return the cluster that the options or the environment describe."""
     from podpower.sources.kubernetes.access import wanted_from  # noqa: PLC0415
 
     return wanted_from(
@@ -60,7 +62,7 @@ def wanted(arguments: argparse.Namespace) -> "Wanted":
 
 
 def open_cluster(arguments: argparse.Namespace) -> "Access":
-    """Access to that cluster; warns where nobody checks whether it is the right one."""
+    """Open that cluster; warn where its certificate is not checked."""
     from podpower.sources.kubernetes.access import open_access  # noqa: PLC0415
 
     access = open_access(wanted(arguments))
@@ -84,7 +86,7 @@ def selection(arguments: argparse.Namespace, *, kinds: str) -> "Selection":
 
 
 def add_prometheus(parser: Parser) -> None:
-    """Add --prom and what goes with it."""
+    """Add --prom and its companions."""
     parser.add_argument(
         "--prom", metavar="URL", help="Prometheus, Thanos, Mimir or VictoriaMetrics (default: PODPOWER_PROMETHEUS_URL)"
     )
@@ -92,7 +94,7 @@ def add_prometheus(parser: Parser) -> None:
         "--match",
         action="append",
         metavar="MATCHER",
-        help="label matcher that every query gets, e.g. 'cluster=\"prod\"'; may be given several times",
+        help="label matcher added to every query, e.g. 'cluster=\"prod\"'; may be given several times",
     )
     parser.add_argument(
         "--prom-concurrency", type=positive, default=2, metavar="N", help="queries at a time (default %(default)s)"
@@ -100,7 +102,7 @@ def add_prometheus(parser: Parser) -> None:
 
 
 def open_prometheus(arguments: argparse.Namespace, *, cluster: str | None) -> "Prometheus":
-    """The Prometheus that the options, or the environment, name. InvalidInput where neither does."""
+    """Return the Prometheus that the options or the environment name. InvalidInput when neither does."""
     from podpower.sources.prometheus.endpoint import endpoint_from  # noqa: PLC0415
     from podpower.sources.prometheus.source import Prometheus  # noqa: PLC0415
 

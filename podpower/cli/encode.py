@@ -1,4 +1,4 @@
-"""`podpower encode`: workloads into vectors."""
+"""`podpower encode`: fit an encoder of workloads and apply it."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def add(commands: Commands) -> None:
     """Add the commands."""
-    group = add_group(commands, "encode", summary="Workloads into vectors: fit an encoder, apply it.")
+    group = add_group(commands, "encode", summary="Encode workloads as vectors: fit an encoder, apply it.")
     parser = add_command(
         group,
         "fit",
         fit,
-        summary="Learn an encoder from workloads.",
+        summary="Fit an encoder on workloads.",
         details="  podpower encode fit --input in.ndjson --out artifacts/encoder.joblib\n",
     )
     _add_input(parser)
@@ -27,7 +27,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--text",
         choices=("ngram", "sbert", "both", "none"),
-        help="how names and images are read: hashed n-grams (default), sentence embeddings "
+        help="how names and images are encoded: hashed n-grams (default), sentence embeddings "
         "(pip install 'podpower[sbert]'), by both, or not at all",
     )
     parser.add_argument("--no-sbert", action="store_true", help="no sentence embeddings; the default, kept for scripts")
@@ -50,7 +50,7 @@ def _add_input(parser: argparse.ArgumentParser) -> None:
 
 
 def fit(arguments: argparse.Namespace) -> int:
-    """Fit and write an encoder; 1 when some workloads were rejected."""
+    """Fit and write an encoder; return 1 when some objects could not be read."""
     from podpower.features.encoder import Encoder  # noqa: PLC0415
 
     text: TextEncoder = arguments.text or ("sbert" if arguments.sbert_model else "ngram")
@@ -69,7 +69,7 @@ def fit(arguments: argparse.Namespace) -> int:
 
 
 def transform(arguments: argparse.Namespace) -> int:
-    """Encode and write a table; 1 when some workloads were rejected."""
+    """Encode workloads and write the table; return 1 when some objects could not be read."""
     from podpower.datasets.hash_versions import HASH_VERSION, older_hashes  # noqa: PLC0415
     from podpower.features.table import features_table  # noqa: PLC0415
     from podpower.specs.hashing import hash_version  # noqa: PLC0415

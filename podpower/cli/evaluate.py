@@ -16,7 +16,7 @@ def add(commands: Commands) -> None:
         commands,
         "evaluate",
         run,
-        summary="Evaluate training on unseen workloads, forward in time and across clusters, beside baselines.",
+        summary="Evaluate on unseen workloads, forward in time and across clusters, compared with baselines.",
         details="""\
 The verdict on each split comes first; alarms for biased sums, and for intervals that cover too few or too many labels,
 go to standard error. One number a pod, its mean label. WAPE is the sum of absolute errors over the sum of labels; log

@@ -1,4 +1,4 @@
-"""Workloads from what people have: NDJSON, one InferenceRequest, manifests, folders of them; the content decides."""
+"""Read workloads from manifests, folders, NDJSON or one InferenceRequest; the content decides."""
 
 import io
 import json
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _SHOWN = 20  # errors printed one by one; the rest is counted
 _NAMED = 5  # skipped objects named for each reason
 _SUFFIXES = (".yaml", ".yml", ".json", ".ndjson")
-# Files that make a folder more than the sum of its manifests, and what prints the manifests.
+# Files whose folder has to be rendered, and the command that does it.
 _RENDERED_BY = {
     "Chart.yaml": "a Helm chart: helm template {folder} | podpower predict -f -",
     "kustomization.yaml": "a kustomization: kubectl kustomize {folder} | podpower predict -f -",
@@ -36,7 +36,7 @@ _SKIPPED = {
 
 
 def read_workloads(paths: Sequence[str], options: "Options") -> "Workloads":
-    """The workloads of files, folders and standard input, taken together: an owner in one file counts for another."""
+    """Read files, folders and standard input as one input: an owner in one file counts for objects of another."""
     from podpower.specs.manifests import read_all_manifests  # noqa: PLC0415
 
     streams.check_inputs(*paths)
@@ -52,7 +52,7 @@ def read_workloads(paths: Sequence[str], options: "Options") -> "Workloads":
 
 
 def read_specs(path: str) -> "Workloads":
-    """The workloads of one file for training, finished ones too. InvalidInput when there is none."""
+    """Read the workloads of one file for training, finished ones too. InvalidInput when there is none."""
     from podpower.specs.selection import Options  # noqa: PLC0415
 
     workloads = read_workloads([path], Options(running=False))
@@ -62,7 +62,7 @@ def read_specs(path: str) -> "Workloads":
 
 
 def none_found(paths: Sequence[str], workloads: "Workloads") -> str:
-    """Message for inputs without a workload: the first reason that was found."""
+    """Return the message for inputs without a workload, with the first reason."""
     names = ", ".join(map(streams.display_name, paths[:_NAMED]))
     if workloads.errors:
         why = workloads.errors[0].detail
@@ -75,7 +75,7 @@ def none_found(paths: Sequence[str], workloads: "Workloads") -> str:
 
 
 def files_of(paths: Sequence[str]) -> Iterator[str]:
-    """Files and standard input as they are; of folders the .yaml, .yml, .json and .ndjson files below."""
+    """Yield files and standard input as they are, and the .yaml, .yml, .json and .ndjson files below folders."""
     for path in paths:
         if path == streams.STANDARD or not Path(path).is_dir():
             yield path
@@ -99,7 +99,7 @@ def report(errors: "Sequence[Rejected]") -> int:
 
 
 def skipped_lines(skipped: "Sequence[Skipped]") -> list[str]:
-    """A line for each reason with the first names: `skipped 4 objects that run no pods: Service/web, ...`."""
+    """Return a line for each reason with the first names: `skipped 4 objects that run no pods: Service/web, ...`."""
     lines = []
     for code, (one, many) in _SKIPPED.items():
         entries = [entry for entry in skipped if entry.code == code]
@@ -116,7 +116,7 @@ def _title(entry: "Skipped") -> str:
 
 
 def _decoded(data: bytes, path: str) -> bytes:
-    """The bytes in UTF-8. InvalidInput for an empty or compressed file."""
+    """Return the bytes in UTF-8. InvalidInput for an empty or compressed file."""
     source = streams.display_name(path)
     if not data.strip():
         raise InvalidInput(f"{source} is empty: expected manifests, or InferenceRequests as NDJSON")
@@ -144,7 +144,7 @@ def _add_ndjson(workloads: "Workloads", data: bytes, source: str, options: "Opti
 
 
 def _holds_requests(data: bytes) -> bool:
-    """Return True for InferenceRequests: the fields of the first tell it from a manifest."""
+    """Return True when the first object has no field of a manifest."""
     if data.lstrip()[:1] not in (b"{", b"["):
         return False
     first = _parsed(data.lstrip().split(b"\n", 1)[0])
@@ -156,7 +156,7 @@ def _holds_requests(data: bytes) -> bool:
 
 
 def _one_a_line(data: bytes) -> bytes:
-    """NDJSON as it is; one pretty-printed request, or a list of them, as NDJSON."""
+    """Return one pretty-printed request, or a list of them, as NDJSON; NDJSON stays as it is."""
     whole = _parsed(data)
     if whole is None:
         return data

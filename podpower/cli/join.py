@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Join, write, and tell what did not join."""
+    """Join, write the rows, and print the labels that did not join."""
     from podpower.datasets.join import join_rows  # noqa: PLC0415
     from podpower.features import table as features_table  # noqa: PLC0415
     from podpower.labels import table as labels_table  # noqa: PLC0415

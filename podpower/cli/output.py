@@ -1,4 +1,4 @@
-"""What people see: tables on standard output, notes and progress on standard error."""
+"""Print tables on standard output, notes and progress on standard error."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,11 +8,11 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WIDE = 220  # columns when no terminal says how many there are: nothing is cut in files and pipes
+_WIDE = 220  # columns where there is no terminal: nothing is cut in files and pipes
 
 
 def note(message: str) -> None:
-    """One line on standard error."""
+    """Print one line on standard error."""
     print(message, file=sys.stderr)
 
 
@@ -25,7 +25,7 @@ def table(
     total: Sequence[str] | None = None,
     stream: IO[str] | None = None,
 ) -> None:
-    """Print a table; columns named in `right` are aligned to the right, `total` stands below a line."""
+    """Print a table; columns named in `right` are aligned to the right, `total` is printed below a line."""
     from rich import box  # noqa: PLC0415  # tables only
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -51,7 +51,7 @@ def table(
 
 
 def _console(**options: Any) -> "Console":
-    """A console that leaves a closed pipe to the caller; rich would exit with 1."""
+    """Return a console that raises BrokenPipeError on a closed pipe, where rich would exit with 1."""
     from rich.console import Console  # noqa: PLC0415  # tables only
 
     class PipedConsole(Console):
@@ -63,7 +63,7 @@ def _console(**options: Any) -> "Console":
 
 @contextmanager
 def progress(description: str) -> Iterator[Any]:
-    """A bar on standard error while the block runs, on a terminal only; gives `advance(done, total, description)`."""
+    """Show a bar on standard error while the block runs, on a terminal only; yield `advance(done, total, text)`."""
     if not sys.stderr.isatty():
         yield lambda _done, _total=None, _what=None: None
         return
@@ -78,7 +78,7 @@ def progress(description: str) -> Iterator[Any]:
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """Three digits and a unit with prefix: 0.00123 W is "1.23 mW", 4500 J is "4.50 kJ"; "-" when unknown."""
+    """Format three digits and a unit with prefix: 0.00123 W is "1.23 mW", 4500 J is "4.50 kJ"; "-" when unknown."""
     if value is None or value != value:  # noqa: PLR0124  # NaN
         return "-"
     if value == 0:
@@ -90,17 +90,17 @@ def quantity(value: float | None, unit: str) -> str:
 
 
 def quantity_of_kwh(value: float | None) -> str:
-    """Three digits of kilowatt-hours, small ones as watt-hours: 0.0031 kWh is "3.10 Wh"; "-" when unknown."""
+    """Format three digits of kilowatt-hours, small ones as watt-hours: 0.0031 kWh is "3.10 Wh"; "-" when unknown."""
     return quantity(None if value is None else value * 1000.0, "Wh")
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun: `1 object`, `4 objects`."""
+    """Format a number with its noun: `1 object`, `4 objects`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number for a table cell; "-" when unknown."""
+    """Format a number for a table cell; "-" when unknown."""
     if value is None:
         return "-"
     if isinstance(value, float):

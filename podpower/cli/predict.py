@@ -62,7 +62,7 @@ Exit code 1: some objects could not be read; the others are predicted.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print predictions of all readable workloads; 1 when some objects could not be read."""
+    """Print predictions of all readable workloads; return 1 when some objects could not be read."""
     import msgspec  # noqa: PLC0415  # heavy for help
 
     from podpower.specs.selection import Options  # noqa: PLC0415
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _predictor(arguments: argparse.Namespace, requests: "list[InferenceRequest]") -> "Predictor":
-    """The model that was given, else the estimate from resources; its notes are printed."""
+    """Return the given model, else the estimate from resources; print its notes."""
     from podpower.features.encoder import Encoder  # noqa: PLC0415
     from podpower.model.cold_start import NOTE, cold_start_model  # noqa: PLC0415
     from podpower.model.predictor import Predictor  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""Predictions as people and programs read them: a table, JSON, YAML, CSV. Shapes are those of `POST /predict/batch`."""
+"""Print predictions as a table, JSON, YAML or CSV, in the shapes of `POST /predict/batch`."""
 
 import csv
 import json
@@ -59,7 +59,7 @@ def show_predictions(predictions: Sequence[dict[str, Any]], *, total: Mapping[st
 
 
 def missing_in_total(total: Mapping[str, Any]) -> str:
-    """What a total leaves out, in words; empty when it is complete."""
+    """Describe the parts that a total leaves out; empty when it is complete."""
     parts = []
     if total["errors"]:
         parts.append(f"{output.count(total['errors'], 'object')} could not be read")
@@ -115,7 +115,7 @@ def _show_evidence(explanations: Sequence[dict[str, Any]]) -> None:
 
 
 def _evidence(explanation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Share, watts, distance and name of what a prediction rests on, weightiest first."""
+    """Return share, watts, distance and name of the entries behind a prediction, by share."""
     shown = [n for n in explanation["neighbours"] if n["weight"] >= _LEAST_SHARE][:_EVIDENCE]
     names = [f"{n['namespace']}/{n['workload_kind']}/{n['workload_name']}" for n in shown]
     rows = []
@@ -133,7 +133,7 @@ def _evidence(explanation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]
 
 
 def _print_csv(predictions: Sequence[dict[str, Any]]) -> None:
-    """Intervals as columns of their own: `interval_energy_step_j_low` and so on, `interval_95_...` of other levels."""
+    """Print CSV; intervals are columns: `interval_energy_step_j_low` and so on, `interval_95_...` of other levels."""
     if not predictions:
         return
     flat = [_flat(prediction) for prediction in predictions]

@@ -27,19 +27,19 @@ def add(commands: Commands) -> None:
         run,
         summary="Record a live cluster: its objects as they change, without credentials, and its energy counters.",
         details="""\
-The folder is what `simulate` writes, without the truth: labels, specs and the Dagster assets read it anywhere, with no
-cluster. A recording that is there is gone on with. Of the time before it was begun (--start) there are samples, and the
-objects that still live.
+The folder has the layout of `simulate`, without the true energy: labels, specs and the Dagster assets read it without
+a cluster. An existing recording is continued. For the time before its beginning (--start) it holds samples, and the
+objects that still exist.
 
   podpower record --out data/recording --prom http://localhost:9090 --start -6h --end now
   podpower record --out data/recording --prom http://localhost:9090 --end +1h
 """,
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for the recording")
-    parser.add_argument("--start", metavar="T", default="now", help="samples from here (default: now)")
-    parser.add_argument("--end", metavar="T", help="to here, e.g. now, +6h (default: until Ctrl-C)")
+    parser.add_argument("--start", metavar="T", default="now", help="begin of the samples (default: now)")
+    parser.add_argument("--end", metavar="T", help="end of the recording, e.g. now, +6h (default: until Ctrl-C)")
     parser.add_argument(
-        "--every", type=seconds, default=60.0, metavar="SPAN", help="how often to look; at most 4m (default 60s)"
+        "--every", type=seconds, default=60.0, metavar="SPAN", help="interval between reads; at most 4m (default 60s)"
     )
     parser.add_argument(
         "--again",
@@ -48,11 +48,11 @@ objects that still live.
     )
     add_prometheus(parser)
     add_kubernetes(parser)
-    add_selection(parser, kinds="all that tell which template made a pod")
+    add_selection(parser, kinds="pods, their owners and revisions")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Record until the end that was given, Ctrl-C or SIGTERM."""
+    """Record until --end, Ctrl-C or SIGTERM."""
     from podpower.collector.live import LiveObjects  # noqa: PLC0415
     from podpower.collector.recorder import Recorder, record_again  # noqa: PLC0415
     from podpower.sources.recording import read_meta  # noqa: PLC0415
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     root = Path(arguments.out)
     if (root / "recording.json").exists():
         start_s = read_meta(root).end_s
-        output.note(f"{root}: going on from {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(start_s))}")
+        output.note(f"{root}: continuing from {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(start_s))}")
     open_cluster(arguments)  # complains and warns before anything is written
     objects = LiveObjects(root, wanted(arguments), selection(arguments, kinds="OBSERVED"))
     with open_prometheus(arguments, cluster=objects.cluster) as prometheus:

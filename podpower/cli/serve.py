@@ -25,7 +25,7 @@ and MODEL_PATH. Swagger UI is at /docs.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until told to stop."""
+    """Serve until Ctrl-C or SIGTERM."""
     from podpower_serving.app import serve  # noqa: PLC0415
     from podpower_serving.settings import Settings  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""`podpower simulate`: a recording of a cluster that never was."""
+"""`podpower simulate`: record a simulated cluster."""
 
 import argparse
 import time
@@ -31,11 +31,14 @@ restarts that reset counters, gaps and short-lived pods.
     parser.add_argument(
         "--hours", type=positive, default=24, help="hours to write, ending at the last full hour (default %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="which cluster (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default %(default)s)")
     parser.add_argument(
-        "--kepler", choices=("0.9", "0.10"), default="0.10", help="whose metric names and labels (default %(default)s)"
+        "--kepler",
+        choices=("0.9", "0.10"),
+        default="0.10",
+        help="version of Kepler whose metric names and labels are written (default %(default)s)",
     )
-    parser.add_argument("--workloads", type=positive, default=40, help="how many workloads (default %(default)s)")
+    parser.add_argument("--workloads", type=positive, default=40, help="number of workloads (default %(default)s)")
     parser.add_argument(
         "--openmetrics",
         metavar="FILE",
@@ -50,12 +53,12 @@ restarts that reset counters, gaps and short-lived pods.
     parser.add_argument(
         "--follow",
         action="store_true",
-        help="then, or on a simulated recording that is there already, go on in real time until Ctrl-C",
+        help="continue the recording, new or existing, in real time until Ctrl-C",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulate; returns when the window is written, or at Ctrl-C with --follow."""
+    """Simulate until the window is written, with --follow until Ctrl-C."""
     from podpower.simulation import follow, simulate, simulate_again  # noqa: PLC0415
 
     if arguments.again:
@@ -82,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         written = write_openmetrics(Recording(arguments.out), arguments.openmetrics)
         output.note(f"{arguments.openmetrics}: {written} samples")
     if arguments.follow:
-        output.note(f"{arguments.out}: going on in real time until Ctrl-C")
+        output.note(f"{arguments.out}: continuing in real time until Ctrl-C")
         with terminate_as_interrupt():
             follow(arguments.out, stop=lambda: False)
     return 0

@@ -1,4 +1,4 @@
-"""Files and standard streams of the commands: `-` stands for standard input or output."""
+"""Files and standard streams of the commands; `-` is standard input or output."""
 
 import sys
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ STANDARD = "-"
 
 
 def read_bytes(path: str) -> bytes:
-    """All of a file or of standard input; InvalidInput when there is no such file."""
+    """Read a file or standard input. InvalidInput when there is no such file."""
     if path == STANDARD:
         if sys.stdin is None:
             raise InvalidInput("standard input is closed: pipe something into it, or give a file in place of -")
@@ -26,12 +26,12 @@ def read_bytes(path: str) -> bytes:
 
 
 def standard_output() -> BinaryIO:
-    """Standard output for bytes."""
+    """Return standard output for bytes."""
     return sys.stdout.buffer
 
 
 def check_output(out: str, *, inputs: Sequence[str]) -> None:
-    """UsageError when `out` is one of the inputs: a command must not destroy what it reads."""
+    """Raise UsageError when `out` is one of the inputs: a command must not overwrite what it reads."""
     if out == STANDARD:
         return
     for path in inputs:
@@ -40,11 +40,11 @@ def check_output(out: str, *, inputs: Sequence[str]) -> None:
 
 
 def check_inputs(*paths: str | None) -> None:
-    """UsageError when more than one is to be read from standard input, which can be read once."""
+    """Raise UsageError when standard input, which can be read once, is named twice."""
     if paths.count(STANDARD) > 1:
         raise UsageError("only one input can be standard input (-): give files for the others")
 
 
 def display_name(path: str) -> str:
-    """How a path is named in messages."""
+    """Return the name of a path in messages."""
     return "standard input" if path == STANDARD else path

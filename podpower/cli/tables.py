@@ -1,4 +1,4 @@
-"""Parquet files of the commands, `-` for standard input and output."""
+"""Read and write Parquet; `-` is standard input or output."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,7 +21,7 @@ def read_table(path: str, *, command: str) -> "pl.DataFrame":
 
 
 def read_rows(path: str) -> "TrainingRows":
-    """`train_rows.parquet` of a file, whose vectors stay there until they are asked for, or of standard input."""
+    """Read `train_rows.parquet` from a file, whose vectors are read when they are used, or from standard input."""
     from podpower.datasets.tables import COMMAND, read_training_rows, training_rows  # noqa: PLC0415
 
     return training_rows(read_table(path, command=COMMAND)) if path == streams.STANDARD else read_training_rows(path)

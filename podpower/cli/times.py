@@ -1,4 +1,4 @@
-"""Points in time as people give them: Unix seconds, RFC 3339, or relative to now."""
+"""Parse times: Unix seconds, RFC 3339, or relative to now."""
 
 import re
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ def parse_hour(text: str, *, option: str) -> float:
 
 
 def parse_time(text: str, *, now_s: float, option: str) -> float:
-    """Unix seconds of `text`: `1761811743`, `2025-10-30T08:09:03Z`, `-6h`, `now-30m` or `now`.
+    """Return the Unix seconds of `text`: `1761811743`, `2025-10-30T08:09:03Z`, `-6h`, `now-30m` or `now`.
 
     A time without a zone is refused rather than guessed: UsageError names `option`.
     """

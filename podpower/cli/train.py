@@ -17,7 +17,7 @@ def add(commands: Commands) -> None:
         commands,
         "train",
         run,
-        summary="Train the model and print its grouped cross-validation beside baselines.",
+        summary="Train a model and print its grouped cross-validation, compared with baselines.",
         details="""\
   podpower train --train train_rows.parquet --out artifacts/knn_energy.joblib
   podpower train --train train_rows.parquet --target total_energy_j --out artifacts/knn_energy.joblib --json
@@ -38,7 +38,10 @@ def add_training_options(parser: Parser) -> None:
         help="joules a step, watts, or joules of a whole job (default %(default)s)",
     )
     parser.add_argument(
-        "--neighbors", type=positive, metavar="K", help="average at most K neighbours (default: as measured best)"
+        "--neighbors",
+        type=positive,
+        metavar="K",
+        help="average at most K neighbours (default: chosen by cross-validation)",
     )
 
 

@@ -174,7 +174,7 @@ def test_recording_goes_on_until_it_is_stopped_and_is_taken_up_again(lived: Livi
         assert b"events and" in said
         ends.append(Recording(root).end_s)
     assert ends[1] > ends[0]
-    assert b"going on from" in said
+    assert b"continuing from" in said
 
 
 def test_a_secret_of_the_cluster_is_not_recorded(lived: Living, tmp_path: Path) -> None:
