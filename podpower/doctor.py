@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from podpower.errors import InvalidInput, PodpowerError
-from podpower.kubernetes.kinds import BUILT_IN, OBSERVED, Kind
+from podpower.kubernetes.kinds import KINDS, OBSERVED, Kind
 from podpower.kubernetes.times import present_form_s
 from podpower.labels.kepler import PSEUDO_PODS, Generation, detect
 from podpower.labels.nodes import HIGH_RATIO, LOW_RATIO, NodeRatio, failed_ratios
@@ -176,7 +176,7 @@ async def _running_pods(access: Access, *, since_s: float) -> dict[tuple[str, st
     """Return namespace and name of pods that have run since then, and their node."""
     found = {}
     async with Api(access, tries=2) as api:
-        async for item in listed(api, Stream(kind=BUILT_IN["Pod"])):
+        async for item in listed(api, Stream(kind=KINDS["Pod"])):
             if isinstance(item, Found) and (item.object.get("status") or {}).get("phase") == "Running":
                 if (present_form_s(item.object) or 0.0) > since_s:
                     continue

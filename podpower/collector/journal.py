@@ -22,6 +22,7 @@ from podpower.collector.known import Change, Known
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.locks import lock
 from podpower.io.retries import Note
+from podpower.kubernetes.kinds import ownership_rank
 from podpower.kubernetes.times import happened_s
 from podpower.kubernetes.types import EventType
 from podpower.sources.hours import HOUR_S, hour_name, hour_start_s
@@ -35,8 +36,7 @@ STATE, LOCK = "journal.state", "journal.lock"
 _OLD_VERSIONS = "versions.json"  # the checkpoint of earlier versions
 _LINE = msgspec.json.Decoder(EventLine)
 # What is written at once is sorted: owners before what they own, deletions last.
-OWNERSHIP = {"ReplicaSet": 1, "Job": 1, "ControllerRevision": 1, "Pod": 2}
-_GONE = 3
+_GONE = 1 + ownership_rank("Pod")
 _Place = tuple[str, str, str]  # apiVersion, kind and namespace of an object
 _QUIET_S = 20.0  # a journal without events says this often that it is up to date
 
@@ -132,7 +132,7 @@ class Journal:
         # What is listed has been as it is for some time; what is watched happens now.
         ts = happened_s(change.object, change.type, now_s=time.time(), listed=change.listed)
         ts = ts if self._begins else self._within_hour(ts)
-        rank = _GONE if change.type == "DELETED" else OWNERSHIP.get(str(kept.get("kind")), 0)
+        rank = _GONE if change.type == "DELETED" else ownership_rank(kept.get("kind"))
         self._taken[rank].append(event_line(ts, change.type, kept))
         self._remember(kept, change.type, ts, content)
 

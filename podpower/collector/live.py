@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from podpower.collector.journal import OWNERSHIP, Journal, Locked
+from podpower.collector.journal import Journal, Locked
 from podpower.collector.watch import Watch
 from podpower.io.retries import Note
+from podpower.kubernetes.kinds import ownership_rank
 from podpower.kubernetes.times import present_form_s
 from podpower.sources.kubernetes.access import Access, Wanted, open_access
 from podpower.sources.kubernetes.api import Api
@@ -92,7 +93,7 @@ def present_objects(
         return [event for one in found for event in one]
 
     events = asyncio.run(gathered())
-    return sorted(events, key=lambda event: OWNERSHIP.get(str(event.object.get("kind")), 0))
+    return sorted(events, key=lambda event: ownership_rank(event.object.get("kind")))
 
 
 async def _present(api: Api, stream: Stream) -> list[ObjectEvent]:

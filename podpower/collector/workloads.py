@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from podpower.errors import InvalidInput
-from podpower.kubernetes.kinds import BUILT_IN, Kind
+from podpower.kubernetes.kinds import KINDS, Kind
 from podpower.kubernetes.owners import Objects, controller_of
 from podpower.sources.kubernetes.api import Api
 from podpower.specs.essentials import essential
@@ -53,7 +53,7 @@ class Workloads:
         for _ in range(_MAX_CHAIN):
             if reference is None or reference.get("kind") == "Node":  # the node of a static pod has no template
                 return
-            if reference.get("kind") in {"StatefulSet", "DaemonSet"}:
+            if (kind := KINDS.get(str(reference.get("kind")))) and kind.revisions:
                 await self._fetch_revision(below, reference, namespace)
             found = await self._fetch_reference(reference, namespace)
             if found is None:
@@ -66,7 +66,7 @@ class Workloads:
             return
         # A StatefulSet's pods name the revision, a DaemonSet's only its hash.
         name = hashed if str(hashed).startswith(f"{owner.get('name')}-") else f"{owner.get('name')}-{hashed}"
-        await self._fetch(f"{BUILT_IN['ControllerRevision'].path(namespace)}/{name}", "ControllerRevision", "apps/v1")
+        await self._fetch(f"{KINDS['ControllerRevision'].path(namespace)}/{name}", "ControllerRevision", "apps/v1")
 
     async def _fetch_reference(self, reference: Mapping[str, Any], namespace: str) -> Mapping[str, Any] | None:
         kind, version = str(reference.get("kind")), str(reference.get("apiVersion"))
@@ -92,8 +92,8 @@ class Workloads:
         return kept
 
     async def _plural(self, kind: str, version: str) -> str | None:
-        if kind in BUILT_IN and BUILT_IN[kind].api_version == version:
-            return BUILT_IN[kind].plural
+        if kind in KINDS and KINDS[kind].api_version == version:
+            return KINDS[kind].plural
         if (kind, version) not in self._plurals:
             self._plurals[kind, version] = None
             root = f"/apis/{version}" if "/" in version else f"/api/{version}"

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_MAX_CHAIN = 8  # Pod -> Job -> CronJob is 3; custom controllers add a few; a cycle never ends
-# Controllers whose own controller is what people deploy; beyond these only the name of the owner is taken.
-_TEMPLATE_HOLDERS = frozenset({"ReplicaSet", "Job", "ReplicationController"})
+from podpower.kubernetes.kinds import TEMPLATE_HOLDERS
 
+_MAX_CHAIN = 8  # Pod -> Job -> CronJob is 3; custom controllers add a few; a cycle never ends
 _SCALE = ("replicas", "parallelism", "completions", "suspend", "volumeClaimTemplates")
 _TIMING = ("schedule", "timeZone", "suspend", "concurrencyPolicy")  # of a CronJob
 
@@ -78,7 +77,7 @@ class Objects:
         """The template in the ReplicaSet or Job, or in the ControllerRevision that the pod names."""
         if direct is None:
             return None
-        if direct.get("kind") in _TEMPLATE_HOLDERS:
+        if direct.get("kind") in TEMPLATE_HOLDERS:
             return (direct.get("spec") or {}).get("template")
         metadata = pod.get("metadata") or {}
         uid = (direct.get("metadata") or {}).get("uid", "")

@@ -10,12 +10,13 @@ from podpower.datasets.entries import Entries
 from podpower.features.encoder import Encoder
 from podpower.features.names import controller_kind, main_image_key
 from podpower.features.physical import physical_power_w
+from podpower.kubernetes.kinds import ENDLESS_KINDS, JOB_KINDS
 from podpower.model.estimates import Estimates
 from podpower.model.fit import check_fit
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
 from podpower.model.totals import PowerInterval, Summand, TotalPower, shared_correlation, total_power
-from podpower.model.workload_energy import ENDLESS_KINDS, JOB_KINDS, WorkloadEnergy, workload_energy
+from podpower.model.workload_energy import WorkloadEnergy, workload_energy
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
 

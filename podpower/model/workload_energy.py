@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from podpower.kubernetes.kinds import ENDLESS_KINDS, JOB_KINDS
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.schedules import HOURS_PER_MONTH, runs_per_month
 
-JOB_KINDS: Final = frozenset({"Job", "CronJob"})
-# Kinds that run until they are deleted: there is no energy of a whole run.
-ENDLESS_KINDS: Final = frozenset(
-    {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Rollout"}
-)
 _J_PER_KWH: Final = 3.6e6
 _UNKNOWN_RUN: Final = "the model knows no energy of a whole run, so mean power and kWh are unknown"
 

@@ -4,16 +4,13 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
+from podpower.kubernetes.kinds import KINDS
 from podpower.simulation.catalogue import Software
 
 Object = dict[str, Any]
 
 _SAFE = "bcdfghjklmnpqrstvwxz2456789"  # k8s.io/apimachinery/pkg/util/rand
-_API = {
-    "Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1", "ReplicaSet": "apps/v1",
-    "ControllerRevision": "apps/v1", "Job": "batch/v1", "CronJob": "batch/v1", "Pod": "v1", "Node": "v1",
-    "Rollout": "argoproj.io/v1alpha1", "RayCluster": "ray.io/v1",
-}  # fmt: skip
+_API = {name: kind.api_version for name, kind in KINDS.items()} | {"Node": "v1", "RayCluster": "ray.io/v1"}
 _VERSION = 1000
 
 

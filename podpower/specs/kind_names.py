@@ -2,6 +2,13 @@
 
 from typing import Final
 
+from podpower.kubernetes.kinds import KINDS, WORKLOAD_KINDS
+
+
+def _kinds_with_pods(group: str) -> tuple[str, ...]:
+    return tuple(name for name in WORKLOAD_KINDS if KINDS[name].group == group)
+
+
 # Kinds that run no pods, of every Kubernetes version that is in use, by group ("" is the core).
 _WITHOUT_PODS: Final = {
     "": "Binding ComponentStatus ConfigMap Endpoints Event LimitRange List Namespace Node PersistentVolume "
@@ -36,23 +43,15 @@ _WITHOUT_PODS: Final = {
     "storage.k8s.io": "CSIDriver CSINode CSIStorageCapacity StorageClass VolumeAttachment VolumeAttributesClass",
     "storagemigration.k8s.io": "StorageVersionMigration",
 }
-_WITH_PODS: Final = {
-    "": "Pod ReplicationController",
-    "apps": "DaemonSet Deployment ReplicaSet StatefulSet",
-    "batch": "CronJob Job",
-    "extensions": "DaemonSet Deployment ReplicaSet",
-}
+_FORMER: Final = {"extensions": ("DaemonSet", "Deployment", "ReplicaSet")}  # now in apps
 GROUP_KINDS: Final = {
-    group: tuple(sorted((*names.split(), *_WITH_PODS.get(group, "").split())))
+    group: tuple(sorted((*names.split(), *_FORMER.get(group, ()), *_kinds_with_pods(group))))
     for group, names in _WITHOUT_PODS.items()
-}  # fmt: skip
+}
 BUILT_IN_KINDS: Final = frozenset(kind for kinds in GROUP_KINDS.values() for kind in kinds)
 _RUN_NONE: Final = frozenset(kind for names in _WITHOUT_PODS.values() for kind in names.split())
-# What people call kinds on kubectl's command line.
-SHORT_NAMES: Final = {
-    "deploy": "Deployment", "sts": "StatefulSet", "ds": "DaemonSet", "rs": "ReplicaSet", "rc": "ReplicationController",
-    "cj": "CronJob", "po": "Pod",
-}  # fmt: skip
+# Names of kinds on kubectl's command line.
+SHORT_NAMES: Final = {kind.short: name for name, kind in KINDS.items() if kind.short}
 
 # Kinds of other projects that run no pods; "*" for all of a group. A kind that is missing here is "unknown", which is
 # never wrong: kinds whose controllers create workloads (HelmRelease, Application, Gateway) must not be added.

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from podpower.kubernetes.kinds import KINDS
+
 _ENDED_PHASES: Final = frozenset({"Succeeded", "Failed"})
+_ENDLESS: Final = frozenset(name for name, kind in KINDS.items() if not kind.ends)
 _END_CONDITIONS: Final = frozenset({"Complete", "Failed"})
-_ENDLESS: Final = frozenset(
-    {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Rollout", "CronJob"}
-)
 
 
 def end_of(obj: Mapping[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ import msgspec
 
 from podpower.datasets.hash_versions import HASH_VERSION
 from podpower.errors import InvalidInput
+from podpower.kubernetes.kinds import JOB_KINDS, REPLICATED_KINDS, WORKLOAD_KINDS
 from podpower.kubernetes.quantities import cpu_mcpu, item_count, memory_mib
 from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
 from podpower.specs.digests import required_node_terms, template_digest
@@ -18,11 +19,6 @@ from podpower.specs.sidecars import is_injected, split_init
 
 T = TypeVar("T")
 
-WORKLOAD_KINDS = (
-    "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob", "Pod", "Rollout",
-)  # fmt: skip
-_REPLICATED = {"Deployment", "StatefulSet", "ReplicaSet", "ReplicationController", "Rollout"}  # replicas default to 1
-_JOBS = {"Job", "CronJob"}
 _TOKEN_VOLUME = re.compile(r"kube-api-access-\w{5}|default-token-\w{5}|[\w-]+-token-\w{5}")
 _NODE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
 _GPU = re.compile(r"(?:[\w.-]+/gpu|[\w.-]+/mig-[\w.]+|gpu\.intel\.com/[\w.-]+)")
@@ -148,10 +144,10 @@ def _request(
         return request
     return msgspec.structs.replace(
         request,
-        replicas=spec.replicas if spec.replicas is not None else (1 if kind in _REPLICATED else None),
-        parallelism=spec.parallelism if spec.parallelism is not None else (1 if kind in _JOBS else None),
+        replicas=spec.replicas if spec.replicas is not None else (1 if kind in REPLICATED_KINDS else None),
+        parallelism=spec.parallelism if spec.parallelism is not None else (1 if kind in JOB_KINDS else None),
         completions=spec.completions,
-        state="suspended" if spec.suspend and kind in _JOBS else None,
+        state="suspended" if spec.suspend and kind in JOB_KINDS else None,
     )
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podpower.errors import InvalidInput
+from podpower.kubernetes.kinds import WORKLOAD_KINDS
 from podpower.kubernetes.owners import Objects, controller_of
 from podpower.sources.protocols import ObjectEvent
 from podpower.specs.documents import Rejected
 from podpower.specs.hashing import spec_hash
-from podpower.specs.normalising import WORKLOAD_KINDS, request_from_object
+from podpower.specs.normalising import request_from_object
 from podpower.specs.requests import InferenceRequest
 
 _ENDED = frozenset({"Succeeded", "Failed"})

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from podpower.errors import InvalidInput
+from podpower.kubernetes.kinds import WORKLOAD_KINDS
 from podpower.kubernetes.types import CronJob, Pod, PodTemplate, Workload
 from podpower.specs.autoscalers import Autoscaler, read_autoscaler
 from podpower.specs.documents import Rejected
@@ -14,7 +15,7 @@ from podpower.specs.documents import shortened as shortened_detail
 from podpower.specs.given import Controllers, Given, Object, counted_part_of, given, without_duplicates
 from podpower.specs.kind_names import is_built_in, runs_no_pods
 from podpower.specs.lifecycle import end_of
-from podpower.specs.normalising import WORKLOAD_KINDS, request_from_object
+from podpower.specs.normalising import request_from_object
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.spelling import field_hints, kind_hint
 from podpower.specs.templates import FoundTemplate, find_templates

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from podpower.kubernetes.kinds import BUILT_IN
+from podpower.kubernetes.kinds import KINDS
 from podpower.sources.kubernetes.access import Wanted, open_access
 
 Object = dict[str, Any]
@@ -47,7 +47,7 @@ class RealCluster:
             time.sleep(0.2)
 
     def _path(self, obj: Object) -> str:
-        return BUILT_IN[obj["kind"]].path(self.namespace)
+        return KINDS[obj["kind"]].path(self.namespace)
 
     def _sent(self, method: str, path: str, obj: Object) -> Object:
         whole = {**obj, "metadata": {**obj["metadata"], "namespace": self.namespace}}

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from podpower.collector.checkpoint import earliest
 from podpower.collector.known import Change, Known, covers
-from podpower.kubernetes.kinds import BUILT_IN
+from podpower.kubernetes.kinds import KINDS
 from podpower.sources.kubernetes.list_watch import Event, Found, Item, Listed, Stream
 
-STREAM = Stream(kind=BUILT_IN["Pod"])
+STREAM = Stream(kind=KINDS["Pod"])
 History = list[tuple[str, str, int]]  # type, uid, version
 STEPS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 4)), min_size=1, max_size=25)
 

@@ -9,7 +9,7 @@ import pytest
 import stamina
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.kubernetes.kinds import BUILT_IN, Kind, parse_kinds
+from podpower.kubernetes.kinds import KINDS, Kind, parse_kinds
 from podpower.settings import Settings
 from podpower.sources.kubernetes.access import Wanted, open_access, wanted_from
 from podpower.sources.kubernetes.api import Api, Forbidden, Missing
@@ -82,7 +82,7 @@ def test_what_is_forbidden_names_the_rule_that_is_missing(cluster: FakeCluster, 
     config = write_kubeconfig(tmp_path / "config", cluster.url)
     rule = r'apiGroups: \["apps"\], resources: \["deployments"\], verbs: \["get", "list", "watch"\]'
     with pytest.raises(Forbidden, match=rule):
-        asked(Wanted(kubeconfig=str(config)), "/apis/apps/v1/deployments", kind=BUILT_IN["Deployment"])
+        asked(Wanted(kubeconfig=str(config)), "/apis/apps/v1/deployments", kind=KINDS["Deployment"])
     assert len(cluster.requests) == 1
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from podpower.collector.known import Known
 from podpower.errors import InvalidInput
 from podpower.io.retries import Backoff
-from podpower.kubernetes.kinds import BUILT_IN
+from podpower.kubernetes.kinds import KINDS
 from podpower.sources.kubernetes.access import Wanted, open_access
 from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.list_watch import Interrupted, Item, Selection, follow, open_streams
@@ -41,7 +41,7 @@ class Follower:
 
     def __init__(self, folder: Path, url: str, selection: Selection | None = None) -> None:
         self._access = open_access(Wanted(kubeconfig=str(write_kubeconfig(folder / "config", url))))
-        self._selection = replace(selection or Selection(), kinds=(BUILT_IN["Deployment"],))
+        self._selection = replace(selection or Selection(), kinds=(KINDS["Deployment"],))
         self._names: dict[str, str] = {}  # by uid
         self._known = Known()
         self.version: str | None = None
