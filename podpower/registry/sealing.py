@@ -91,6 +91,8 @@ def unseal(data: bytes, *, kind: Kind) -> dict[str, Any]:
     if hashlib.sha256(whole[: found.start("digest")]).hexdigest() != found["digest"].decode():
         raise Refused(f"damaged, its digest does not match: copy it again or {REMAKE[kind]}")
     start, size = int(found["start"]), int(found["size"])
+    if start + size > found.start():
+        raise Refused(f"its content is outside of the file: do not trust it, {REMAKE[kind]}")
     try:
         state = decoded(whole[start : start + size])
     except (TypeError, ValueError, RecursionError) as error:

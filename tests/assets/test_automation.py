@@ -1,8 +1,12 @@
 """Changes are carried downstream, whichever hour they were in; models follow for the latest day only."""
 
+from collections.abc import Iterable
+
 import dagster as dg
+import pytest
 
 from podpower_assets.definitions import ASSETS, defs
+from podpower_assets.model.checks import BEATS, CHECKS
 from podpower_assets.partitions import DAILY, HOURLY
 
 OLD = HOURLY.get_partition_keys()[-100]
@@ -47,10 +51,25 @@ def test_a_corrected_old_hour_is_carried_down_to_the_rows_and_to_the_model_of_to
         assert asked["knn_model"] == {TODAY}
 
 
-def test_a_model_is_promoted_after_it_was_made() -> None:
+def check(instance: dg.DagsterInstance, name: str, *, passed: bool) -> None:
+    evaluation = dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey("knn_model"), check_name=name, passed=passed, metadata={}, blocking=True, partition=TODAY
+    )
+    instance.report_runless_asset_event(evaluation)
+
+
+@pytest.mark.parametrize(
+    ("checked", "failed", "promoted"),
+    [((), None, False), (CHECKS, None, True), (CHECKS, BEATS, False)],
+    ids=["no check ran", "all checks passed", "one check failed"],
+)
+def test_only_a_model_whose_checks_passed_is_promoted(
+    checked: Iterable[str], failed: str | None, promoted: bool
+) -> None:
     with dg.instance_for_test() as instance:
         _, cursor = requested(instance)
         report(instance, "knn_model", TODAY)
+        for name in checked:
+            check(instance, name, passed=name != failed)
         asked, _ = requested(instance, cursor)
-        # Its checks did not run here, and only a model whose checks passed is promoted.
-        assert "promoted_model" not in asked
+        assert asked.get("promoted_model") == ({TODAY} if promoted else None)

@@ -165,7 +165,7 @@ def test_a_damaged_partition_is_named(made: Place) -> None:
     path = made.tables.path("damaged", HOURS[0])
     path.parent.mkdir(parents=True)
     path.write_bytes(b"PAR1")
-    with pytest.raises(Exception, match="not a readable Parquet file"):
+    with pytest.raises(InvalidInput, match="not a readable Parquet file"):
         made.tables.read("damaged", HOURS[0])
 
 

@@ -18,7 +18,6 @@ from podpower.collector.journal import Journal
 from podpower.collector.live import LiveObjects
 from podpower.sources.kubernetes.access import Wanted
 from podpower.specs.ndjson import read_ndjson
-from podpower.specs.requests import InferenceRequest
 from tests.clusters import observers
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, owned, running_pod, write_kubeconfig
@@ -107,7 +106,7 @@ def test_every_change_is_a_line_that_others_read(cluster: FakeCluster, watching:
     assert watching.stop() == 0
     with watching.out.open("rb") as stream:
         requests = list(read_ndjson(stream, source="out"))
-    assert all(isinstance(request, InferenceRequest) for request in requests)
+    assert [request.workload_name for request in requests] == ["web", "web", "db", "web"]
     assert {line["cluster"] for line in watching.lines()} == {"test-cluster"}
 
 

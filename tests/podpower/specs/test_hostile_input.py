@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks.bench_hostile_input import DENSE_MANIFESTS, GOOD, MANIFESTS, MEGABYTE, cpu_ms
+from podpower.errors import InvalidInput
 from podpower.specs.documents import MAX_BROKEN
 from podpower.specs.manifests import read_manifests
 from podpower.specs.ndjson import read_ndjson
@@ -124,5 +125,5 @@ def test_a_reader_of_few_objects_stops_early():
     text = b"kind: List\nitems:\n- &a " + GOOD.encode() + b"\n- *a" * 1000
     found = read_manifests(text, source="f", options=Options(max_objects=1001))
     assert len(found.requests) + len(found.skipped) == 1001
-    with pytest.raises(Exception, match="more than 1000 objects"):
+    with pytest.raises(InvalidInput, match="more than 1000 objects"):
         read_manifests(text, source="f", options=Options(max_objects=1000))

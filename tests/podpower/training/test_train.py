@@ -33,8 +33,7 @@ def test_training_twice_gives_the_same_predictions(rows, queries, known_vectors)
     np.testing.assert_allclose(one.predict(asked).power_w, other.predict(asked).power_w, rtol=1e-6)
 
 
-def test_left_out_entries_know_nothing_of_their_own_workload_or_spec(make_rows):
-    """Two revisions of one workload, alone in a corner of the space: neither may predict the other."""
+def test_a_workload_with_two_specs_counts_once(make_rows):
     rows = make_rows(workloads=20)
     revision = rows.filter(pl.col("workload_name") == "w0").with_columns(
         _spec_hash=pl.lit("e" * 64), energy_step_j=pl.lit(90.0), avg_power_w=pl.lit(1.5)
@@ -90,12 +89,16 @@ def test_one_label_trains_and_is_hardly_trusted(make_rows, queries, known_vector
     assert (high / np.maximum(low, 1e-3) > 30).all()
 
 
-def test_labels_of_a_megawatt_leave_every_prediction_finite(make_rows, queries, known_vectors):
+@pytest.mark.parametrize(("watts", "left_out"), [(1e6, 5), (19_000.0, 0)], ids=["above the limit", "below it"])
+def test_rare_labels_of_many_kilowatts_leave_every_prediction_finite(
+    make_rows, queries, known_vectors, watts, left_out
+):
     rows = make_rows(workloads=12)
     spiked = rows.with_columns(
-        energy_step_j=pl.when(pl.int_range(pl.len()) % 30 == 0).then(1e6 * 60).otherwise("energy_step_j")
+        energy_step_j=pl.when(pl.int_range(pl.len()) % 30 == 0).then(watts * 60).otherwise("energy_step_j")
     ).drop("avg_power_w")
     model = train(spiked)
+    assert model.training_size["rows_left_out"] == left_out
     estimates = model.predict(queries(known_vectors(model)))
     for values in (estimates.power_w, estimates.low_w, estimates.high_w):
         assert np.isfinite(values).all()
