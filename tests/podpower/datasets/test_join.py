@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpower.datasets.hash_versions import HASH_VERSION
-from podpower.datasets.join import NO_SPEC, NOT_YET_OBSERVED, join_rows
+from podpower.datasets.join import FROM_SPEC, NO_SPEC, NOT_YET_OBSERVED, join_rows
 from podpower.errors import InvalidInput
 from podpower.features.table import FEATURES_SCHEMA
 
@@ -65,6 +65,7 @@ def test_hashes_of_an_older_version_are_counted_and_their_labels_join_by_time() 
     assert first.startswith("features.parquet: 1 of 2 spec hashes are of a version before 2")
     assert "podpower encode transform" in first
     assert second.startswith("labels.parquet: 1 of 2 spec hashes")
+    assert "`podpower label`" in second
 
 
 def test_hashes_of_another_system_are_as_good_as_any() -> None:
@@ -108,6 +109,7 @@ def test_clusters_are_kept_apart_where_both_sides_name_them() -> None:
     specs = features(spec("web", "a", cluster="one"), spec("web", "b", cluster="two"))
     assert hashes(join_rows(specs, labels(label("web", cluster="one"), label("web", cluster="two")))) == ["a", "b"]
     assert len(join_rows(specs, labels(label("web"))).rows) == 1
+    assert hashes(join_rows(features(spec("web", "a")), labels(label("web", cluster="one")))) == ["a"]
 
 
 def test_two_encoders_are_not_mixed() -> None:
@@ -121,6 +123,71 @@ def test_the_report_counts_everything() -> None:
     assert (report.labels, report.joined, report.specs, report.specs_without_labels) == (2, 1, 2, 1)
     assert report.join_rate == 0.5
     assert str(report).startswith("1 of 2 labels joined; 1 no_spec (e.g. n/Deployment/gone)")
+
+
+def test_a_report_names_each_reason_with_five_workloads_at_most_and_the_specs_without_labels() -> None:
+    gone = [label(name, digest=None) for name in ("a", "b", "a", "c", "d", "e", "f")]
+    report = join_rows(features(spec("web", "w"), spec("late", "l", 500.0)), labels(*gone, label("late"))).report
+    assert report.unjoined == {"no_spec": 7, "spec_not_yet_observed": 1}
+    assert report.examples["no_spec"] == [f"n/Deployment/{name}" for name in "abcde"]
+    assert str(report) == (
+        "0 of 8 labels joined; 7 no_spec (e.g. n/Deployment/a, n/Deployment/b, n/Deployment/c, n/Deployment/d, "
+        "n/Deployment/e); 1 spec_not_yet_observed (e.g. n/Deployment/late); 2 of 2 specs have no label"
+    )
+
+
+def test_a_row_has_every_column_of_its_spec() -> None:
+    of_spec = {
+        "_spec_hash": "a", "spec_hash_version": HASH_VERSION, "encoder_fingerprint": "e", "image_key": "acme/web",
+        "physical_power_w": 2.5, "feature_blocks": [1, 2], "vec_len": 3, "features": [1.0, 2.0, 3.0],
+    }  # fmt: skip
+    joined = join_rows(features(spec("db", "b"), spec("web", "a") | of_spec), labels(label("web")))
+    assert {name: joined.rows[name][0] for name in FROM_SPEC if name not in {"features", "feature_blocks"}} == {
+        name: value for name, value in of_spec.items() if name not in {"features", "feature_blocks"}
+    }
+    assert joined.rows["features"].to_list() == [[1.0, 2.0, 3.0]]
+    assert joined.rows["feature_blocks"].to_list() == [[1, 2]]
+
+
+def test_columns_that_an_older_table_of_features_lacks_are_null() -> None:
+    older = features(spec("web", "a")).drop("physical_power_w", "feature_blocks", "spec_hash_version", "cluster")
+    rows = join_rows(older, labels(label("web", cluster="one"))).rows
+    assert {name: rows.schema[name] for name in FROM_SPEC} == FROM_SPEC
+    assert rows["physical_power_w"].to_list() == [None]
+    assert rows["cluster"].to_list() == ["one"]
+
+
+def test_labels_of_another_system_without_hashes_join_by_workload_and_time() -> None:
+    theirs = labels(label("web", 60.0), label("web", 10.0)).drop("_spec_hash", "cluster")
+    joined = join_rows(features(spec("web", "old", 0.0), spec("web", "new", 50.0)), theirs)
+    assert hashes(joined) == ["new", "old"]
+    assert joined.report.older_labels == 0
+
+
+@pytest.mark.parametrize("column", ["end_s", "start_s"])
+def test_a_job_joins_the_spec_in_force_at_its_end_or_else_its_start(column: str) -> None:
+    jobs = labels(label("web")).drop("ts", "end_s").with_columns(pl.lit(40.0).alias(column))
+    assert hashes(join_rows(features(spec("web", "old", 0.0), spec("web", "new", 50.0)), jobs)) == ["old"]
+
+
+def test_a_label_without_a_time_joins_the_latest_spec() -> None:
+    specs = features(spec("web", "new", 50.0), spec("web", "old", 0.0))
+    assert hashes(join_rows(specs, labels(label("web", ts=None)))) == ["new"]  # type: ignore[arg-type]
+
+
+def test_of_two_specs_observed_at_one_time_the_last_in_the_table_joins() -> None:
+    first, last = spec("web", "a", 50.0), spec("web", "b", 50.0)
+    assert hashes(join_rows(features(first, last), labels(label("web")))) == ["b"]
+    assert hashes(join_rows(features(last, first), labels(label("web")))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"pod": "etcd-n2"}, {"pod": "etcd-n1", "namespace": "m"}], ids=["another name", "another namespace"]
+)
+def test_the_own_spec_of_another_pod_does_not_join(other: dict[str, str]) -> None:
+    specs = features(spec("etcd-n1", "pod", kind="Pod"))
+    joined = join_rows(specs, labels(label("n1", kind="Node", **other)))
+    assert joined.report.unjoined == {NO_SPEC: 1}
 
 
 @pytest.mark.parametrize("empty", ["features", "labels"])

@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 
 import pytest
@@ -37,9 +38,44 @@ def test_other_types_are_no_quantities(value: object) -> None:
         parse_quantity(value)  # type: ignore[arg-type]
 
 
-def test_lower_case_g_is_answered_with_what_was_meant() -> None:
-    with pytest.raises(InvalidInput, match=r"write e\.g\. 1Gi"):
-        memory_mib("1g")
+def test_a_value_of_another_type_is_shown_briefly() -> None:
+    with pytest.raises(InvalidInput, match=r"^True is not a quantity; write e\.g\. 500m, 1\.5 or 512Mi$"):
+        parse_quantity(True)
+    with pytest.raises(InvalidInput) as caught:
+        parse_quantity(["x" * 1000])  # type: ignore[arg-type]
+    assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize(
+    ("text", "example"),
+    [
+        ("15g", "15Gi"), ("15t", "15Ti"), ("15p", "15Pi"), ("15K", "15Ki"), ("512mb", "500m, 1.5 or 512Mi"),
+        ("", "500m, 1.5 or 512Mi"),
+    ],
+)  # fmt: skip
+def test_a_misspelt_suffix_is_answered_with_the_likeliest_right_one(text: str, example: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"is not a quantity; write e\.g\. {re.escape(example)}$"):
+        memory_mib(text)
+
+
+def test_a_quantity_has_at_most_64_characters() -> None:
+    assert parse_quantity("1".zfill(64)) == 1
+    with pytest.raises(InvalidInput, match="is not a quantity") as caught:
+        parse_quantity("1".zfill(65))
+    assert len(str(caught.value)) < 150
+
+
+def test_nothing_is_a_quantity() -> None:
+    assert (cpu_mcpu("0"), memory_mib(0), item_count("0")) == (0.0, 0.0, 0)
+    assert parse_quantity("0e99") == 0
+
+
+def test_a_large_exponent_of_a_small_number_is_exact() -> None:
+    assert parse_quantity("." + "0" * 55 + "1e70") == 10**14
+
+
+def test_negative_amounts_keep_their_sign() -> None:
+    assert parse_quantity("-1.5Ki") == -1536
 
 
 def test_amounts_are_capped_and_rounded_up_as_the_api_server_does() -> None:

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
-from podpower.specs.hashing import hash_version, spec_hash
+from podpower.specs.hashing import digest, hash_version, spec_hash
 from podpower.specs.manifests import read_manifests
 from podpower.specs.ndjson import decode_request, encode_request
 from podpower.specs.normalising import request_from_object
+from podpower.specs.requests import Container, InferenceRequest
 from tests.podpower.specs.manifests import as_served, deployment
 
 RICH = deployment(
@@ -100,10 +101,62 @@ def test_a_rotated_secret_and_another_spelling_of_a_quantity_do_not() -> None:
     assert hash_of(changed) == hash_of(RICH)
 
 
-def test_an_edited_field_of_a_request_changes_its_hash() -> None:
+EDITED: dict[str, Any] = {
+    "init_container_count": 7, "sidecar_count": 7, "volume_types": ["hostPath"], "node_type": "m5.large",
+    "runtime_class": "gvisor", "gpu_count": 7, "pod_req_cpu_mcpu": 7.0, "pod_req_mem_mib": 7.0, "pod_lim_cpu_mcpu": 7.0,
+    "pod_lim_mem_mib": 7.0, "template_digest": "0" * 64,
+}  # fmt: skip
+EDITED_CONTAINER: dict[str, Any] = {
+    "name": "other", "image": "other", "command": ["other"], "args": ["other"], "req_cpu_mcpu": 7.0,
+    "req_mem_mib": 7.0, "lim_cpu_mcpu": 7.0, "lim_mem_mib": 7.0,
+}  # fmt: skip
+UNHASHED: dict[str, Any] = {
+    "namespace": "other", "workload_kind": "StatefulSet", "workload_name": "other", "labels": {"a": "b"},
+    "annotations": {"a": "b"}, "parallelism": 7, "completions": 7, "cluster": "other", "replicas": 7,
+    "template_digest_version": 1, "component": "other", "replicas_source": "other", "replicas_range": (1, 7),
+    "schedule": "@daily", "time_zone": "UTC", "concurrency_policy": "Forbid", "state": "suspended",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_an_edited_field_of_a_request_changes_its_hash(name: str) -> None:
     request = request_from_object(RICH)
-    container = msgspec.structs.replace(request.containers[0], req_cpu_mcpu=999.0)
+    assert spec_hash(msgspec.structs.replace(request, **{name: EDITED[name]})) != spec_hash(request)
+
+
+@pytest.mark.parametrize("name", EDITED_CONTAINER)
+def test_an_edited_field_of_a_container_changes_the_hash(name: str) -> None:
+    request = request_from_object(RICH)
+    container = msgspec.structs.replace(request.containers[0], **{name: EDITED_CONTAINER[name]})
     assert spec_hash(msgspec.structs.replace(request, containers=[container])) != spec_hash(request)
+
+
+@pytest.mark.parametrize("name", UNHASHED)
+def test_names_labels_and_scale_do_not_enter_the_hash(name: str) -> None:
+    request = request_from_object(RICH)
+    assert spec_hash(msgspec.structs.replace(request, **{name: UNHASHED[name]})) == spec_hash(request)
+
+
+def test_every_field_of_a_request_is_hashed_or_known_not_to_be() -> None:
+    fields = {*EDITED, *UNHASHED, "containers", "schema_version"}
+    assert set(InferenceRequest.__struct_fields__) == fields
+    assert set(Container.__struct_fields__) == set(EDITED_CONTAINER)
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": {"c": 2, "d": 3}}) == digest({"b": {"d": 3, "c": 2}, "a": 1})
+
+
+def test_the_hash_of_this_version_stays_the_same() -> None:
+    """Stored hashes are compared with new ones: another hash needs another HASH_VERSION."""
+    assert HASH_VERSION == 2
+    volumes = [{"name": kind, kind: {}} for kind in ("emptyDir", "hostPath", "configMap", "nfs", "secret")]
+    for ordered in (volumes, volumes[::-1]):
+        manifest = copy.deepcopy(RICH)
+        manifest["spec"]["template"]["spec"].update(
+            volumes=ordered, nodeSelector={"pool": "big"}, initContainers=[{"name": "i", "image": "busybox"}]
+        )
+        assert hash_of(manifest) == "b533d0d387d35a7cce6b923e7e1f319a30a71f72eb3a050a77fe7893a8e097ff"
 
 
 def _shuffled(value: Any, random: Any) -> Any:
