@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
+from podpower.errors import InvalidInput
 from podpower.specs.hashing import digest, hash_version, spec_hash
 from podpower.specs.manifests import read_manifests
 from podpower.specs.ndjson import decode_request, encode_request
@@ -91,6 +92,123 @@ def test_what_decides_power_changes_the_hash(name: str) -> None:
     changed = copy.deepcopy(RICH)
     CHANGES[name](changed["spec"]["template"]["spec"])
     assert hash_of(changed) != hash_of(RICH)
+
+
+INIT = {
+    "name": "i", "image": "busybox:1", "command": ["sh"], "args": ["-c"], "env": [{"name": "A", "value": "1"}],
+    "resources": {"requests": {"cpu": "500m", "memory": "64Mi"}, "limits": {"cpu": 1, "memory": "1Gi"}},
+}  # fmt: skip
+TERMS = [{"matchExpressions": [{"key": "disk", "operator": "In", "values": ["ssd"]}]}]
+# A template that has all that is digested, and what changes in it: two templates that differ there differ in power.
+FULL = deployment(
+    env=[{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+    envFrom=[{"configMapRef": {"name": "c"}, "prefix": "P_"}, {"secretRef": {"name": "s"}}],
+    resources={"limits": {"nvidia.com/gpu": 1, "ephemeral-storage": "1Gi"}},
+    livenessProbe={"exec": {"command": ["live"]}, "periodSeconds": 5},
+    readinessProbe={"exec": {"command": ["ready"]}},
+    startupProbe={"exec": {"command": ["start"]}},
+)
+FULL["spec"]["template"]["spec"] |= {
+    "initContainers": [INIT],
+    "nodeSelector": {"pool": "big"},
+    "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": TERMS}}},
+    "volumes": [{"name": "v", "emptyDir": {"medium": "Memory"}}, {"name": "w", "emptyDir": {}}],
+    "hostNetwork": True,
+}
+DIGESTED: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
+    "environment": lambda pod, c: c["env"][0].update(value="2"),
+    "name in the environment": lambda pod, c: c["env"][0].update(name="C"),
+    "source of the environment": lambda pod, c: c["env"][1].update(valueFrom={"secretKeyRef": {"name": "x"}}),
+    "config map": lambda pod, c: c["envFrom"][0]["configMapRef"].update(name="d"),
+    "prefix": lambda pod, c: c["envFrom"][0].pop("prefix"),
+    "secret": lambda pod, c: c["envFrom"][1]["secretRef"].update(name="t"),
+    "a config map of the secret's name": lambda pod, c: c["envFrom"].__setitem__(1, {"configMapRef": {"name": "s"}}),
+    "number of devices": lambda pod, c: c["resources"]["limits"].update({"nvidia.com/gpu": 2}),
+    "kind of device": lambda pod, c: c["resources"].update(limits={"amd.com/gpu": 1}),
+    "liveness probe": lambda pod, c: c["livenessProbe"]["exec"].update(command=["x"]),
+    "period of a probe": lambda pod, c: c["livenessProbe"].update(periodSeconds=1),
+    "readiness probe": lambda pod, c: c["readinessProbe"]["exec"].update(command=["x"]),
+    "startup probe": lambda pod, c: c["startupProbe"]["exec"].update(command=["x"]),
+    "image of an init container": lambda pod, c: pod["initContainers"][0].update(image="busybox:2"),
+    "command of an init container": lambda pod, c: pod["initContainers"][0].update(command=["ash"]),
+    "arguments of an init container": lambda pod, c: pod["initContainers"][0].update(args=["-x"]),
+    "environment of an init container": lambda pod, c: pod["initContainers"][0]["env"][0].update(value="2"),
+    "sidecar": lambda pod, c: pod["initContainers"][0].update(restartPolicy="Always"),
+    "cpu request of an init container": lambda pod, c: _of_init(pod, "requests").update(cpu="600m"),
+    "memory request of an init container": lambda pod, c: _of_init(pod, "requests").update(memory="65Mi"),
+    "cpu limit of an init container": lambda pod, c: _of_init(pod, "limits").update(cpu=2),
+    "memory limit of an init container": lambda pod, c: _of_init(pod, "limits").update(memory="2Gi"),
+    "cpu as a limit only": lambda pod, c: _of_init(pod, "requests").pop("cpu"),
+    "node selector": lambda pod, c: pod["nodeSelector"].update(pool="small"),
+    "node affinity": lambda pod, c: pod.pop("affinity"),
+    "volume in memory": lambda pod, c: pod["volumes"][0].update(emptyDir={}),
+    "another volume in memory": lambda pod, c: pod["volumes"][1].update(emptyDir={"medium": "Memory"}),
+    "host network": lambda pod, c: pod.pop("hostNetwork"),
+}
+SAME: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
+    "the default period of a probe": lambda pod, c: c["readinessProbe"].update(periodSeconds=10),
+    "thresholds of a probe": lambda pod, c: c["readinessProbe"].update(failureThreshold=9),
+    "order of the environment": lambda pod, c: c["env"].reverse(),
+    "order of its sources": lambda pod, c: c["envFrom"].reverse(),
+    "a field reference to another field": lambda pod, c: c["env"][1]["valueFrom"]["fieldRef"].update(fieldPath="x"),
+    "spelling of a number of devices": lambda pod, c: c["resources"]["limits"].update({"nvidia.com/gpu": "1"}),
+    "a request of the devices that are the limit": lambda pod, c: c["resources"].update(requests={"nvidia.com/gpu": 1}),
+    "another resource": lambda pod, c: c["resources"]["limits"].update({"ephemeral-storage": "2Gi"}),
+    "spelling of an init container's request": lambda pod, c: _of_init(pod, "requests").update(cpu=0.5),
+    "restart policy of an init container": lambda pod, c: pod["initContainers"][0].update(restartPolicy="Never"),
+    "preferred nodes": lambda pod, c: pod["affinity"]["nodeAffinity"].update(
+        preferredDuringSchedulingIgnoredDuringExecution=[{"weight": 1, "preference": TERMS[0]}]
+    ),
+    "other affinity": lambda pod, c: pod["affinity"].update(podAffinity={}),
+    "names of volumes": lambda pod, c: pod["volumes"][0].update(name="x"),
+    "the default medium": lambda pod, c: pod["volumes"][1].update(emptyDir={"medium": ""}),
+    "service links": lambda pod, c: pod.update(enableServiceLinks=False),
+}
+
+
+def _of_init(pod: dict[str, Any], side: str) -> dict[str, Any]:
+    amounts: dict[str, Any] = pod["initContainers"][0]["resources"][side]
+    return amounts
+
+
+def _hash_after(change: Callable[[dict[str, Any], dict[str, Any]], Any]) -> str:
+    manifest = copy.deepcopy(FULL)
+    pod = manifest["spec"]["template"]["spec"]
+    change(pod, pod["containers"][0])
+    return hash_of(manifest)
+
+
+@pytest.mark.parametrize("name", DIGESTED)
+def test_each_part_of_a_template_that_decides_power_changes_the_hash(name: str) -> None:
+    assert _hash_after(DIGESTED[name]) != hash_of(FULL)
+
+
+def test_all_these_changes_give_different_hashes() -> None:
+    assert len({_hash_after(change) for change in DIGESTED.values()}) == len(DIGESTED)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_what_does_not_decide_power_keeps_the_hash(name: str) -> None:
+    assert _hash_after(SAME[name]) == hash_of(FULL)
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"hostNetwork": False}, {"nodeSelector": {}}, {"initContainers": []}, {"affinity": {}}, {"volumes": []},
+        {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": None}}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_template_with_nothing_to_digest_has_no_digest(extra: dict[str, Any]) -> None:
+    plain = deployment(livenessProbe={"httpGet": {"path": "/", "port": 80}})
+    plain["spec"]["template"]["spec"] |= extra
+    assert request_from_object(plain).template_digest is None
+
+
+def test_an_invalid_amount_of_an_init_container_names_its_place() -> None:
+    with pytest.raises(InvalidInput, match='resources: "1g" is not a quantity'):
+        _hash_after(lambda pod, c: _of_init(pod, "limits").update(memory="1g"))
 
 
 def test_a_rotated_secret_and_another_spelling_of_a_quantity_do_not() -> None:
