@@ -9,7 +9,7 @@ from podpower_assets.labels.jobs import job_labels
 from podpower_assets.labels.schedules import hour_job, kepler_labels_hourly
 from podpower_assets.model.assets import knn_model, promoted_model
 from podpower_assets.model.evaluation import model_evaluation
-from podpower_assets.model.schedules import knn_model_daily, model_job
+from podpower_assets.model.schedules import evaluation_job, knn_model_daily, model_evaluation_daily, model_job
 from podpower_assets.model.sensors import drifted
 from podpower_assets.policies import LIMITED
 from podpower_assets.resources import resources_from
@@ -41,8 +41,8 @@ ASSETS = (
 
 defs = dg.Definitions(
     assets=ASSETS,
-    jobs=[hour_job, model_job],
-    schedules=[kepler_labels_hourly, knn_model_daily],
+    jobs=[hour_job, model_job, evaluation_job],
+    schedules=[kepler_labels_hourly, knn_model_daily, model_evaluation_daily],
     sensors=[workload_changes, follow_changes, drifted, run_failures],
     resources=resources_from(LOADED),
     # Partitions are small: a process for each of their steps would cost more than the step.

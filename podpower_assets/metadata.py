@@ -43,6 +43,11 @@ def records(rows: Sequence[Mapping[str, str | float | int | None]]) -> dg.Metada
     return dg.MetadataValue.table(shown, schema=dg.TableSchema(columns=columns))
 
 
+def bullets(lines: Sequence[str]) -> dg.MetadataValue:
+    """Return a list of sentences."""
+    return dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "none")
+
+
 def plot(figure: "Figure") -> dg.MetadataValue:
     """A picture inside the page."""
     encoded = base64.b64encode(to_png(figure)).decode()

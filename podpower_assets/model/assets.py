@@ -1,35 +1,45 @@
-"""`knn_model`, a candidate for each day, and `promoted_model`, what the prediction service picks up."""
+"""`knn_model`, a candidate for each day, and `promoted_model`, the candidate that the prediction service loads."""
 
-import contextlib
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import dagster as dg
 import msgspec
 
+from podpower.checks import CheckResult
 from podpower.datasets.training_set import TrainingSet
-from podpower.errors import InvalidInput, Refused
-from podpower.evaluation import plots
-from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, SplitReport, evaluate
-from podpower.registry.store import UNPIN, ModelStore, VersionInfo
+from podpower.errors import InvalidInput
+from podpower.evaluation.champion import Gate, compare_with_champion, load_champion, quarantined
+from podpower.evaluation.checks import MODEL_CHECKS, check_model
+from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, evaluate
+from podpower.evaluation.figures import EVALUATION, kept_figures
+from podpower.features.encoder import Encoder
+from podpower.registry.candidates import (
+    COMPARED_WITH,
+    COMPARISON,
+    FAILED_CHECKS,
+    PARTITION,
+    QUARANTINED,
+    promote_candidate,
+)
 from podpower.training.train import train
 from podpower_assets import metadata
-from podpower_assets.model.checks import CHECKS, Judgement, checks, judge
-from podpower_assets.model.window import encoded_by, window_rows
+from podpower_assets.checks import check_results, check_specs
+from podpower_assets.model.report import report_metadata
+from podpower_assets.model.window import encoded_by, require_encoder, window_rows
 from podpower_assets.partitions import DAILY
+from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
 from podpower_assets.resources import Models, Tables
 from podpower_assets.settings import LOADED
 from podpower_assets.training_rows.assets import NAME as ROWS
 
 NAME, PROMOTED = "knn_model", "promoted_model"
-# Keys of the metadata in the store: which day a model is of, which one it was compared with, which checks it failed.
-PARTITION, JUDGED_AGAINST, FAILED = "partition", "judged_against", "failed_checks"
+MOST_NAMED = 100  # specs in quarantine that a manifest names
 
 
 def look_back(window_days: int) -> dg.TimeWindowPartitionMapping:
-    """The days of hours that a day's model is trained on; hours that were never made are done without."""
+    """Return the mapping of a day to the hours that its model is trained on; missing hours are left out."""
     return dg.TimeWindowPartitionMapping(start_offset=1 - window_days, allow_nonexistent_upstream_partitions=True)
 
 
@@ -42,79 +52,68 @@ def look_back(window_days: int) -> dg.TimeWindowPartitionMapping:
     code_version="1",
     deps=[dg.AssetDep(ROWS, partition_mapping=look_back(LOADED.assets.window_days))],
     automation_condition=(FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window()) | FAILED_BEFORE,
-    check_specs=[dg.AssetCheckSpec(name, asset=NAME, blocking=True, description=asks) for name, asks in CHECKS.items()],
+    check_specs=check_specs(NAME, blocking=MODEL_CHECKS),
     description=(
-        "A KNN model of the window that ends with the day: a candidate, evaluated on workloads left out, compared with "
+        "A KNN model of the window that ends with the day: a candidate, evaluated on held-out workloads, compared with "
         "the served model on the same held-out pods, and promoted if it is not worse."
     ),
 )
-def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> Iterator[dg.MaterializeResult]:
-    """Train and evaluate each day's candidate."""
-    results: list[dg.AssetCheckResult] = []
+def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> dg.MaterializeResult:
+    """Train and evaluate the candidate of each day."""
     with deciding():
-        encoder = tables.encoder()
-        if encoder is None:
-            raise InvalidInput("no encoder: materialize `encoder` first")
-        store = models.open()
-        for day in context.partition_keys:
-            rows, found = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
-            training_set = TrainingSet.of(rows)
-            report, model = evaluated(training_set), train(training_set, notes=found["label_notes"])
-            judgement = judge(store, model, training_set, encoded=partial(encoded_by, tables))
-            results = list(checks(report, judgement))
-            known = {PARTITION: day, "dagster_run_id": context.run.run_id, "window": found}
-            version = store.add(encoder, model, metadata=known | _verdict(report, judgement, results))
-            said: dict[str, Any] = {
-                "model_version": version, **{name: value for name, value in found.items() if name != "label_notes"},
-                "training_size": model.training_size, "notes": "; ".join(model.notes) or "none",
-                "judgement": dg.MetadataValue.md("\n".join(f"- {line}" for line in judgement.lines()) or "none"),
-            }  # fmt: skip
-            if report is not None:
-                said |= shown(report)
-            context.add_asset_metadata(said, partition_key=day)
-    yield dg.MaterializeResult(check_results=results)
+        encoder = require_encoder(tables)
+        train_day = partial(_train_day, tables, models, encoder, run_id=context.run.run_id)
+        results = per_partition(context, tables, train_day)
+    return dg.MaterializeResult(check_results=check_results(results[-1]))
 
 
-def _verdict(
-    report: EvaluationReport | None, judgement: Judgement, results: list[dg.AssetCheckResult]
-) -> dict[str, Any]:
-    """What the store keeps beside a candidate: how good it was found, and why it may be served or not."""
+def _train_day(
+    tables: Tables, models: Models, encoder: Encoder, day: str, *, run_id: str
+) -> Partition[list[CheckResult]]:
+    """Store the candidate of the day with its evaluation; finds the results of its checks."""
+    rows, window = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
+    training_set, store = TrainingSet.of(rows), models.open()
+    champion = load_champion(store)
+    quarantine = quarantined(store, champion, training_set)
+    kept = quarantine.usable()
+    report = evaluate_if_possible(kept)
+    notes = [*window["label_notes"], *([str(quarantine)] if quarantine.specs else [])]
+    model = train(kept, notes=notes)
+    model.metrics[EVALUATION] = kept_figures(report)
+    gate = compare_with_champion(
+        champion, model, training_set, quarantine=quarantine, reencode=partial(encoded_by, tables)
+    )
+    results = list(check_model(report, gate))
+    origin = {PARTITION: day, "dagster_run_id": run_id, "window": window}
+    version = store.add(encoder, model, metadata=origin | _verdict(report, gate, results))
+    known: dict[str, Any] = {
+        "model_version": version,
+        **{name: value for name, value in window.items() if name != "label_notes"},
+        "training_size": model.training_size,
+        "notes": "; ".join(model.notes) or "none",
+        "quarantined": len(quarantine.specs),
+        "comparison": metadata.bullets(gate.lines()),
+    }
+    return Partition(metadata=known | report_metadata(report), found=results)
+
+
+def _verdict(report: EvaluationReport | None, gate: Gate, results: list[CheckResult]) -> dict[str, Any]:
+    """Return the part of a candidate's metadata that decides about its promotion."""
     return {
         "evaluation": {} if report is None else {s.name: msgspec.to_builtins(s.scores) for s in report.splits},
-        JUDGED_AGAINST: judgement.served,
-        "judgement": judgement.lines(),
-        FAILED: [result.check_name for result in results if not result.passed],
+        QUARANTINED: [spec.workload for spec in gate.quarantine.specs[:MOST_NAMED]] if gate.quarantine else [],
+        COMPARED_WITH: gate.served,
+        COMPARISON: gate.lines(),
+        FAILED_CHECKS: [result.name for result in results if not result.passed],
     }
 
 
-def evaluated(training_set: TrainingSet) -> EvaluationReport | None:
-    """The evaluation on held-out workloads and forward in time; None where there are too few to hold any out."""
+def evaluate_if_possible(training_set: TrainingSet) -> EvaluationReport | None:
+    """Evaluate on held-out workloads and forward in time; None where there are too few workloads to hold any out."""
     try:
         return evaluate(training_set, splits=(UNSEEN, FORWARD))
     except InvalidInput:
         return None
-
-
-def shown(report: EvaluationReport) -> dict[str, Any]:
-    """Scores beside the baselines, and what was predicted against what was measured."""
-    said: dict[str, Any] = {}
-    for split in report.splits:
-        name = split.name.split()[0]  # unseen, time: the UI has little room for names
-        said[f"{name}_scores"] = metadata.records(_score_rows(split))
-        said[f"{name}_scatter"] = metadata.plot(plots.predicted_against_measured(split, unit=report.unit))
-        said[f"{name}_residuals"] = metadata.plot(plots.residuals(split, unit=report.unit))
-    return said
-
-
-def _score_rows(split: SplitReport) -> list[dict[str, str | float | int | None]]:
-    columns = ("count", "wape", "mae", "mdape", "log_r2", "rank_correlation", "coverage")
-    return [
-        {"model": name, **{c: _rounded(getattr(score, c)) for c in columns}} for name, score in split.scores.items()
-    ]
-
-
-def _rounded(value: float | int | None) -> float | int | None:
-    return round(value, 3) if isinstance(value, float) else value
 
 
 @dg.asset(
@@ -127,60 +126,20 @@ def _rounded(value: float | int | None) -> float | int | None:
     deps=[NAME],
     automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE)
     & dg.AutomationCondition.all_deps_blocking_checks_passed(),
-    description="The day's model, put in front of the prediction service. Never an older day's in place of a newer.",
+    description="The candidate of the day, served from now on; never in place of a model of a later day.",
 )
 def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.MaterializeResult:
-    """Point the store at the newest day's candidate."""
+    """Promote the newest candidate of the last day of the run."""
     with deciding():
         store = models.open()
-        candidate = latest_of(store, context.partition_keys[-1])
-        served, day, held = _served(store), _day(store, store.champion()), store.pinned()
-        older = str(candidate.metadata[PARTITION]) < day
-        promote = candidate.version != served and not older and not held and not candidate.metadata.get(FAILED)
-        if promote:
-            # Judged against one model, it does not replace another that somebody promoted since.
-            instead_of = candidate.metadata.get(JUDGED_AGAINST, ...) if served else ...
-            store.promote(candidate.version, instead_of=instead_of)
-        why = "promoted" if promote else _why_not(candidate, served, older=older, held=held)
+        promotion = promote_candidate(store, context.partition_keys[-1])
         removed = store.prune(keep=models.keep)
-    judgement = candidate.metadata.get("judgement") or ["none"]
-    said = {
-        "candidate": candidate.version,
-        "promoted": promote,
-        "why": why,
-        "judgement": dg.MetadataValue.md("\n".join(f"- {line}" for line in judgement)),
-        "serving": candidate.version if promote else (served or "nothing"),
+    known = {
+        "candidate": promotion.candidate.version,
+        "promoted": promotion.promoted,
+        "why": promotion.reason,
+        "comparison": metadata.bullets(promotion.candidate.metadata.get(COMPARISON) or ()),
+        "serving": promotion.serving or "nothing",
         "removed": len(removed),
     }
-    return dg.MaterializeResult(metadata=said)
-
-
-def _served(store: ModelStore) -> str | None:
-    """What is served; None where nothing is, or where it is damaged and so has to be replaced."""
-    with contextlib.suppress(Refused):
-        version = store.latest()
-        return version if version and store.is_whole(version) else None
-    return None
-
-
-def _day(store: ModelStore, version: str | None) -> str:
-    """The day that a version is of ("": not told)."""
-    return str(store.info(version).metadata.get(PARTITION, "")) if version else ""
-
-
-def _why_not(candidate: VersionInfo, served: str | None, *, older: bool, held: bool) -> str:
-    if candidate.version == served:
-        return "it is served already"
-    if held:
-        return f"what is served is pinned: {UNPIN}"
-    if older:
-        return "a model of a younger day is served"
-    return f"checks failed: {', '.join(candidate.metadata[FAILED])}; see knn_model"
-
-
-def latest_of(store: ModelStore, day: str) -> VersionInfo:
-    """The candidate of the day that was stored last."""
-    candidates = [v for v in store.versions() if v.metadata.get(PARTITION) == day]
-    if not candidates:
-        raise InvalidInput(f"no model of {day} in the store: materialize knn_model {day} first")
-    return max(candidates, key=lambda v: (v.created_at, v.version))
+    return dg.MaterializeResult(metadata=known)

@@ -32,6 +32,14 @@ class Window(TypedDict):
     label_notes: list[str]
 
 
+def require_encoder(tables: Tables) -> Encoder:
+    """Return the encoder of all features. InvalidInput when there is none yet."""
+    encoder = tables.encoder()
+    if encoder is None:
+        raise InvalidInput("no encoder: materialize `encoder` first")
+    return encoder
+
+
 def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, Window]:
     """The rows of the window that ends with the day."""
     end_s = day_end_s(day)

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import dagster as dg
 import pytest
+from podpower_assets.model.checks import BEATS, CHECKS
 
 from podpower_assets.definitions import ASSETS, defs
-from podpower_assets.model.checks import BEATS, CHECKS
 from podpower_assets.partitions import DAILY, HOURLY
 
 OLD = HOURLY.get_partition_keys()[-100]

@@ -7,8 +7,9 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from podpower.evaluation.champion import Gate
+from podpower.evaluation.checks import check_model
 from podpower.evaluation.evaluate import EvaluationReport, Score, SplitReport
-from podpower_assets.model.checks import Judgement, checks
 from tests.assets.conftest import DAY, HOURLY, HOURS, Place
 
 
@@ -55,14 +56,14 @@ def report(*, log_r2: float, coverage: float) -> EvaluationReport:
 def test_a_model_is_held_back_by_what_it_does_on_unseen_workloads(
     log_r2: float, coverage: float, passed: list[bool]
 ) -> None:
-    assert [c.passed for c in checks(report(log_r2=log_r2, coverage=coverage), Judgement())] == [*passed, True, True]
+    assert [c.passed for c in check_model(report(log_r2=log_r2, coverage=coverage), Gate())] == [*passed, True, True]
 
 
 def test_a_model_that_fails_its_check_is_stored_but_not_promoted(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The served model stays, and the candidate can be looked at."""
     store = made.models.open()
     served, versions = store.latest(), len(store.versions())
-    monkeypatch.setattr("podpower_assets.model.checks._MIN_COVERAGE", 1.1)  # nothing covers as much
+    monkeypatch.setattr("podpower.evaluation.checks._MIN_COVERAGE", 1.1)  # nothing covers as much
     result = made.materialize("knn_model", "promoted_model", first="2026-01-01")
     assert [e.check_name for e in result.get_asset_check_evaluations() if not e.passed] == ["intervals_cover"]
     assert store.latest() == served

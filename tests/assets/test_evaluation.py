@@ -2,19 +2,23 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 
+from podpower.evaluation.checks import CALIBRATED, ERRORS, SPECS
+from podpower.registry.store import ModelStore
 from podpower.simulation import simulate
-from podpower_assets.model.evaluation import ERRORS, SPECS
-from podpower_assets.model.sensors import drifted
+from podpower_assets.definitions import defs
+from podpower_assets.model.sensors import CHECKS, drifted
 from podpower_assets.partitions import day_key, hours_between
 from tests.assets.conftest import HOURLY, Place
 
 START_S = 1767301200.0  # 2026-01-01T21:00:00Z: three hours of one day, three of the next
+MIDNIGHT_S = START_S + 3 * 3600
 EVE, DAY = "2026-01-01", "2026-01-02"
 HOURS = hours_between(START_S, START_S + 6 * 3600)
 
@@ -31,8 +35,14 @@ def place(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with dg.instance_for_test() as instance:
         place = Place(instance, recorded, tmp_path_factory.mktemp("evaluated"))
         assert place.materialize(*HOURLY, first=HOURS[0], last=HOURS[-1]).success
-        assert place.materialize("knn_model", "promoted_model", first=EVE).success
+        assert place.materialize("knn_model", first=EVE).success
+        [candidate] = place.models.open().versions()
+        serve(place, candidate.version, at_s=MIDNIGHT_S - 60.0)
         yield place
+
+
+def serve(place: Place, version: str, *, at_s: float) -> None:
+    ModelStore(place.models.root, clock=lambda: datetime.fromtimestamp(at_s, UTC)).promote(version)
 
 
 def evaluated(place: Place) -> dg.ExecuteInProcessResult:
@@ -52,21 +62,24 @@ def look(place: Place, cursor: str | None = None) -> dg.SensorResult | dg.SkipRe
     return result
 
 
-def test_the_model_of_the_day_before_is_scored_on_this_day(place: Place) -> None:
+def test_what_was_served_is_scored_on_this_day(place: Place) -> None:
     result = evaluated(place)
     assert outcome(result)[SPECS]
     [event] = result.asset_materializations_for_node("model_evaluation")
     told = event.metadata
-    assert {"day_after_wape", "day_after_coverage", "unseen_workloads_log_r2", "ablation"} <= set(told)
+    assert told["versions"].value == place.models.open().latest()
+    assert {"served_model_wape", "served_model_coverage", "unseen_workloads_log_r2", "ablation"} <= set(told)
+    assert str(told["verdict"].value).startswith("- served model: ")
     page = Path(str(told["report"].value)).read_text()
-    assert "Day after" in page
+    assert "Served model" in page
     assert "Unseen workloads" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
 def test_a_day_that_is_like_the_one_before_asks_for_nothing(place: Place) -> None:
-    if all(outcome(evaluated(place)).values()):
-        assert isinstance(look(place), dg.SkipReason)
+    found = outcome(evaluated(place))
+    assert (found[ERRORS], found[SPECS]) == (True, True)
+    assert isinstance(look(place), dg.SkipReason)
 
 
 def test_workloads_that_draw_something_else_ask_for_a_new_model_once(place: Place) -> None:
@@ -89,8 +102,22 @@ def test_workloads_that_draw_something_else_ask_for_a_new_model_once(place: Plac
             place.tables.write("training_rows", hour, rows)
 
 
-def test_without_a_model_of_the_day_before_that_is_said(place: Place) -> None:
-    result = place.materialize("model_evaluation", first=EVE)
+def test_a_day_on_which_nothing_was_served_does_not_pass_and_asks_for_nothing(place: Place) -> None:
+    """The first version was served one minute before midnight, after the last label of the day."""
+    before = place.instance.event_log_storage.get_latest_asset_check_execution_by_key(list(CHECKS))
+    cursor = str(max(record.id for record in before.values()) if before else 0)
+    result = place.materialize("model_evaluation", first="2026-01-01")
     assert result.success
-    [event] = result.asset_materializations_for_node("model_evaluation")
-    assert "no model of the day before" in str(event.metadata["notes"].value)
+    assert outcome(result) == {ERRORS: False, SPECS: False, CALIBRATED: False}
+    for check in result.get_asset_check_evaluations():
+        assert "nothing was measured: served model: " in str(check.description)
+        assert check.severity == dg.AssetCheckSeverity.WARN
+    assert isinstance(look(place, cursor), dg.SkipReason)
+
+
+def test_a_candidate_that_fails_its_checks_does_not_stop_the_evaluation() -> None:
+    asset = defs.resolve_asset_graph().get(dg.AssetKey("model_evaluation"))
+    assert {key.to_user_string() for key in asset.parent_keys} == {"training_rows"}
+    jobs = {job.name: {key.to_user_string() for key in job.asset_layer.executable_asset_keys} for job in
+            (defs.resolve_job_def(name) for name in ("finished_day", "served_day"))}  # fmt: skip
+    assert jobs == {"finished_day": {"knn_model", "promoted_model"}, "served_day": {"model_evaluation"}}

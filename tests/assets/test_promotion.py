@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from podpower.evaluation import checks
 from podpower.features.encoder import Encoder
 from podpower.simulation import simulate
 from podpower.specs.table import requests_of
-from podpower_assets.model import checks
 from podpower_assets.partitions import hours_between
 from podpower_assets.resources import Models
 from tests.assets.conftest import HOURLY, Place
@@ -112,6 +112,63 @@ def test_labels_that_are_made_anew_and_wrong_are_doubted(served: Place, factor: 
     assert store.latest() == before
 
 
+def of(names: list[str], factor: float) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    return lambda rows: times(rows, pl.when(pl.col("workload_name").is_in(names)).then(factor).otherwise(1.0))
+
+
+def seen_by(place: Place) -> list[str]:
+    """Names of the workloads that the served model and the later labels share."""
+    store = place.models.open()
+    known = store.load(str(store.latest()))[1].index.workloads
+    rows = place.tables.read("training_rows", SECOND[-1])
+    assert rows is not None
+    later = set(rows.filter(pl.col("avg_power_w") > 0.2)["workload_name"])
+    return sorted({name for _, _, name in known} & later)
+
+
+def test_two_fifths_of_all_workloads_at_a_hundred_times_their_power_are_refused(served: Place) -> None:
+    store = served.models.open()
+    before = store.latest()
+    names = sorted({name for _, _, name in store.load(str(before))[1].index.workloads})
+    change(served, SECOND, of(names[: -(-2 * len(names) // 5)], 100.0))
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert checks.PLAUSIBLE in failed(result)
+    assert store.latest() == before
+
+
+def test_one_workload_at_five_kilowatts_is_left_out_by_name(served: Place) -> None:
+    store = served.models.open()
+    before = str(store.latest())
+    name = seen_by(served)[0]
+    watts = pl.when(pl.col("workload_name") == name).then(5000.0).otherwise("avg_power_w")
+    change(
+        served, SECOND, lambda rows: rows.with_columns(watts.alias("avg_power_w"), (watts * 60).alias("energy_step_j"))
+    )
+    result = served.materialize("knn_model", "promoted_model", first=DAY)
+    assert failed(result) == {}
+    now = str(store.latest())
+    assert now != before
+    [plausible] = [e for e in result.get_asset_check_evaluations() if e.check_name == checks.PLAUSIBLE]
+    assert f"/{name} (5e+03 W, known" in str(plausible.description)
+    assert plausible.metadata["quarantined"].value >= 1
+    in_quarantine = {spec.workload_name for spec in store.quarantine.read().specs}
+    assert name in in_quarantine
+    assert any(workload.endswith(f"/{name}") for workload in store.info(now).metadata["quarantined"])
+    assert any(name in note for note in store.load(now)[1].notes)
+    assert most_watts(served, now, name) == pytest.approx(most_watts(served, before, name), rel=0.5)
+
+    store.quarantine.release(None)
+    assert served.materialize("knn_model", first=DAY).success
+    released = max(store.versions(), key=lambda info: info.created_at).version
+    assert most_watts(served, released, name) > 500.0
+    assert store.quarantine.read().specs == []
+
+
+def most_watts(place: Place, version: str, name: str) -> float:
+    index = place.models.open().load(version)[1].index
+    return max(float(power) for power, own in zip(index.power_w, index.names, strict=True) if own == name)
+
+
 def test_one_hour_that_is_wrong_is_not_averaged_away(served: Place) -> None:
     store = served.models.open()
     before = store.latest()
@@ -162,7 +219,7 @@ def test_a_lost_pointer_loses_neither_the_hold_nor_the_day(served: Place, damage
     damage(Path(str(store.root)) / "latest.json")
     result = served.materialize("promoted_model", first="2025-12-31")
     [event] = result.asset_materializations_for_node("promoted_model")
-    assert "younger day" in str(event.metadata["why"].value)
+    assert "later day" in str(event.metadata["why"].value)
 
 
 def test_labels_that_are_wrong_of_old_are_found_by_younger_ones(served: Place) -> None:

@@ -1,0 +1,149 @@
+"""Compare a candidate with the champion, the model that is served, on the same held-out pods."""
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from podpower.datasets.entries import Examples
+from podpower.datasets.training_set import TrainingSet
+from podpower.errors import InvalidInput
+from podpower.evaluation.gate import Comparison, LabelShift, compare_known, compare_unknown, find_label_shift
+from podpower.evaluation.quarantine import Quarantine, find_quarantined
+from podpower.evaluation.served import Reencode
+from podpower.evaluation.splits import ENOUGH_PODS
+from podpower.features.encoder import Encoder
+from podpower.model.knn import KnnModel
+from podpower.registry.store import ModelStore
+from podpower.training.train import train
+
+_HOUR_S = 3600.0
+_TAIL = 0.2  # share of the window that is held out; less where the champion knows part of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Champion:
+    """The model that candidates are compared with, of `version`, where `served` is the served version: the last one
+    before it that can be loaded where it is damaged, None where there is none. `note` has the reason.
+    """
+
+    served: str | None = None
+    version: str | None = None
+    fitted: tuple[Encoder, KnnModel] | None = None
+    note: str = ""
+
+
+@dataclass(kw_only=True)
+class Gate:
+    """Comparison of a candidate with `served`, the served version (None: there is none), and the quarantine of its
+    labels; `note` explains what is missing.
+    """
+
+    served: str | None = None
+    comparisons: list[Comparison] = field(default_factory=list)
+    label_shift: LabelShift | None = None
+    quarantine: Quarantine | None = None
+    note: str = ""
+
+    @property
+    def worse(self) -> bool:
+        """True when a comparison found the candidate worse."""
+        return any(comparison.verdict == "worse" for comparison in self.comparisons)
+
+    @property
+    def quarantined(self) -> str:
+        """The specs in quarantine in words; empty where there are none."""
+        return str(self.quarantine) if self.quarantine and self.quarantine.specs else ""
+
+    def lines(self) -> list[str]:
+        """Return the comparison as sentences."""
+        parts = [self.label_shift, self.quarantined, *self.comparisons, self.note]
+        return [str(part) for part in parts if part]
+
+
+def load_champion(store: ModelStore) -> Champion:
+    """Return the champion of a store."""
+    served = store.last_served()
+    if served is None:
+        return Champion(note="no model is served yet")
+    version = store.champion()
+    if version is None:
+        note = f"neither {served} nor a model served before it can be loaded: any other is better"
+        return Champion(served=served, note=note)
+    note = f"the served model {served} is damaged: compared with {version}, which was served before it"
+    return Champion(served=served, version=version, fitted=store.load(version), note="" if version == served else note)
+
+
+def quarantined(store: ModelStore, champion: Champion, training_set: TrainingSet, *, record: bool = True) -> Quarantine:
+    """Return the training set without the labels in quarantine, and put the list of specs into the store."""
+    if champion.fitted is None:
+        return Quarantine(specs=[], accepted=[], kept=training_set)
+    found = find_quarantined(champion.fitted[1], training_set, before=store.quarantine.last())
+    if record:
+        store.quarantine.record(found.specs, accepted=found.accepted, through_s=training_set.range_s[1])
+    return found
+
+
+def compare_with_champion(
+    champion: Champion, candidate: KnnModel, training_set: TrainingSet, *, quarantine: Quarantine, reencode: Reencode
+) -> Gate:
+    """Compare a candidate, trained on what `quarantine` keeps of `training_set`, with the champion.
+
+    Where labels have shifted, those in quarantine included, nothing is compared on them. On known workloads the recipe
+    of the candidate is compared: a twin, trained on the rows before the held-out ones. Where the champion has another
+    encoder, `reencode` gives it vectors of its own.
+    """
+    gate = Gate(served=champion.served, quarantine=quarantine, note=champion.note)
+    if champion.fitted is None:
+        return gate
+    encoder, model = champion.fitted
+    cut_s = _cut_s(training_set, model)
+    held_out = pl.col("ts") > cut_s
+    hours = training_set.where(held_out).examples().at_most(ENOUGH_PODS)
+    other_encoder = model.encoder_fingerprint != candidate.encoder_fingerprint
+    if other_encoder:
+        _, hours = reencode(encoder, hours)
+    if not len(hours):
+        gate.note = f"{champion.version} has another encoder, and no spec of the held-out pods is stored"
+        return gate
+    gate.label_shift = find_label_shift(model, hours)
+    tail = quarantine.kept.where(held_out)
+    if gate.label_shift.shifted or tail.frame.is_empty():
+        return gate
+    pods = tail.pods().at_most(ENOUGH_PODS)
+    pods, champions = reencode(encoder, pods) if other_encoder else (pods, pods)
+    _compare(gate, model, candidate, quarantine.kept, pods=pods, champions=champions, cut_s=cut_s)
+    return gate
+
+
+def _compare(
+    gate: Gate,
+    model: KnnModel,
+    candidate: KnnModel,
+    kept: TrainingSet,
+    *,
+    pods: Examples,
+    champions: Examples,
+    cut_s: float,
+) -> None:
+    """Add the comparisons on unknown and known workloads to the gate."""
+    gate.comparisons.append(compare_unknown(model, candidate, pods, champions=champions))
+    if model.labels_end_s >= kept.range_s[1]:
+        gate.note = gate.note or "no labels are newer than the champion's: only unknown workloads were compared"
+    elif (twin := _trained(kept.where(pl.col("ts") <= cut_s))) is None:
+        gate.note = gate.note or "there are too few labels before the held-out ones to train on"
+    else:
+        gate.comparisons.append(compare_known(model, twin, pods, champions=champions))
+
+
+def _cut_s(training_set: TrainingSet, champion: KnnModel) -> float:
+    """Return the time after which labels are held out: no longer than needed, since the twin lacks them."""
+    first_s, last_s = training_set.range_s
+    cut_s = last_s - max(_HOUR_S / 2, _TAIL * (last_s - first_s))
+    return max(cut_s, champion.labels_end_s) if champion.labels_end_s < last_s else cut_s
+
+
+def _trained(past: TrainingSet) -> KnnModel | None:
+    try:
+        return train(past)
+    except InvalidInput:
+        return None
