@@ -33,12 +33,15 @@ _MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))  # the fin
 _SHIFT = np.uint64(33)
 _MAX_CHARS = 4096  # of a field; more is no name, and what is cached must stay small
 _CHUNK = 1024  # requests at a time: bounds the memory of transform to some 50 MB
-_FEW = 8  # requests whose sketches are mostly zeros: only the rows they touch are read
 _MAX_BASIS_TEXTS = 1024
 _MIN_EIGENVALUE = 1e-6
+_LEAST_NORM = 1e-12  # of a sketch without words
 
 
-def request_words(request: InferenceRequest) -> tuple[str, str, str, str]:
+Texts = tuple[str, str, str, str]
+
+
+def request_words(request: InferenceRequest) -> Texts:
     """The text of FIELD_WEIGHTS: image repositories, workload name, container names, command with its flags.
 
     Of arguments only the names of flags are used: their values are addresses, paths and secrets.
@@ -66,9 +69,9 @@ def _padded(text: str) -> bytes:
     return b"".join(b"\0 %b " % word.encode() for word in words if not word.isdigit())
 
 
-def _ngrams(requests: Sequence[InferenceRequest]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """For each n-gram of each request: the request's index, the bucket, the field's weight. Any order."""
-    segments = [_padded(text) for request in requests for text in request_words(request)]
+def _ngrams(texts: Sequence[Texts]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """For each n-gram of each request's texts: the request's index, the bucket, the field's weight. Any order."""
+    segments = [_padded(text) for fields in texts for text in fields]
     text = np.frombuffer(b"".join(segments), dtype=np.uint8)
     lengths = np.fromiter(map(len, segments), dtype=np.int64, count=len(segments))
     segment = np.repeat(np.arange(len(segments)), lengths)
@@ -103,23 +106,22 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return values
 
 
-def distinct_texts(requests: Iterable[InferenceRequest]) -> list[InferenceRequest]:
-    """One request for each distinct text, in order of text: what `fit_idf` and `fit_projection` are fitted on."""
-    by_text = {request_words(request): request for request in requests}
-    return [by_text[text] for text in sorted(by_text)]
+def distinct_texts(requests: Iterable[InferenceRequest]) -> list[Texts]:
+    """The distinct texts in order: what `fit_idf` and `fit_projection` are fitted on."""
+    return sorted({request_words(request) for request in requests})
 
 
-def _chunks(requests: Sequence[InferenceRequest]) -> Iterator[Sequence[InferenceRequest]]:
-    return (requests[start : start + _CHUNK] for start in range(0, len(requests), _CHUNK))
+def _chunks(texts: Sequence[Texts]) -> Iterator[Sequence[Texts]]:
+    return (texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK))
 
 
-def fit_idf(requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
-    """The smoothed inverse document frequency of each bucket, (BUCKETS,), over `requests` of distinct words."""
+def fit_idf(texts: Sequence[Texts]) -> NDArray[np.float32]:
+    """The smoothed inverse document frequency of each bucket, (BUCKETS,), over distinct texts."""
     documents = np.zeros(BUCKETS, dtype=np.int64)
-    for chunk in _chunks(requests):
+    for chunk in _chunks(texts):
         owner, bucket, _ = _ngrams(chunk)
         documents += np.bincount(np.unique(owner * BUCKETS + bucket) % BUCKETS, minlength=BUCKETS)
-    return (np.log((1 + len(requests)) / (1 + documents)) + 1.0).astype(np.float32)
+    return (np.log((1 + len(texts)) / (1 + documents)) + 1.0).astype(np.float32)
 
 
 def _bucket_signs(salt: int, columns: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -136,24 +138,23 @@ _REST = np.zeros((SKETCH_DIM, REST_DIM))
 _REST[np.arange(SKETCH_DIM), _REST_COLUMN] = _REST_SIGN
 
 
-def _sketches(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float64]:
+def _sketches(texts: Sequence[Texts], idf: NDArray[np.float32]) -> NDArray[np.float64]:
     """(n, SKETCH_DIM) of unit length, or zeros where a request has no words."""
-    owner, bucket, field = _ngrams(requests)
+    owner, bucket, field = _ngrams(texts)
     weights = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * field
-    sums = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(requests) * SKETCH_DIM)
-    cells = sums.astype(np.float64).reshape(len(requests), SKETCH_DIM)  # without any n-gram they are integers
-    norm = np.sqrt(np.einsum("ij,ij->i", cells, cells))[:, None]
-    unit: NDArray[np.float64] = np.divide(cells, norm, where=norm > 0, out=cells)
-    return unit
+    sums = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(texts) * SKETCH_DIM)
+    cells = sums.astype(np.float64).reshape(len(texts), SKETCH_DIM)  # without any n-gram they are integers
+    for cell in cells:  # one by one, so that no batch shows
+        np.divide(cell, max(float(np.sqrt(np.add.reduce(cell * cell))), _LEAST_NORM), out=cell)
+    return cells
 
 
-def fit_projection(requests: Sequence[InferenceRequest], idf: NDArray[np.float32]) -> NDArray[np.float32]:
+def fit_projection(texts: Sequence[Texts], idf: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the projection of sketches to vectors, (SKETCH_DIM, TEXT_DIM): the principal directions of the sketches
-    of `requests` (zeros
-    beyond their rank), then REST_DIM random ones of what is orthogonal to them.
+    of `texts` (zeros beyond their rank), then REST_DIM random ones of what is orthogonal to them.
     """
-    step = -(-len(requests) // _MAX_BASIS_TEXTS)
-    sketches = np.concatenate([_sketches(chunk, idf) for chunk in _chunks(requests[::step])])
+    step = -(-len(texts) // _MAX_BASIS_TEXTS)
+    sketches = np.concatenate([_sketches(chunk, idf) for chunk in _chunks(texts[::step])])
     values, vectors = np.linalg.eigh(sketches @ sketches.T)
     keep = np.flatnonzero(values > _MIN_EIGENVALUE)[::-1][:BASIS_DIM]
     directions = sketches.T @ (vectors[:, keep] / np.sqrt(values[keep]))
@@ -171,11 +172,15 @@ def ngram_vectors(
 ) -> NDArray[np.float32]:
     """(n, TEXT_DIM) of about unit length, or zeros where a request has no words.
 
-    Computed in float64 and rounded once, so that neither the batch nor the threads of the matrix product show.
+    Each request is projected by itself, over the cells of its own sketch only: neither the batch nor the threads of a
+    matrix product show in a single bit.
     """
-    vectors = np.empty((len(requests), TEXT_DIM), dtype=np.float32)
-    for index, chunk in enumerate(_chunks(requests)):
-        sketches = _sketches(chunk, idf)
-        used = np.flatnonzero(sketches.any(axis=0)) if len(chunk) < _FEW else slice(None)
-        vectors[index * _CHUNK : index * _CHUNK + len(chunk)] = np.round(sketches[:, used] @ projection[used], 7) + 0.0
-    return vectors
+    rows: dict[Texts, int] = {}  # pods of one template have the same texts
+    row_of = [rows.setdefault(request_words(request), len(rows)) for request in requests]
+    vectors, texts = np.empty((len(rows), TEXT_DIM), dtype=np.float32), list(rows)
+    for start in range(0, len(texts), _CHUNK):
+        for row, sketch in enumerate(_sketches(texts[start : start + _CHUNK], idf), start):
+            used = np.flatnonzero(sketch)
+            # Not by BLAS, whose threads and kernels differ with the shape.
+            vectors[row] = np.einsum("i,ij->j", sketch[used], projection[used])
+    return vectors[row_of] + np.float32(0.0)  # without negative zeros

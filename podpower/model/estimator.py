@@ -5,7 +5,7 @@ what is served.
 """
 
 import copy
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -48,8 +48,8 @@ class Estimator:
         self._by_workload = Lookup(["\0".join(workload) for workload in entries.workloads])
         self._images = Codes(entries.image_keys)
         self._software = Codes(_software(entries.image_keys, entries.controllers))
-        self._image_sums = Sums(self._images, entries.share, self.logs, None)
-        self._software_sums = Sums(self._software, entries.share, self.logs, None)
+        self._image_sums = Sums(self._images, entries.share, self.logs)
+        self._software_sums = Sums(self._software, entries.share, self.logs)
 
     def leaving_out(self, groups: NDArray[np.int64]) -> "Estimator":
         """The same estimator that can leave out entries by group: `groups` (n,) number those left out together."""
@@ -74,13 +74,10 @@ class Estimator:
         images, software = self._images.find(keys), self._software.find(_software(keys, queries.controllers))
         same_image = (self._images.codes[near] == images[:, None]) & (images >= 0)[:, None]
         same_software = (self._software.codes[near] == software[:, None]) & (software >= 0)[:, None]
-        base = np.array([is_base_image(key) for key in queries.image_keys], dtype=bool)
-        factor = np.where(base, BASE_IMAGE_FACTOR, 1.0)
-        levels["image"] = self._image_sums.evidence(images, own_groups, factor, np.where(same_image, share, 0.0))
-        levels["software"] = self._software_sums.evidence(
-            software, own_groups, factor, np.where(same_software, share, 0.0)
-        )
-        levels["alike"] = self._alike(queries, near, np.where(same_software, share, 0.0))
+        of_software = np.where(same_software, share, 0.0)
+        levels["image"] = self._image_sums.evidence(images, own_groups, np.where(same_image, share, 0.0))
+        levels["software"] = self._software_sums.evidence(software, own_groups, of_software)
+        levels["alike"] = self._alike(queries, near, of_software)
         levels["elsewhere"] = self._of_rows(queries, own_groups, self._elsewhere)
         levels["owner"] = self._of_rows(queries, own_groups, self._former)
         return near, squared, levels
@@ -170,6 +167,9 @@ class Codes:
     def __len__(self) -> int:
         return len(self._numbers)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
     def find(self, texts: Iterable[str]) -> NDArray[np.int64]:
         """The number of each text, -1 where it has none."""
         return np.array([self._numbers.get(text, _NONE) for text in texts], dtype=np.int64)
@@ -179,7 +179,7 @@ class Sums:
     """Sums over the entries of each code, with any group taken out of them again.
 
     How far the workloads of one code scatter, against those of all codes, is estimated with partial pooling: where
-    they hardly agree, they count less.
+    they hardly agree, they count less. Of a base image they are expected not to agree.
     """
 
     def __init__(
@@ -187,13 +187,16 @@ class Sums:
         codes: Codes,
         share: NDArray[np.float64],
         logs: NDArray[np.float64],
-        groups: NDArray[np.int64] | None,
+        groups: NDArray[np.int64] | None = None,
     ) -> None:
         known = codes.codes >= 0
         self._columns = (share, share * logs, share * logs**2)
         self._sums = self._by(codes.codes, len(codes), known)
         within, degrees = _scatter(*self._sums)
-        self._typical = (within.sum() + _DEGREES) / (degrees.sum() + _DEGREES)
+        self._typical = float((within.sum() + _DEGREES) / (degrees.sum() + _DEGREES))
+        base = np.array([is_base_image(text.partition("\0")[0]) for text in codes], dtype=bool)
+        self._expected = np.where(base, BASE_IMAGE_FACTOR, 1.0)
+        self._factors = self._factor(within, degrees, self._expected)
         self._pairs: dict[tuple[int, int], int] = {}
         if groups is None:
             return
@@ -204,26 +207,28 @@ class Sums:
     def _by(self, number: NDArray[np.int64], count: int, at: NDArray[np.bool_]) -> NDArray[np.float64]:
         return np.stack([np.bincount(number[at], weights=c[at], minlength=count) for c in self._columns])
 
+    def _factor(
+        self, within: NDArray[np.float64], degrees: NDArray[np.float64], expected: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """How much less than of other codes the entries count."""
+        factor: NDArray[np.float64] = (within / self._typical + _DEGREES * expected) / (degrees + _DEGREES)
+        return factor
+
     def evidence(
-        self,
-        codes: NDArray[np.int64],
-        own_groups: NDArray[np.int64] | None,
-        factor: NDArray[np.float64],
-        of_neighbours: NDArray[np.float64],
+        self, codes: NDArray[np.int64], own_groups: NDArray[np.int64] | None, of_neighbours: NDArray[np.float64]
     ) -> Evidence:
-        """Evidence of the entries of each query's code, which counts `factor` (m,) times less."""
-        if not self._sums.shape[1]:
+        """Evidence of the entries of each query's code (-1: none) without its own group."""
+        there = codes >= 0
+        if not there.any():
             nothing = np.zeros(len(codes))
             return Evidence(total=nothing, weighted=nothing)
-        sums = np.where(codes >= 0, self._sums[:, codes], 0.0)
+        sums, factor = np.where(there, self._sums[:, codes], 0.0), self._factors[codes]
         if own_groups is not None:
             pairs = zip(codes.tolist(), own_groups.tolist(), strict=True)
             own = np.array([self._pairs.get(pair, _NONE) for pair in pairs], dtype=np.int64)
             sums = sums - np.where(own >= 0, self._of_pairs[:, own], 0.0)
             sums[:, sums[0] < 1e-9] = 0.0  # differences of sums are not quite zero
-        within, degrees = _scatter(*sums)
-        assumed = _DEGREES * self._typical
-        factor = (within + assumed * factor) / ((degrees + _DEGREES) * self._typical)
+            factor = self._factor(*_scatter(*sums), self._expected[codes])
         return Evidence(
             total=sums[0] / factor, weighted=sums[1] / factor, of_neighbours=of_neighbours / factor[:, None]
         )

@@ -8,6 +8,7 @@ the re-centring on each fold's prediction), by basis and in units of an expected
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any, Literal
 
@@ -118,24 +119,36 @@ class Intervals:
         """The expected absolute log error of what is least remote."""
         return self.widening.expected[0]
 
-    def around(
+    def ends(
         self,
-        level: float,
         log_values: NDArray[np.float64],
-        source: NDArray[np.object_],
+        source: NDArray[np.int64],
         scale: NDArray[np.float64],
         *,
         least: NDArray[np.float64],
         beside: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The interval of `level` around each log prediction, on the log scale; `scale` is the expected error, `least`
-        the standard deviation below which no interval is narrower, `beside` that of an independent error.
+        """The ends (levels, n) of the intervals around log predictions, on the log scale.
+
+        `source` are positions in SOURCES, `scale` is the expected error, `least` the standard deviation below which no
+        interval is narrower, `beside` that of an independent error.
         """
-        of_level = self.bounds[level]
-        bounds = np.array([of_level[s] for s in source], dtype=np.float64).reshape(len(source), 2)
-        deviations = NormalDist().inv_cdf(0.5 + level / 2)
-        below, above = (np.hypot(bounds[:, end] * scale, deviations * beside) for end in (0, 1))
-        return log_values - np.maximum(below, deviations * least), log_values + np.maximum(above, deviations * least)
+        deviations = self._deviations
+        widths = np.hypot(self._bounds[:, :, source] * scale, deviations * beside)
+        widths = np.maximum(widths, deviations * least)
+        return log_values - widths[0], log_values + widths[1]
+
+    @cached_property
+    def _bounds(self) -> NDArray[np.float64]:
+        """The bounds (2, levels, sources)."""
+        return np.array(
+            [[[bounds[source][end] for source in SOURCES] for bounds in self.bounds.values()] for end in (0, 1)]
+        )
+
+    @cached_property
+    def _deviations(self) -> NDArray[np.float64]:
+        """The standard deviations (levels, 1) at the ends of a normal's intervals."""
+        return np.array([[NormalDist().inv_cdf(0.5 + level / 2)] for level in self.bounds])
 
     def state(self) -> dict[str, Any]:
         """Plain numbers for the artifact."""

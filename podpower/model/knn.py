@@ -17,7 +17,7 @@ from podpower.errors import InvalidInput, Refused
 from podpower.model.estimates import Contributions, Estimates, joined
 from podpower.model.estimator import Estimator, effects_of, is_familiar
 from podpower.model.expected import MeanFactors
-from podpower.model.intervals import Intervals, least_spread
+from podpower.model.intervals import SOURCES, Intervals, least_spread
 from podpower.model.lookup import entries_from_state, entries_state
 from podpower.model.metric import Metric, kernel
 from podpower.model.partial_pooling import PseudoCounts, checked_pseudo_counts, remoteness
@@ -27,6 +27,9 @@ from podpower.model.search import InvertedFile
 
 SCHEMA_VERSION = 6
 _CHUNK_QUERIES = 4096
+_SEEN, _SIMILAR, _PRIOR, _REVISED, _ELSEWHERE = (
+    SOURCES.index(source) for source in ("seen", "similar", "prior", "revised", "elsewhere")
+)
 # Of log power, between clusters that run the same software. Simulated ones differ by less, real ones may by more.
 UNKNOWN_CLUSTER_SPREAD = 0.07
 
@@ -145,21 +148,23 @@ class KnnModel:
         power_w, prior_weight = from_log(pooled.logs + effects), pooled.prior_share
         expected_w = power_w * self.mean_factors.of(is_familiar(levels))
         remote = remoteness(prior_weight, self.pseudo_counts["neighbours"])
-        basis = np.where(remote <= self.similar_within, "similar", "prior").astype(object)
-        source = basis.copy()  # of the residuals that its interval comes from
+        similar = remote <= self.similar_within
+        basis = np.where(similar, "similar", "prior").astype(object)
+        source = np.where(similar, _SIMILAR, _PRIOR)  # of the residuals that its interval comes from
         scale, least = self.intervals.widening.at(remote), np.zeros(len(queries))
-        for of_rows, name, expected in (
-            (levels["elsewhere"].of_entries, "elsewhere", self.intervals.nearest),
-            (levels["owner"].of_entries, "revised", self.intervals.typical),
+        for of_rows, code, expected in (
+            (levels["elsewhere"].of_entries, _ELSEWHERE, self.intervals.nearest),
+            (levels["owner"].of_entries, _REVISED, self.intervals.typical),
         ):
-            rows = list(of_rows)
-            basis[rows], source[rows], scale[rows] = "similar", name, expected
-        basis[list(levels["elsewhere"].of_entries)] = "seen"
+            for row in of_rows:
+                basis[row], source[row], scale[row] = "similar", code, expected
+        for row in levels["elsewhere"].of_entries:
+            basis[row] = "seen"
         contributions = Contributions.of(near, np.sqrt(squared), pooled.weights, pooled.entries)
         columns = zip(queries.spec_hashes, queries.workloads, queries.clusters, strict=True)
         for row, (spec_hash, workload, cluster) in enumerate(columns):
             if own := self._estimator.at_home(spec_hash, workload, cluster):
-                basis[row], source[row], prior_weight[row], beside[row] = "seen", "seen", 0.0, 0.0
+                basis[row], source[row], prior_weight[row], beside[row] = "seen", _SEEN, 0.0, 0.0
                 seconds = self.index.seconds[own]
                 power_w[row] = expected_w[row] = np.average(self.index.power_w[own], weights=seconds)
                 scale[row], least[row] = self._spread(own)
@@ -167,17 +172,14 @@ class KnnModel:
                 total_energy_j[row] = totals[~np.isnan(totals)].mean() if not np.isnan(totals).all() else np.nan
                 contributions.replace(row, [(e, 0.0, s) for e, s in zip(own, seconds / seconds.sum(), strict=True)])
         logs = to_log(power_w)
-        ends = [
-            self.intervals.around(level, logs, source, scale, least=least, beside=beside)
-            for level in self.intervals.levels
-        ]
+        low, high = self.intervals.ends(logs, source, scale, least=least, beside=beside)
         return Estimates(
             power_w=power_w,
             expected_power_w=expected_w,
             total_energy_j=total_energy_j,
             levels=self.intervals.levels,
-            low_w=np.stack([np.minimum(from_log(low), power_w) for low, _ in ends]),
-            high_w=np.stack([np.maximum(from_log(high), power_w) for _, high in ends]),
+            low_w=np.minimum(from_log(low), power_w),
+            high_w=np.maximum(from_log(high), power_w),
             basis=basis,
             prior_weight=prior_weight,
             prior_power_w=from_log(prior_logs + effects),
@@ -195,6 +197,8 @@ class KnnModel:
 
     def _totals(self, near: NDArray[np.int64], squared: NDArray[np.float64]) -> NDArray[np.float64]:
         """Joules of a job from those neighbours that are jobs, by the kernel's weights; NaN where none is."""
+        if np.isnan(self.prior_total):
+            return np.full(len(near), np.nan)
         logs = self._log_total[near]
         jobs = ~np.isnan(logs)
         weights = np.where(jobs, kernel(squared) * self.index.share[near], 0.0)

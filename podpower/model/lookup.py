@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from podpower.datasets.entries import MeasuredEntries
 
+_DICT_TEXTS: Final = 100_000
 _FINITE: Final = ("vectors", "power_w", "seconds", "share", "spread", "next_spread")
 _TEXTS: Final = ("spec_hashes", "clusters", "namespaces", "kinds", "names", "controllers", "image_keys")
 
@@ -66,16 +67,24 @@ class Strings(Sequence[str]):
 
 
 class Lookup:
-    """At which positions of a sequence a text is."""
+    """The positions of a text in a sequence: by a dict of few, by sorted digests of many."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         self._texts = texts
+        self._positions: dict[str, list[int]] | None = None
+        if len(texts) <= _DICT_TEXTS:
+            self._positions = {}
+            for position, text in enumerate(texts):
+                self._positions.setdefault(text, []).append(position)
+            return
         digests = np.fromiter(map(_digest, texts), dtype=np.uint64, count=len(texts))
         self._order = np.argsort(digests, kind="stable")
         self._digests = digests[self._order]
 
     def find(self, text: str) -> list[int]:
         """The positions, ascending; none where it is not there."""
+        if self._positions is not None:
+            return self._positions.get(text, [])
         digest = np.uint64(_digest(text))
         first, last = np.searchsorted(self._digests, digest, "left"), np.searchsorted(self._digests, digest, "right")
         return [int(at) for at in self._order[first:last] if self._texts[int(at)] == text]

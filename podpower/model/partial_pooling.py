@@ -62,7 +62,7 @@ class Pooled:
 
     def add(self, evidence: Evidence, pseudo_count: float) -> None:
         """Pool with the next level."""
-        if not np.isfinite(pseudo_count):
+        if not np.isfinite(pseudo_count) or not evidence.total.any():
             return
         divisor = evidence.total + pseudo_count
         before = pseudo_count / divisor

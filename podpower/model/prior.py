@@ -44,10 +44,11 @@ class Prior:
         """Log power (n,) for log physical estimates (n,) and kinds (n,); NaN, where there is no estimate, is a typical
         pod.
         """
-        expected = _known(physical)
+        known = _known(physical)
         # Term by term: a matrix product rounds differently in another batch.
-        for term, column in zip(_TERMS, _design(expected, kinds).T, strict=True):
-            expected = expected + self.terms[term] * column
+        of_kind = np.array([self.terms[kind] if kind in KINDS else 0.0 for kind in kinds], dtype=np.float64)
+        plain = self.terms["offset"] + self.terms["slope"] * (known - TYPICAL_LOG) + of_kind
+        expected: NDArray[np.float64] = known + np.where(known > _ACCELERATED_LOG, self.terms["accelerated"], plain)
         return expected
 
     def state(self) -> dict[str, float]:

@@ -100,7 +100,9 @@ class Search:
 
     def _screened(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Squared distances (m, n) up to the query's own norm and a rounding error."""
-        screened: NDArray[np.float32] = queries @ self._exact.T
+        screened: NDArray[np.float32] = (
+            (self._exact @ queries[0])[None] if len(queries) == 1 else queries @ self._exact.T
+        )
         screened *= np.float32(-2.0)
         screened += self._norms
         return screened
