@@ -1,4 +1,7 @@
-"""The parts of Kubernetes objects that are read, as the API names them. Everything else is passed over."""
+"""The one list of the fields that podpower reads from Kubernetes objects, under the names of the API.
+
+`podpower.kubernetes.reading` drops every other field. Nothing here is redacted.
+"""
 
 from typing import Annotated, Any, Literal
 
@@ -8,18 +11,46 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Resources = dict[str, str | int | float]
 
 
-class _Shape(msgspec.Struct, rename="camel", kw_only=True):
+class _Shape(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
     pass
 
 
 class Metadata(_Shape):
-    """Of any object; `generateName` stands in for a name that the API server has yet to make."""
+    """Metadata of an object or template. `generateName` replaces a name that the API server has yet to make."""
 
     name: str | None = None
     generate_name: str | None = None
     namespace: str | None = None
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
+
+
+class OwnerReference(_Shape):
+    """An owner of an object; the one with `controller` made it."""
+
+    api_version: str | None = None
+    kind: str | None = None
+    name: str | None = None
+    uid: str | None = None
+    controller: bool | None = None
+
+
+class ObjectMetadata(Metadata, kw_only=True):
+    """Metadata of an object in a cluster."""
+
+    uid: str | None = None
+    resource_version: str | None = None
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    owner_references: list[OwnerReference] | None = None
+
+
+class ManagedFields(_Shape):
+    """When something was written, and by which operation."""
+
+    operation: str = ""
+    time: str = ""
+    subresource: str = ""
 
 
 class ResourceRequirements(_Shape):
@@ -44,7 +75,7 @@ class Exec(_Shape):
 
 
 class Probe(_Shape):
-    """A probe; only those that run a command draw power worth telling apart."""
+    """A probe; one that runs a command draws power."""
 
     exec: Exec | None = None
     period_seconds: int | None = None
@@ -67,25 +98,25 @@ class KubeContainer(_Shape):
 
 
 class NodeSelector(_Shape):
-    """Terms of which one must hold."""
+    """Terms of which one must match."""
 
     node_selector_terms: list[dict[str, Any]] | None = None
 
 
 class NodeAffinity(_Shape):
-    """Which nodes a pod wants; only what it requires is read."""
+    """The nodes that a pod requires."""
 
     required: NodeSelector | None = msgspec.field(default=None, name="requiredDuringSchedulingIgnoredDuringExecution")
 
 
 class Affinity(_Shape):
-    """Where a pod wants to be."""
+    """Constraints on the place of a pod."""
 
     node_affinity: NodeAffinity | None = None
 
 
 class PodSpec(_Shape):
-    """What a pod runs."""
+    """The spec of a pod."""
 
     containers: Annotated[list[KubeContainer], msgspec.Meta(min_length=1)]
     init_containers: list[KubeContainer] | None = None
@@ -96,6 +127,7 @@ class PodSpec(_Shape):
     overhead: Resources | None = None
     resources: ResourceRequirements | None = None
     host_network: bool | None = None
+    node_name: str | None = None
 
 
 class PodTemplate(_Shape):
@@ -105,7 +137,7 @@ class PodTemplate(_Shape):
     metadata: Metadata | None = None
 
 
-class WorkloadSpec(_Shape):
+class WorkloadSpec(_Shape, kw_only=True):
     """The spec of any kind that holds a pod template."""
 
     template: PodTemplate
@@ -122,7 +154,7 @@ class JobTemplate(_Shape):
     spec: WorkloadSpec
 
 
-class CronJobSpec(_Shape):
+class CronJobSpec(_Shape, kw_only=True):
     """The spec of a CronJob."""
 
     job_template: JobTemplate
@@ -154,3 +186,79 @@ class Pod(_Shape):
     kind: str
     metadata: Metadata
     spec: PodSpec
+
+
+class ScaledSpec(WorkloadSpec, kw_only=True):
+    """The spec of a workload in a cluster. `workloadRef` is a Rollout's, in place of a template."""
+
+    workload_ref: dict[str, Any] | None = None
+
+
+class RevisionData(_Shape):
+    """The data of a ControllerRevision."""
+
+    spec: WorkloadSpec
+
+
+class Status(_Shape):
+    """The status of a pod."""
+
+    phase: str | None = None
+
+
+class Object(_Shape, kw_only=True):
+    """An object of a cluster, as far as it is kept."""
+
+    api_version: str | None = None
+    kind: str | None = None
+    metadata: ObjectMetadata
+    status: Status | None = None
+
+
+class WorkloadObject(Object, kw_only=True):
+    """An object of any other kind than those below."""
+
+    spec: ScaledSpec | None = None
+
+
+class CronJobObject(Object, kw_only=True):
+    """A CronJob of a cluster."""
+
+    spec: CronJobSpec | None = None
+
+
+class PodObject(Object, kw_only=True):
+    """A Pod of a cluster."""
+
+    spec: PodSpec | None = None
+
+
+class RevisionObject(Object, kw_only=True):
+    """A ControllerRevision of a cluster."""
+
+    data: RevisionData | None = None
+    revision: int | None = None
+
+
+class ReceivedMetadata(ObjectMetadata, kw_only=True):
+    """Metadata as the API gives it; `managedFields` shows when an object got its form."""
+
+    managed_fields: list[ManagedFields] | None = None
+
+
+class ReceivedStatus(Status, kw_only=True):
+    """Status as the API gives it; `containerStatuses` shows when a pod ended."""
+
+    container_statuses: Any = None
+
+
+class Received(_Shape, kw_only=True):
+    """An object as the API gives it. What is inside `spec` and `data` is read later."""
+
+    api_version: str | None = None
+    kind: str | None = None
+    metadata: ReceivedMetadata
+    spec: Any = None
+    data: Any = None
+    revision: Any = None
+    status: ReceivedStatus | None = None

@@ -17,9 +17,9 @@ import msgspec
 from podpower.errors import InvalidInput
 from podpower.io.retries import Again, Backoff
 from podpower.kubernetes.kinds import OBSERVED, Kind
+from podpower.kubernetes.reading import decode_object
 from podpower.kubernetes.types import EventType
 from podpower.sources.kubernetes.api import PAGE, Api, Gone, Missing
-from podpower.sources.kubernetes.reading import read_object
 
 _WATCH_S = 290  # less than the five minutes of history that etcd keeps
 _IDLE_S = 90.0  # bookmarks come about every minute
@@ -222,7 +222,7 @@ async def watched(
             raise Again("an event was cut short") from None
         if event.type == "ERROR":
             _refuse(msgspec.json.decode(event.object))
-        obj = read_object(event.object)
+        obj = decode_object(event.object)
         metadata = obj.get("metadata")
         reached = str((metadata.get("resourceVersion") if isinstance(metadata, dict) else None) or version)
         if event.type == "BOOKMARK":
@@ -274,7 +274,7 @@ class _Page(msgspec.Struct, rename={"api_version": "apiVersion"}):
         """Yield the items, with the kind and apiVersion that typed lists leave out."""
         kind = self.kind.removesuffix("List")
         for raw in self.items or ():
-            item = read_object(raw)
+            item = decode_object(raw)
             item.setdefault("kind", kind)
             item.setdefault("apiVersion", self.api_version)
             yield item
