@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import dagster as dg
 import pytest
-from podpower_assets.model.checks import BEATS, CHECKS
 
+from podpower.evaluation.checks import BEATS, MODEL_CHECKS
 from podpower_assets.definitions import ASSETS, defs
 from podpower_assets.partitions import DAILY, HOURLY
 
@@ -60,7 +60,7 @@ def check(instance: dg.DagsterInstance, name: str, *, passed: bool) -> None:
 
 @pytest.mark.parametrize(
     ("checked", "failed", "promoted"),
-    [((), None, False), (CHECKS, None, True), (CHECKS, BEATS, False)],
+    [((), None, False), (MODEL_CHECKS, None, True), (MODEL_CHECKS, BEATS, False)],
     ids=["no check ran", "all checks passed", "one check failed"],
 )
 def test_only_a_model_whose_checks_passed_is_promoted(

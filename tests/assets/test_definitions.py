@@ -57,7 +57,8 @@ def test_sensors_and_schedules_run_from_the_start() -> None:
     assert sensors == dict.fromkeys(
         ("workload_changes", "follow_changes", "drifted", "run_failures"), dg.DefaultSensorStatus.RUNNING
     )
-    assert schedules == dict.fromkeys(("kepler_labels_hourly", "knn_model_daily"), dg.DefaultScheduleStatus.RUNNING)
+    names = ("kepler_labels_hourly", "knn_model_daily", "model_evaluation_daily")
+    assert schedules == dict.fromkeys(names, dg.DefaultScheduleStatus.RUNNING)
 
 
 def test_loading_imports_nothing_that_only_some_runs_need() -> None:

@@ -52,7 +52,7 @@ def test_hours_before_the_training_window_are_left_to_whoever_asked_for_them(pla
 def test_a_model_that_failed_its_check_is_not_trained_again_on_the_same_labels(
     made: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podpower_assets.model.checks._MIN_COVERAGE", 1.1)  # nothing covers as much
+    monkeypatch.setattr("podpower.evaluation.checks._MIN_COVERAGE", 1.1)  # nothing covers as much
     _, cursor = requested(made, NOON)
     assert not made.materialize("knn_model", first=DAY).success
     asked, _ = requested(made, NOON + QUARTER, cursor)

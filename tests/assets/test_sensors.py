@@ -15,7 +15,7 @@ from podpower.sources.recording import Recording
 from podpower.sources.writing import RecordingWriter
 from podpower_assets.alerts import run_failures
 from podpower_assets.labels.schedules import kepler_labels_hourly
-from podpower_assets.model.schedules import knn_model_daily
+from podpower_assets.model.schedules import knn_model_daily, model_evaluation_daily
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.sensors import workload_changes
 from tests.assets.conftest import HOURS
@@ -82,8 +82,9 @@ def test_without_a_recording_the_reason_is_said_and_the_cursor_kept(tmp_path: Pa
         (kepler_labels_hourly, datetime(2026, 1, 1, 10, 7, tzinfo=UTC), "2026-01-01-09:00"),
         (kepler_labels_hourly, datetime(2026, 1, 1, 0, 7, tzinfo=UTC), "2025-12-31-23:00"),
         (knn_model_daily, datetime(2026, 1, 2, 0, 25, tzinfo=UTC), "2026-01-01"),
+        (model_evaluation_daily, datetime(2026, 1, 2, 0, 35, tzinfo=UTC), "2026-01-01"),
     ],
-    ids=["an hour", "the last hour of a day", "a day"],
+    ids=["an hour", "the last hour of a day", "a day", "a served day"],
 )
 def test_schedules_ask_for_what_just_ended(schedule: dg.ScheduleDefinition, at: datetime, partition: str) -> None:
     context = dg.build_schedule_context(scheduled_execution_time=at)
