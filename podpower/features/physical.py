@@ -17,8 +17,10 @@ they have no labels and learn from labels how far it is off (`podpower.model.pri
   labels correct it. A job has no requests to wait for: it is taken to compute with what it requests until it is done.
   Nothing uses more than its limit.
 - A twentieth of the memory's power is dynamic: DRAM refreshes whether it is used or not, which Kepler counts as idle.
-- 100 W a GPU: boards of data centres are limited to 70 W (NVIDIA T4) to 400 W (A100 SXM), data sheets; in production
-  most run at less than half of that: Weng et al., "MLaaS in the Wild", NSDI 2022.
+- 40 % of the board's power limit a GPU, where node labels or the instance type name its model; else 100 W: boards of
+  data centres are limited to 70 W (NVIDIA T4) to 700 W (H100 SXM), data sheets; in production most run at less than
+  half of that: Weng et al., "MLaaS in the Wild", NSDI 2022. A MIG slice draws its part of the board, a share of a
+  time-sliced GPU a quarter.
 - 100 millicores and 128 MiB stand in for requests that are absent: what the operators and exporters around a cluster
   mostly ask for.
 """
@@ -32,20 +34,19 @@ from numpy.typing import NDArray
 
 from podpower.features.columns import NUMERIC_COLUMNS, numeric_values
 from podpower.features.names import controller_kind
+from podpower.kubernetes.accelerators import board_power_w
 from podpower.specs.requests import InferenceRequest
 
 CORE_W = 3.50 - 0.74
 INTEL_CORE_W, AMD_CORE_W, ARM_CORE_W = 3.68 - 0.56, 1.67 - 0.40, 1.67 - 0.40
 MEMORY_W_PER_GIB = 0.392 / 20
-GPU_W = 100.0
+GPU_W, GPU_USE = 100.0, 0.4
 CPU_USE, REFERENCE_CPU_MCPU, USE_EXPONENT = 0.3, 100.0, 0.5
 UNREQUESTED_CPU_MCPU, UNREQUESTED_MEMORY_MIB = 100.0, 128.0
 # Of a pod that requests nothing: where `podpower.model.prior` starts.
 TYPICAL_W = CPU_USE * UNREQUESTED_CPU_MCPU / 1000.0 * CORE_W + UNREQUESTED_MEMORY_MIB / 1024.0 * MEMORY_W_PER_GIB
 
-_CPU, _MEMORY, _LIMIT, _GPUS = (
-    NUMERIC_COLUMNS.index(name) for name in ("req_cpu_mcpu", "req_mem_mib", "lim_cpu_mcpu", "gpus")
-)
+_CPU, _MEMORY, _LIMIT = (NUMERIC_COLUMNS.index(name) for name in ("req_cpu_mcpu", "req_mem_mib", "lim_cpu_mcpu"))
 
 
 def physical_power_w(requests: Sequence[InferenceRequest]) -> NDArray[np.float64]:
@@ -58,10 +59,15 @@ def physical_power_w(requests: Sequence[InferenceRequest]) -> NDArray[np.float64
     core_w = np.array([core_power_w(request.node_type) for request in requests])
     waiting_mcpu = CPU_USE * REFERENCE_CPU_MCPU * (cpu_mcpu / REFERENCE_CPU_MCPU) ** USE_EXPONENT
     used_mcpu = np.fmin(np.where(jobs & requested, cpu_mcpu, waiting_mcpu), values[:, _LIMIT])
-    power_w: NDArray[np.float64] = (
-        used_mcpu / 1000.0 * core_w + memory_mib / 1024.0 * MEMORY_W_PER_GIB + np.nan_to_num(values[:, _GPUS]) * GPU_W
-    )
+    gpus_w = np.array([_gpus_w(request) for request in requests], dtype=np.float64)
+    power_w: NDArray[np.float64] = used_mcpu / 1000.0 * core_w + memory_mib / 1024.0 * MEMORY_W_PER_GIB + gpus_w
     return power_w
+
+
+def _gpus_w(request: InferenceRequest) -> float:
+    gpus = float(request.gpu_count) if request.gpus is None else request.gpus
+    limit_w = board_power_w(request.gpu_model)
+    return gpus * (GPU_W if limit_w is None else GPU_USE * limit_w)
 
 
 _MAX_CHARS = 64  # of a node type; what is cached must stay small

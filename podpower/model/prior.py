@@ -29,7 +29,7 @@ KINDS = (
 )  # as `controller_kind` has them; all others draw like a Deployment
 UNKNOWN_SPREAD = 1.7  # of log power over workloads of a cluster, until the labels tell
 
-_ACCELERATED_LOG = float(np.log(GPU_W / 2))  # of estimates above it most is accelerators
+_ACCELERATED_LOG = float(np.log(GPU_W / 5))  # of estimates above it most is accelerators, or a seventh of a large one
 _TERMS = ("offset", "slope", "accelerated", *KINDS)
 _PRECISIONS = np.array([OFFSET_SPREAD, SLOPE_SPREAD, OFFSET_SPREAD, *[KIND_SPREAD] * len(KINDS)]) ** -2.0
 

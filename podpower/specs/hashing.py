@@ -29,7 +29,10 @@ def spec_hash(request: InferenceRequest) -> str:
         request.pod_lim_mem_mib,
         request.template_digest,
     )
-    return digest(parts)
+    # Only where they differ from what `gpu_count` alone means, so that hashes of most specs stay what they were.
+    gpus = None if request.gpus == request.gpu_count else request.gpus
+    accelerator = () if gpus is None and request.gpu_model is None else (gpus, request.gpu_model)
+    return digest((*parts, *accelerator))
 
 
 def hash_version(request: InferenceRequest) -> int:

@@ -1,13 +1,15 @@
 """One Kubernetes object into one `InferenceRequest`, whatever way the object came: YAML, JSON, list or watch."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from podpower.datasets.hash_versions import HASH_VERSION
 from podpower.errors import InvalidInput
+from podpower.kubernetes.accelerators import MODEL_LABELS, gpu_model, gpu_part, is_gpu
 from podpower.kubernetes.kinds import JOB_KINDS, REPLICATED_KINDS, WORKLOAD_KINDS
 from podpower.kubernetes.quantities import cpu_mcpu, item_count, memory_mib
 from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
@@ -21,7 +23,6 @@ T = TypeVar("T")
 
 _TOKEN_VOLUME = re.compile(r"kube-api-access-\w{5}|default-token-\w{5}|[\w-]+-token-\w{5}")
 _NODE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/instance-type")
-_GPU = re.compile(r"(?:[\w.-]+/gpu|[\w.-]+/mig-[\w.]+|gpu\.intel\.com/[\w.-]+)")
 
 
 class NotAWorkload(InvalidInput):
@@ -122,6 +123,8 @@ def _request(
     finishing, native = split_init(pod.init_containers or [])
     containers = [_container(c, where=f"{where}.containers[{i}]") for i, c in enumerate(pod.containers)]
     beside = [_container(c, where=f"{where}.initContainers[{c.name}]") for c in native]
+    node_type = next(iter(_asked_labels(pod, _NODE_TYPE_LABELS).values()), None)
+    gpus = _gpus([*pod.containers, *native], where=where)
     request = InferenceRequest(
         cluster=cluster,
         namespace=metadata.namespace or "default",
@@ -133,10 +136,12 @@ def _request(
         init_container_count=len(finishing),
         sidecar_count=len(native) + sum(is_injected(c) for c in pod.containers),
         volume_types=_volume_types(pod, spec),
-        node_type=_node_type(pod),
+        node_type=node_type,
         runtime_class=pod.runtime_class_name,
-        gpu_count=sum(_gpus(c, where=where) for c in (*pod.containers, *native)),
-        template_digest=template_digest(pod, is_gpu=_is_gpu),
+        gpu_count=sum(gpus.values()),
+        gpus=sum(gpu_part(name) * count for name, count in gpus.items()) if gpus else None,
+        gpu_model=gpu_model(_asked_labels(pod, MODEL_LABELS), node_type) if gpus else None,
+        template_digest=template_digest(pod, is_gpu=is_gpu),
         template_digest_version=HASH_VERSION,
         **_pod_amounts(pod, containers, beside, where=where),
     )
@@ -213,31 +218,29 @@ def _volume_types(pod: PodSpec, spec: WorkloadSpec | PodSpec) -> list[str]:
     return sorted(types)
 
 
-def _node_type(pod: PodSpec) -> str | None:
-    """The instance type that the pod asks for, by selector or by a required affinity to exactly one."""
-    for label in _NODE_TYPE_LABELS:
-        if label in (pod.node_selector or {}):
-            return (pod.node_selector or {})[label]
+def _asked_labels(pod: PodSpec, labels: Sequence[str]) -> dict[str, str]:
+    """Those of the node labels that the pod asks for, by selector or by a required affinity to exactly one value."""
+    selector = pod.node_selector or {}
+    asked = {label: selector[label] for label in labels if label in selector}
     terms = required_node_terms(pod.affinity)
     expressions = terms[0].get("matchExpressions") if len(terms) == 1 else None
     for expression in expressions if isinstance(expressions, list) else ():
-        asked = expression if isinstance(expression, dict) else {}
-        values = asked.get("values")
-        if asked.get("key") in _NODE_TYPE_LABELS and asked.get("operator") == "In" and isinstance(values, list):
-            return values[0] if len(values) == 1 and isinstance(values[0], str) else None
-    return None
+        one = expression if isinstance(expression, dict) else {}
+        key, values = str(one.get("key")), one.get("values")
+        value = values[0] if isinstance(values, list) and len(values) == 1 else None
+        if key in labels and one.get("operator") == "In" and isinstance(value, str):
+            asked.setdefault(key, value)
+    return asked
 
 
-def _is_gpu(resource: str) -> bool:
-    return bool(_GPU.fullmatch(resource))
-
-
-def _gpus(container: KubeContainer, *, where: str) -> int:
-    resources = container.resources
-    if resources is None:
-        return 0
-    amounts = {**(resources.requests or {}), **(resources.limits or {})}
-    try:
-        return sum(item_count(amount) for name, amount in amounts.items() if _is_gpu(name))
-    except InvalidInput as error:
-        raise InvalidInput(f"{where}: GPUs of container {container.name}: {error}") from None
+def _gpus(containers: Sequence[KubeContainer], *, where: str) -> Counter[str]:
+    """Devices by resource name."""
+    devices: Counter[str] = Counter()
+    for container in containers:
+        resources = container.resources
+        amounts = {**(resources.requests or {}), **(resources.limits or {})} if resources else {}
+        try:
+            devices.update({name: item_count(amount) for name, amount in amounts.items() if is_gpu(name)})
+        except InvalidInput as error:
+            raise InvalidInput(f"{where}: GPUs of container {container.name}: {error}") from None
+    return +devices

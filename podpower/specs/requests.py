@@ -36,6 +36,9 @@ class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     `component` names the pod template within an object that has several. `replicas_source` is where `replicas` comes
     from when it is not the object's own field, `replicas_range` the limits of its autoscaler. `schedule`, `time_zone`
     and `concurrency_policy` are those of a CronJob. A workload with a `state` draws nothing now.
+
+    `gpu_count` is the number of devices, `gpus` how many whole GPUs they are (slices and shares count as their part;
+    None: `gpu_count`), `gpu_model` the model that the pod's node selector or node type names.
     """
 
     schema_version: Literal["v1"] = SCHEMA_VERSION
@@ -69,3 +72,5 @@ class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     concurrency_policy: Literal["Allow", "Forbid", "Replace"] | None = None
     state: Literal["suspended", "finished"] | None = None
+    gpus: Amount | None = None
+    gpu_model: Annotated[str, msgspec.Meta(max_length=64)] | None = None

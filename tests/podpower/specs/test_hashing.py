@@ -222,7 +222,7 @@ def test_a_rotated_secret_and_another_spelling_of_a_quantity_do_not() -> None:
 EDITED: dict[str, Any] = {
     "init_container_count": 7, "sidecar_count": 7, "volume_types": ["hostPath"], "node_type": "m5.large",
     "runtime_class": "gvisor", "gpu_count": 7, "pod_req_cpu_mcpu": 7.0, "pod_req_mem_mib": 7.0, "pod_lim_cpu_mcpu": 7.0,
-    "pod_lim_mem_mib": 7.0, "template_digest": "0" * 64,
+    "pod_lim_mem_mib": 7.0, "template_digest": "0" * 64, "gpus": 0.5, "gpu_model": "t4",
 }  # fmt: skip
 EDITED_CONTAINER: dict[str, Any] = {
     "name": "other", "image": "other", "command": ["other"], "args": ["other"], "req_cpu_mcpu": 7.0,
