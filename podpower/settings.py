@@ -92,7 +92,7 @@ def _setting(
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where data, models and artifacts are."""
+    """Paths of data, models and artifacts."""
 
     home: str | None = _setting(
         HOME, "Folder or URL (`s3://`, `gs://`, `az://`) of data and models; `.podpower` by default."
@@ -137,7 +137,7 @@ class Places:
 
 @dataclass(frozen=True, kw_only=True)
 class PrometheusSettings:
-    """Where samples come from, and how to authenticate there."""
+    """Address of Prometheus, and credentials for it."""
 
     url: str | None = _setting(  # may hold user and password
         PROMETHEUS_URL, "Prometheus, Thanos, Mimir or VictoriaMetrics; without it, a recording.", secret=True
@@ -174,7 +174,7 @@ class PrometheusSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterSettings:
-    """Which Kubernetes cluster, and which of its objects."""
+    """Kubernetes cluster and the objects that are observed."""
 
     kubeconfig: str | None = _setting("KUBECONFIG", "Kubeconfig files; else the pod's account, `~/.kube/config`.")
     ca_file: str | None = _setting("K8S_CA_FILE", "Certificates to trust in place of the kubeconfig's.")
@@ -271,17 +271,17 @@ class Settings:
 
     @cached_property
     def places(self) -> Places:
-        """Where data, models and artifacts are."""
+        """Return the paths of data, models and artifacts."""
         return _parsed(Places, self.environment)
 
     @cached_property
     def prometheus(self) -> PrometheusSettings:
-        """Where samples come from."""
+        """Return the address of Prometheus and the credentials for it."""
         return _parsed(PrometheusSettings, self.environment)
 
     @cached_property
     def cluster(self) -> ClusterSettings:
-        """Which Kubernetes cluster."""
+        """Return the Kubernetes cluster and the objects that are observed."""
         return _parsed(ClusterSettings, self.environment)
 
     @cached_property

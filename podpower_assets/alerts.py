@@ -1,4 +1,4 @@
-"""What happens when a run fails."""
+"""Alerts: a failed run is logged and posted."""
 
 import dagster as dg
 import httpx

@@ -1,4 +1,4 @@
-"""Everything that Dagster loads."""
+"""Definitions: everything that Dagster loads."""
 
 import dagster as dg
 

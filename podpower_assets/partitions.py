@@ -52,5 +52,5 @@ def range_tags(first: str, last: str) -> dict[str, str]:
 
 
 def known_hours(keys: Iterable[str]) -> list[str]:
-    """Those of `keys` that are not before the first hour, oldest first, each once."""
+    """Return the `keys` that are not before the first hour, oldest first, each once."""
     return sorted({key for key in keys if key >= first_hour()})

@@ -1,4 +1,4 @@
-"""What holds for every asset: who owns it, when it is tried again, how a backfill runs."""
+"""Policies of every asset: its owner, its retries, its backfills."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What assets read and write: the source, the tables of each partition, the encoder and the model store."""
+"""Resources that assets read and write: the source, the tables of each partition, the encoder and the model store."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -20,8 +20,8 @@ _MAX_ENCODER_BYTES = 1 << 30
 
 
 class Source(dg.ConfigurableResource):
-    """Where objects and samples come from. `recording` is a folder: a recording to read, or, where the environment
-    names a Prometheus, what the live cluster did. Credentials are no part of it: Dagster stores configurations.
+    """Source of objects and samples. `recording` is the folder of a recording or, if the environment names a
+    Prometheus, of the live cluster's journal. It contains no credentials, because Dagster stores configurations.
     """
 
     recording: str
@@ -37,7 +37,7 @@ class Tables(dg.ConfigurableResource):
     root: str
 
     def path(self, asset: str, partition: str) -> UPath:
-        """Where the partition lies. Colons, which not every store likes in names, are left out."""
+        """Return the path of the partition. Colons, which some stores do not allow in names, are left out."""
         return UPath(self.root) / asset / f"{partition.replace(':', '')}.parquet"
 
     def write(self, asset: str, partition: str, table: pl.DataFrame | Iterable[pl.DataFrame]) -> None:

@@ -29,8 +29,8 @@ def add(commands: Commands) -> None:
         summary="Turn energy counters into labels: watts and joules of each pod, by step (window) or in all (job).",
         details="""\
 Energy that is not known is null with a reason, never 0. T is Unix seconds, RFC 3339 (2026-01-31T06:00:00Z), or
-relative to now (-6h, now). Of a Prometheus, the last hour is taken unless told otherwise; who asks is told by
-PODPOWER_PROMETHEUS_TOKEN_FILE and its like (README, Configuration).
+relative to now (-6h, now). Without --start, the last hour of a Prometheus is labelled. Credentials for it come from
+PODPOWER_PROMETHEUS_TOKEN_FILE and similar variables (docs/reference/settings.md).
 
   podpower label --prom http://prometheus:9090 --mode window --start -6h --end now --out labels.parquet
   podpower label --prom https://mimir/prometheus --match 'cluster="prod"' --mode job --start -1d --out labels.parquet
@@ -44,7 +44,7 @@ PODPOWER_PROMETHEUS_TOKEN_FILE and its like (README, Configuration).
         "--mode",
         choices=("window", "job"),
         default="window",
-        help="a row a pod and step, or a row a pod (default %(default)s)",
+        help="one row for each pod and step, or for each life of a pod (default %(default)s)",
     )
     parser.add_argument("--start", metavar="T", help="from here (default: an hour before the end; a recording's start)")
     parser.add_argument("--end", metavar="T", help="to here (default: now; a recording's end)")
@@ -53,13 +53,13 @@ PODPOWER_PROMETHEUS_TOKEN_FILE and its like (README, Configuration).
         "--energy",
         choices=("dynamic", "total"),
         default="dynamic",
-        help="what the workload itself causes, or with its share of idle power (default %(default)s)",
+        help="energy of the workload's activity, or with its share of idle energy (default %(default)s)",
     )
     parser.add_argument(
         "--owner-source",
         choices=("auto", "k8s", "prom"),
         default="auto",
-        help="who owns a pod: by the cluster's objects, by kube_*_owner series, or objects first (default %(default)s)",
+        help="owners of pods: from the cluster's objects (k8s), from kube_*_owner series (prom), both (default auto)",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="where to write labels.parquet")
 

@@ -194,7 +194,7 @@ def podpower_command(*arguments: str) -> list[str]:
 
 
 def answers(url: str) -> bool:
-    """Whether a GET of `url` succeeds now."""
+    """Return whether a GET of `url` succeeds now."""
     import httpx  # noqa: PLC0415  # an extra
 
     try:
@@ -219,7 +219,7 @@ def listens(port: int) -> bool:
 
 
 def is_free(port: int) -> bool:
-    """Whether nobody listens on `port` of the loopback address."""
+    """Return whether no process listens on `port` of the loopback address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -98,7 +98,7 @@ class Journal:
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Where each stream resumes."""
+        """Return the version at which each stream resumes."""
         return self._state.last.versions
 
     def known(self, stream: Stream) -> Known:

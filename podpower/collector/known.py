@@ -1,4 +1,4 @@
-"""Which items of a stream are new to a reader: the one rule against lost and repeated events.
+"""New items of a stream for a reader: the one rule against lost and repeated events.
 
 A stream repeats items when it resumes before what the reader has, or lists again. An event of a watch is new when its
 resourceVersion is later than the last one of the object, deletions included. An object of a list is new when it
@@ -39,7 +39,7 @@ class Change:
 
 @dataclass(kw_only=True)
 class Known:
-    """What a reader has of one stream: everything up to the version `reached`, and the last resourceVersion by uid of
+    """Versions that a reader has of one stream: everything up to `reached`, and the last resourceVersion by uid of
     objects that are `alive`, and of those that have `gone` since.
     """
 
@@ -79,5 +79,5 @@ class Known:
 
 
 def covers(version: str | None, event: str) -> bool:
-    """Whether a reader that has everything up to `version` has the event of this resourceVersion."""
+    """Return whether a reader that has everything up to `version` has the event of this resourceVersion."""
     return event != "" and version is not None and (event == version or is_earlier(event, version))

@@ -39,7 +39,7 @@ class NdjsonSink:
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Where each stream resumes."""
+        """Return the version at which each stream resumes."""
         return self._output.last.versions
 
     def known(self, stream: Stream) -> Known:

@@ -1,4 +1,4 @@
-"""Which sources there are: a recording, or a live cluster and its Prometheus, as the environment says."""
+"""Open the sources that the settings name: a recording, or a live cluster and its Prometheus."""
 
 import logging
 from collections.abc import Iterator

@@ -164,7 +164,7 @@ class Output:
         return key
 
     def _is_behind(self, key: LineKey) -> bool:
-        """Whether every stream of a line resumes after it."""
+        """Return whether every stream of a line resumes after it."""
         names = (f"{key.resource}@", f"{key.resource}@{key.namespace}")
         versions = [self.last.versions[name] for name in names if name in self.last.versions]
         return bool(versions) and all(covers(version, key.resource_version) for version in versions)

@@ -34,11 +34,11 @@ _OWNERS_LONGER_S = 1.0
 
 
 class Sink(Protocol):
-    """Where changes go. A sink has its own checkpoint, and decides by `known` which changes are new to it."""
+    """Destination of changes. A sink has its own checkpoint; `known` decides which changes are new to it."""
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Where each stream resumes."""
+        """Return the version at which each stream resumes."""
         ...
 
     def known(self, stream: Stream) -> Known:

@@ -130,7 +130,7 @@ def join_rows(features: pl.DataFrame, labels: pl.DataFrame) -> JoinedRows:
 
 
 def _matched(features: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
-    """For each label, in order, `_spec` (row of `features`, or null) and `_reason`."""
+    """Return `_spec` (row of `features`, or null) and `_reason` of each label, in order."""
     by_cluster = _both_name_clusters(features, labels)
     where = ("cluster", *WORKLOAD) if by_cluster else WORKLOAD
     specs = features.with_row_index("_spec").with_columns(pl.col("observed_from_s").fill_null(float("-inf")))

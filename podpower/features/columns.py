@@ -75,7 +75,7 @@ def categories(request: InferenceRequest) -> tuple[tuple[str, ...], ...]:
 
 
 def fit_vocabularies(requests: Iterable[InferenceRequest]) -> list[list[str]]:
-    """For each of CATEGORY_COLUMNS its most frequent values, sorted by name."""
+    """Return the most frequent values of each of CATEGORY_COLUMNS, sorted by name."""
     counts: list[Counter[str]] = [Counter() for _ in CATEGORY_COLUMNS]
     for request in requests:
         for counter, values in zip(counts, categories(request), strict=True):

@@ -57,8 +57,8 @@ _MARKS = (
 
 
 def controller_kind(request: InferenceRequest) -> str:
-    """What keeps the pods alive, so that a pod, its ReplicaSet and its Deployment read alike; "StaticPod" for a pod
-    that its node keeps, "Pod" for one that nothing keeps.
+    """Return the kind of controller that keeps the pods alive: one name for a pod, its ReplicaSet and its Deployment;
+    "StaticPod" for a pod of its node, "Pod" for one without a controller.
     """
     if request.workload_kind != "Pod":
         return same_kind(request.workload_kind)

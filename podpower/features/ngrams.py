@@ -70,7 +70,7 @@ def _padded(text: str) -> bytes:
 
 
 def _ngrams(texts: Sequence[Texts]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """For each n-gram of each request's texts: the request's index, the bucket, the field's weight. Any order."""
+    """Return the request's index, the bucket and the field's weight of each n-gram, in any order."""
     segments = [_padded(text) for fields in texts for text in fields]
     text = np.frombuffer(b"".join(segments), dtype=np.uint8)
     lengths = np.fromiter(map(len, segments), dtype=np.int64, count=len(segments))

@@ -1,4 +1,4 @@
-"""Who made a pod, and from which template: ownerReferences followed through the objects that are known."""
+"""Owner chains of pods and the templates that made them, by the ownerReferences of known objects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""When an object got its present form, by its own words."""
+"""Time of an object's last change, by its own metadata and status."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -49,7 +49,7 @@ def parse_time(text: Any) -> float | None:
 
 
 def _ended_s(pod: Mapping[str, Any]) -> float | None:
-    """When the last container of a pod that is over ended."""
+    """Return when the last container of a finished pod ended."""
     status = _mapping(pod.get("status"))
     if pod.get("kind") != "Pod" or status.get("phase") not in {"Succeeded", "Failed"}:
         return None
@@ -57,7 +57,7 @@ def _ended_s(pod: Mapping[str, Any]) -> float | None:
 
 
 def _deleted_s(obj: Mapping[str, Any]) -> float | None:
-    """When the containers of a deleted pod ended. Its deletionTimestamp is only when it had to."""
+    """Return when the containers of a deleted pod ended. Its deletionTimestamp is only the deadline."""
     return max(_finished(_mapping(obj.get("status"))), default=None) if obj.get("kind") == "Pod" else None
 
 

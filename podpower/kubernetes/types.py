@@ -46,7 +46,7 @@ class ObjectMetadata(Metadata, kw_only=True):
 
 
 class ManagedFields(_Shape):
-    """When something was written, and by which operation."""
+    """Entry of `managedFields`: the time of a write, and its operation."""
 
     operation: str = ""
     time: str = ""

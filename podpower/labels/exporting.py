@@ -1,4 +1,4 @@
-"""From a source of samples to window labels: one row a pod and step.
+"""Window labels from a source of samples: one row for each pod and step.
 
 A range is read in pieces, so that memory does not grow with its length: while one piece is counted the next is
 fetched, and every sample is fetched once.

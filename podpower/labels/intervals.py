@@ -105,8 +105,8 @@ def _grid(samples: Samples, clock: pl.DataFrame | None) -> _Grid:
 
 
 def _scrapes(exporter: Ints, ms: Ints, samples: Samples, clock: pl.DataFrame | None) -> tuple[Ints, Floats, Floats]:
-    """Of each scrape of a pod: the number of its exporter's scrape, seconds since the one before (infinite: none), and
-    how far scrapes of the exporter are apart at most without a gap.
+    """Return for each scrape of a pod the number of its exporter's scrape, seconds since the one before (infinite:
+    none), and how far scrapes of the exporter are apart at most without a gap.
     """
     key = exporter * samples.span + ms
     known = key

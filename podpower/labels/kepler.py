@@ -101,7 +101,7 @@ _NODE_METRICS = ("kepler_node_cpu_joules_total", "kepler_node_cpu_watts", "keple
 
 
 class NoMetrics(Unavailable):
-    """There are no series of Kepler's pods in the requested time."""
+    """Kepler has no series of pods in the requested time."""
 
 
 def detect(names: Collection[str]) -> list[Generation]:

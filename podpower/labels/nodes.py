@@ -42,7 +42,7 @@ class NodeRatio:
 
     @property
     def passed(self) -> bool:
-        """Whether it is within LOW_RATIO to HIGH_RATIO."""
+        """Return whether the ratio is within LOW_RATIO to HIGH_RATIO."""
         return self.ratio <= HIGH_RATIO and (self.bound or self.ratio >= LOW_RATIO)
 
     def __str__(self) -> str:

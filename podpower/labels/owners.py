@@ -1,4 +1,4 @@
-"""Which workload a pod belonged to at a time: from the objects, else from owner series, else itself."""
+"""Owners of pods at a time: from the objects, else from owner series, else the pod itself."""
 
 from typing import Literal
 
@@ -102,7 +102,7 @@ class Owning:
         return dated.join(names, on=_POD, how="semi").select(pods.columns)
 
     def _learn_above(self, pods: pl.DataFrame, *, start_s: float, end_s: float) -> tuple[str, ...]:
-        """Who controls the ReplicaSets and Jobs of these pods, asked once for each: that never changes."""
+        """Query the controllers of the ReplicaSets and Jobs of these pods, once for each: they never change."""
         said: tuple[str, ...] = ()
         for kind, (metric, label) in _ABOVE.items():
             wanted = pods.filter(pl.col("workload_kind") == kind).select(_WORKLOAD).unique()

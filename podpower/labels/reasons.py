@@ -1,4 +1,4 @@
-"""Why the energy of a step or of a pod's life is not known. The worst of a step's reasons is kept."""
+"""Reasons why the energy of a step or of a pod's life is unknown. A step keeps its worst one."""
 
 FIRST_STEP = "first_step"  # the pod's first sample lies inside the step
 LAST_STEP = "last_step"  # the pod's last sample lies inside the step

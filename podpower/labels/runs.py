@@ -1,4 +1,4 @@
-"""From a source of samples to job labels: one row for each life of a pod, whatever the step grid."""
+"""Job labels from a source of samples: one row for each life of a pod, independent of steps."""
 
 import polars as pl
 

@@ -210,7 +210,7 @@ class Sums:
     def _factor(
         self, within: NDArray[np.float64], degrees: NDArray[np.float64], expected: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """How much less than of other codes the entries count."""
+        """Return the factor by which entries of this code count less."""
         factor: NDArray[np.float64] = (within / self._typical + _DEGREES * expected) / (degrees + _DEGREES)
         return factor
 
@@ -255,7 +255,7 @@ def effects_of(cluster_effects: Mapping[str, float], clusters: Sequence[str]) ->
 
 
 def is_familiar(levels: Mapping[Level, Evidence]) -> NDArray[np.bool_]:
-    """Whether the same software was measured, in any workload."""
+    """Return whether the same software was measured, in any workload."""
     found: NDArray[np.bool_] = (
         (levels["software"].total > 0) | (levels["elsewhere"].total > 0) | (levels["owner"].total > 0)
     )

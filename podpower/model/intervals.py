@@ -96,7 +96,7 @@ def least_spread(next_spread: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """By level and basis, the lower and upper factor (of the expected error) that hold that share of the residuals;
+    """Lower and upper factors (of the expected error) by level and basis that hold that share of the residuals;
     lower <= 0 <= upper, and a higher level holds a lower one.
 
     Those of "seen" are in units of the spread of what was seen: a calm workload has a narrower interval than a bursty

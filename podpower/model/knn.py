@@ -208,8 +208,8 @@ class KnnModel:
         return np.where(jobs.any(axis=1), totals, np.nan)
 
     def _spread(self, entries: list[int]) -> tuple[float, float]:
-        """How far windows are from what was known of these entries, at the farthest horizon and one ahead; and where
-        there are several entries, from one another.
+        """Return how far windows are from the earlier ones of these entries, at the farthest horizon and one ahead; and
+        where there are several entries, from one another.
         """
         seconds, logs = self.index.seconds[entries], to_log(self.index.power_w[entries])
         between = np.average((logs - np.average(logs, weights=seconds)) ** 2, weights=seconds)
@@ -218,7 +218,7 @@ class KnnModel:
         return float(np.sqrt(far + between)), float(least_spread(np.sqrt(ahead + between)))
 
     def state(self) -> dict[str, Any]:
-        """Everything, as str, numbers, lists, dicts of them and numpy arrays: what the artifact holds."""
+        """Return the whole model as plain values and numpy arrays: the content of the artifact."""
         return {
             "schema_version": SCHEMA_VERSION,
             **{name: getattr(self, name) for name in _PLAIN},

@@ -31,8 +31,8 @@ def checked_pseudo_counts(state: Mapping[str, Any]) -> dict[Level, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What one level adds to m estimates: the `total` weight (m,) of its entries and the sum (m,) of their log values
-    by weight; `of_neighbours` (m, k) are the weights of those among the neighbours, `of_entries` those of single
+    """Contribution of one level to m estimates: the `total` weight (m,) of its entries and the sum (m,) of their log
+    values by weight; `of_neighbours` (m, k) are the weights of those among the neighbours, `of_entries` those of single
     entries, by row.
     """
 
@@ -81,7 +81,7 @@ class Pooled:
 
 
 def remoteness(prior_share: NDArray[np.float64], pseudo_count: float) -> NDArray[np.float64]:
-    """How far away (in bandwidths) a single neighbour would be that left the prior this share: 0 for the best known."""
+    """Return the distance (in bandwidths) at which a single neighbour would leave the prior this share; at least 0."""
     evidence = pseudo_count * (1.0 - prior_share) / np.maximum(prior_share, 1e-300)
     far: NDArray[np.float64] = np.sqrt(np.maximum(-2.0 * np.log(np.clip(evidence, 1e-9, 1.0)), 0.0))
     return far

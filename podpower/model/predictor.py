@@ -27,7 +27,7 @@ _ALL_BUT = 0.95  # of a prediction; what else is in it is not worth a word
 
 
 class Interval(msgspec.Struct, kw_only=True, frozen=True):
-    """What one pod draws with probability `level`: [low, high] in joules a step and in watts."""
+    """Interval of one pod at the probability `level`: [low, high] in joules a step and in watts."""
 
     level: float
     energy_step_j: tuple[float, float]
@@ -35,7 +35,7 @@ class Interval(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Prediction(msgspec.Struct, kw_only=True, frozen=True):
-    """What a workload will draw. `pred_*` and `interval` are for one pod, `total_*` for all.
+    """Prediction for a workload. `pred_*` and `interval` are for one pod, `total_*` for all.
 
     Joules in `pred_energy_step_j` are those of a step of `step_seconds`. `pred_total_energy_j` is the energy of one
     whole run of a pod, null for what runs without end and where the model knows no such run. `replicas` is the number
@@ -247,7 +247,7 @@ class Predictor:
         }
 
     def _evidence(self, request: InferenceRequest, estimates: Estimates, row: int) -> str:
-        """What the prediction rests on, in words."""
+        """Return the evidence of the prediction as a sentence."""
         basis, entry = estimates.basis[row], int(estimates.neighbour_index[row, 0])
         share = float(estimates.prior_weight[row])
         if entry < 0 or share > _ALL_BUT:

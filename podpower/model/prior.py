@@ -1,4 +1,4 @@
-"""What is expected of a workload with no neighbour at all: the physical estimate, corrected by what was measured.
+"""The prior: the expected power of a workload without neighbours, a physical estimate corrected by measurements.
 
 On the log scale, power = physical + offset + slope x (physical - typical) + what its kind draws more, by a Bayesian
 linear regression (Bishop, "Pattern Recognition and Machine Learning", 2006, section 3.3): without labels all of these
@@ -81,7 +81,7 @@ def left_out_priors(
     share: NDArray[np.float64],
     groups: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """For each entry the log power of a prior that was fitted without its group."""
+    """Return the log power of each entry by a prior that was fitted without its group."""
     known = _known(physical)
     design = _design(known, kinds)
     weighted, count = design * share[:, None], int(groups.max(initial=-1)) + 1
@@ -107,7 +107,7 @@ def _design(known: NDArray[np.float64], kinds: Sequence[str]) -> NDArray[np.floa
 
 
 def _variance(logs: NDArray[np.float64], share: NDArray[np.float64]) -> float:
-    """Of log power, as two entries of UNKNOWN_SPREAD and those that are known say."""
+    """Return the variance of log power over the entries and two more of UNKNOWN_SPREAD."""
     if share.sum() <= 0:
         return UNKNOWN_SPREAD**2
     squares = share @ (logs - np.average(logs, weights=share)) ** 2

@@ -27,7 +27,7 @@ _SEED: Final = 1
 
 
 class PowerInterval(msgspec.Struct, kw_only=True, frozen=True):
-    """What several pods draw together with probability `level`: [low, high] in watts."""
+    """Interval of the power of several pods together at the probability `level`: [low, high] in watts."""
 
     level: float
     avg_power_w: tuple[float, float]

@@ -1,4 +1,4 @@
-"""From one pod to its workload: pods at a time, mean power, energy of a month.
+"""Energy of a workload from that of one pod: pods at a time, mean power, energy of a month.
 
 A month is 730 hours. What is unknown is None, with the reason in `notes`.
 """

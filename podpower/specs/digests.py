@@ -51,7 +51,7 @@ def _bare(containers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _rest(container: KubeContainer, *, is_gpu: Callable[[str], bool]) -> dict[str, Any]:
-    """What a container has beside the fields of `Container`; empty where there is nothing."""
+    """Return what a container has beside the fields of `Container`, or an empty dict."""
     resources = container.resources
     amounts = {**(resources.requests or {}), **(resources.limits or {})} if resources else {}
     rest = {

@@ -11,7 +11,7 @@ _END_CONDITIONS: Final = frozenset({"Complete", "Failed"})
 
 
 def end_of(obj: Mapping[str, Any]) -> str | None:
-    """How an object ended ("Succeeded", "Complete"); None while it can still run.
+    """Return how an object ended ("Succeeded", "Complete"); None while it can still run.
 
     Only a Job's conditions are read: elsewhere a failed condition is no end.
     """

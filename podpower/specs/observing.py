@@ -43,7 +43,7 @@ class Observation:
 def observe(
     events: Iterable[ObjectEvent], *, start_s: float, end_s: float, cluster: str | None = None
 ) -> tuple[list[Observation], list[Rejected]]:
-    """What was in force at any time in [start_s, end_s), ordered by workload and time, and what could not be read.
+    """Return the templates in force at any time in [start_s, end_s), by workload and time, and rejected objects.
 
     `events` are those of `ObjectSource.events` for that time. Pods of a replaced template keep it in force as long as
     they run; a change of scale alone is no new observation.

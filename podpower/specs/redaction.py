@@ -2,8 +2,8 @@
 
 What remains of a text still shows what runs. Redacting twice changes nothing. The time that a text takes grows with its
 length and ends at MAX_CHARS: every pattern is linear, because its runs are possessive (`++`) and start only where a
-lookbehind finds no earlier character of theirs. docs/security.md lists the rules; changing one changes hashes
-(podpower.specs.hashing.HASH_VERSION).
+lookbehind finds no earlier character of theirs. docs/explanation/security.md lists the rules; changing one changes
+hashes (podpower.datasets.hash_versions.HASH_VERSION).
 """
 
 import hashlib
@@ -168,7 +168,7 @@ def _cut(text: str, commands: bool) -> str:
 
 
 def _stable(text: str, commands: bool) -> str:
-    """What no further pass changes; nothing but REDACTED where there is no end of changes."""
+    """Return the text that no further pass changes, or REDACTED when passes keep changing it."""
     for _ in range(_MAX_PASSES):
         before, text = text, _pass(text, commands)
         if text == before:

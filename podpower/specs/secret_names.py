@@ -35,7 +35,7 @@ _REFERENCE = re.compile(
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether the value of this name is taken to be a credential.
+    """Return whether the value of this name counts as a credential.
 
     >>> [is_secret_name(n) for n in ("PGPASSWORD", "apiKey", "AUTHOR", "KEYBOARD", "TOKEN_TTL")]
     [True, True, False, False, False]
@@ -50,7 +50,7 @@ def _is_secret(name: str) -> bool:
 
 
 def is_reference(value: str) -> bool:
-    """Whether a value names a secret without holding it; REDACTED holds none any more.
+    """Return whether a value only refers to a secret; REDACTED counts as a reference.
 
     >>> [is_reference(v) for v in ("$(TOKEN)", "/run/secrets/token", "<redacted>", "true", "hunter2")]
     [True, True, True, True, False]

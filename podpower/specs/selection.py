@@ -41,9 +41,9 @@ class Skipped(msgspec.Struct, kw_only=True, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How an input is read. `nodes` is the number of pods of a DaemonSet whose status has none. `lenient` reads an
-    object with misspelt fields as if they were absent. `running` skips what has ended or has no replicas; without it,
-    as for training, only owned objects and duplicates are skipped. More than `max_objects` are refused.
+    """Options for reading an input. `nodes` is the number of pods of a DaemonSet whose status has none. `lenient` reads
+    an object with misspelt fields as if they were absent. `running` skips what has ended or has no replicas; without
+    it, as for training, only owned objects and duplicates are skipped. More than `max_objects` are refused.
     """
 
     cluster: str | None = None
@@ -101,7 +101,7 @@ def select(objects: Iterable[tuple[str, int, Object | Rejected]], options: Optio
 
 @dataclass(frozen=True, kw_only=True)
 class _Outcome:
-    """What one object gives by itself: requests, or the reason why it is skipped, or an error."""
+    """Outcome of one object: requests, or the reason why it is skipped, or an error."""
 
     requests: Sequence[InferenceRequest] = ()
     skip: tuple[SkipCode, str] | None = None

@@ -1,4 +1,4 @@
-"""Which containers of a pod are there to serve the others."""
+"""Sidecars: containers of a pod that serve the others."""
 
 from collections.abc import Sequence
 
@@ -48,7 +48,7 @@ HELPER_IMAGES = frozenset(
 
 
 def is_injected(container: KubeContainer | Container) -> bool:
-    """Whether the container is one of those that meshes and agents are known to inject."""
+    """Return whether the container is one that service meshes and agents inject."""
     repository = image_key(container.image) or ""
     return container.name in INJECTED_NAMES or bool({repository, repository.rpartition("/")[2]} & INJECTED_IMAGES)
 
@@ -65,7 +65,7 @@ def main_container(containers: Sequence[Container]) -> Container | None:
 
 
 def is_native(container: KubeContainer) -> bool:
-    """Whether an init container keeps running beside the pod's containers (Kubernetes 1.29 and later)."""
+    """Return whether an init container keeps running beside the pod's containers (Kubernetes 1.29 and later)."""
     return container.restart_policy == "Always"
 
 

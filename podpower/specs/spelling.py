@@ -28,7 +28,7 @@ _VALID_NEIGHBOURS: Final = {
 
 
 def kind_hint(kind: str, group: str | None) -> str | None:
-    """What to write instead of a misspelt kind or API group; None when there is nothing to say against it.
+    """Return the correction of a misspelt kind or API group, or None.
 
     `group` is that of apiVersion, "" for the core, None where the object has none. Groups of custom resources contain a
     dot, so a group without one that Kubernetes does not have is misspelt.

@@ -72,5 +72,5 @@ def rehashed(specs: pl.DataFrame) -> pl.DataFrame:
 
 
 def renewals(specs: pl.DataFrame | None) -> pl.DataFrame:
-    """What replaces the older hashes of stored specs (podpower.datasets.renewal); empty where none are stored."""
+    """Return the replacements of older hashes of stored specs (podpower.datasets.renewal)."""
     return pl.DataFrame(schema=RENEWALS_SCHEMA) if specs is None else renewals_of(specs, rehashed(specs))

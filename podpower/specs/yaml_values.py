@@ -209,7 +209,7 @@ class _Builder:
         raise InvalidInput(f"{self._at(event)}a key must be a plain text")
 
     def _merged(self, value: Any, event: Event) -> dict[str, Any]:
-        """What `<<` brings: of a list, the first mapping wins."""
+        """Return the fields that `<<` adds; of a list, the first mapping wins."""
         merged: dict[str, Any] = {}
         for part in reversed(value if isinstance(value, list) else [value]):
             if not isinstance(part, dict):

@@ -1,4 +1,4 @@
-"""How much more a cluster draws than the others, on the log scale, for the same software.
+"""Effects of clusters: how much more one draws than the others for the same software, on the log scale.
 
 Machines, kernels and Kepler builds differ, so that all pods of one cluster draw more or less by a factor. It is the
 mean residual of the cluster's entries under the estimator of all other clusters, shrunk to none (a random effect;

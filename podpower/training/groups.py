@@ -1,4 +1,4 @@
-"""Which items belong together, so that none of them may be known when another is predicted."""
+"""Groups of items that are held out together, so that none is known when another is predicted."""
 
 from collections.abc import Hashable, Sequence
 

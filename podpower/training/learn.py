@@ -1,4 +1,4 @@
-"""What is chosen on entries left out in turn: metric, pseudo-counts, intervals, factors of means, cluster effects."""
+"""Choices made on entries left out in turn: metric, pseudo-counts, intervals, factors of means, cluster effects."""
 
 from dataclasses import dataclass, replace
 
@@ -30,13 +30,13 @@ _EQUAL = 1e-9  # of log power
 
 
 def all_equal(logs: NDArray[np.float64]) -> bool:
-    """Whether all labels are the same, up to rounding."""
+    """Return whether all labels are the same, up to rounding."""
     return bool(np.ptp(logs) < _EQUAL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
-    """What training chooses."""
+    """Choices of training."""
 
     metric: Metric
     pseudo_counts: PseudoCounts
@@ -50,7 +50,7 @@ class Learned:
 def learn(
     entries: MeasuredEntries, seen: NDArray[np.float64], metric: Metric, *, target: str, neighbours: int
 ) -> Learned:
-    """Everything that is chosen on entries left out; `seen` are the residuals of windows against those before.
+    """Return everything that is chosen on entries left out; `seen` are the residuals of windows against those before.
 
     The metric is chosen for the target; everything after it for power, which is what intervals are of. The effects of
     clusters need a model without them, and all that is chosen is chosen again with them.
@@ -72,7 +72,7 @@ def learn(
 def _pooled(
     estimator: Estimator, groups: NDArray[np.int64], seen: NDArray[np.float64], neighbour_count: float
 ) -> Learned:
-    """What is chosen after the metric: pseudo-counts, intervals and factors of means."""
+    """Return the choices after the metric: pseudo-counts, intervals and factors of means."""
     entries, logs = estimator.entries, estimator.logs
     priors = _priors(entries, logs, groups)
     new, pseudo_counts = new_workloads(estimator, groups, priors, neighbour_count)

@@ -44,7 +44,7 @@ def nearest_left_out(
     priors: NDArray[np.float64],
     blocks: tuple[int, ...],
 ) -> NearestLeftOut:
-    """What the metric is learned from: entries with their nearest by the metric that learning starts with."""
+    """Return the data that the metric is learned from: entries with their nearest by the initial metric."""
     entries = estimator.entries
     queries = evenly(np.arange(len(entries)), FIT_ENTRIES)
     vectors = entries.vectors
@@ -157,8 +157,8 @@ def similar_within(
 def left_out_metrics(
     measured: NDArray[np.float64], predicted: NDArray[np.float64], similar: NDArray[np.bool_]
 ) -> dict[str, Any]:
-    """How well left-out entries were predicted, in watts and in logs. The metric was chosen on them: see `evaluate`
-    for figures on workloads that had no part in that.
+    """Return the errors of left-out entries in watts and in logs. The metric was chosen on them: see `evaluate` for
+    figures on workloads that had no part in that.
     """
     if not len(measured):
         return {"left_out_entries": 0}

@@ -1,1 +1,1 @@
-"""From workload specs to vectors."""
+"""Workload specs into vectors."""

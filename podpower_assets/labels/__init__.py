@@ -1,1 +1,1 @@
-"""From Kepler's counters to joules."""
+"""Kepler's counters into joules."""

@@ -1,1 +1,1 @@
-"""From a window of training rows to a model, and from a model that holds to the one that is served."""
+"""Training rows of a window into a candidate, its checks, and its promotion."""

@@ -21,7 +21,7 @@ from podpower_assets.training_rows.assets import NAME as ROWS
 
 
 class Window(TypedDict):
-    """What a model was made of: its first and last hour (partition keys), and how many hours and rows there were."""
+    """Window of a model: its first and last hour (partition keys), and how many hours and rows there were."""
 
     first_hour: str
     last_hour: str
@@ -89,7 +89,7 @@ def _label_columns(rows: pl.LazyFrame) -> pl.DataFrame:
 
 
 def encoded_by(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:
-    """Those of the pods whose specs are stored, as they are and in the vectors of another encoder."""
+    """Return the pods whose specs are stored, unchanged and in the vectors of another encoder."""
     hours = hours_between(float(pods.first_s.min()) - HOUR_S, float(pods.last_s.max()) + HOUR_S)
     stored = [tables.file(SPECS, hour) for hour in hours if tables.path(SPECS, hour).exists()]
     wanted = list(dict.fromkeys(pods.entries.spec_hashes))

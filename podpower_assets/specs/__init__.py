@@ -1,1 +1,1 @@
-"""From changes of objects to the workload specs of an hour."""
+"""Changes of objects into the workload specs of an hour."""

@@ -1,4 +1,4 @@
-"""Which API server, whom it trusts, and who we are: from a kubeconfig or from inside a pod.
+"""Access to an API server: its address, its certificate and our credentials, from a kubeconfig or a service account.
 
 The `kubernetes` package reads the configuration, with exec plugins and rotating tokens; requests are made without it.
 """
@@ -24,7 +24,7 @@ _IN_CLUSTER = "in-cluster"
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """How to reach a cluster. What is None is taken from the configuration that is found.
+    """Requested access to a cluster. None means the value of the kubeconfig or service account.
 
     `kubeconfig` may name several files, separated as in KUBECONFIG.
     """

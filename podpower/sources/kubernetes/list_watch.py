@@ -237,7 +237,7 @@ async def watched(
 
 
 def is_earlier(version: str, than: str | None) -> bool:
-    """Whether a resourceVersion is earlier than another one of the same kind.
+    """Return whether a resourceVersion is earlier than another one of the same kind.
 
     Versions are decimal numbers that grow (https://kep.k8s.io/5504). Those of a server with other versions have no
     order: none is earlier.
