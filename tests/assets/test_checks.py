@@ -37,6 +37,35 @@ def test_a_cluster_that_reads_zero_everywhere_is_not_learned_from(zeros: Path, t
     assert place.tables.partitions("training_rows") == []
 
 
+def outcomes(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    return {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
+
+
+def test_a_label_that_is_there_twice_fails_the_check_of_its_rows(made: Place) -> None:
+    labels = made.tables.read("kepler_labels", HOURS[0])
+    assert labels is not None
+    made.tables.write("kepler_labels", HOURS[0], pl.concat([labels, labels.head(1)]))
+    try:
+        result = made.materialize("training_rows", first=HOURS[0])
+        assert outcomes(result) == {"one_row_a_label": False, "most_labels_join": True}
+    finally:
+        made.tables.write("kepler_labels", HOURS[0], labels)
+        assert outcomes(made.materialize("training_rows", first=HOURS[0]))["one_row_a_label"]
+
+
+def test_labels_without_specs_fail_the_check_of_joins(made: Place) -> None:
+    labels = made.tables.read("kepler_labels", HOURS[0])
+    assert labels is not None
+    foreign = labels.with_columns(pl.lit("nobody").alias("workload_name"), pl.lit("other").alias("_spec_hash"))
+    made.tables.write("kepler_labels", HOURS[0], foreign)
+    try:
+        result = made.materialize("training_rows", first=HOURS[0])
+        assert outcomes(result) == {"one_row_a_label": True, "most_labels_join": False}
+    finally:
+        made.tables.write("kepler_labels", HOURS[0], labels)
+        assert made.materialize("training_rows", first=HOURS[0]).success
+
+
 def report(*, log_r2: float, coverage: float) -> EvaluationReport:
     scores = {
         "podpower": Score(count=9, log_r2=log_r2, coverage=coverage),

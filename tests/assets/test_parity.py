@@ -1,19 +1,27 @@
-"""One manifest through the assets and through HTTP: the same hash, the same vector, the same watts."""
+"""One recording through the assets and through the command line: the same tables, model and figures. One manifest
+through the assets and through HTTP: the same hash, the same vector, the same watts.
+"""
 
 import json
 import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from litestar.testing import TestClient
+from polars.testing import assert_frame_equal
 
 from podpower.cli import main
 from podpower.evaluation.figures import LISTED, kept_figure
+from podpower.labels.jobs import with_runs
 from podpower.model.predictor import Predictor
+from podpower.registry import artifacts
 from podpower.sources.recording import Recording
-from podpower.specs.ndjson import request_from_dict
+from podpower.specs.ndjson import encode_request, request_from_dict
+from podpower.specs.table import requests_of
+from podpower_assets.partitions import HOUR_S, hour_start_s
 from podpower_serving.app import create_app
 from podpower_serving.settings import Settings
 from tests.assets.conftest import HOURS, Place
@@ -77,3 +85,90 @@ def test_the_command_line_and_dagster_evaluate_one_table_to_the_same_figures(
     on_command_line = dict(zip(names, values, strict=True))
     listed = {figure.name: kept_figure(info.metrics, "unseen workloads", figure) for figure in LISTED}
     assert {name: on_command_line[name] for name in listed} == listed
+
+
+def table(made: Place, asset: str, hour: str) -> pl.DataFrame:
+    found = made.tables.read(asset, hour)
+    assert found is not None
+    assert len(found) > 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def written(made: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels and rows of each hour, and a model of all rows, as the command line makes them of the same recording."""
+    folder = tmp_path_factory.mktemp("written")
+    for number, hour in enumerate(HOURS):
+        start_s = hour_start_s(hour)
+        between = ["--start", str(start_s), "--end", str(start_s + HOUR_S)]
+        labels = {kind: folder / f"{kind}{number}.parquet" for kind in ("steps", "runs")}
+        assert main(["label", "--recording", made.source.recording, *between, "--out", str(labels["steps"])]) == 0
+        completed_runs(table(made, "job_labels", hour)).write_parquet(labels["runs"])
+        rows = []
+        for kind, path in labels.items():
+            rows.append(folder / f"rows-of-{kind}{number}.parquet")
+            features = str(made.tables.path("features", hour))
+            assert main(["join", "--features", features, "--labels", str(path), "--out", str(rows[-1])]) == 0
+        pl.concat(map(pl.read_parquet, rows), how="diagonal").write_parquet(folder / f"rows{number}.parquet")
+    hours = [pl.read_parquet(folder / f"rows{number}.parquet") for number in range(len(HOURS))]
+    pl.concat(hours).write_parquet(folder / "train_rows.parquet")
+    train = ["train", "--train", str(folder / "train_rows.parquet")]
+    assert main([*train, "--out", str(folder / "knn_energy.joblib")]) == 0
+    return folder
+
+
+def completed_runs(jobs: pl.DataFrame) -> pl.DataFrame:
+    """The job labels that the rows have beside the labels of steps."""
+    return with_runs(jobs.clear(), jobs)
+
+
+def assert_same_rows(left: pl.DataFrame, right: pl.DataFrame) -> None:
+    """But for `node_ratio`: the command line writes labels before the sums over their whole range are known."""
+    key = ["namespace", "pod", "ts"]
+    one, other = (table.drop("node_ratio").sort(key) for table in (left, right))
+    assert_frame_equal(one, other, check_column_order=False)
+
+
+def test_the_command_line_gives_the_labels_and_rows_of_the_assets(made: Place, written: Path) -> None:
+    for number, hour in enumerate(HOURS):
+        assert_same_rows(pl.read_parquet(written / f"steps{number}.parquet"), table(made, "kepler_labels", hour))
+        assert_same_rows(pl.read_parquet(written / f"rows{number}.parquet"), table(made, "training_rows", hour))
+
+
+def test_labels_of_a_whole_recording_are_those_of_its_hours(made: Place, tmp_path: Path) -> None:
+    out = tmp_path / "labels.parquet"
+    ends = ["--start", str(hour_start_s(HOURS[0])), "--end", str(hour_start_s(HOURS[-1]) + HOUR_S)]
+    assert main(["label", "--recording", made.source.recording, *ends, "--out", str(out)]) == 0
+    columns = ["namespace", "pod", "ts", "workload_kind", "workload_name", "energy_step_j", "avg_power_w", "reason"]
+    hours = pl.concat([table(made, "kepler_labels", hour).select(columns) for hour in HOURS])
+    assert_frame_equal(pl.read_parquet(out).select(columns).sort(columns[:3]), hours.sort(columns[:3]))
+
+
+def test_the_command_line_gives_the_vectors_of_the_assets(made: Place, tmp_path: Path) -> None:
+    version = made.models.open().latest()
+    assert version is not None
+    encoder, _ = made.models.open().load(version)
+    (tmp_path / "encoder.joblib").write_bytes(artifacts.encoder_bytes(encoder))
+    requests = requests_of(table(made, "workload_specs", HOURS[0]))
+    (tmp_path / "in.ndjson").write_bytes(b"".join(encode_request(request) + b"\n" for request in requests))
+    files = ["--encoder", str(tmp_path / "encoder.joblib"), "--input", str(tmp_path / "in.ndjson")]
+    assert main(["encode", "transform", *files, "--out", str(tmp_path / "features.parquet")]) == 0
+    written, asset = pl.read_parquet(tmp_path / "features.parquet"), table(made, "features", HOURS[0])
+    same = [name for name in written.columns if name != "observed_from_s"]
+    assert_frame_equal(written.select(same), asset.select(same))
+
+
+def test_the_command_line_gives_the_model_of_the_assets(made: Place, written: Path) -> None:
+    version = made.models.open().latest()
+    assert version is not None
+    encoder, of_assets = made.models.open().load(version)
+    of_command_line = artifacts.model_from_bytes((written / "knn_energy.joblib").read_bytes())
+    assert of_command_line.training_size == of_assets.training_size
+    assert of_command_line.encoder_fingerprint == of_assets.encoder_fingerprint == encoder.fingerprint
+    seen = requests_of(table(made, "workload_specs", HOURS[0]))
+    unseen = [msgspec.structs.replace(r, workload_name=f"{r.workload_name}-b", node_type="other") for r in seen]
+    for requests in (seen, unseen):
+        one, other = (
+            Predictor(encoder, model, version="one").predict(requests) for model in (of_assets, of_command_line)
+        )
+        assert one == other
