@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpower.labels.counters import ENDED_AFTER_S, samples_of
+from podpower.labels.counters import Samples as PodSamples
 from podpower.labels.intervals import intervals_of
 from podpower.labels.windows import steps_of
 
@@ -128,6 +129,52 @@ def test_a_pod_under_two_sources_at_once_counts_once() -> None:
     assert steps(steady(2.0), steady(2.0, begin=-53), sources=("a:9102", "b:9103")) == pytest.approx(once)
     later = steps(steady(2.0), steady(2.0, begin=100), sources=("a:9102", "b:9103"))
     assert later[240.0] == pytest.approx(120.0)
+
+
+def samples_by_source(*found: tuple[str, str, str, str, Samples]) -> PodSamples:
+    """Samples of series given as namespace, pod, exporter, pod_id and samples."""
+    rows = [(number, ts, value) for number, series in enumerate(found) for ts, value in series[4]]
+    ids = {"series_id": pl.UInt64, "series": pl.UInt64}
+    series = pl.DataFrame(
+        [(number, number, *names[:4]) for number, names in enumerate(found)],
+        schema=[*ids, "namespace", "pod", "exporter", "pod_id"],
+        schema_overrides=ids,
+        orient="row",
+    )
+    points = pl.DataFrame(rows, schema={"series_id": pl.UInt64, "ts": pl.Float64, "value": pl.Float64}, orient="row")
+    return samples_of(points, series)
+
+
+def test_pods_that_are_scraped_twice_are_named_three_at_most() -> None:
+    pods = ["d", "b", "a", "c"]
+    twice = [("n", pod, exporter, "", steady(1.0)) for pod in pods for exporter in ("a:1", "b:2")]
+    (warning,) = samples_by_source(*twice, ("n", "once", "a:1", "", steady(1.0))).warnings
+    assert warning == (
+        "4 pods were measured under two values of instance or pod_id at the same time and counted once, "
+        "e.g. n/a, n/b, n/c: is Kepler scraped by two jobs?"
+    )
+
+
+def test_a_last_sample_of_an_ended_pod_beside_its_successor_is_no_reason_to_warn() -> None:
+    found = samples_by_source(
+        ("n", "p", "a:1", "old", steady(1.0, end=60)), ("n", "p", "a:1", "new", steady(1.0, begin=30))
+    )
+    assert found.warnings == ()
+    assert sorted(found.ts) == [ts for ts, _ in steady(1.0)]
+    for code, ts in zip(found.series, found.ts, strict=True):
+        assert found.pod_ids[found.source_of[code]] == ("old" if ts < 30 else "new")
+
+
+def test_pods_of_one_name_in_two_namespaces_are_two_pods() -> None:
+    found = samples_by_source(("a", "p", "e:1", "x", steady(1.0)), ("b", "p", "e:1", "y", steady(2.0)))
+    assert found.pods.rows() == [("a", "p"), ("b", "p")]
+    assert found.pod_of.tolist() == [0, 1]
+    last = {
+        found.pods["namespace"][int(found.pod_of[code])]: value
+        for code, value in zip(found.series, found.value, strict=True)
+    }
+    assert last == {"a": pytest.approx(450.0), "b": pytest.approx(900.0)}
+    assert [found.pod_ids[code] for code in found.source_of] == ["x", "y"]
 
 
 def test_an_exporter_that_gets_another_address_loses_only_the_time_between() -> None:
