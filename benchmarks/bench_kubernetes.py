@@ -83,8 +83,8 @@ def poll_all(config: Path, journal: Path) -> dict[str, object]:
     code = (
         "import sys, time; from pathlib import Path\n"
         "from podpower.collector.live import LiveObjects\n"
-        "from podpower.sources.kubernetes.access import Wanted\n"
-        "live = LiveObjects(Path(sys.argv[2]), Wanted(kubeconfig=sys.argv[1])); times = []\n"
+        "from podpower.sources.kubernetes.access import ClusterConfig\n"
+        "live = LiveObjects(Path(sys.argv[2]), ClusterConfig(kubeconfig=sys.argv[1])); times = []\n"
         "for _ in range(2):\n"
         "    began = time.perf_counter(); live.poll(); times.append(time.perf_counter() - began)\n"
         "peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0]\n"

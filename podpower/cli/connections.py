@@ -12,7 +12,7 @@ from podpower.cli.arguments import Parser, positive
 from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from podpower.sources.kubernetes.access import Access, Wanted
+    from podpower.sources.kubernetes.access import Access, ClusterConfig
     from podpower.sources.kubernetes.list_watch import Selection
     from podpower.sources.prometheus.source import Prometheus
 
@@ -47,11 +47,11 @@ def add_selection(parser: Parser, *, kinds: str) -> None:
     parser.add_argument("--selector", metavar="LABELS", help="only objects with these labels, e.g. app=web,tier!=test")
 
 
-def wanted(arguments: argparse.Namespace) -> "Wanted":
+def config(arguments: argparse.Namespace) -> "ClusterConfig":
     """Return the cluster that the options or the environment describe."""
-    from podpower.sources.kubernetes.access import wanted_from  # noqa: PLC0415
+    from podpower.sources.kubernetes.access import cluster_config  # noqa: PLC0415
 
-    return wanted_from(
+    return cluster_config(
         arguments.settings.cluster,
         kubeconfig=arguments.kubeconfig,
         context=arguments.context,
@@ -65,7 +65,7 @@ def open_cluster(arguments: argparse.Namespace) -> "Access":
     """Open that cluster; warn where its certificate is not checked."""
     from podpower.sources.kubernetes.access import open_access  # noqa: PLC0415
 
-    access = open_access(wanted(arguments))
+    access = open_access(config(arguments))
     if not access.verifies_tls and not arguments.suppress_tls_warnings:
         output.note(f"warning: the certificate of {access.server} is not checked")
     return access

@@ -10,10 +10,10 @@ from podpower.cli.connections import (
     add_kubernetes,
     add_prometheus,
     add_selection,
+    config,
     open_cluster,
     open_prometheus,
     selection,
-    wanted,
 )
 from podpower.cli.processes import asked_to_stop
 from podpower.cli.times import parse_hour, parse_time
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         start_s = read_meta(root).end_s
         output.note(f"{root}: continuing from {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(start_s))}")
     open_cluster(arguments)  # complains and warns before anything is written
-    objects = LiveObjects(root, wanted(arguments), selection(arguments, kinds="OBSERVED"))
+    objects = LiveObjects(root, config(arguments), selection(arguments, kinds="OBSERVED"))
     with open_prometheus(arguments, cluster=objects.cluster) as prometheus:
         recorder = Recorder(objects, prometheus, note=output.note)
         with asked_to_stop() as stopped:

@@ -14,7 +14,7 @@ import msgspec
 from podpower.io.files import write_atomically
 from podpower.sources.kubernetes.list_watch import is_earlier
 
-_ENTRIES = 1000  # the log begins anew after so many checkpoints
+_ENTRIES = 1000  # the log is rewritten after so many checkpoints
 
 
 class Checkpoint(msgspec.Struct, kw_only=True, frozen=True):
@@ -52,7 +52,7 @@ class CheckpointFile:
                 self.unwritten.append(entry.present.encode())
 
     def begin(self, last: Checkpoint | None, unwritten: Iterable[bytes] = ()) -> None:
-        """Begin the log anew with a checkpoint and the unwritten lines that are still needed."""
+        """Rewrite the log with a checkpoint and the unwritten lines that are still needed."""
         self.unwritten.clear()
         entries = [_Entry(present=line.decode()) for line in unwritten]
         if last is not None:

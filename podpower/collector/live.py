@@ -10,7 +10,7 @@ from podpower.collector.watch import Watch
 from podpower.io.retries import Note
 from podpower.kubernetes.kinds import ownership_rank
 from podpower.kubernetes.times import present_form_s
-from podpower.sources.kubernetes.access import Access, Wanted, open_access
+from podpower.sources.kubernetes.access import Access, ClusterConfig, open_access
 from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.list_watch import EVERYTHING, Found, Selection, Stream, listed, open_streams
 from podpower.sources.protocols import ObjectEvent
@@ -24,14 +24,14 @@ _FRESH_S = 120.0  # a journal that ends less than this ago is read as it is
 
 
 class LiveObjects:
-    """The cluster that `wanted` describes, with its journal in `root`. `kept_days` bounds how far back that reaches."""
+    """The cluster that `config` describes, with its journal in `root`. `kept_days` bounds how far back that reaches."""
 
     def __init__(
-        self, root: Path, wanted: Wanted, selection: Selection = EVERYTHING, *, kept_days: float = KEPT_DAYS
+        self, root: Path, config: ClusterConfig, selection: Selection = EVERYTHING, *, kept_days: float = KEPT_DAYS
     ) -> None:
         """InvalidInput when no configuration describes the cluster; no request is made yet."""
         self.root = root
-        self.access = open_access(wanted)
+        self.access = open_access(config)
         self.cluster = self.access.cluster
         self._selection = selection
         self._kept_days = kept_days

@@ -18,8 +18,8 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Objects and samples of one cluster. `damaged` grows by what of the objects could not be read. `history_s` is how
-    far back to look when it is seen for the first time; a recording tells that itself.
+    """Objects and samples of one cluster. `damaged` lists objects and lines that could not be read. `history_s` is how
+    far back to look when the cluster is seen for the first time; a recording has its own start.
     """
 
     objects: ObjectSource
@@ -29,13 +29,13 @@ class Sources:
 
     @property
     def cluster(self) -> str:
-        """Its name."""
+        """Name of the cluster."""
         return self.objects.cluster
 
 
 @contextmanager
 def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
-    """Give the live cluster where a Prometheus is set, with its objects kept in `place`; else the recording there.
+    """Open the live cluster where a Prometheus is set, with its journal in `place`; else the recording in `place`.
 
     Credentials are in `settings` only and stay out of every configuration that is stored.
     """
@@ -50,10 +50,10 @@ def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
 
 @contextmanager
 def opened_live(place: str, endpoint: Endpoint, cluster: ClusterSettings) -> Iterator[Sources]:
-    """Give the cluster of these settings and this Prometheus. Errors as `LiveObjects`."""
+    """Open the cluster of these settings and this Prometheus. Errors as `LiveObjects`."""
     from podpower.collector.live import LiveObjects  # noqa: PLC0415
     from podpower.kubernetes.kinds import OBSERVED, parse_kinds  # noqa: PLC0415
-    from podpower.sources.kubernetes.access import wanted_from  # noqa: PLC0415  # an extra
+    from podpower.sources.kubernetes.access import cluster_config  # noqa: PLC0415  # an extra
     from podpower.sources.kubernetes.list_watch import Selection  # noqa: PLC0415
     from podpower.sources.prometheus.source import Prometheus  # noqa: PLC0415
 
@@ -65,7 +65,7 @@ def opened_live(place: str, endpoint: Endpoint, cluster: ClusterSettings) -> Ite
         namespaces=cluster.namespaces,
         exclude=cluster.exclude_namespaces,
     )
-    objects = LiveObjects(Path(place), wanted_from(cluster), selection)
+    objects = LiveObjects(Path(place), cluster_config(cluster), selection)
     with Prometheus(endpoint, cluster=objects.cluster, note=_LOG.warning) as prometheus:
         history_s = cluster.history_hours * HOUR_S
         yield Sources(objects=objects, metrics=prometheus, damaged=objects.damaged, history_s=history_s)

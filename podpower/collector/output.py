@@ -21,7 +21,7 @@ from podpower.sources.kubernetes.list_watch import Stream
 
 
 class Output:
-    """An output and the last line of each object. Without a path nothing is kept for the next watch."""
+    """An output and the last line of each object. Without a path, nothing is kept for the next watch."""
 
     def __init__(self, path: Path | None, stream: IO[bytes]) -> None:
         self.path, self._stream = path, stream

@@ -1,4 +1,4 @@
-"""A live cluster into a recording: its objects as they change, its counters as they are scraped."""
+"""Recorder of a live cluster: its objects as they change, its counters as they are scraped."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _SHORTEST_S = 1.0
 
 
 class Recorder:
-    """Writes what `objects` and `prometheus` tell into the recording of `objects`, one step after another."""
+    """Writes the changes of `objects` and the samples of `prometheus` into the recording of `objects`, step by step."""
 
     def __init__(self, objects: LiveObjects, prometheus: Prometheus, *, note: Note) -> None:
         self._objects, self._prometheus, self._note = objects, prometheus, note
@@ -30,7 +30,7 @@ class Recorder:
         self.events = self.samples = 0
 
     def run(self, *, since_s: float, until_s: float, every_s: float, stop: Callable[[], bool]) -> None:
-        """Record from `since_s`, of which only samples are left to be had, to `until_s` or until `stop`.
+        """Record from `since_s`, for whose past only samples exist, to `until_s` or until `stop`.
 
         Unavailable passes by itself and is tried again; other errors end it.
         """
@@ -48,7 +48,7 @@ class Recorder:
                 time.sleep(0.1)
 
     def _sampled(self, start_s: float, end_s: float) -> float:
-        """Write the samples after `start_s`, hour by hour; returns up to where."""
+        """Write the samples after `start_s`, hour by hour; return the time that was reached."""
         while end_s - start_s >= _SHORTEST_S:
             hour_start_s = start_s // HOUR_S * HOUR_S
             piece_end_s = min(end_s, hour_start_s + HOUR_S)
@@ -59,7 +59,7 @@ class Recorder:
         return start_s
 
     def _describe(self, names: frozenset[str]) -> None:
-        """Say in recording.json which Kepler it was."""
+        """Write the generation of Kepler into recording.json."""
         meta = read_meta(self._objects.root)
         generations = [g.name for g in GENERATIONS if g.metrics(names)]
         if generations and not meta.kepler:

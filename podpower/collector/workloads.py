@@ -1,4 +1,4 @@
-"""Requests of the workloads that changed objects belong to. Owners are fetched from the API where they are needed."""
+"""Requests of the workloads that changed objects belong to. Owners are fetched from the API where needed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,18 +30,18 @@ class Workloads:
         """Return the request, or None where the object's owner is watched too, or the object runs no pods. InvalidInput
         when it cannot be read.
         """
-        owner = controller_of(obj)
+        reference = controller_of(obj)
         cluster = self._api.access.cluster
         try:
-            if owner is None:
+            if reference is None:
                 return request_from_object(obj, cluster=cluster)
-            if (_group(owner), owner.get("kind")) in self._watched:
+            if (_group(reference), reference.get("kind")) in self._watched:
                 return None
             await self._fetch_owners(obj)
-            made = self._objects.made(obj)
-            metadata = {**(obj.get("metadata") or {}), "name": made.name}
-            source = made.template_object or {**obj, "metadata": metadata}
-            return request_from_object(source, cluster=cluster, as_kind=made.kind)
+            owner = self._objects.top_owner(obj)
+            metadata = {**(obj.get("metadata") or {}), "name": owner.name}
+            source = owner.template_object or {**obj, "metadata": metadata}
+            return request_from_object(source, cluster=cluster, as_kind=owner.kind)
         except NotAWorkload:
             return None
 
@@ -79,7 +79,7 @@ class Workloads:
 
     async def _fetch(self, path: str, kind: str, version: str) -> Mapping[str, Any] | None:
         if path in self._fetched:
-            return self._objects.named(self._fetched[path])
+            return self._objects.get(self._fetched[path])
         self._fetched[path] = ""
         try:
             obj = msgspec.json.decode(await self._api.get(path))

@@ -1,4 +1,4 @@
-"""Kubernetes API objects: fields, kinds, quantities, images and owner chains.
+"""What Kubernetes API objects mean: fields, kinds, quantities, images, times and owner chains.
 
-No I/O and no redaction happen here.
+A module enters when it needs an object only: no I/O, no redaction, nothing of podpower's own schemas.
 """

@@ -7,7 +7,7 @@ _PARTS = 2  # of a repository that tell the software; what stands before them is
 
 
 def image_key(image: str | None) -> str | None:
-    """The repository of an image without registry, mirror, tag and digest; None without an image.
+    """Return the repository of an image without registry, mirror, tag and digest; None without an image.
 
     >>> image_key("registry.k8s.io/etcd:3.5.16-0@sha256:5b")
     'etcd'

@@ -21,7 +21,7 @@ class Kind:
     `template`: path of the pod template, () where the object itself is one. `count`: the field that scales the pods.
     `made_by`: kinds whose controllers make it. `revisions`: its templates are kept in ControllerRevisions, those of
     other kinds in the objects that make the pods. `same_as`: the kind whose pods are kept alive alike. `observed`: read
-    from every cluster unless told otherwise.
+    from every cluster by default.
     """
 
     group: str

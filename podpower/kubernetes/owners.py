@@ -14,8 +14,8 @@ Object = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """Top owner of a pod, and the object whose pod template made it (None: only the pod itself tells).
+class TopOwner:
+    """Top owner of a pod, and the object whose pod template made it (None: only the pod itself shows it).
 
     `template_object` reads like a workload manifest of the top owner: its kind and names around the exact template.
     """
@@ -26,36 +26,36 @@ class Made:
 
 
 class Objects:
-    """The objects of a cluster as they are at one time, found by uid."""
+    """The objects of a cluster at one time, by uid."""
 
     def __init__(self) -> None:
         self._by_uid: dict[str, Object] = {}
         self._revisions: dict[tuple[str, str], Object] = {}  # ControllerRevisions by owner uid and revision hash
 
     def put(self, obj: Object) -> None:
-        """Take in an object's present form."""
+        """Add the present form of an object."""
         metadata = obj.get("metadata") or {}
         self._by_uid[metadata.get("uid", "")] = obj
         if obj.get("kind") == "ControllerRevision" and (owner := controller_of(obj)):
             self._revisions[owner.get("uid", ""), _revision_hash(metadata)] = obj
 
     def remove(self, obj: Object) -> None:
-        """Forget a deleted object."""
+        """Remove a deleted object."""
         metadata = obj.get("metadata") or {}
         self._by_uid.pop(metadata.get("uid", ""), None)
         if obj.get("kind") == "ControllerRevision" and (owner := controller_of(obj)):
             self._revisions.pop((owner.get("uid", ""), _revision_hash(metadata)), None)
 
-    def named(self, uid: str) -> Object | None:
-        """The object of this uid."""
+    def get(self, uid: str) -> Object | None:
+        """Return the object of this uid."""
         return self._by_uid.get(uid)
 
-    def made(self, pod: Object) -> Made:
-        """The top owner and template of a pod. A missing owner ends the chain; what is known of it is its reference."""
+    def top_owner(self, pod: Object) -> TopOwner:
+        """Return the top owner and template of a pod. A missing owner ends the chain with its reference."""
         metadata = pod.get("metadata") or {}
         owner = controller_of(pod)
         if owner is None:
-            return Made(kind="Pod", name=str(metadata.get("name")), template_object=None)
+            return TopOwner(kind="Pod", name=str(metadata.get("name")), template_object=None)
         direct = self._by_uid.get(owner.get("uid", ""))
         kind, name, top = str(owner.get("kind")), str(owner.get("name")), direct
         seen: set[str | None] = set()
@@ -68,13 +68,13 @@ class Objects:
             top = self._by_uid.get(above.get("uid", ""))
         template = self._template(pod, direct)
         if template is None:
-            return Made(kind=kind, name=name, template_object=None)
-        return Made(
+            return TopOwner(kind=kind, name=name, template_object=None)
+        return TopOwner(
             kind=kind, name=name, template_object=_as_workload(kind, name, template, top or direct or {}, metadata)
         )
 
     def _template(self, pod: Object, direct: Object | None) -> Any:
-        """The template in the ReplicaSet or Job, or in the ControllerRevision that the pod names."""
+        """Return the template of the ReplicaSet or Job, or of the ControllerRevision that the pod names."""
         if direct is None:
             return None
         if direct.get("kind") in TEMPLATE_HOLDERS:
@@ -88,7 +88,7 @@ class Objects:
 
 
 def controller_of(obj: Object) -> Mapping[str, Any] | None:
-    """The owner reference with `controller: true`."""
+    """Return the owner reference with `controller: true`."""
     for reference in (obj.get("metadata") or {}).get("ownerReferences") or ():
         if reference.get("controller"):
             return reference  # type: ignore[no-any-return]
@@ -101,7 +101,7 @@ def _revision_hash(metadata: Mapping[str, Any]) -> str:
 
 
 def _as_workload(kind: str, name: str, template: Any, top: Object, pod_metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """A manifest of the top owner around this template, with the scale and claims that the owner has now."""
+    """Return a manifest of the top owner around this template, with the present scale and claims of the owner."""
     outer = spec = top.get("spec") or {}
     if kind == "CronJob":
         spec = (spec.get("jobTemplate") or {}).get("spec") or {}

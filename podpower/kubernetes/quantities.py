@@ -1,4 +1,4 @@
-"""Kubernetes resource quantities, exactly as the API server reads them, and the units that podpower keeps.
+"""Kubernetes resource quantities, read exactly as the API server reads them, and the units that podpower keeps.
 
 The grammar and the limits are those of k8s.io/apimachinery/pkg/api/resource (Quantity, ParseQuantity).
 """
@@ -25,7 +25,7 @@ _MAX_LENGTH = 64
 
 
 def parse_quantity(value: str | int | float) -> Fraction:
-    """The amount in base units (cores, bytes, items). InvalidInput, with an example, when it is not a quantity.
+    """Return the amount in base units (cores, bytes, items). InvalidInput, with an example, when it is not a quantity.
 
     >>> parse_quantity("1.5Gi") == 1.5 * 2**30, float(parse_quantity("100m"))
     (True, 0.1)
@@ -34,7 +34,7 @@ def parse_quantity(value: str | int | float) -> Fraction:
 
 
 def _text(value: str | int | float) -> str:
-    """A number as the text that YAML had for it; only then is it hashable and its type plain."""
+    """Return a number as the text that YAML had for it; only then is it hashable and its type plain."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise InvalidInput(f"{value!r:.60} is not a quantity; write e.g. 500m, 1.5 or 512Mi")
     return value if isinstance(value, str) else repr(value)
@@ -61,7 +61,7 @@ def _parse(text: str) -> Fraction:
 
 
 def _example(text: str) -> str:
-    """The likeliest valid spelling of what was meant."""
+    """Return the likeliest valid spelling."""
     if text[-1:] in {"g", "t", "p"}:
         return f"{text[:-1]}{text[-1].upper()}i"
     if text[-1:] == "K":
@@ -70,7 +70,7 @@ def _example(text: str) -> str:
 
 
 def cpu_mcpu(value: str | int | float) -> float:
-    """CPU in millicores. InvalidInput when it is no quantity or negative.
+    """Return CPU in millicores. InvalidInput when it is not a quantity or negative.
 
     >>> cpu_mcpu("250m"), cpu_mcpu(0.5), cpu_mcpu("2")
     (250.0, 500.0, 2000.0)
@@ -79,7 +79,7 @@ def cpu_mcpu(value: str | int | float) -> float:
 
 
 def memory_mib(value: str | int | float) -> float:
-    """Memory in MiB. InvalidInput when it is no quantity or negative.
+    """Return memory in MiB. InvalidInput when it is not a quantity or negative.
 
     >>> memory_mib("1Gi"), memory_mib(1048576)
     (1024.0, 1.0)
@@ -88,7 +88,7 @@ def memory_mib(value: str | int | float) -> float:
 
 
 def item_count(value: str | int | float) -> int:
-    """A whole number of devices. InvalidInput for a fraction, a negative or no quantity."""
+    """Return a whole number of devices. InvalidInput for a fraction, a negative number, or what is not a quantity."""
     amount = _positive(value)
     if amount.denominator != 1:
         raise InvalidInput(f'"{value}" is not a whole number of devices; write e.g. 1')

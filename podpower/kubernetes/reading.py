@@ -23,7 +23,7 @@ _ANYTHING = msgspec.json.Decoder(JsonObject)
 
 
 def decode_object(raw: msgspec.Raw) -> JsonObject:
-    """Return the object in `raw` without the metadata and status that nobody reads, which are most of it. An object
+    """Return the object in `raw` without the metadata and status that nothing reads, which are most of it. An object
     with fields of a wrong type is returned whole; the error about them comes later.
     """
     try:

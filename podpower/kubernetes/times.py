@@ -6,23 +6,24 @@ from typing import Any
 
 from podpower.kubernetes.types import EventType
 
-_LAG_S = 300.0  # what is watched is told at most so late; older times are of something else
+_LAG_S = 300.0  # a watched change is at most so late; older times are of something else
 
 
 def happened_s(obj: Mapping[str, Any], type_: EventType, *, now_s: float, listed: bool) -> float:
-    """Unix seconds at which the change happened, as the object tells; `now_s` where it does not, or cannot be.
+    """Return the Unix seconds at which a change happened, from the object; `now_s` where it has no such time, or an
+    impossible one.
 
-    `listed`: the object was found as it is, and may have been so for long.
+    `listed`: a list showed the object, which can have had its form for long.
     """
-    told_s = _deleted_s(obj) if type_ == "DELETED" else _ended_s(obj) or present_form_s(obj)
-    if told_s is None or told_s > now_s:
+    own_s = _deleted_s(obj) if type_ == "DELETED" else _ended_s(obj) or present_form_s(obj)
+    if own_s is None or own_s > now_s:
         return now_s
-    return told_s if listed or told_s > now_s - _LAG_S else now_s
+    return own_s if listed or own_s > now_s - _LAG_S else now_s
 
 
 def present_form_s(obj: Mapping[str, Any]) -> float | None:
-    """Since when its spec is as it is: a pod's since it was made, another's since it was last written
-    (`managedFields` without `status`; server-side apply, Kubernetes 1.18 and later).
+    """Return since when the spec is as it is: for a pod its creation, for others the last write (`managedFields`
+    without `status`; server-side apply, Kubernetes 1.18 and later).
     """
     metadata = _mapping(obj.get("metadata"))
     made_s = parse_time(metadata.get("creationTimestamp"))
@@ -38,7 +39,7 @@ def present_form_s(obj: Mapping[str, Any]) -> float | None:
 
 
 def parse_time(text: Any) -> float | None:
-    """Unix seconds of an RFC 3339 time of the API; None for anything else."""
+    """Return the Unix seconds of an RFC 3339 time of the API; None for anything else."""
     if not isinstance(text, str):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Hours as recordings name them."""
+"""UTC hours and their names in recordings."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ HOUR_S = 3600.0
 
 
 def hour_name(ts: float) -> str:
-    """The UTC hour that holds `ts` (Unix seconds).
+    """Return the name of the UTC hour that holds `ts` (Unix seconds).
 
     >>> hour_name(1767225600.0)
     '2026-01-01T00'
@@ -15,7 +15,7 @@ def hour_name(ts: float) -> str:
 
 
 def hour_start_s(name: str) -> float:
-    """Unix seconds at which the hour of this name begins.
+    """Return the Unix seconds at which the hour of this name begins.
 
     >>> hour_start_s('2026-01-01T00')
     1767225600.0
@@ -24,5 +24,5 @@ def hour_start_s(name: str) -> float:
 
 
 def hours_between(start_s: float, end_s: float) -> list[str]:
-    """Names of the hours that overlap [start_s, end_s), oldest first."""
+    """Return the names of the hours that overlap [start_s, end_s), oldest first."""
     return [hour_name(h * HOUR_S) for h in range(int(start_s // HOUR_S), int(-(-end_s // HOUR_S)))]

@@ -71,7 +71,7 @@ class ObjectSource(Protocol):
         ...
 
     def changes(self, cursor: str | None) -> tuple[list[ObjectEvent], str]:
-        """The events since `cursor` and the cursor that follows them: each event once, none left out."""
+        """Return the events after `cursor`, each once and none left out, and the cursor that follows them."""
         ...
 
 
@@ -80,7 +80,7 @@ class MetricSource(Protocol):
 
     @property
     def cluster(self) -> str | None:
-        """Whose samples they are."""
+        """Name of the cluster that the samples come from."""
         ...
 
     def metric_names(self, *, start_s: float, end_s: float) -> frozenset[str]:
@@ -88,9 +88,9 @@ class MetricSource(Protocol):
         ...
 
     def samples(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> MetricSamples:
-        """Raw samples with start_s <= ts <= end_s, as they were scraped."""
+        """Return the raw samples with start_s <= ts <= end_s."""
         ...
 
     def series(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> SeriesFound:
-        """The series with any sample in [start_s, end_s], without the samples."""
+        """Return the series with a sample in [start_s, end_s], without the samples."""
         ...

@@ -1,4 +1,4 @@
-"""A recording: a folder with what happened in a cluster, read as a source of objects and of samples.
+"""A recording: a folder with the objects and samples of a cluster over time, read as a source of both.
 
 The format is in docs/reference/recording.md. Reading a window touches only the files of its hours: each hour of objects
 begins with a snapshot of those alive, and each hour of samples has a folder.
@@ -28,11 +28,11 @@ from podpower.sources.protocols import (
 META: Final = "recording.json"
 OBJECTS, SNAPSHOTS, SAMPLES, SERIES, TRUTH = "objects", "snapshots", "samples", "series", "truth"
 FORMAT, FORMAT_VERSION = "podpower-recording", 1
-MAX_CHANGES = 50_000  # events one call of `changes` gives; the cursor goes on from there
+MAX_CHANGES = 50_000  # events of one call of `changes`; the cursor continues from there
 
 
 class Meta(msgspec.Struct, kw_only=True, frozen=True):
-    """recording.json. `start_s` and `end_s` (Unix seconds) bound what was written so far."""
+    """Content of recording.json. `start_s` and `end_s` (Unix seconds) bound what was written so far."""
 
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
@@ -61,7 +61,7 @@ class _Cursor(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Recording:
-    """The recording in the folder `root`: both an ObjectSource and a MetricSource.
+    """The recording in the folder `root`, an ObjectSource and a MetricSource.
 
     InvalidInput when the folder is no recording; Unavailable when there is no such folder yet.
     """
@@ -70,7 +70,7 @@ class Recording:
         self.root = Path(root)
         self.meta = read_meta(self.root)
         self.cluster = self.meta.cluster
-        self.damaged: list[str] = []  # lines that were passed over in what was read so far
+        self.damaged: list[str] = []  # lines that were skipped so far
 
     @property
     def start_s(self) -> float:
@@ -79,15 +79,17 @@ class Recording:
 
     @property
     def end_s(self) -> float:
-        """Unix seconds up to which it was written when it was opened."""
+        """Unix seconds up to which the recording was written when it was opened."""
         return self.meta.end_s
 
     def events(self, *, start_s: float, end_s: float) -> Iterator[ObjectEvent]:
-        """Objects alive at `start_s` as ADDED with the time of their present form, then each change before `end_s`."""
+        """Yield the objects alive at `start_s` as ADDED with the time of their present form, then each change before
+        `end_s`.
+        """
         first = hour_name(max(start_s, self.start_s))
         alive = self._alive_at(first)
         hours = hours_between(max(start_s, self.start_s), end_s)
-        if not hours:  # before it began: the objects that it found, with the time they have been as they are
+        if not hours:  # before it began: the objects that it found, each from the time at which it got its form
             yield from (ObjectEvent(ts=a.ts, type="ADDED", object=a.object) for a in alive.values())
         pending: list[EventLine] = []
         for hour in hours:
@@ -105,14 +107,14 @@ class Recording:
             pending = []
 
     def changes(self, cursor: str | None) -> tuple[list[ObjectEvent], str]:
-        """The events after `cursor` (None: from the beginning), at most MAX_CHANGES, and the cursor behind them.
+        """Return the events after `cursor` (None: from the beginning), at most MAX_CHANGES, and the cursor behind them.
 
-        Each event once, none left out but for damaged lines, which are told in `damaged`. InvalidInput for the cursor
-        of another recording.
+        Each event comes once; only damaged lines are left out, and added to `damaged`. InvalidInput for the cursor of
+        another recording.
         """
         position = self._position(cursor)
         found: list[ObjectEvent] = []
-        if cursor is None:  # what a live cluster had when it was first seen
+        if cursor is None:  # the objects of a live cluster when it was first seen
             began = self._lines(SNAPSHOTS, hour_name(self.start_s))
             found += (ObjectEvent(ts=max(b.ts, self.start_s), type="ADDED", object=b.object) for b in began)
         hours = sorted(path.stem for path in (self.root / OBJECTS).glob("*.ndjson"))
@@ -126,7 +128,7 @@ class Recording:
         return found, _encoded(position)
 
     def metric_names(self, *, start_s: float, end_s: float) -> frozenset[str]:
-        """Metrics with samples in the hours of the window."""
+        """Return the names of metrics with samples in the hours of the window."""
         names: set[str] = set()
         for hour in hours_between(start_s, end_s):
             for file in self._parts(SERIES, [hour]):
@@ -135,7 +137,7 @@ class Recording:
         return frozenset(names)
 
     def samples(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> MetricSamples:
-        """Raw samples with start_s <= ts <= end_s."""
+        """Return the raw samples with start_s <= ts <= end_s."""
         hours = hours_between(start_s, end_s + 1e-3)
         series_parts, point_parts = self._parts(SERIES, hours), self._parts(SAMPLES, hours)
         if not series_parts or not point_parts:
@@ -149,7 +151,7 @@ class Recording:
         return MetricSamples(series=named, points=wanted.select(POINTS_SCHEMA.names()))
 
     def series(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> SeriesFound:
-        """The series with any sample in [start_s, end_s]."""
+        """Return the series with a sample in [start_s, end_s]."""
         found = self.samples(selectors, start_s=start_s, end_s=end_s)
         return SeriesFound(table=found.series.join(found.points, on="series_id", how="semi"))
 
@@ -182,7 +184,7 @@ class Recording:
         return position
 
     def _alive_at(self, hour: str) -> dict[str, EventLine]:
-        """The objects at the beginning of the hour: its snapshot, or the last one before it and what came after."""
+        """Return the objects at the beginning of the hour: the last snapshot up to it, and the changes after that."""
         snapshots = sorted(path.stem for path in (self.root / SNAPSHOTS).glob("*.ndjson") if path.stem <= hour)
         base = snapshots[-1] if snapshots else ""
         alive = {line.object["metadata"]["uid"]: line for line in self._lines(SNAPSHOTS, base)}
@@ -205,7 +207,7 @@ class Recording:
 
 
 def read_meta(root: Path) -> Meta:
-    """recording.json of the folder. InvalidInput or Unavailable as `Recording`."""
+    """Return recording.json of the folder. InvalidInput or Unavailable as `Recording`."""
     try:
         meta = msgspec.json.decode((root / META).read_bytes(), type=Meta)
     except FileNotFoundError:
@@ -223,8 +225,8 @@ _LINE = msgspec.json.Decoder(EventLine)
 
 
 def _read_lines(path: Path, offset: int, *, damaged: list[str]) -> Iterator[tuple[EventLine, int]]:
-    """Whole lines from `offset` on and the offset behind each; a line without its break is not yet there. One that
-    cannot be read is passed over and told in `damaged`.
+    """Yield whole lines from `offset` on, each with the offset behind it. A last line without its end is not complete
+    yet. A line that cannot be read is skipped and added to `damaged`.
     """
     with path.open("rb") as stream:
         stream.seek(offset)
@@ -249,7 +251,7 @@ def _selected(selectors: Sequence[Selector]) -> pl.Expr:
 
 
 def _series(table: pl.LazyFrame) -> pl.LazyFrame:
-    """SERIES_SCHEMA of a part; a label that was not kept when it was written is null."""
+    """Return the series of a part in SERIES_SCHEMA; a label that was not kept when the part was written is null."""
     present = table.collect_schema()
     return table.select(name if name in present else pl.lit(None, t).alias(name) for name, t in SERIES_SCHEMA.items())
 

@@ -1,4 +1,4 @@
-"""Writing a recording: events are appended, samples come in parts; a reader never sees half of one."""
+"""Writer of a recording: events are appended, samples come in parts, and a reader never sees half a part."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -17,21 +17,21 @@ from podpower.sources.recording import META, OBJECTS, SAMPLES, SERIES, SNAPSHOTS
 
 
 class RecordingWriter:
-    """Writes below `root`, made on the first write."""
+    """Writes a recording below `root`, which the first write makes."""
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
 
     def meta(self, meta: Meta) -> None:
-        """Say what the recording is and up to where it goes."""
+        """Write recording.json."""
         write_atomically(self.root / META, msgspec.json.format(msgspec.json.encode(meta)) + b"\n")
 
     def snapshot(self, hour_start_s: float, alive: Iterable[ObjectEvent]) -> None:
-        """The objects alive when the hour begins, each with the time of its present form."""
+        """Write the objects alive when the hour begins, each with the time of its present form."""
         self.snapshot_lines(hour_name(hour_start_s), (event_line(e.ts, e.type, e.object) for e in alive))
 
     def snapshot_lines(self, hour: str, lines: Iterable[bytes]) -> None:
-        """The same of `event_line`s."""
+        """Write a snapshot of `event_line`s."""
         with atomic_file(self.root / SNAPSHOTS / f"{hour}.ndjson") as aside, aside.open("wb") as stream:
             stream.writelines(lines)
 
@@ -53,7 +53,7 @@ class RecordingWriter:
             os.fsync(stream.fileno())
 
     def samples(self, hour_start_s: float, part: str, *, series: pl.DataFrame, points: pl.DataFrame) -> None:
-        """One part of an hour's samples; the series before the points, so that no point is without its name."""
+        """Write one part of an hour's samples, the series before the points, so that every point has its series."""
         hour = hour_name(hour_start_s)
         for folder, table, schema in ((SERIES, series, SERIES_SCHEMA), (SAMPLES, points, POINTS_SCHEMA)):
             write_parquet(table.select(schema.names()), self.root / folder / hour / f"{part}.parquet")
@@ -66,10 +66,10 @@ class RecordingWriter:
                     path.unlink()
 
     def truth(self, hour_start_s: float, part: str, table: pl.DataFrame) -> None:
-        """True joules of each pod and minute, of a simulation."""
+        """Write the true joules of each pod and minute of a simulation."""
         write_parquet(table, self.root / TRUTH / hour_name(hour_start_s) / f"{part}.parquet")
 
 
 def event_line(ts: float, type_: EventType, obj: Mapping[str, Any]) -> bytes:
-    """One line of objects/ or snapshots/."""
+    """Return one line of objects/ or snapshots/."""
     return msgspec.json.encode(EventLine(ts=ts, type=type_, object=dict(obj))) + b"\n"

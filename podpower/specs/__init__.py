@@ -1,4 +1,4 @@
-"""Manifests and API objects into `InferenceRequest`s: reading, normalising, redaction, hash, owners over time.
+"""Manifests and API objects into `InferenceRequest`s: documents, normalising, redaction, hash, owners over time.
 
-Everything here is a function of the bytes or objects it is given; no file is opened and nothing is asked of a cluster.
+A module enters when it is a function of the bytes or objects that it gets: it opens no file and calls no cluster.
 """

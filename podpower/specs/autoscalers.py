@@ -59,12 +59,12 @@ class Autoscaler:
 
     @property
     def target(self) -> str:
-        """Kind/name of what it scales."""
+        """Kind/name of the scaled workload."""
         return f"{self.target_kind}/{self.target_name}"
 
 
 def read_autoscaler(obj: Mapping[str, Any], *, group: str | None, lenient: bool) -> Autoscaler | None:
-    """The autoscaler, None for another kind. InvalidInput names the field that is wrong."""
+    """Return the autoscaler, None for another kind. InvalidInput names the field that is wrong."""
     kind = obj.get("kind")
     if kind == "HorizontalPodAutoscaler" and group in {"autoscaling", None}:
         hpa = _read(obj, _Hpa, lenient=lenient)

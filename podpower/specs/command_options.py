@@ -37,7 +37,7 @@ _USER_FLAGS = frozenset({"--user", "-user", "--proxy-user", "--userpwd"})
 
 
 class CommandOptions:
-    """Options of one command that take a credential, as far as the words seen so far tell."""
+    """Options of one command that take a credential, by the words seen so far."""
 
     def __init__(self) -> None:
         self._letters = ""
@@ -46,7 +46,7 @@ class CommandOptions:
         self._login = False
 
     def see(self, word: str) -> None:
-        """Take note of a word that is no option: the first names the program, a later one maybe another."""
+        """Read a word that is not an option: the first is the program, a later one can be another program."""
         program = word.rpartition("/")[2]
         known = _PROGRAMS.fullmatch(program)
         if known:
@@ -56,7 +56,9 @@ class CommandOptions:
         self._named = self._named or ("=" not in word and program not in _WRAPPERS)
 
     def awaited(self, flag: str) -> str:
-        """Kind of the credential that the next word is, after an option without a value of its own; "" for none."""
+        """Return the kind of the credential that the next word is, after an option without a value of its own; "" for
+        none.
+        """
         if flag in _USER_FLAGS:
             return "u"
         if len(flag) == _SHORT and flag[1] in _LETTERS:
@@ -66,7 +68,7 @@ class CommandOptions:
         return NAMED if is_secret_name(flag) else ""
 
     def without_secret(self, flag: str) -> str:
-        """An option with the value that is attached to it: -pSECRET, -p=SECRET, --user=USER:SECRET."""
+        """Return an option without the secret attached to it: -pSECRET, -p=SECRET, --user=USER:SECRET."""
         name, assigned, value = flag.partition("=")
         if assigned and name in _USER_FLAGS:
             return f"{name}={redacted_pair(value)}"
@@ -77,7 +79,7 @@ class CommandOptions:
         return flag[:_SHORT] + sign + self.redacted(flag[1], value, attached=not sign)
 
     def redacted(self, kind: str, value: str, *, attached: bool = False) -> str:
-        """The value of an option, whose kind is its letter or NAMED, without its credential."""
+        """Return the value of an option, whose kind is its letter or NAMED, without its credential."""
         if kind in "uU":
             self._login = True
             return redacted_pair(value)
@@ -92,7 +94,7 @@ class CommandOptions:
 
 
 def redacted_pair(value: str) -> str:
-    """`user:password` without the password, `key:` without the key; `uid:gid`, URLs and `host:/path` stay.
+    """Return `user:password` without the password, `key:` without the key; `uid:gid`, URLs and `host:/path` stay.
 
     >>> redacted_pair("me:hunter2"), redacted_pair("1000:1000"), redacted_pair("host:/srv")
     ('me:<redacted>', '1000:1000', 'host:/srv')

@@ -1,4 +1,4 @@
-"""The digest of what decides power in a template and is not a field of the `InferenceRequest`.
+"""The digest of the parts of a template that decide power and are not fields of the `InferenceRequest`.
 
 A list of what enters, not of what does not: defaults that the API server fills in, labels, annotations, names and
 timestamps stay outside by construction.
@@ -17,7 +17,7 @@ _PROBE_PERIOD_SECONDS = 10  # the API server's default
 
 
 def template_digest(pod: PodSpec, *, is_gpu: Callable[[str], bool]) -> str | None:
-    """64 hex digits, or None for a template that has nothing of the kind."""
+    """Return 64 hex digits, or None for a template without such parts."""
     content = {
         "containers": _bare([_rest(c, is_gpu=is_gpu) for c in pod.containers]),
         "init_containers": [{**_rest(c, is_gpu=is_gpu), **_whole(c)} for c in pod.init_containers or ()],
@@ -31,7 +31,7 @@ def template_digest(pod: PodSpec, *, is_gpu: Callable[[str], bool]) -> str | Non
 
 
 def required_node_terms(affinity: Affinity | None) -> list[dict[str, Any]]:
-    """The terms of the node affinity that must hold; empty where there are none."""
+    """Return the terms of the node affinity that must match; empty where there are none."""
     required = affinity.node_affinity.required if affinity and affinity.node_affinity else None
     return (required.node_selector_terms if required else None) or []
 
@@ -83,7 +83,7 @@ def _whole(container: KubeContainer) -> dict[str, Any]:
 
 
 def _devices(amounts: Resources) -> dict[str, str]:
-    """Amounts by value, so that "1" and 1, or 500m and 0.5, are alike."""
+    """Return amounts by value, so that "1" and 1, or 500m and 0.5, are equal."""
     try:
         return {name: str(parse_quantity(value)) for name, value in amounts.items()}
     except InvalidInput as error:
@@ -91,7 +91,7 @@ def _devices(amounts: Resources) -> dict[str, str]:
 
 
 def _source(source: dict[str, Any]) -> str:
-    """A ConfigMap or Secret by kind and name."""
+    """Return a ConfigMap or Secret by kind and name."""
     for kind in ("configMapRef", "secretRef"):
         reference = source.get(kind)
         if isinstance(reference, dict):

@@ -28,7 +28,8 @@ class Rejected(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Objects:
-    """Every object in `data`, in order; documents that cannot be read come as Rejected. Nothing for empty input.
+    """Iterate over every object in `data`, in order. Documents that cannot be read come as Rejected; empty input has
+    none.
 
     After `MAX_BROKEN` rejections, those of the reader and those that `reject` counts, the rest is not read: the last
     Rejected gives its place and number of lines.
@@ -63,12 +64,12 @@ class Objects:
 
 
 def read_objects(data: bytes, *, source: str) -> Iterator[dict[str, Any] | Rejected]:
-    """Every object in `data`, as `Objects` gives them."""
+    """Yield every object in `data`, as `Objects` does."""
     return iter(Objects(data, source=source))
 
 
 def shortened(detail: str) -> str:
-    """A message of bounded length: its middle is left out."""
+    """Return a message of bounded length, without its middle."""
     half = _MAX_DETAIL // 2
     return detail if len(detail) <= _MAX_DETAIL else f"{detail[:half]} ... {detail[-half:]}"
 
@@ -84,7 +85,7 @@ def _text(data: bytes) -> str:
 
 
 def _documents(text: str) -> Iterator[tuple[int, Any]]:
-    """Offset and value of each document, InvalidInput in place of the value of a broken one."""
+    """Yield the offset and value of each document, InvalidInput in place of the value of a broken one."""
     if text.lstrip()[:1] in {"{", "["}:
         values = json_values.values_of(text)
         if values is not None:
@@ -110,7 +111,7 @@ def _unread(text: str, start: int) -> str:
 
 
 def _flattened(value: Any) -> Iterator[dict[str, Any] | InvalidInput | json_values.Unread]:
-    """A JSON list or a Kubernetes List gives its items; what is not an object gives InvalidInput."""
+    """Yield the items of a JSON list or a Kubernetes List; InvalidInput for a value that is not an object."""
     open_lists = [iter((value,))]
     while open_lists:
         for item in open_lists[-1]:
@@ -133,7 +134,7 @@ def _flattened(value: Any) -> Iterator[dict[str, Any] | InvalidInput | json_valu
 
 
 def _items(value: dict[str, Any]) -> Iterator[Any] | None:
-    """Items of a Kubernetes List, None for other objects."""
+    """Return the items of a Kubernetes List, None for other objects."""
     kind = str(value.get("kind", "List"))
     if not isinstance(value.get("items"), list) or not kind.endswith("List"):
         return None

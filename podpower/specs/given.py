@@ -1,4 +1,4 @@
-"""Objects of one input and how they belong together: duplicates, and objects that another one made."""
+"""Objects of one input and their relations: duplicates, and objects that another one made."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,12 +36,12 @@ class Given:
 
 
 def shortened(text: str) -> str:
-    """A name for messages; Kubernetes allows 253 characters, an input any number."""
+    """Return a name for messages. Kubernetes allows 253 characters, an input any number."""
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def given(obj: Object, *, source: str, index: int) -> Given:
-    """The object with its names; names of a wrong type count as missing."""
+    """Return the object with its names; names of a wrong type count as missing."""
     metadata = obj.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
     generated = _text(metadata.get("generateName"))
@@ -58,8 +58,8 @@ def given(obj: Object, *, source: str, index: int) -> Given:
 
 
 def without_duplicates(objects: Sequence[Given]) -> tuple[list[Given], list[Given]]:
-    """Each object once, and those that a later one of the same kind, namespace and name replaces, as `kubectl apply`
-    would. An object without a name of its own is never a duplicate.
+    """Return each object once, and the objects that a later one of the same kind, namespace and name replaces, as
+    `kubectl apply` would. An object without a name is never a duplicate.
     """
     last: dict[object, Given] = {}
     for entry in objects:
@@ -88,8 +88,9 @@ class Controllers:
                 self._by_name.setdefault((entry.kind, entry.namespace, entry.name), []).append(entry)
 
     def of(self, entry: Given) -> Given | None:
-        """The controller by uid, else by kind, name and namespace. Where the ReplicaSet or Job of a Pod is not in the
-        input, its Deployment, Rollout or CronJob by the name in the reference and the template hash in the labels.
+        """Return the controller by uid, else by kind, name and namespace. Where the ReplicaSet or Job of a Pod is not
+        in the input, return its Deployment, Rollout or CronJob by the name in the reference and the template hash in
+        the labels.
         """
         reference = _controller(entry.obj)
         if reference is None:
@@ -126,7 +127,7 @@ class Controllers:
 
 
 def counted_part_of(entry: Given, controllers: Controllers, *, counts: Callable[[Given], bool]) -> Given | None:
-    """The controller that an object is part of, where that one is counted itself. Circular references count."""
+    """Return the controller that an object is part of, where that one is counted itself. Circular references count."""
     controller = controllers.of(entry)
     if controller is None or not counts(controller):
         return None

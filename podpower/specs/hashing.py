@@ -1,4 +1,4 @@
-"""`spec_hash`: the identity of what decides power. Equal templates hash alike wherever they were read."""
+"""The `spec_hash`: identity of what decides power. Equal templates have equal hashes, wherever they were read."""
 
 import hashlib
 
@@ -11,7 +11,7 @@ _ENCODER = msgspec.json.Encoder(order="deterministic")
 
 
 def spec_hash(request: InferenceRequest) -> str:
-    """64 hex digits over the request's power-deciding fields; names, labels, annotations and scale do not enter.
+    """Return 64 hex digits over the fields that decide power; names, labels, annotations and scale do not enter.
 
     A field that someone edits changes the hash, because it is computed from the fields and never taken on trust.
     """
@@ -36,12 +36,14 @@ def spec_hash(request: InferenceRequest) -> str:
 
 
 def hash_version(request: InferenceRequest) -> int:
-    """Version of the request's hash: an older one where its template digest is, which cannot be computed again."""
+    """Return the version of a request's hash: an older one where its template digest is older and cannot be computed
+    again.
+    """
     if request.template_digest is None:
         return HASH_VERSION
     return min(HASH_VERSION, request.template_digest_version or FIRST_VERSION)
 
 
 def digest(value: object) -> str:
-    """SHA-256 (64 hex digits) of a plain value; the order of keys does not matter."""
+    """Return the SHA-256 (64 hex digits) of a plain value; the order of keys does not matter."""
     return hashlib.sha256(_ENCODER.encode(value)).hexdigest()

@@ -32,7 +32,7 @@ class Unread:
 
 
 def value_of(document: str | bytes) -> Any:
-    """Value of one JSON document. InvalidInput if it is not valid, TooDeep if it cannot be read for its nesting."""
+    """Return the value of one JSON document. InvalidInput if it is not valid, TooDeep if it is nested too deeply."""
     try:
         return msgspec.json.decode(document)
     except RecursionError:
@@ -42,7 +42,7 @@ def value_of(document: str | bytes) -> Any:
 
 
 def values_of(text: str) -> Iterator[tuple[int, Any]] | None:
-    """Offset and value of each document, InvalidInput in place of the value of a broken one.
+    """Return the offset and value of each document, InvalidInput in place of the value of a broken one.
 
     None when the text has YAML's separators, or the first document is not JSON: YAML's flow style begins alike.
     """
@@ -78,7 +78,7 @@ def _one_after_another(text: str) -> Iterator[tuple[int, Any]]:
 
 
 def _whole_line(text: str, position: int) -> tuple[Any, int | None]:
-    """Value and end of a document that is one line, as in NDJSON; no end for others."""
+    """Return the value and end of a document that is one line, as in NDJSON; no end for others."""
     if position and text[position - 1] != "\n":
         return None, None  # a line of many documents is searched for its end once, not once a document
     end = text.find("\n", position)
@@ -106,7 +106,7 @@ def _broken(error: Exception, passed: str) -> InvalidInput:
 
 
 def _next_line(text: str, position: int) -> int:
-    """Start of the next line that begins a document."""
+    """Return the start of the next line that begins a document."""
     line = text.find("\n", position) + 1
     match = _DOCUMENT_LINE.search(text, line) if line else None
     return match.start() if match else len(text)

@@ -103,7 +103,7 @@ _CUSTOM: Final = {
 
 
 def group_of(api_version: object) -> str | None:
-    """API group of an apiVersion: "" for the core, None where there is none.
+    """Return the API group of an apiVersion: "" for the core, None where there is none.
 
     >>> group_of("apps/v1"), group_of("v1"), group_of(None)
     ('apps', '', None)

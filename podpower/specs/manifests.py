@@ -1,4 +1,4 @@
-"""Manifests, as people write or export them, into requests."""
+"""Manifests, written by people or exported, into requests."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -14,12 +14,12 @@ _RENDER: Final = "it holds {{ }}: render the template first, e.g. `helm template
 
 
 def read_manifests(data: bytes, *, source: str, options: Options | None = None) -> Workloads:
-    """The workloads in YAML or JSON. `source` names the input. InvalidInput when it has too many objects."""
+    """Return the workloads in YAML or JSON. `source` names the input. InvalidInput when it has too many objects."""
     return read_all_manifests([(data, source)], options=options)
 
 
 def read_all_manifests(parts: Iterable[tuple[bytes, str]], *, options: Options | None = None) -> Workloads:
-    """The workloads in several files as one input: an owner in one file counts for the objects of another."""
+    """Return the workloads in several files as one input: an owner in one file counts for objects of another."""
     options = options or Options()
     return select(_objects(parts, max_objects=options.max_objects), options)
 

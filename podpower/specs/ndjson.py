@@ -1,4 +1,6 @@
-"""`InferenceRequest`s as JSON, one a line: ours, those of the reference system, and its minimal `pod_spec` form."""
+"""`InferenceRequest`s as JSON, one a line: v1 of podpower, that of the reference system, and its minimal `pod_spec`
+form.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -22,23 +24,23 @@ _DEFAULTS = {"labels", "annotations", "volume_types", "init_container_count", "s
 
 
 def encode_request(request: InferenceRequest) -> bytes:
-    """One line of NDJSON, without its line break."""
+    """Return one line of NDJSON, without its line break."""
     return msgspec.json.encode(request)
 
 
 def decode_request(line: bytes) -> InferenceRequest:
-    """The request of one line, without credentials. InvalidInput names the field and what would be right."""
+    """Return the request of one line, without credentials. InvalidInput names the field and what would be right."""
     try:
         return _checked(_DECODER.decode(line))
     except (msgspec.ValidationError, RecursionError):
-        pass  # the slower way knows the older forms, and says what is wrong
+        pass  # the slower way reads the older forms, and names the error
     except ValueError as error:
         raise InvalidInput(f"not valid JSON: {error}") from None
     return request_from_dict(json_values.value_of(line))
 
 
 def request_from_dict(value: Any) -> InferenceRequest:
-    """The request in a decoded JSON object, without credentials. InvalidInput as `decode_request`."""
+    """Return the request in a decoded JSON object, without credentials. InvalidInput as `decode_request`."""
     if not isinstance(value, dict):
         raise InvalidInput("expected a JSON object with workload_kind, workload_name and containers")
     if "containers" not in value and "pod_spec" in value:
@@ -58,7 +60,7 @@ def _checked(request: InferenceRequest) -> InferenceRequest:
 
 
 def _from_pod_spec(value: Mapping[str, Any]) -> InferenceRequest:
-    """The reference system's minimal form: a raw pod spec beside the workload's names."""
+    """Return the request of the reference system's minimal form: a raw pod spec beside the workload's names."""
     pod_spec = value["pod_spec"]
     for name in ("workload_kind", "workload_name"):
         if not isinstance(value.get(name), str) or not value[name]:
@@ -75,7 +77,7 @@ def _from_pod_spec(value: Mapping[str, Any]) -> InferenceRequest:
 
 
 def read_ndjson(lines: Iterable[bytes], *, source: str) -> Iterator[InferenceRequest | Rejected]:
-    """Each line's request, or why there is none; empty lines are passed over. `lines` may be an open binary file."""
+    """Yield each line's request, or why there is none; empty lines are skipped. `lines` can be an open binary file."""
     for index, line in enumerate(lines):
         if not line.strip():
             continue

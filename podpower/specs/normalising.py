@@ -1,4 +1,4 @@
-"""One Kubernetes object into one `InferenceRequest`, whatever way the object came: YAML, JSON, list or watch."""
+"""One Kubernetes object into one `InferenceRequest`: the same from YAML, JSON, list and watch."""
 
 import re
 from collections import Counter
@@ -26,15 +26,15 @@ _NODE_TYPE_LABELS = ("node.kubernetes.io/instance-type", "beta.kubernetes.io/ins
 
 
 class NotAWorkload(InvalidInput):
-    """The object is in order, but it runs no pods."""
+    """The object is valid, but it runs no pods."""
 
 
 def request_from_object(
     obj: Mapping[str, Any], *, cluster: str | None = None, as_kind: str | None = None
 ) -> InferenceRequest:
-    """The request of a workload; `as_kind` names it after the kind of its top owner instead of its own.
+    """Return the request of a workload; `as_kind` replaces its kind by that of its top owner.
 
-    InvalidInput names the field and what would be right; NotAWorkload tells a kind that runs no pods.
+    InvalidInput names the field and what would be right; NotAWorkload names a kind that runs no pods.
     """
     kind = obj.get("kind")
     if not isinstance(kind, str) or not kind:
@@ -67,7 +67,7 @@ def _cron_job_request(obj: Mapping[str, Any], *, as_kind: str, cluster: str | No
 
 
 def check_schedule(request: InferenceRequest) -> None:
-    """InvalidInput when the schedule or time zone of a request cannot be read."""
+    """Raise InvalidInput when the schedule or time zone of a request cannot be read."""
     if request.schedule is not None:
         try:
             runs_per_month(request.schedule, request.time_zone)
@@ -90,7 +90,7 @@ def _read(kind: str, obj: Mapping[str, Any]) -> tuple[Metadata, WorkloadSpec | P
 
 
 def convert(obj: Mapping[str, Any], shape: type[T]) -> T:
-    """The object as `shape`. InvalidInput names the field and what would be right."""
+    """Return the object as `shape`. InvalidInput names the field and what would be right."""
     try:
         return msgspec.convert(obj, shape)
     except msgspec.ValidationError as error:
@@ -98,7 +98,7 @@ def convert(obj: Mapping[str, Any], shape: type[T]) -> T:
 
 
 def readable(message: str) -> str:
-    """Msgspec's message with the field first: "Expected `str`, got `int` - at `$.spec.replicas`"."""
+    """Return msgspec's message with the field first: "Expected `str`, got `int` - at `$.spec.replicas`"."""
     what, found, where = message.rpartition(" - at `$.")
     if not found:
         what, where = message, ""
@@ -188,7 +188,7 @@ def _amount(resources: Resources, name: str, *, where: str) -> float | None:
 
 
 def _pod_amounts(pod: PodSpec, containers: list[Container], beside: list[Container], *, where: str) -> dict[str, Any]:
-    """The pod's effective amounts, where they are not the sum of the containers'; else None."""
+    """Return the pod's effective amounts, where they are not the sum of the containers'; else None."""
     level = pod.resources
     amounts: dict[str, Any] = {}
     for side, resources in (("req", level and level.requests), ("lim", level and level.limits)):

@@ -1,4 +1,4 @@
-"""Objects over time into observations: which template of which workload was in force, and which pods it made."""
+"""Objects over time into observations: the templates of workloads in force, and the pods that they made."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -31,7 +31,7 @@ class ObservedPod:
 
 @dataclass(kw_only=True)
 class Observation:
-    """A template of a workload, from when to when it was in force (None: still), and the pods it made."""
+    """A template of a workload, the times between which it was in force (None: still), and the pods that it made."""
 
     request: InferenceRequest
     spec_hash: str
@@ -119,9 +119,9 @@ class _Watcher:
             return
         if outcome:
             return  # it ended before anything was seen of it
-        made = self._objects.made(obj)
-        source = made.template_object or {**obj, "metadata": {**metadata, "name": made.name}}
-        request = self._read(source, as_kind=made.kind)
+        owner = self._objects.top_owner(obj)
+        source = owner.template_object or {**obj, "metadata": {**metadata, "name": owner.name}}
+        request = self._read(source, as_kind=owner.kind)
         if request is None:
             return
         key = self._begin(request, ts)

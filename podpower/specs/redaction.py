@@ -1,4 +1,4 @@
-"""Credentials out of everything that is kept: arguments, environment, labels, annotations, images.
+"""Removal of credentials from everything that is kept: arguments, environment, labels, annotations, images.
 
 What remains of a text still shows what runs. Redacting twice changes nothing. The time that a text takes grows with its
 length and ends at MAX_CHARS: every pattern is linear, because its runs are possessive (`++`) and start only where a
@@ -61,7 +61,7 @@ _DROPPED_ANNOTATIONS = ("last-applied-configuration", "last-applied-config", "ka
 
 
 def redact_text(text: str) -> str:
-    """The text with credentials replaced by REDACTED; a text without any comes back as it is.
+    """Return the text with credentials replaced by REDACTED; a text without any is returned as it is.
 
     Of a text of more than MAX_CHARS its beginning and a digest are kept.
     """
@@ -69,7 +69,9 @@ def redact_text(text: str) -> str:
 
 
 def redact_words(words: Sequence[str] | None) -> list[str] | None:
-    """A command line: words as `redact_text`, and values of options that take a credential (`--token X`, `-p X`)."""
+    """Return a command line without credentials: words as `redact_text`, and values of options that take a credential
+    (`--token X`, `-p X`).
+    """
     if words is None:
         return None
     kept = list(words)
@@ -100,26 +102,26 @@ def _words_pass(words: Sequence[str]) -> list[str]:
 def redact_command(
     command: Sequence[str] | None, args: Sequence[str] | None
 ) -> tuple[list[str] | None, list[str] | None]:
-    """`command` and `args` of a container, which are one command line."""
+    """Return `command` and `args` of a container, which are one command line, without credentials."""
     words = redact_words([*(command or ()), *(args or ())]) or []
     cut = len(command or ())
     return None if command is None else words[:cut], None if args is None else words[cut:]
 
 
 def redact_value(name: str, value: str) -> str:
-    """The value of an environment variable, label or annotation of this name."""
+    """Return the value of an environment variable, label or annotation of this name, without credentials."""
     return REDACTED if value and is_secret_name(name) and not is_reference(value) else redact_text(value)
 
 
 def redact_mapping(values: Mapping[str, str]) -> dict[str, str]:
-    """Labels or annotations; those that hold a whole object are left out."""
+    """Return labels or annotations without credentials, and without those that hold a whole object."""
     return {
         name: redact_value(name, value) for name, value in values.items() if not name.endswith(_DROPPED_ANNOTATIONS)
     }
 
 
 def redact_image(image: str | None) -> str | None:
-    """An image reference without user and password."""
+    """Return an image reference without user and password."""
     if image is None:
         return None
     user = _IMAGE_USER.match(image, 0, MAX_CHARS)
@@ -127,7 +129,7 @@ def redact_image(image: str | None) -> str | None:
 
 
 def redact_request(request: InferenceRequest) -> InferenceRequest:
-    """The request without credentials; the same object when it holds none."""
+    """Return the request without credentials; the same object when it holds none."""
     redacted = msgspec.structs.replace(
         request,
         labels=redact_mapping(request.labels),
@@ -158,7 +160,7 @@ def _is_suspect(text: str) -> bool:
 
 
 def _cut(text: str, commands: bool) -> str:
-    """The beginning of what is left of a text, and a digest of what is left of the part that is searched."""
+    """Return the redacted beginning of a text, and a digest of the redacted part that is searched."""
     searched = _pass(text[:MAX_CHARS], commands)
     digest = hashlib.sha256(searched.encode("utf-8", "surrogatepass")).hexdigest()
     # A comma ends every value, so that the digest never becomes part of one.
@@ -188,7 +190,7 @@ def _pass(text: str, commands: bool) -> str:
 
 
 def _without_assigned(text: str) -> str:
-    """Without the values of secret names: PASSWORD=x, "token": "x"."""
+    """Return a text without the values of secret names: PASSWORD=x, "token": "x"."""
     kept, done = [], 0
     words = _GAP.search(text) is not None
     for match in _ASSIGNED.finditer(text):
@@ -208,7 +210,7 @@ def _without_assigned(text: str) -> str:
 
 
 def _without_options(text: str) -> str:
-    """Without the values of options of the commands in a text: sh -c "mysql -pSECRET db"."""
+    """Return a text without the secret values of options of the commands in it: sh -c "mysql -pSECRET db"."""
     kept, done = [], 0
     options, seen = CommandOptions(), 0
     for match in _COMMAND.finditer(text):
@@ -236,5 +238,5 @@ def _without_options(text: str) -> str:
 
 
 def _without_opaque(match: re.Match[str]) -> str:
-    """Random letters and digits of both cases are a key; words and hexadecimal digests are none."""
+    """Return REDACTED for random letters and digits of both cases, a key; words and hexadecimal digests stay."""
     return REDACTED if all(has.search(match[0]) for has in _OPAQUE_HAS) else match[0]

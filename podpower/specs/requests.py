@@ -1,4 +1,4 @@
-"""`InferenceRequest` v1: what is known of one workload before it runs. Data only; no parsing of manifests."""
+"""`InferenceRequest` v1: the description of one workload before it runs. Data only; no parsing of manifests."""
 
 from typing import Annotated, Final, Literal
 
@@ -27,9 +27,9 @@ class Container(msgspec.Struct, kw_only=True, frozen=True):
 class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     """One workload, as collected, stored a line in NDJSON, encoded, and sent to `POST /predict`.
 
-    The fields of the reference system's v1 come first, ours after `completions`. The `pod_*` amounts stand where the
+    The fields of the reference system's v1 come first, ours after `completions`. The `pod_*` amounts are set where the
     pod's effective resources are not the sum of its containers' (pod-level resources, native sidecars, overhead).
-    `template_digest` stands for what decides power but is not spelled out in the other fields (environment, node
+    `template_digest` covers what decides power and is not in the other fields (environment, node
     selector, probes ...), after redaction; with the other fields it makes the `spec_hash` (podpower.specs.hashing);
     `template_digest_version` is the version of its rules (None: the first).
 

@@ -62,7 +62,7 @@ class _Shift(NamedTuple):
 
 @lru_cache(maxsize=1 << 12)
 def runs_per_month(schedule: str, time_zone: str | None) -> float:
-    """Mean number of runs in 730 hours. InvalidInput when the schedule or the zone cannot be read.
+    """Return the mean number of runs in 730 hours. InvalidInput when the schedule or the zone cannot be read.
 
     >>> round(runs_per_month("@daily", None), 6), runs_per_month("*/10 * * * *", "Europe/Berlin")
     (30.416667, 4380.0)
@@ -79,7 +79,7 @@ def runs_per_month(schedule: str, time_zone: str | None) -> float:
 
 
 def runs_in(schedule: str, time_zone: str | None, *, first_year: int, years: int) -> int:
-    """Number of runs in whole local years. InvalidInput when the schedule or the zone cannot be read."""
+    """Return the number of runs in whole local years. InvalidInput when the schedule or the zone cannot be read."""
     parsed = _parse(_MACROS.get(schedule, schedule))
     matching_days = sum(
         int(count)
@@ -106,7 +106,7 @@ def _parse(schedule: str) -> _Schedule:
     except CronSimError as error:
         raise InvalidInput(f"{shown} ({str(error).lower()})") from None
     if not all(isinstance(item, int) and item >= 0 for item in (*parsed.days, *parsed.weekdays)):
-        raise InvalidInput(f"{shown} (Kubernetes knows no L, W and #)")
+        raise InvalidInput(f"{shown} (Kubernetes has no L, W and #)")
     return _Schedule(
         minutes=frozenset(parsed.minutes),
         hours=frozenset(parsed.hours),
@@ -127,7 +127,7 @@ def _every_seconds(schedule: str) -> float:
 
 @cache
 def _days(first_year: int, years: int) -> NDArray[np.int64]:
-    """Number of dates by month, day and weekday (0 is Sunday), each from 0."""
+    """Return the number of dates by month, day and weekday (0 is Sunday), each from 0."""
     counts = np.zeros((12, 31, 7), dtype=np.int64)
     day, end = date(first_year, 1, 1), date(first_year + years, 1, 1)
     while day < end:
@@ -138,7 +138,7 @@ def _days(first_year: int, years: int) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=1 << 10)
 def _shifts(time_zone: str, first_year: int, years: int) -> tuple[_Shift, ...]:
-    """Changes of the local clock in whole local years."""
+    """Return the changes of the local clock in whole local years."""
     try:
         zone = ZoneInfo(time_zone) if 0 < len(time_zone) <= 64 and time_zone != "Local" else None
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -164,7 +164,7 @@ def _offset(moment: datetime, zone: ZoneInfo) -> timedelta:
 
 
 def _change(low: datetime, high: datetime, zone: ZoneInfo) -> datetime:
-    """First minute in (low, high] with the offset that `high` has."""
+    """Return the first minute in (low, high] with the offset that `high` has."""
     after = _offset(high, zone)
     while high - low > timedelta(minutes=1):
         middle = low + timedelta(minutes=int((high - low) / timedelta(minutes=1)) // 2)

@@ -1,4 +1,4 @@
-"""Objects of one input into requests, each workload once, and what was skipped, by name and with the reason."""
+"""Selection of the workloads in one input, each once, and of the objects that are skipped, with the reason."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ _SHAPES: Final[dict[str, type]] = {"Pod": Pod, "CronJob": CronJob}
 
 
 class Skipped(msgspec.Struct, kw_only=True, frozen=True):
-    """An object of the input that has no prediction of its own, and why. `code` is the reason for programs.
+    """An object of the input that has no prediction of its own, with the reason. `code` is the reason for programs.
 
     An object of an unknown kind may run pods that are in no sum; all others are accounted for.
     """
@@ -63,12 +63,12 @@ class Workloads:
 
     @property
     def unknown_kinds(self) -> int:
-        """Number of objects that may run pods which nobody counts."""
+        """Number of objects that can run pods which are in no sum."""
         return sum(entry.code == "unknown_kind" for entry in self.skipped)
 
 
 def with_options(request: InferenceRequest, options: Options) -> InferenceRequest:
-    """A request that was given as such, with the cluster and the number of nodes of the options where it has none."""
+    """Return a request with the cluster and the number of nodes of the options where it has none."""
     changes: dict[str, Any] = {}
     if options.cluster is not None and request.cluster is None:
         changes["cluster"] = options.cluster
@@ -78,7 +78,7 @@ def with_options(request: InferenceRequest, options: Options) -> InferenceReques
 
 
 def select(objects: Iterable[tuple[str, int, Object | Rejected]], options: Options) -> Workloads:
-    """The workloads among objects, each with its source and its place there.
+    """Return the workloads among objects, each with its source and its place there.
 
     An object whose controller is in the input is part of it. Of an object that is given twice the last one counts.
     """
@@ -109,7 +109,7 @@ class _Outcome:
 
     @property
     def counts(self) -> bool:
-        """The pods of this object are accounted for by it."""
+        """Whether the pods of this object are accounted for by it."""
         return bool(self.requests) or (self.skip is not None and self.skip[0] in {"finished", "no_replicas"})
 
 
@@ -209,7 +209,7 @@ class _Selector:
         )
 
     def _scaled(self, entry: Given, request: InferenceRequest) -> InferenceRequest:
-        """The request with the scale that other objects of the input, the status or an option give."""
+        """Return the request with the scale that other objects of the input, the status or an option give."""
         scaler = self._autoscalers.get((entry.namespace, entry.kind, entry.name))
         if scaler is not None and request.component is None:
             # An autoscaler leaves a workload alone that someone scaled to zero.

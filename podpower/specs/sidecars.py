@@ -54,9 +54,7 @@ def is_injected(container: KubeContainer | Container) -> bool:
 
 
 def main_container(containers: Sequence[Container]) -> Container | None:
-    """The container that a pod is there for: the first that is no known sidecar or helper, else the first; None where
-    there is none.
-    """
+    """Return the first container that is not a known sidecar or helper, else the first; None where there is none."""
     for container in containers:
         name = (image_key(container.image) or "").rpartition("/")[2]
         if not is_injected(container) and name not in HELPER_IMAGES:
@@ -70,5 +68,5 @@ def is_native(container: KubeContainer) -> bool:
 
 
 def split_init(containers: Sequence[KubeContainer]) -> tuple[list[KubeContainer], list[KubeContainer]]:
-    """Init containers that end, and those that are native sidecars."""
+    """Return the init containers that end, and those that are native sidecars."""
     return [c for c in containers if not is_native(c)], [c for c in containers if is_native(c)]

@@ -46,7 +46,7 @@ def kind_hint(kind: str, group: str | None) -> str | None:
 
 
 def field_hints(value: Any, shape: type, *, where: str = "") -> list[str]:
-    """A message for each misspelt field of an object that is read as `shape`, at most five."""
+    """Return a message for each misspelt field of an object that is read as `shape`, at most five."""
     hints = []
     for path, key, near in _misspelt(value, shape, where):
         hints.append(f"{path}{_shown(key)}: no such field; did you mean {near}?")
@@ -78,7 +78,7 @@ def _misspelt(value: Any, shape: type, where: str) -> Iterator[tuple[str, str, s
 
 @cache
 def _inner(shape: type) -> dict[str, Any]:
-    """Names of a struct's fields as written in manifests, each with the struct inside it."""
+    """Return the names of a struct's fields as written in manifests, each with the struct inside it."""
     info = msgspec.inspect.type_info(shape)
     if not isinstance(info, msgspec.inspect.StructType):
         raise TypeError(f"{shape} is no struct")
@@ -104,14 +104,16 @@ def _near_field(key: str, shape: type) -> str | None:
 
 @lru_cache(maxsize=1 << 10)
 def _near_resource(name: str) -> str | None:
-    """Resources without a domain are those of Kubernetes; extended ones contain a slash."""
+    """Return the nearest resource of Kubernetes for a misspelt name. Its own have no domain; extended ones contain a
+    slash.
+    """
     if name in _RESOURCES or "/" in name or name.startswith("hugepages-"):
         return None
     return _nearest(name, _RESOURCES)
 
 
 def _nearest(word: str, words: tuple[str, ...]) -> str | None:
-    """The word that `word` was meant to be; None when none is close."""
+    """Return the word nearest to `word`; None when none is close."""
     if not word or len(word) > _MAX_WORD:
         return None
     plain = {_plain(right): right for right in words}

@@ -1,4 +1,4 @@
-"""Observations as the `workload_specs` table, and back."""
+"""The `workload_specs` table of observations."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ SPECS_SCHEMA = pl.Schema(
 
 
 def specs_table(observations: Sequence[Observation]) -> pl.DataFrame:
-    """One row an observation, in SPECS_SCHEMA."""
+    """Return one row for each observation, in SPECS_SCHEMA."""
     return pl.DataFrame(
         [
             {
@@ -55,7 +55,7 @@ def specs_table(observations: Sequence[Observation]) -> pl.DataFrame:
 
 
 def requests_of(table: pl.DataFrame) -> list[InferenceRequest]:
-    """The request of each row."""
+    """Return the request of each row."""
     return [decode_request(line.encode()) for line in table["request"]]
 
 

@@ -1,4 +1,4 @@
-"""Pod templates inside objects of kinds that podpower does not know.
+"""Pod templates inside objects of unknown kinds.
 
 A pod template is a mapping under a key that ends in `template` whose `spec` has containers, each with an image. Its
 place is unambiguous when no other template is beside it, above it or below it: what combines several (Flink's base and
@@ -37,7 +37,7 @@ class FoundTemplate:
 
     @property
     def component(self) -> str:
-        """The holder's place as people write it: `spec.workerGroupSpecs[0]`."""
+        """Place of the holder, written as `spec.workerGroupSpecs[0]`."""
         return "".join(part if part.startswith("[") else f".{part}" for part in self.path).lstrip(".")
 
 
@@ -49,7 +49,7 @@ class _Scale:
 
 
 def find_templates(obj: Object, *, group: str | None) -> tuple[list[FoundTemplate], str | None]:
-    """The pod templates of an object, or none and the reason."""
+    """Return the pod templates of an object, or none and the reason."""
     spec = obj.get("spec")
     if not isinstance(spec, Mapping):
         return [], "it has no spec"
@@ -121,7 +121,7 @@ def _found(path: tuple[str, ...], template: Object, scale: _Scale) -> FoundTempl
 
 
 def _scaled(scale: _Scale, holder: Object, multipliers: tuple[str, ...]) -> _Scale:
-    """The scale below `holder`: its counts multiply; without one, the lower limit of its autoscaling does."""
+    """Return the scale below `holder`: its counts multiply; without one, the lower limit of its autoscaling does."""
     counts = [count for name in multipliers if (count := _count(holder.get(name))) is not None]
     limits = scale.limits
     low = high = None

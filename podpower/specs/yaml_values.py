@@ -46,12 +46,12 @@ _WORDS |= {w: False for word in ("false", "no", "off") for w in (word, word.titl
 
 
 def is_separated(text: str) -> bool:
-    """True if a separator line is in the text."""
+    """Whether a separator line is in the text."""
     return _SEPARATOR.search(text) is not None
 
 
 def split(text: str) -> Iterator[tuple[int, str]]:
-    """Documents between separator lines, each with its offset, so that one can be broken without the others.
+    """Yield the documents between separator lines, each with its offset, so that one can be broken without the others.
 
     Directives (`%YAML 1.1`) stay with the document after them.
     """
@@ -69,7 +69,8 @@ def split(text: str) -> Iterator[tuple[int, str]]:
 
 
 def value_of(document: str, *, first_line: int) -> Any:
-    """Value of one document, None for an empty one. InvalidInput, with the line counted from `first_line`, if broken.
+    """Return the value of one document, None for an empty one. InvalidInput, with the line counted from `first_line`,
+    if broken.
 
     Scalars are resolved as kubectl resolves them; an alias gives the same object as its anchor.
     """
@@ -89,7 +90,7 @@ def value_of(document: str, *, first_line: int) -> Any:
 
 
 def shortened(text: str) -> str:
-    """First characters of a text from outside, for a message."""
+    """Return the first characters of a text from outside, for a message."""
     return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
@@ -197,7 +198,7 @@ class _Builder:
         return merged | own if merged else own
 
     def _key(self, event: Any, *, depth: int) -> tuple[str, bool]:
-        """Text of a key, and True if it is `<<`."""
+        """Return the text of a key, and True if it is `<<`."""
         if type(event) is ScalarEvent:
             if event.anchor is not None:
                 self._node(event, depth=depth)

@@ -19,7 +19,7 @@ import kubernetes.config  # noqa: F401
 import podpower.collector.watch  # noqa: F401
 from podpower.cli import main
 from podpower.collector.live import LiveObjects
-from podpower.sources.kubernetes.access import Wanted
+from podpower.sources.kubernetes.access import ClusterConfig
 
 # A kill at one of their lines leaves every state that a kill can leave: nothing, a part, or all of what they write.
 WRITING = {
@@ -51,7 +51,7 @@ def poll(journal: str, kubeconfig: str, later_s: float) -> None:
     """Poll a cluster into a journal again and again, with a clock that is `later_s` ahead."""
     real = time.time
     time.time = lambda: real() + later_s
-    live = LiveObjects(Path(journal), Wanted(kubeconfig=kubeconfig))
+    live = LiveObjects(Path(journal), ClusterConfig(kubeconfig=kubeconfig))
     while True:
         live.poll(seconds=1.0)
 

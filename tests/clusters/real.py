@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from podpower.kubernetes.kinds import KINDS
-from podpower.sources.kubernetes.access import Wanted, open_access
+from podpower.sources.kubernetes.access import ClusterConfig, open_access
 
 Object = dict[str, Any]
 
@@ -19,7 +19,7 @@ class RealCluster:
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
         self.namespace = f"podpower-test-{uuid.uuid4().hex[:8]}"
-        access = open_access(Wanted(kubeconfig=str(kubeconfig)))
+        access = open_access(ClusterConfig(kubeconfig=str(kubeconfig)))
         self._client = httpx.Client(
             base_url=access.server, verify=access.ssl_context, headers=access.authorization(), timeout=30
         )

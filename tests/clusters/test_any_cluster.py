@@ -16,7 +16,7 @@ import pytest
 
 from podpower.collector.live import LiveObjects, present_objects
 from podpower.doctor import examine_cluster
-from podpower.sources.kubernetes.access import Wanted, open_access
+from podpower.sources.kubernetes.access import ClusterConfig, open_access
 from podpower.sources.kubernetes.list_watch import Selection
 from podpower.specs.observing import observe
 from tests.clusters.fake import FakeCluster
@@ -78,7 +78,7 @@ def test_changes_are_told_across_a_restart(cluster: RealCluster, tmp_path: Path)
 
 def test_polls_keep_what_happened(cluster: RealCluster, tmp_path: Path) -> None:
     selected = Selection(namespaces=(cluster.namespace,))
-    live = LiveObjects(tmp_path / "journal", Wanted(kubeconfig=str(cluster.kubeconfig)), selected)
+    live = LiveObjects(tmp_path / "journal", ClusterConfig(kubeconfig=str(cluster.kubeconfig)), selected)
     cluster.add(web("a:1"))
     live.poll(seconds=1.0)
     cluster.update(web("a:2"))
@@ -93,10 +93,10 @@ def test_polls_keep_what_happened(cluster: RealCluster, tmp_path: Path) -> None:
 def test_the_present_is_listed(cluster: RealCluster) -> None:
     cluster.add(web())
     selected = Selection(namespaces=(cluster.namespace,))
-    events = present_objects(open_access(Wanted(kubeconfig=str(cluster.kubeconfig))), selected)
+    events = present_objects(open_access(ClusterConfig(kubeconfig=str(cluster.kubeconfig))), selected)
     assert "web" in {event.object["metadata"]["name"] for event in events}
 
 
 def test_a_cluster_that_lets_us_is_in_order(cluster: RealCluster) -> None:
-    findings = examine_cluster(lambda: open_access(Wanted(kubeconfig=str(cluster.kubeconfig))))
+    findings = examine_cluster(lambda: open_access(ClusterConfig(kubeconfig=str(cluster.kubeconfig))))
     assert {(f.check, f.state) for f in findings} == {("cluster", "ok"), ("cluster clock", "ok"), ("rights", "ok")}

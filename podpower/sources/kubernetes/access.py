@@ -23,23 +23,23 @@ _IN_CLUSTER = "in-cluster"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class ClusterConfig:
     """Requested access to a cluster. None means the value of the kubeconfig or service account.
 
-    `kubeconfig` may name several files, separated as in KUBECONFIG.
+    `kubeconfig` can name several files, separated as in KUBECONFIG.
     """
 
     kubeconfig: str | None = None
     context: str | None = None
     ca_file: str | None = None
     verify_tls: bool | None = None
-    cluster: str | None = None  # what to call it
+    cluster: str | None = None  # its name in outputs
     inside: bool = False  # this process runs in a pod, whose account is used unless a kubeconfig is named
 
 
 @dataclass(kw_only=True)
 class Access:
-    """An API server and the credentials for it, which nothing shows."""
+    """An API server and the credentials for it, which no representation shows."""
 
     server: str
     cluster: str
@@ -47,34 +47,38 @@ class Access:
     verifies_tls: bool = True
     server_name: str | None = None
     proxy: str | None = field(default=None, repr=False)
-    _wanted: Wanted = field(default_factory=Wanted, repr=False)
+    _config: ClusterConfig = field(default_factory=ClusterConfig, repr=False)
     _configuration: Any = field(default=None, repr=False)
 
-    def authorization(self, *, anew: bool = False) -> dict[str, str]:
-        """The headers that prove who we are; `anew` after they were refused. Unavailable when a plugin fails."""
-        if anew:
-            self._configuration = _configured(self._wanted)[0]
-        proofs = [s["value"] for s in self._configuration.auth_settings().values() if s["key"] == "authorization"]
-        return {"Authorization": str(proofs[0])} if proofs else {}
+    def authorization(self, *, refresh: bool = False) -> dict[str, str]:
+        """Return the authorization headers; `refresh` reads the credentials again after they were refused. Unavailable
+        when a plugin fails.
+        """
+        if refresh:
+            self._configuration = _configured(self._config)[0]
+        values = [s["value"] for s in self._configuration.auth_settings().values() if s["key"] == "authorization"]
+        return {"Authorization": str(values[0])} if values else {}
 
 
-def open_access(wanted: Wanted) -> Access:
-    """The access that is asked for. InvalidInput says what is wrong with the configuration, or that there is none."""
-    configuration, cluster, proxy = _configured(wanted)
-    verify = configuration.verify_ssl if wanted.verify_tls is None else wanted.verify_tls
+def open_access(config: ClusterConfig) -> Access:
+    """Return access to the configured cluster. InvalidInput names what is wrong with the configuration, or that there
+    is none.
+    """
+    configuration, cluster, proxy = _configured(config)
+    verify = configuration.verify_ssl if config.verify_tls is None else config.verify_tls
     return Access(
         server=configuration.host,
-        cluster=wanted.cluster or cluster,
-        ssl_context=_ssl_context(configuration, wanted.ca_file, verify=verify),
+        cluster=config.cluster or cluster,
+        ssl_context=_ssl_context(configuration, config.ca_file, verify=verify),
         verifies_tls=verify or not configuration.host.startswith("https"),
         server_name=configuration.tls_server_name,
         proxy=proxy,
-        _wanted=wanted,
+        _config=config,
         _configuration=configuration,
     )
 
 
-def wanted_from(settings: ClusterSettings, **given: Any) -> Wanted:
+def cluster_config(settings: ClusterSettings, **given: Any) -> ClusterConfig:
     """Return how to reach the cluster of `settings`; each of `given` that is not None overrides them."""
     found = {
         "kubeconfig": settings.kubeconfig,
@@ -83,30 +87,30 @@ def wanted_from(settings: ClusterSettings, **given: Any) -> Wanted:
         "cluster": settings.name,
         "inside": settings.is_inside,
     }
-    return Wanted(**{**found, **{name: value for name, value in given.items() if value is not None}})
+    return ClusterConfig(**{**found, **{name: value for name, value in given.items() if value is not None}})
 
 
-def _configured(wanted: Wanted) -> "tuple[Configuration, str, str | None]":
-    """Settings of the client, the cluster's name, and its proxy."""
-    from kubernetes import config  # noqa: PLC0415  # an extra, and slow to import
+def _configured(config: ClusterConfig) -> "tuple[Configuration, str, str | None]":
+    """Return the client's settings, the cluster's name, and its proxy."""
+    from kubernetes import config as loading  # noqa: PLC0415  # an extra, and slow to import
     from kubernetes.client import Configuration  # noqa: PLC0415
 
     configuration = Configuration()
-    inside = wanted.inside and not wanted.kubeconfig and not wanted.context
+    inside = config.inside and not config.kubeconfig and not config.context
     try:
         if inside:
-            config.load_incluster_config(client_configuration=configuration)
+            loading.load_incluster_config(client_configuration=configuration)
             return configuration, _IN_CLUSTER, None
-        return _from_kubeconfig(wanted, configuration)
-    except config.ConfigException as error:
-        raise InvalidInput(_explained(error, wanted)) from None
+        return _from_kubeconfig(config, configuration)
+    except loading.ConfigException as error:
+        raise InvalidInput(_explained(error, config)) from None
 
 
-def _from_kubeconfig(wanted: Wanted, configuration: "Configuration") -> "tuple[Configuration, str, str | None]":
+def _from_kubeconfig(config: ClusterConfig, configuration: "Configuration") -> "tuple[Configuration, str, str | None]":
     import yaml  # noqa: PLC0415
     from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger  # noqa: PLC0415
 
-    paths = wanted.kubeconfig or "~/.kube/config"
+    paths = config.kubeconfig or "~/.kube/config"
     if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep)):
         raise InvalidInput(
             f"no kubeconfig at {paths}: give --kubeconfig FILE or set KUBECONFIG; inside a pod its service account is "
@@ -114,42 +118,42 @@ def _from_kubeconfig(wanted: Wanted, configuration: "Configuration") -> "tuple[C
         )
     try:
         whole = KubeConfigMerger(paths).config
-        loader = KubeConfigLoader(config_dict=whole, active_context=wanted.context)
-        with _what_is_logged() as said:
+        loader = KubeConfigLoader(config_dict=whole, active_context=config.context)
+        with _logged() as messages:
             loader.load_and_set(configuration)
     except (yaml.YAMLError, OSError, UnicodeDecodeError, TypeError, AttributeError) as error:
         raise InvalidInput(f"kubeconfig {paths} cannot be read: {' '.join(str(error).split())}") from None
     context = loader.current_context["context"]
     user = whole["users"].get_with_name(context.get("user"), safe=True)
     if user and "exec" in user["user"] and not configuration.api_key and not configuration.cert_file:
-        reason = "; ".join(said) or "no reason given"
-        raise Unavailable(f"kubeconfig {paths}: the credential plugin gave nothing: {reason}")
+        reason = "; ".join(messages) or "no reason given"
+        raise Unavailable(f"kubeconfig {paths}: the credential plugin returned no credentials: {reason}")
     name = str(context["cluster"])
     proxy = whole["clusters"].get_with_name(name)["cluster"].safe_get("proxy-url")
     return configuration, name, proxy
 
 
 @contextmanager
-def _what_is_logged() -> Iterator[list[str]]:
-    """The complaints of the `kubernetes` package, which it logs and goes on."""
-    said: list[str] = []
+def _logged() -> Iterator[list[str]]:
+    """Collect the messages that the `kubernetes` package logs instead of raising."""
+    messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: said.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(" ".join(record.getMessage().split()))  # type: ignore[method-assign]
     root = logging.getLogger()
     root.addHandler(handler)
     try:
-        yield said
+        yield messages
     finally:
         root.removeHandler(handler)
 
 
-def _explained(error: Exception, wanted: Wanted) -> str:
-    said = " ".join(str(error).split())
-    where = wanted.kubeconfig or "~/.kube/config"
-    if "current-context" in said or "in contexts list" in said or "contexts" in said:
-        named = f"no context {wanted.context!r}" if wanted.context else "no current context"
+def _explained(error: Exception, config: ClusterConfig) -> str:
+    message = " ".join(str(error).split())
+    where = config.kubeconfig or "~/.kube/config"
+    if "current-context" in message or "in contexts list" in message or "contexts" in message:
+        named = f"no context {config.context!r}" if config.context else "no current context"
         return f"kubeconfig {where} has {named}: give --context NAME, see `kubectl config get-contexts`"
-    return f"kubeconfig {where}: {said}"
+    return f"kubeconfig {where}: {message}"
 
 
 def _ssl_context(configuration: "Configuration", ca_file: str | None, *, verify: bool) -> ssl.SSLContext:

@@ -1,4 +1,4 @@
-"""Requests to the API server: what can be tried again is, what cannot is told with the rule or setting that is missing.
+"""Requests to the API server. Failures that can pass are retried; others name the missing rule or setting.
 
 Sources: Kubernetes API Concepts (https://kubernetes.io/docs/reference/using-api/api-concepts/) for lists, watches and
 410; RFC 9110 for Retry-After.
@@ -28,16 +28,16 @@ Parameters = Mapping[str, str | int]
 
 
 class Gone(Exception):
-    """410: what was asked for lies before the history that the server keeps. List again."""
+    """410: the server no longer has the version. List again."""
 
 
 class Api:
-    """The API server of one access. `tries`: how often a list is tried; None for as long as it takes."""
+    """Client of one API server. `tries` is how often a request is tried, None without end."""
 
     def __init__(self, access: Access, *, tries: int | None = 5, note: Note = lambda _: None) -> None:
         self.access = access
         self._retries, self.note = Retries(attempts=tries), note
-        self.clock_ahead_s: float | None = None  # the server's clock less ours, to a second, in the last answer
+        self.clock_ahead_s: float | None = None  # the server's clock minus ours, in the last response
         self._client = open_async_client(
             base_url=access.server, verify=access.ssl_context, proxy=access.proxy, read_seconds=_READ_S
         )
@@ -51,13 +51,13 @@ class Api:
         await self._client.aclose()
 
     async def get(self, path: str, parameters: Parameters | None = None, *, kind: Kind | None = None) -> bytes:
-        """The body of a good answer. Gone, Unavailable when it does not work out in `tries`, else InvalidInput."""
+        """Return the body of a successful response. Gone; Unavailable after `tries`; else InvalidInput."""
         return await self._retries.call_async(
             lambda: self._get(path, parameters or {}, kind), what=f"{self.access.server}{path}", note=self.note
         )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """The body of the answer to a review, which changes nothing. Errors as `get`."""
+        """Return the response to a review, which changes nothing. Errors as `get`."""
 
         async def once() -> bytes:
             async with self._opened("POST", path, {}, None, content=msgspec.json.encode(body)) as response:
@@ -66,7 +66,9 @@ class Api:
         return await self._retries.call_async(once, what=f"{self.access.server}{path}", note=self.note)
 
     async def watch(self, path: str, parameters: Parameters, *, kind: Kind, idle_s: float) -> AsyncIterator[bytes]:
-        """Lines of a watch until the server ends it. Again when nothing came for `idle_s`, or the connection broke."""
+        """Yield the lines of a watch until the server ends it. Again when no line comes for `idle_s`, or the connection
+        breaks.
+        """
         timeout = httpx.Timeout(idle_s, connect=CONNECT_SECONDS)
         async with self._opened("GET", path, parameters, kind, timeout=timeout) as response:
             pending = b""
@@ -75,7 +77,7 @@ class Api:
                 for line in lines:
                     yield line
                 if len(pending) > _MAX_LINE_BYTES:
-                    raise Again("an event has no end")
+                    raise Again("an event is longer than 16 MiB")
 
     async def _get(self, path: str, parameters: Parameters, kind: Kind | None) -> bytes:
         async with self._opened("GET", path, parameters, kind) as response:
@@ -85,14 +87,14 @@ class Api:
     async def _opened(
         self, method: str, path: str, parameters: Parameters, kind: Kind | None, **more: Any
     ) -> AsyncIterator[httpx.Response]:
-        """A good answer, its body unread; credentials that were refused are got anew once."""
+        """Send a request and give a successful response, its body unread. Refused credentials are read again once."""
         untrusted = (
             f"{self.access.server}: its certificate is not trusted: give --ca-file or K8S_CA_FILE, or check the "
             "server's name"
         )
         with failures(untrusted=untrusted):
-            for anew in (False, True):
-                headers = await asyncio.to_thread(self.access.authorization, anew=anew)
+            for refresh in (False, True):
+                headers = await asyncio.to_thread(self.access.authorization, refresh=refresh)
                 if "content" in more:
                     headers["Content-Type"] = "application/json"
                 extensions = {"sni_hostname": self.access.server_name} if self.access.server_name else {}
@@ -102,7 +104,7 @@ class Api:
                 response = await self._client.send(request, stream=True)
                 self.clock_ahead_s = _clock_ahead_s(response.headers.get("date"))
                 try:
-                    if response.status_code == 401 and not anew:
+                    if response.status_code == 401 and not refresh:
                         continue
                     if not response.is_success:
                         await self._refuse(response, kind, watches="watch" in parameters)
@@ -113,31 +115,32 @@ class Api:
 
     async def _refuse(self, response: httpx.Response, kind: Kind | None, *, watches: bool) -> None:
         status = response.status_code
-        said = _message(await response.aread())
+        message = _message(await response.aread())
         server = self.access.server
         if status == 410:
             raise Gone
-        check_status(response, said)
+        check_status(response, message)
         if status == 401:
-            raise InvalidInput(f"{server} refuses the credentials (401{said}): log in again, or check the context")
+            raise InvalidInput(f"{server} refuses the credentials (401{message}): log in again, or check the context")
         if status == 403:
             needed = f"; the missing rule is {kind.rule('get', 'list', 'watch')}" if kind else ""
-            raise Forbidden(f"{server} forbids this (403{said}){needed}")
+            raise Forbidden(f"{server} forbids this (403{message}){needed}")
         if status == 404 and kind:
             raise Missing(f"{server} has no {kind.plural} of {kind.api_version}: check the kind, or install its CRD")
         if response.is_redirect:
             raise InvalidInput(
-                f"{server} redirects to {redirect_target(response)}: that is no API server, or a proxy wants a login"
+                f"{server} redirects to {redirect_target(response)}: this is not an API server, or a proxy requires a "
+                "login"
             )
-        raise InvalidInput(f"{server} answers {status}{said}{' to a watch' if watches else ''}")
+        raise InvalidInput(f"{server} answers {status}{message}{' to a watch' if watches else ''}")
 
 
 class Forbidden(InvalidInput):
-    """403, with the rule that would allow it."""
+    """403, with the rule that would allow the request."""
 
 
 class Missing(InvalidInput):
-    """404: there is no such kind or object."""
+    """404: no such kind or object."""
 
 
 def _clock_ahead_s(date: str | None) -> float | None:
@@ -152,7 +155,7 @@ def _only(more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _message(body: bytes) -> str:
-    """The message of a Status object, in one line."""
+    """Return the message of a Status object in one line."""
     try:
         status = msgspec.json.decode(body)
         message = status.get("message", "") if isinstance(status, dict) else ""

@@ -18,7 +18,7 @@ from podpower.errors import InvalidInput, Unavailable
 from podpower.kubernetes.kinds import OBSERVED, parse_kinds
 from podpower.simulation import simulate
 from podpower.sources.hours import HOUR_S
-from podpower.sources.kubernetes.access import Wanted
+from podpower.sources.kubernetes.access import ClusterConfig
 from podpower.sources.kubernetes.list_watch import Selection
 from podpower.sources.recording import Recording
 from podpower.specs.observing import Observation, observe
@@ -45,7 +45,7 @@ def live(cluster: FakeCluster, tmp_path: Path) -> LiveObjects:
 
 def opened(cluster: FakeCluster, folder: Path, **more: object) -> LiveObjects:
     config = write_kubeconfig(folder / "config", cluster.url)
-    return LiveObjects(folder / "journal", Wanted(kubeconfig=str(config)), **more)  # type: ignore[arg-type]
+    return LiveObjects(folder / "journal", ClusterConfig(kubeconfig=str(config)), **more)  # type: ignore[arg-type]
 
 
 def poll(live: LiveObjects) -> int:
@@ -351,7 +351,7 @@ def test_an_object_without_a_name_is_told_of_and_one_without_uid_is_known_by_its
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         config = write_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{server.server_port}")
-        live = LiveObjects(tmp_path / "journal", Wanted(kubeconfig=str(config)))
+        live = LiveObjects(tmp_path / "journal", ClusterConfig(kubeconfig=str(config)))
         changes, _ = live.changes(None)
         server.shutdown()
         thread.join()

@@ -16,7 +16,7 @@ import pytest
 
 from podpower.collector.journal import Journal
 from podpower.collector.live import LiveObjects
-from podpower.sources.kubernetes.access import Wanted
+from podpower.sources.kubernetes.access import ClusterConfig
 from podpower.specs.ndjson import read_ndjson
 from tests.clusters import observers
 from tests.clusters.fake import FakeCluster
@@ -359,7 +359,7 @@ def test_a_journal_of_a_standing_watch_is_read_while_it_is_written(
     root = tmp_path / "journal"
     cluster.add(deployment("web"))
     watching.start("--journal", str(root), output=False, watches=8)
-    live = LiveObjects(root, Wanted(kubeconfig=str(tmp_path / "config")))
+    live = LiveObjects(root, ClusterConfig(kubeconfig=str(tmp_path / "config")))
     until((root / "recording.json").exists)
     changes, cursor = live.changes(None)
     assert [change.object["metadata"]["name"] for change in changes] == ["web"]

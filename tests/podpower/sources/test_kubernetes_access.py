@@ -11,7 +11,7 @@ import stamina
 from podpower.errors import InvalidInput, Unavailable
 from podpower.kubernetes.kinds import KINDS, Kind, parse_kinds
 from podpower.settings import Settings
-from podpower.sources.kubernetes.access import Wanted, open_access, wanted_from
+from podpower.sources.kubernetes.access import ClusterConfig, cluster_config, open_access
 from podpower.sources.kubernetes.api import Api, Forbidden, Missing
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import write_kubeconfig, write_plugin
@@ -30,7 +30,7 @@ def cluster() -> Iterator[FakeCluster]:
         yield fake
 
 
-def asked(wanted: Wanted, path: str = "/version", **given: object) -> bytes:
+def asked(wanted: ClusterConfig, path: str = "/version", **given: object) -> bytes:
     async def ask() -> bytes:
         async with Api(open_access(wanted), tries=3) as api:
             return await api.get(path, **given)  # type: ignore[arg-type]
@@ -41,8 +41,8 @@ def asked(wanted: Wanted, path: str = "/version", **given: object) -> bytes:
 def test_a_token_of_the_kubeconfig_is_sent_and_shown_nowhere(cluster: FakeCluster, tmp_path: Path) -> None:
     cluster.token = "t0ken"
     config = write_kubeconfig(tmp_path / "config", cluster.url)
-    access = open_access(Wanted(kubeconfig=str(config)))
-    assert b"gitVersion" in asked(Wanted(kubeconfig=str(config)))
+    access = open_access(ClusterConfig(kubeconfig=str(config)))
+    assert b"gitVersion" in asked(ClusterConfig(kubeconfig=str(config)))
     assert access.cluster == "test-cluster"
     assert "t0ken" not in repr(access)
 
@@ -54,7 +54,7 @@ def test_credentials_that_expired_are_got_anew_once(cluster: FakeCluster, tmp_pa
     config = write_kubeconfig(tmp_path / "config", cluster.url, user=write_plugin(tmp_path / "plugin", token))
 
     async def ask() -> bytes:
-        async with Api(open_access(Wanted(kubeconfig=str(config)))) as api:
+        async with Api(open_access(ClusterConfig(kubeconfig=str(config)))) as api:
             token.write_text("new")
             return await api.get("/version")
 
@@ -66,15 +66,15 @@ def test_credentials_that_stay_wrong_are_an_error_after_one_more_try(cluster: Fa
     cluster.token = "other"
     config = write_kubeconfig(tmp_path / "config", cluster.url)
     with pytest.raises(InvalidInput, match="refuses the credentials"):
-        asked(Wanted(kubeconfig=str(config)))
+        asked(ClusterConfig(kubeconfig=str(config)))
     assert len(cluster.requests) == 2
 
 
 def test_a_plugin_that_fails_is_told_of(cluster: FakeCluster, tmp_path: Path) -> None:
     broken = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/nowhere/plugin"}}
     config = write_kubeconfig(tmp_path / "config", cluster.url, user=broken)
-    with pytest.raises(Unavailable, match=r"credential plugin gave nothing: .*No such file"):
-        asked(Wanted(kubeconfig=str(config)))
+    with pytest.raises(Unavailable, match=r"credential plugin returned no credentials: .*No such file"):
+        asked(ClusterConfig(kubeconfig=str(config)))
 
 
 def test_what_is_forbidden_names_the_rule_that_is_missing(cluster: FakeCluster, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_what_is_forbidden_names_the_rule_that_is_missing(cluster: FakeCluster, 
     config = write_kubeconfig(tmp_path / "config", cluster.url)
     rule = r'apiGroups: \["apps"\], resources: \["deployments"\], verbs: \["get", "list", "watch"\]'
     with pytest.raises(Forbidden, match=rule):
-        asked(Wanted(kubeconfig=str(config)), "/apis/apps/v1/deployments", kind=KINDS["Deployment"])
+        asked(ClusterConfig(kubeconfig=str(config)), "/apis/apps/v1/deployments", kind=KINDS["Deployment"])
     assert len(cluster.requests) == 1
 
 
@@ -90,21 +90,21 @@ def test_a_kind_that_is_not_there_is_named(cluster: FakeCluster, tmp_path: Path)
     config = write_kubeconfig(tmp_path / "config", cluster.url)
     kind = Kind(group="ray.io", version="v1", plural="rayclusters", name=None)
     with pytest.raises(Missing, match=r"no rayclusters of ray\.io/v1"):
-        asked(Wanted(kubeconfig=str(config)), kind.path(), kind=kind)
+        asked(ClusterConfig(kubeconfig=str(config)), kind.path(), kind=kind)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_what_may_pass_is_tried_again_as_late_as_asked(cluster: FakeCluster, tmp_path: Path, status: int) -> None:
     cluster.fail_next(status, count=2, headers={"Retry-After": 7})
     config = write_kubeconfig(tmp_path / "config", cluster.url)
-    assert b"gitVersion" in asked(Wanted(kubeconfig=str(config)))
+    assert b"gitVersion" in asked(ClusterConfig(kubeconfig=str(config)))
     assert len(cluster.requests) == 3
 
 
 def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
     config = write_kubeconfig(tmp_path / "config", "http://127.0.0.1:9")
     with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:9/version: cannot be reached"):
-        asked(Wanted(kubeconfig=str(config)))
+        asked(ClusterConfig(kubeconfig=str(config)))
 
 
 @pytest.mark.parametrize(
@@ -121,17 +121,17 @@ def test_a_kubeconfig_that_cannot_be_used_says_why(tmp_path: Path, text: str | N
     if text is not None:
         (tmp_path / "config").write_text(text)
     with pytest.raises(InvalidInput, match=told):
-        open_access(Wanted(kubeconfig=str(tmp_path / "config")))
+        open_access(ClusterConfig(kubeconfig=str(tmp_path / "config")))
 
 
 def test_a_context_that_is_not_there_says_how_to_see_them(tmp_path: Path) -> None:
     config = write_kubeconfig(tmp_path / "config", "http://x")
     with pytest.raises(InvalidInput, match=r"no context 'other'.*get-contexts"):
-        open_access(Wanted(kubeconfig=str(config), context="other"))
+        open_access(ClusterConfig(kubeconfig=str(config), context="other"))
     without = write_kubeconfig(tmp_path / "without", "http://x", current=None)
     with pytest.raises(InvalidInput, match="no current context"):
-        open_access(Wanted(kubeconfig=str(without)))
-    assert open_access(Wanted(kubeconfig=str(without), context="test")).server == "http://x"
+        open_access(ClusterConfig(kubeconfig=str(without)))
+    assert open_access(ClusterConfig(kubeconfig=str(without), context="test")).server == "http://x"
 
 
 @pytest.fixture(scope="session")
@@ -143,41 +143,41 @@ def test_a_server_is_trusted_by_its_certificate(tmp_path: Path, authority: Path)
     with https(authority, b'{"gitVersion": "v1"}') as url:
         config = str(write_kubeconfig(tmp_path / "config", url))
         with pytest.raises(InvalidInput, match="certificate is not trusted: give --ca-file or K8S_CA_FILE"):
-            asked(Wanted(kubeconfig=config))
-        assert b"v1" in asked(Wanted(kubeconfig=config, ca_file=str(authority)))
-        assert b"v1" in asked(Wanted(kubeconfig=config, verify_tls=False))
+            asked(ClusterConfig(kubeconfig=config))
+        assert b"v1" in asked(ClusterConfig(kubeconfig=config, ca_file=str(authority)))
+        assert b"v1" in asked(ClusterConfig(kubeconfig=config, verify_tls=False))
         named = write_kubeconfig(tmp_path / "named", url, cluster={"certificate-authority": str(authority)})
-        assert b"v1" in asked(Wanted(kubeconfig=str(named)))
+        assert b"v1" in asked(ClusterConfig(kubeconfig=str(named)))
 
 
 def test_a_client_certificate_of_the_kubeconfig_is_shown(tmp_path: Path, authority: Path) -> None:
     with https(authority, b'{"gitVersion": "v1"}', asks_for_ours=True) as url:
         user = {"client-certificate": str(authority), "client-key": str(authority.with_name("key.pem"))}
         config = write_kubeconfig(tmp_path / "config", url, user=user)
-        assert b"v1" in asked(Wanted(kubeconfig=str(config), ca_file=str(authority)))
+        assert b"v1" in asked(ClusterConfig(kubeconfig=str(config), ca_file=str(authority)))
         without = write_kubeconfig(tmp_path / "without", url)
         with pytest.raises(Unavailable):
-            asked(Wanted(kubeconfig=str(without), ca_file=str(authority)))
+            asked(ClusterConfig(kubeconfig=str(without), ca_file=str(authority)))
 
 
 def test_certificates_are_checked_unless_told_otherwise(tmp_path: Path, authority: Path) -> None:
     skipping = write_kubeconfig(tmp_path / "skip", "https://x", cluster={"insecure-skip-tls-verify": True})
     checking = write_kubeconfig(tmp_path / "check", "https://x")
-    assert not open_access(Wanted(kubeconfig=str(skipping))).verifies_tls
-    assert open_access(Wanted(kubeconfig=str(skipping), verify_tls=True)).verifies_tls
-    ours = open_access(Wanted(kubeconfig=str(checking), ca_file=str(authority)))
+    assert not open_access(ClusterConfig(kubeconfig=str(skipping))).verifies_tls
+    assert open_access(ClusterConfig(kubeconfig=str(skipping), verify_tls=True)).verifies_tls
+    ours = open_access(ClusterConfig(kubeconfig=str(checking), ca_file=str(authority)))
     assert ours.ssl_context.verify_mode == ssl.CERT_REQUIRED
     assert len(ours.ssl_context.get_ca_certs()) == 1
     with pytest.raises(InvalidInput, match="no certificates in the CA file"):
-        open_access(Wanted(kubeconfig=str(checking), ca_file=str(tmp_path / "check")))
+        open_access(ClusterConfig(kubeconfig=str(checking), ca_file=str(tmp_path / "check")))
 
 
 def test_the_environment_says_where_and_how() -> None:
     environment = {"KUBECONFIG": "a", "K8S_CA_FILE": "b", "VERIFY_SSL": "no", "PODPOWER_CLUSTER": "c"}
-    found = wanted_from(Settings(environment).cluster, context="d")
-    assert found == Wanted(kubeconfig="a", ca_file="b", verify_tls=False, cluster="c", context="d")
-    assert wanted_from(Settings({"KUBECONFIG": "a"}).cluster, kubeconfig="e", verify_tls=None).kubeconfig == "e"
-    assert wanted_from(Settings({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).cluster).inside
+    found = cluster_config(Settings(environment).cluster, context="d")
+    assert found == ClusterConfig(kubeconfig="a", ca_file="b", verify_tls=False, cluster="c", context="d")
+    assert cluster_config(Settings({"KUBECONFIG": "a"}).cluster, kubeconfig="e", verify_tls=None).kubeconfig == "e"
+    assert cluster_config(Settings({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).cluster).inside
 
 
 def test_inside_a_pod_its_account_is_used(
@@ -191,18 +191,18 @@ def test_inside_a_pod_its_account_is_used(
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    access = open_access(Wanted(inside=True))
+    access = open_access(ClusterConfig(inside=True))
     assert (access.server, access.cluster) == ("https://10.0.0.1:443", "in-cluster")
     assert access.authorization() == {"Authorization": "Bearer first"} or "first" in str(access.authorization())
     token.write_text("second")
-    assert "second" in str(access.authorization(anew=True))
+    assert "second" in str(access.authorization(refresh=True))
 
 
 def test_a_proxy_of_the_kubeconfig_is_used(tmp_path: Path) -> None:
     config = write_kubeconfig(
         tmp_path / "config", "http://cluster.example", cluster={"proxy-url": "http://127.0.0.1:9"}
     )
-    assert open_access(Wanted(kubeconfig=str(config))).proxy == "http://127.0.0.1:9"
+    assert open_access(ClusterConfig(kubeconfig=str(config))).proxy == "http://127.0.0.1:9"
 
 
 def test_kinds_are_written_as_people_write_them() -> None:

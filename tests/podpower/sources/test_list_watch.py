@@ -14,7 +14,7 @@ from podpower.collector.known import Known
 from podpower.errors import InvalidInput
 from podpower.io.retries import Backoff
 from podpower.kubernetes.kinds import KINDS
-from podpower.sources.kubernetes.access import Wanted, open_access
+from podpower.sources.kubernetes.access import ClusterConfig, open_access
 from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.list_watch import Interrupted, Item, Selection, follow, open_streams
 from tests.clusters.fake import FakeCluster
@@ -40,7 +40,7 @@ class Follower:
     """Follows Deployments until `until` holds, in a loop of its own; what was told stays."""
 
     def __init__(self, folder: Path, url: str, selection: Selection | None = None) -> None:
-        self._access = open_access(Wanted(kubeconfig=str(write_kubeconfig(folder / "config", url))))
+        self._access = open_access(ClusterConfig(kubeconfig=str(write_kubeconfig(folder / "config", url))))
         self._selection = replace(selection or Selection(), kinds=(KINDS["Deployment"],))
         self._names: dict[str, str] = {}  # by uid
         self._known = Known()

@@ -74,8 +74,8 @@ def test_every_kind_of_a_cluster_gives_the_same_request() -> None:
     for obj in seen:
         assert_same(obj, essential(obj))
         if obj["kind"] == "Pod":
-            assert kept.made(essential(obj)).name == objects.made(obj).name
-            made, made_kept = objects.made(obj).template_object, kept.made(essential(obj)).template_object
+            assert kept.top_owner(essential(obj)).name == objects.top_owner(obj).name
+            made, made_kept = objects.top_owner(obj).template_object, kept.top_owner(essential(obj)).template_object
             if made is not None:
                 assert_same(made, made_kept)
 
