@@ -1,4 +1,4 @@
-"""Dagster definitions of podpower: what is stored where, when it is made anew, and what must hold before it is used.
+"""Dagster definitions of podpower: what is stored where, when it is made again, and which checks guard it.
 
 A body reads, calls one function of `podpower`, and writes; whatever needs no Dagster belongs there.
 """

@@ -65,7 +65,7 @@ PODPOWER_PROMETHEUS_TOKEN_FILE and similar variables (docs/reference/settings.md
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Label, write, and tell what is unknown and why."""
+    """Write the labels, and print what is unknown and why."""
     if arguments.recording and arguments.prom:
         raise UsageError("give --prom or --recording, not both")
     now_s = time.time()
@@ -103,10 +103,10 @@ def _check(start_s: float, end_s: float) -> None:
 def _live_specs(
     arguments: argparse.Namespace, *, start_s: float, end_s: float
 ) -> "tuple[str | None, pl.DataFrame | None, list[Rejected]]":
-    """The cluster's name and what its present objects tell; nothing where owner series have to do.
+    """Return the cluster's name and the specs of its objects; nothing where owner series are used instead.
 
-    A cluster is only asked where it was named, by an option or KUBECONFIG, or is the one we run in: any other might not
-    be the one that Prometheus knows.
+    A cluster is only queried if an option or KUBECONFIG names it, or if we run in it: any other can be another one than
+    that of Prometheus.
     """
     cluster = arguments.settings.cluster
     named = bool(arguments.kubeconfig or arguments.context or cluster.kubeconfig)

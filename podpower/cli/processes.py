@@ -245,8 +245,8 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Gives what tells whether SIGTERM or Ctrl-C came, for work that ends at a place of its own choosing; a second
-    Ctrl-C interrupts it wherever it is.
+    """Give a function that returns whether SIGTERM or Ctrl-C came, for work that chooses where it stops; a second
+    Ctrl-C interrupts it at once.
     """
     came: list[int] = []
 

@@ -47,7 +47,7 @@ class Locked(Unavailable):
 
 @dataclass(slots=True)
 class _Entry:
-    """An object: since when it has its form, its resourceVersion, its place, and all else of it as JSON."""
+    """An object: the time of its last change, its resourceVersion, its place, and the rest of it as JSON."""
 
     ts: float
     version: str

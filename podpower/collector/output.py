@@ -67,7 +67,7 @@ class Output:
         return found
 
     def write(self, lines: list[bytes]) -> None:
-        """Append lines and pass them on to whoever reads along."""
+        """Append lines and flush them, so that readers see them."""
         data = b"".join(lines)
         self._stream.write(data)
         self._stream.flush()

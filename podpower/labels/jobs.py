@@ -206,8 +206,8 @@ class Jobs:
 
 
 def _estimated(lives: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
-    """Totals: what counters began anew between two samples stands for the seconds that the pod's mean power needs for
-    it, and mean power for every second that is lost.
+    """Return totals: the energy of counters that were reset between two samples covers the seconds that the pod's mean
+    power needs for it; every lost second counts with mean power.
     """
     mean = pl.when(pl.col("measured_s") > 0).then(pl.col("measured_j") / pl.col("measured_s"))
     longest = (1.0 - _LOST_SHARE) * pl.col("seconds")

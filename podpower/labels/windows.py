@@ -34,7 +34,7 @@ class _Parts:
 
 
 def steps_of(intervals: Intervals, *, start_s: float, steps: int, step_seconds: float) -> pl.DataFrame:
-    """Each step that a pod touches: `namespace`, `pod`, `ts` (end of step), ENERGY, POWER, KNOWN_S, REASON.
+    """Return each step that a pod touches: `namespace`, `pod`, `ts` (end of step), ENERGY, POWER, KNOWN_S, REASON.
 
     ENERGY is null unless all of the step is known; POWER is the mean over KNOWN_S seconds, null where those are 0.
     """
@@ -86,7 +86,7 @@ def _parts(intervals: Intervals, lives: Bools, *, start_s: float, steps: int, st
 def _ends(
     intervals: Intervals, lives: Bools, *, start_s: float, steps: int, step_seconds: float
 ) -> tuple[Bools, Bools]:
-    """Steps in which a life begins, and in which one ends; on the edge of a step it does neither."""
+    """Return the steps in which a life begins, and in which one ends; the edge of a step counts as neither."""
     place = (intervals.ts - start_s) / step_seconds
     off_edge = (np.abs(place - np.round(place)) * step_seconds > 1e-6) & (place > 0) & (place < steps)
     begins = np.ones(len(lives), dtype=bool)
@@ -100,7 +100,7 @@ def _ends(
 
 
 def _reason(cell: Ints, state: Codes, starts: Bools, ends: Bools) -> Codes:
-    """The worst state of a step's parts, else which end of a life lies in it."""
+    """Return the worst state of a step's parts, else which end of a life it contains."""
     reason = np.zeros(len(starts), dtype=np.int8)
     reason[starts], reason[ends], reason[starts & ends] = _STARTS, _ENDS, _SHORT
     for worse in (GAP, CHANGED, RESET, IMPLAUSIBLE, PARTIAL):

@@ -82,7 +82,7 @@ class Contributions:
         self.replace(row, [(entry, distances[entry], weights[entry]) for entry in ordered])
 
     def replace(self, row: int, entries: Sequence[tuple[int, float, float]]) -> None:
-        """Write a row anew: position, distance and weight, the largest weight first."""
+        """Replace a row: position, distance and weight, the largest weight first."""
         self.index[row], self.distance[row], self.weight[row] = -1, np.nan, 0.0
         for place, (entry, distance, weight) in enumerate(entries[: self.index.shape[1]]):
             self.index[row, place], self.distance[row, place], self.weight[row, place] = entry, distance, weight

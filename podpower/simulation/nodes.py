@@ -45,7 +45,7 @@ class NodeCounters:
         self.idle_j += self.idle_w * seconds
 
     def restart(self) -> None:
-        """Begin anew."""
+        """Reset the counters."""
         self.dynamic_j = np.zeros_like(self.dynamic_j)
         self.idle_j = 0.0
 

@@ -69,7 +69,7 @@ def nearest_left_out(
 def new_workloads(
     estimator: Estimator, groups: NDArray[np.int64], priors: NDArray[np.float64], neighbours: float
 ) -> tuple[LeftOut, dict[Level, float]]:
-    """Entries predicted without their workload and spec, and the pseudo-count of each level that this tells; that of
+    """Return entries predicted without their workload and spec, and the pseudo-counts chosen on them; that of
     `neighbours` was learned with the metric.
     """
     queries = evenly(np.arange(len(estimator.entries)), MAX_ENTRIES)
