@@ -50,7 +50,7 @@ class Predictions(Controller):
     async def predict(self, request: AnyRequest, served: NamedDependency[Served]) -> Prediction:
         """Predict one workload."""
         body, _ = await _body(request, bodies.JSON)
-        return served.predictor.predict([bodies.one_request(body)])[0]
+        return await asyncio.to_thread(_predict_one, served.predictor, body)
 
     @post(
         "/explain",
@@ -62,7 +62,7 @@ class Predictions(Controller):
     async def explain(self, request: AnyRequest, served: NamedDependency[Served]) -> Explanation:
         """Predict one workload and list the measured workloads that the prediction rests on."""
         body, _ = await _body(request, bodies.JSON)
-        return served.predictor.explain([bodies.one_request(body)])[0]
+        return await asyncio.to_thread(_explain_one, served.predictor, body)
 
     @post(
         "/predict/from-yaml",
@@ -158,6 +158,14 @@ class Operations(Controller):
     def root(self) -> Redirect:
         """Redirect to the documentation."""
         return Redirect("/docs")
+
+
+def _predict_one(predictor: Predictor, body: bytes) -> Prediction:
+    return predictor.predict([bodies.one_request(body)])[0]
+
+
+def _explain_one(predictor: Predictor, body: bytes) -> Explanation:
+    return predictor.explain([bodies.one_request(body)])[0]
 
 
 def _predict_batch(predictor: Predictor, body: bytes, media_type: str, options: Options) -> Batch:

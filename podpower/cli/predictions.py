@@ -12,6 +12,7 @@ FORMATS = ("table", "json", "yaml", "csv")
 _EVIDENCE = 5  # neighbours shown of each workload; the others are in JSON
 _LEAST_SHARE = 0.005
 _MAX_NOTES = 10
+_INTERVALS = frozenset({"interval", "intervals", "total_interval"})
 
 
 def show(answer: Mapping[str, Any], *, form: str, notes: Sequence[str]) -> None:
@@ -133,7 +134,10 @@ def _evidence(explanation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]
 
 
 def _print_csv(predictions: Sequence[dict[str, Any]]) -> None:
-    """Print CSV; intervals are columns: `interval_energy_step_j_low` and so on, `interval_95_...` of other levels."""
+    """Print CSV; intervals are columns: `interval_energy_step_j_low` and so on, `interval_95_...` of other levels.
+
+    `total_interval_...` columns are of all pods.
+    """
     if not predictions:
         return
     flat = [_flat(prediction) for prediction in predictions]
@@ -144,7 +148,7 @@ def _print_csv(predictions: Sequence[dict[str, Any]]) -> None:
 
 def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
     interval = prediction["interval"]
-    flat = {name: value for name, value in prediction.items() if name not in {"interval", "intervals"}}
+    flat = {name: value for name, value in prediction.items() if name not in _INTERVALS}
     flat["notes"] = "; ".join(prediction["notes"])
     flat["replicas_range"] = "-".join(map(str, prediction["replicas_range"] or ()))
     flat["interval_level"] = interval["level"]
@@ -153,4 +157,6 @@ def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
     for prefix, of_level in named:
         for name in ("energy_step_j", "avg_power_w"):
             flat[f"{prefix}_{name}_low"], flat[f"{prefix}_{name}_high"] = of_level[name]
+    of_all_pods = prediction["total_interval"] or {"avg_power_w": (None, None)}
+    flat["total_interval_avg_power_w_low"], flat["total_interval_avg_power_w_high"] = of_all_pods["avg_power_w"]
     return flat

@@ -11,6 +11,9 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Resources = dict[str, str | int | float]
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+
+
 class _Shape(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
     pass
 
@@ -141,9 +144,9 @@ class WorkloadSpec(_Shape, kw_only=True):
     """The spec of any kind that holds a pod template."""
 
     template: PodTemplate
-    replicas: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    parallelism: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    completions: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    replicas: _Count | None = None
+    parallelism: _Count | None = None
+    completions: _Count | None = None
     suspend: bool | None = None
     volume_claim_templates: list[Any] | None = None
 

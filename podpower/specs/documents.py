@@ -13,6 +13,7 @@ from podpower.errors import InvalidInput
 from podpower.specs import json_values, yaml_values
 
 MAX_BROKEN: Final = 1000
+_TYPES: Final = {str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
 _MAX_DETAIL: Final = 500  # characters; texts of the input are in it
 
 
@@ -127,8 +128,8 @@ def _flattened(value: Any) -> Iterator[dict[str, Any] | InvalidInput | json_valu
             elif isinstance(item, InvalidInput | json_values.Unread):
                 yield item
             else:
-                kind = type(item).__name__
-                yield InvalidInput(f"a {kind} is not a Kubernetes object; a manifest begins with apiVersion: and kind:")
+                kind = _TYPES.get(type(item), "this value")
+                yield InvalidInput(f"{kind} is not a Kubernetes object; a manifest begins with apiVersion: and kind:")
         else:
             open_lists.pop()
 

@@ -29,7 +29,7 @@ def _objects(
 ) -> Iterator[tuple[str, int, Object | Rejected]]:
     count = 0
     for data, source in parts:
-        is_template = b"{{" in data
+        is_template = b"{{" in data and _is_text(data)
         objects = Objects(data, source=source)
         for index, obj in enumerate(objects):
             count += 1
@@ -41,6 +41,15 @@ def _objects(
                 yield source, index, msgspec.structs.replace(obj, detail=f"{obj.detail}; {_RENDER}")
             else:
                 yield source, index, obj
+
+
+def _is_text(data: bytes) -> bool:
+    """Return False for binary files such as Parquet, which can contain any bytes."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _has_head(obj: Object) -> bool:

@@ -87,8 +87,9 @@ def _words_pass(words: Sequence[str]) -> list[str]:
     options, kind = CommandOptions(), ""
     for word in words:
         if word.startswith("-") and len(word) > 1:
-            kind = options.awaited(word) if "=" not in word else ""
-            kept.append(_redacted(options.without_secret(word), commands=False))
+            whole = _GAP.search(word) is not None  # "--token X" in one word: its value is not the next word
+            kind = options.awaited(word) if "=" not in word and not whole else ""
+            kept.append(_redacted(options.without_secret(word), commands=whole))
             continue
         if kind:
             word = options.redacted(kind, word)  # noqa: PLW2901

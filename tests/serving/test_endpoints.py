@@ -1,6 +1,8 @@
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import httpx
 import msgspec
@@ -10,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podpower.model.predictor import Predictor
+from podpower_serving import bodies
 from podpower_serving.openapi import MANIFEST_EXAMPLE, REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 
@@ -282,3 +285,22 @@ def test_no_bytes_make_it_fail(client: httpx.Client, path, noise, position, medi
     content = base[:position] + noise + base[position:]
     answer = client.post(path, content=content, headers={"Content-Type": media_type})
     assert answer.status_code in {200, 400, 415, 422}, answer.text
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain"])
+def test_health_is_answered_while_a_request_is_parsed(client, monkeypatch, path):
+    parse, parsing, answered, waited = bodies.one_request, Event(), Event(), []
+
+    def slow_parse(body):
+        parsing.set()
+        waited.append(answered.wait(10))
+        return parse(body)
+
+    monkeypatch.setattr(bodies, "one_request", slow_parse)
+    with ThreadPoolExecutor(1) as thread:
+        prediction = thread.submit(client.post, path, json={"schema_version": "v1"})
+        assert parsing.wait(10)
+        assert client.get("/healthz").status_code == 200
+        answered.set()
+        assert prediction.result().status_code in {200, 422}
+    assert waited == [True]

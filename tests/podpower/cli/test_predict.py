@@ -51,6 +51,10 @@ def test_yaml_and_csv_say_the_same_as_json(predict, seen):
         assert float(row["pred_avg_power_w"]) == prediction["pred_avg_power_w"]
         assert float(row["interval_avg_power_w_low"]) == prediction["interval"]["avg_power_w"][0]
         assert row["pred_total_energy_j"] == ""
+        low, high = prediction["total_interval"]["avg_power_w"]
+        assert float(row["total_interval_avg_power_w_low"]) == low
+        assert float(row["total_interval_avg_power_w_high"]) == high
+        assert not any("{" in value for value in row.values())
 
 
 def test_an_explanation_names_what_each_prediction_is_made_of(workflow, seen, capsys):

@@ -66,13 +66,15 @@ def test_a_broken_document_does_not_lose_those_around_it() -> None:
         ("a: 1\na: 2\n", 'the key "a" stands twice'),
         ("? [a]\n: 1\n", "a key must be a plain text"),
         ("<<: 3\n", "merges mappings only"),
-        ("just words", "not a Kubernetes object"),
+        ("just words", "a string is not a Kubernetes object"),
+        ("5", "a number is not a Kubernetes object"),
+        ("[null]", "null is not a Kubernetes object"),
         (b"\xff\xfe\x00", "not valid YAML"),
         (b"a: \x00", "not valid YAML"),
         ("a: !!python/object/apply:os.system [id]", "a Kubernetes object"),
     ],
     ids=["alias bomb", "endless alias", "deep list", "deep json", "deep yaml", "duplicate key", "complex key",
-         "odd merge", "text", "not utf-8", "nul byte", "python tag"],
+         "odd merge", "text", "number", "null", "not utf-8", "nul byte", "python tag"],
 )  # fmt: skip
 def test_what_cannot_be_read_is_rejected_with_the_reason(text: str | bytes, detail: str) -> None:
     found = objects(text)

@@ -25,7 +25,8 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
 @pytest.mark.parametrize(
     "words",
     [
-        [f"--password={SECRET}"], ["--token", SECRET], [f"--db.password={SECRET}"], [f"-apiKey={SECRET}"],
+        [f"--password={SECRET}"], ["--token", SECRET], [f"--api-key {SECRET}"], [f"--token\t{SECRET}", "--verbose"],
+        ["redis-server", f"--requirepass {SECRET}"], [f"--db.password={SECRET}"], [f"-apiKey={SECRET}"],
         ["sh", "-c", f"export AWS_SECRET_ACCESS_KEY={SECRET}; run"], [f"postgres://app:{SECRET}@db:5432/shop"],
         [f'{{"client_secret": "{SECRET}"}}'], [f"Authorization: Bearer {SECRET}"],
         [f"token: {SECRET}"],
@@ -88,6 +89,10 @@ def test_what_tells_about_the_workload_stays(text: str) -> None:
 )  # fmt: skip
 def test_a_command_line_without_credentials_stays(words: list[str]) -> None:
     assert redact_words(words) == words
+
+
+def test_an_option_and_its_value_in_one_word_leave_the_next_word() -> None:
+    assert redact_words([f"--token {SECRET}", "serve"]) == ["--token <redacted>", "serve"]
 
 
 @pytest.mark.parametrize("name", ["DB_PASSWORD", "apiKey", "--token", "PGPASSWORD", "DBPASS", "MYSQL_PWD", "SSHKEY"])

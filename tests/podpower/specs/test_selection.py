@@ -279,6 +279,18 @@ def test_an_unrendered_template_is_named() -> None:
     assert 'image "{{ .Values.image }}" holds a placeholder' in read(quoted).errors[0].detail
 
 
+def test_a_binary_file_is_not_taken_for_a_template() -> None:
+    detail = read_manifests(b"PAR1\xff\x00{{", source="rows.parquet").errors[0].detail
+    assert "UTF-8" in detail
+    assert "render" not in detail
+
+
+@pytest.mark.parametrize("count", [1_000_000_001, 2**63])
+def test_more_replicas_than_any_cluster_runs_are_rejected(count: int) -> None:
+    error = read(deployment() | {"spec": deployment()["spec"] | {"replicas": count}}).errors[0]
+    assert "spec.replicas: expected `int` <= 1000000000" in error.detail
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 10**20) | st.floats(allow_nan=False) | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
