@@ -1,10 +1,11 @@
 """Result of a check of data: name, verdict, and explaining values. The checks of a package are in its `checks`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-# Text, a number, None for an unknown one, or counts by reason.
-Value = str | float | int | None | Mapping[str, int]
+Record = Mapping[str, str | float | int | None]
+# Text, a number, None for an unknown one, counts by reason, or the records of a table.
+Value = str | float | int | None | Mapping[str, int] | Sequence[Record]
 
 
 @dataclass(frozen=True, kw_only=True)

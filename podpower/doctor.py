@@ -11,6 +11,7 @@ import msgspec
 import polars as pl
 
 from podpower.errors import InvalidInput, PodpowerError
+from podpower.hours import HOUR_S
 from podpower.kubernetes.kinds import KINDS, OBSERVED, Kind
 from podpower.kubernetes.times import present_form_s
 from podpower.labels.kepler import PSEUDO_PODS, Generation, detect
@@ -24,7 +25,7 @@ from podpower.sources.protocols import Selector
 State = Literal["ok", "warn", "fail"]
 
 SKEW_S = 30.0
-WINDOW_S = 3600.0
+WINDOW_S = HOUR_S
 _SLOW_SCRAPE_S = 60.0
 _SHOWN = 3
 _RECENT = "30m"  # within this a running pod has been scraped, unless something is wrong

@@ -14,7 +14,7 @@ _TIMEOUT_SECONDS = 10.0
     description="Logs every failed run, and posts it to PODPOWER_ALERT_WEBHOOK where that is set.",
 )
 def run_failures(context: dg.RunFailureSensorContext) -> None:
-    """Tell of the failed run: its id, job, partition and the first line of the error, which holds no credentials."""
+    """Report id, job and partition of the run, and the first line of its error, which contains no credentials."""
     run = context.dagster_run
     event = {
         "run_id": run.run_id,

@@ -1,10 +1,11 @@
 """Asset checks from the pure checks of podpower."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
-from podpower.checks import CheckResult
+from podpower.checks import CheckResult, Value
 from podpower_assets import metadata
 
 
@@ -20,17 +21,22 @@ def check_specs(
 
 
 def check_results(results: Iterable[CheckResult]) -> list[dg.AssetCheckResult]:
-    """Return Dagster's form of check results; counts become tables."""
+    """Return Dagster's form of check results; counts and records become tables."""
     return [
         dg.AssetCheckResult(
             check_name=result.name,
             passed=result.passed,
             description=result.description or None,
             severity=dg.AssetCheckSeverity.WARN if result.warning else dg.AssetCheckSeverity.ERROR,
-            metadata={
-                name: metadata.counts(value, of="reason") if isinstance(value, Mapping) else value
-                for name, value in result.values.items()
-            },
+            metadata={name: _shown(value) for name, value in result.values.items()},
         )
         for result in results
     ]
+
+
+def _shown(value: Value) -> Any:
+    if isinstance(value, Mapping):
+        return metadata.counts(value, of="reason")
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return metadata.records(value)
+    return value

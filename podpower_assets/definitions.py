@@ -24,7 +24,7 @@ follow_changes = dg.AutomationConditionSensorDefinition(
     minimum_interval_seconds=LOADED.assets.sensor_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
     run_tags=LIMITED,
-    description="Carries what changed downstream: labels, rows, the model of today and its promotion.",
+    description="Materializes what depends on changed partitions: labels, rows, the model of today and its promotion.",
 )
 
 ASSETS = (

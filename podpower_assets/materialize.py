@@ -1,4 +1,4 @@
-"""Every asset for the whole recording, in two runs of the Dagster instance in DAGSTER_HOME: `python -m` runs it."""
+"""Materialize every asset for a whole recording, in two runs of the instance in DAGSTER_HOME: `python -m` does it."""
 
 import sys
 
@@ -16,7 +16,10 @@ DAILY_ASSETS = ("knn_model", "promoted_model")
 
 
 def materialize_recording(instance: dg.DagsterInstance) -> None:
-    """All hours of the recording in one run, then the model of its last day. PodpowerError when a run fails."""
+    """Materialize all hours of the recording in one run, then the model of its last day.
+
+    PodpowerError when a run fails.
+    """
     resources = resources_from(settings.read())
     recording = Recording(resources["source"].recording)  # type: ignore[attr-defined]
     hours = known_hours(hours_between(recording.start_s, recording.end_s))

@@ -12,16 +12,17 @@ from podpower.errors import PodpowerError, Unavailable
 MAX_RETRIES = 3
 _RETRY_SECONDS = 10.0
 
-# Any range of partitions is one run, which goes through them one by one.
+# Any range of partitions is one run, which makes them one after another.
 IN_ONE_RUN = dg.BackfillPolicy.single_run()
 
 COMMON: dict[str, Any] = {"owners": ["team:podpower"], "backfill_policy": IN_ONE_RUN}
 
-# Time limits of runs that nobody watches, so that a hanging one does not hold the queue; a backfill may take longer.
+# Limits the time of runs that start by themselves, so that a hanging one does not hold the queue. Backfills have the
+# longer limit of dagster.yaml.
 LIMITED: dict[str, str] = {"dagster/max_runtime": "7200"}
 
-# A sensor requests a run once, whether or not the run succeeds: partitions whose last run failed are requested again.
-# Only in the days that models are trained on: a backfill of older hours is watched by whoever started it.
+# A sensor requests a run once, whether or not it succeeds: partitions whose last run failed are requested again. Only
+# in the days that models are trained on: a backfill of older hours is watched by whoever started it.
 FAILED_BEFORE = (
     dg.AutomationCondition.execution_failed()
     & dg.AutomationCondition.cron_tick_passed("*/15 * * * *")
@@ -29,7 +30,7 @@ FAILED_BEFORE = (
     & ~dg.AutomationCondition.in_progress()
 )
 
-# A dependency was made anew: so is this, whichever partition it was, as soon as nothing upstream is being made.
+# A dependency was materialized again, in whichever partition, and nothing upstream is in progress.
 FOLLOWS_ITS_DEPENDENCIES = (
     dg.AutomationCondition.any_deps_updated().since_last_handled()
     & ~dg.AutomationCondition.any_deps_in_progress()
@@ -38,8 +39,8 @@ FOLLOWS_ITS_DEPENDENCIES = (
 
 
 @contextmanager
-def deciding() -> Iterator[None]:
-    """Errors into what Dagster does about them: what may come back is tried again, wrong input is not."""
+def translate_errors() -> Iterator[None]:
+    """Translate errors into Dagster's: a retry for what may become available, a failure for wrong input."""
     try:
         yield
     except Unavailable as error:

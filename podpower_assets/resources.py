@@ -9,7 +9,7 @@ from upath import UPath
 
 from podpower import settings
 from podpower.collector.opening import Sources, opened_sources
-from podpower.errors import Refused
+from podpower.errors import Refused, Unavailable
 from podpower.features.encoder import Encoder
 from podpower.io.files import read_bounded, write_atomically
 from podpower.io.parquet import TableFile, write_parquet
@@ -27,7 +27,7 @@ class Source(dg.ConfigurableResource):
     recording: str
 
     def opened(self) -> AbstractContextManager[Sources]:
-        """The sources; InvalidInput or Unavailable when there are none."""
+        """Open the sources; InvalidInput or Unavailable when there are none."""
         return opened_sources(self.recording, settings.read())
 
 
@@ -41,34 +41,34 @@ class Tables(dg.ConfigurableResource):
         return UPath(self.root) / asset / f"{partition.replace(':', '')}.parquet"
 
     def write(self, asset: str, partition: str, table: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
-        """Put the partition in place, whole or not at all; the last of two writers wins."""
+        """Write the partition, whole or not at all; the last of two writers wins."""
         write_parquet(table, self.path(asset, partition))
 
     def file(self, asset: str, partition: str) -> TableFile:
-        """The partition's file, with the command that makes it again."""
+        """Return the file of the partition, with the command that makes it again."""
         command = f"dagster asset materialize -m podpower_assets.definitions --select {asset} --partition {partition}"
         return TableFile(path=self.path(asset, partition), partition=f"{partition} of {asset}", command=command)
 
     def read(self, asset: str, partition: str) -> pl.DataFrame | None:
-        """The partition's table; None where it has not been made."""
+        """Return the table of the partition; None where there is none."""
         return self.file(asset, partition).read() if self.path(asset, partition).exists() else None
 
     def scan(self, asset: str, partition: str) -> pl.LazyFrame | None:
-        """The partition's table, read as far as it is used; None where it has not been made."""
+        """Return the table of the partition as a query; None where there is none."""
         return self.file(asset, partition).scan() if self.path(asset, partition).exists() else None
 
     def partitions(self, asset: str) -> list[str]:
-        """Return the keys of the hours whose files are there, oldest first."""
+        """Return the keys of the hours that have a file, oldest first."""
         folder = UPath(self.root) / asset
         names = sorted(p.stem for p in folder.glob("*.parquet")) if folder.exists() else []
         return [f"{name[:-2]}:{name[-2:]}" for name in names]
 
     def save_encoder(self, encoder: Encoder) -> None:
-        """Put the encoder that all features are made with in place."""
+        """Write the encoder of all features."""
         write_atomically(self._encoder_path(), artifacts.encoder_bytes(encoder))
 
     def encoder(self) -> Encoder | None:
-        """The encoder; None before the first was fitted."""
+        """Return the encoder; None before the first was fitted."""
         path = self._encoder_path()
         if not path.exists():
             return None
@@ -80,19 +80,26 @@ class Tables(dg.ConfigurableResource):
                 f"{path}: {error}; in the assets: {again}, then backfill features and training_rows"
             ) from None
 
+    def require_encoder(self) -> Encoder:
+        """Return the encoder; Unavailable before the first was fitted."""
+        fitted = self.encoder()
+        if fitted is None:
+            raise Unavailable("no encoder yet: materialize `encoder` first")
+        return fitted
+
     def _encoder_path(self) -> UPath:
         return UPath(self.root) / "encoder" / "encoder.joblib"
 
 
 class Models(dg.ConfigurableResource):
-    """The store that the prediction service reads."""
+    """Model store, which the prediction service reads too."""
 
     root: str
     window_days: int = 7
     keep: int = 50
 
     def open(self) -> ModelStore:
-        """The store, made by its first model."""
+        """Open the store; its first model creates it."""
         return ModelStore(self.root)
 
 

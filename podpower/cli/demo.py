@@ -1,4 +1,4 @@
-"""`podpower demo`: from nothing to predictions over HTTP, as `make demo` runs it."""
+"""`podpower demo`, which `make demo` runs: simulate, train through Dagster, serve, and predict over HTTP."""
 
 import argparse
 import shutil
@@ -17,7 +17,7 @@ from podpower.cli.processes import Processes
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.settings import DAGSTER_HOME, ENCODER_PATH, HOME, MODEL_PATH, MODEL_STORE, PROMETHEUS_URL, RECORDING
 
-_MARK = ".podpower-demo"  # a folder with it is ours to empty
+_MARK = ".podpower-demo"  # marks a folder that the demo may empty
 _START_SECONDS = 60.0
 _EXAMPLE = Path("examples/deployment.yaml")
 # For an installed package, which has no examples beside it.
@@ -54,10 +54,10 @@ def add(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the whole way; what was started is stopped, whatever happens."""
+    """Run every step; leave no process, whatever happens."""
     started_s = time.monotonic()
     home = _emptied(Path(arguments.home))
-    # Nothing of the caller's own set-up may mix with the demo's.
+    # The caller's own set-up must not mix with that of the demo.
     theirs = {name: value for name, value in arguments.settings.environment.items() if name not in _PLACES}
     environment = home_environment(home, theirs)
     recording = environment[RECORDING]
@@ -78,10 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
             answer = _predictions(url, manifest)
     print()
     show_predictions(answer["predictions"], total=answer["total"])
-    print(f"\ndone in {time.monotonic() - started_s:.0f} s; everything that was started is stopped again")
+    print(f"\ndone in {time.monotonic() - started_s:.0f} s; every process is stopped again")
     print(f"data, models and logs  {arguments.home}")
     print(f"its models             PODPOWER_HOME={arguments.home} podpower models list")
-    print("a cluster that lives   make up    (Dagster UI on :3000, API and Swagger UI on :8000)")
+    print("a cluster in real time make up    (Dagster UI on :3000, API and Swagger UI on :8000)")
     return 0
 
 
@@ -89,10 +89,10 @@ _PLACES = (HOME, RECORDING, PROMETHEUS_URL, MODEL_STORE, DAGSTER_HOME, ENCODER_P
 
 
 def _emptied(home: Path) -> Path:
-    """`home`, empty; InvalidInput when it holds what is not the demo's."""
+    """Return `home`, emptied; InvalidInput when it contains files of anything but a demo."""
     if home.exists() and any(home.iterdir()):
         if not (home / _MARK).exists():
-            raise InvalidInput(f"{home} holds something that is not the demo's: name another folder with --home")
+            raise InvalidInput(f"{home} contains files that are not the demo's: name another folder with --home")
         shutil.rmtree(home)
     home.mkdir(parents=True, exist_ok=True)
     (home / _MARK).touch()
@@ -101,7 +101,7 @@ def _emptied(home: Path) -> Path:
 
 @contextmanager
 def _step(description: str) -> Iterator[None]:
-    """Tell what is done, and how long it took."""
+    """Print the step and its duration."""
     started_s = time.monotonic()
     output.note(f"{description} ...")
     yield

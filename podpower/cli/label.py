@@ -11,6 +11,7 @@ from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluste
 from podpower.cli.tables import write_table
 from podpower.cli.times import parse_time
 from podpower.errors import InvalidInput, PodpowerError
+from podpower.hours import HOUR_S
 
 if TYPE_CHECKING:
     import polars as pl
@@ -86,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         report = _export(arguments, recording, specs, start_s=start_s, end_s=end_s)
     else:
         end_s = given.get("--end", now_s)
-        start_s = given.get("--start", end_s - 3600.0)
+        start_s = given.get("--start", end_s - HOUR_S)
         _check(start_s, end_s)
         cluster, specs, rejected = _live_specs(arguments, start_s=start_s, end_s=end_s)
         with open_prometheus(arguments, cluster=cluster) as prometheus:

@@ -46,7 +46,7 @@ class _Child:
 
 
 class Processes:
-    """Started children. Leaving the block stops them; where the parent is killed, a watchdog does."""
+    """Started children. Leaving the block stops them; where the parent is killed, a watchdog stops them."""
 
     def __init__(self, *, logs: Path, environment: Mapping[str, str]) -> None:
         """Children write to `logs`/NAME.log and see `environment`, nothing else."""
@@ -184,12 +184,12 @@ class Processes:
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """A Python module for `start`, by the Python that runs this one."""
+    """Return a Python module with its arguments for `start`, run by this Python."""
     return [sys.executable, "-m", module, *arguments]
 
 
 def podpower_command(*arguments: str) -> list[str]:
-    """A podpower command for `start`."""
+    """Return a podpower command for `start`."""
     return python_command("podpower", *arguments)
 
 
@@ -204,7 +204,7 @@ def answers(url: str) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on now."""
+    """Return a TCP port of the loopback address that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -231,7 +231,7 @@ def is_free(port: int) -> bool:
 
 @contextlib.contextmanager
 def terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that children are stopped."""
+    """End the block at SIGTERM as at Ctrl-C, so that children are stopped."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

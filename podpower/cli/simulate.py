@@ -8,8 +8,7 @@ from podpower.cli import output
 from podpower.cli.arguments import Commands, add_command, positive
 from podpower.cli.processes import terminate_as_interrupt
 from podpower.cli.times import parse_hour
-
-_HOUR_S = 3600.0
+from podpower.hours import HOUR_S, start_of_hour
 
 
 def add(commands: Commands) -> None:
@@ -65,13 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
         simulate_again(arguments.out, hour_start_s=parse_hour(arguments.again, option="--again"))
         output.note(f"{arguments.out}: wrote the samples of {arguments.again} again")
         return 0
-    end_s = time.time() // _HOUR_S * _HOUR_S
+    end_s = start_of_hour(time.time())
     if not (arguments.follow and (Path(arguments.out) / "recording.json").exists()):
         with output.progress("simulating") as advance:
             simulate(
                 arguments.out,
                 seed=arguments.seed,
-                start_s=end_s - arguments.hours * _HOUR_S,
+                start_s=end_s - arguments.hours * HOUR_S,
                 hours=arguments.hours,
                 kepler=arguments.kepler,
                 workloads=arguments.workloads,

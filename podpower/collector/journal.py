@@ -20,12 +20,12 @@ from filelock import BaseFileLock
 from podpower.collector.checkpoint import Checkpoint, CheckpointFile
 from podpower.collector.known import Change, Known
 from podpower.errors import InvalidInput, Unavailable
+from podpower.hours import HOUR_S, hour_name, hour_start_s
 from podpower.io.locks import lock
 from podpower.io.retries import Note
 from podpower.kubernetes.kinds import ownership_rank
 from podpower.kubernetes.times import happened_s
 from podpower.kubernetes.types import EventType
-from podpower.sources.hours import HOUR_S, hour_name, hour_start_s
 from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.list_watch import Nameless, Stream
 from podpower.sources.recording import META, OBJECTS, SNAPSHOTS, EventLine, Meta, read_meta

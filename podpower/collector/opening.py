@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podpower.errors import InvalidInput
+from podpower.hours import HOUR_S
 from podpower.settings import RECORDING, ClusterSettings, Settings
-from podpower.sources.hours import HOUR_S
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from
 from podpower.sources.protocols import MetricSource, ObjectSource
 from podpower.sources.recording import Recording

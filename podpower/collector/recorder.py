@@ -8,10 +8,10 @@ import msgspec
 
 from podpower.collector.live import LiveObjects
 from podpower.errors import InvalidInput, Unavailable
+from podpower.hours import HOUR_S, hour_name, start_of_hour
 from podpower.io.retries import Note
 from podpower.labels.kepler import BUILD_INFO, GENERATIONS
 from podpower.labels.owners import OWNER_METRICS
-from podpower.sources.hours import HOUR_S, hour_name
 from podpower.sources.prometheus.source import Prometheus
 from podpower.sources.protocols import Selector
 from podpower.sources.recording import read_meta
@@ -50,7 +50,7 @@ class Recorder:
     def _sampled(self, start_s: float, end_s: float) -> float:
         """Write the samples after `start_s`, hour by hour; return the time that was reached."""
         while end_s - start_s >= _SHORTEST_S:
-            hour_start_s = start_s // HOUR_S * HOUR_S
+            hour_start_s = start_of_hour(start_s)
             piece_end_s = min(end_s, hour_start_s + HOUR_S)
             written, names = _write_samples(self._writer, self._prometheus, start_s, piece_end_s, note=self._note)
             self.samples += written
@@ -94,7 +94,7 @@ def _write_samples(
         note(f"warning: {warning}")
     if found.partial_ranges:
         raise Unavailable("Prometheus gave a partial answer")
-    writer.samples(start_s // HOUR_S * HOUR_S, _part(start_s), series=found.series, points=found.points)
+    writer.samples(start_of_hour(start_s), _part(start_s), series=found.series, points=found.points)
     return len(found.points), names
 
 

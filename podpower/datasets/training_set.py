@@ -17,9 +17,10 @@ from podpower.datasets.renewal import is_older
 from podpower.datasets.rows import IMAGE_KEY, PHYSICAL, POWER, SECONDS, TOTAL, RowReader
 from podpower.datasets.tables import KEYS, SPEC_HASH, TrainingRows, keyed, training_rows
 from podpower.errors import InvalidInput
+from podpower.hours import HOUR_S
 from podpower.kubernetes.controllers import same_kind
 
-WINDOW_SECONDS = 3600.0
+WINDOW_SECONDS = HOUR_S
 SHORT_WINDOW_SECONDS = 600.0  # of labels of one hour or less, which would else show no spread at all
 _ENTRY, _PART, _CONTROLLER = "_entry", "_part", "_controller"
 _RUN_W, _RUN_S, _RUNS, _FIRST = "_run_w", "_run_s", "_runs", "_first_s"

@@ -12,11 +12,11 @@ from podpower.evaluation.quarantine import Quarantine, find_quarantined
 from podpower.evaluation.served import Reencode
 from podpower.evaluation.splits import ENOUGH_PODS
 from podpower.features.encoder import Encoder
+from podpower.hours import HOUR_S
 from podpower.model.knn import KnnModel
 from podpower.registry.store import ModelStore
 from podpower.training.train import train
 
-_HOUR_S = 3600.0
 _TAIL = 0.2  # share of the window that is held out; less where the champion knows part of it
 
 
@@ -138,7 +138,7 @@ def _compare(
 def _cut_s(training_set: TrainingSet, champion: KnnModel) -> float:
     """Return the time after which labels are held out: no longer than needed, since the twin lacks them."""
     first_s, last_s = training_set.range_s
-    cut_s = last_s - max(_HOUR_S / 2, _TAIL * (last_s - first_s))
+    cut_s = last_s - max(HOUR_S / 2, _TAIL * (last_s - first_s))
     return max(cut_s, champion.labels_end_s) if champion.labels_end_s < last_s else cut_s
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.datasets.entries import Examples
+from podpower.hours import HOUR_S
 from podpower.model.knn import KnnModel
 from podpower.model.scale import to_log
 from podpower.training.groups import linked_groups
@@ -24,7 +25,6 @@ FOLDS = 10
 CONFIDENCE = 0.9
 _NEGLIGIBLE, _GROSS = 0.01, 0.25
 _RESAMPLES = 2000
-_HOUR_S = 3600.0
 _SEED = 1
 _LEAST_COMPARED = 5  # workloads; of fewer the next may say the opposite
 # Labels have shifted when more than half of at least so many known workloads leave their 95 % interval by a factor of
@@ -142,7 +142,7 @@ def find_label_shift(champion: KnnModel, examples: Examples) -> LabelShift:
     low, high = estimates.interval(champion.intervals.levels[-1])
     measured = to_log(examples.power_w)
     outside = (measured < to_log(low) - _FACTOR) | (measured > to_log(high) + _FACTOR)
-    apart, hour = measured - to_log(estimates.power_w), np.floor(examples.first_s / _HOUR_S)
+    apart, hour = measured - to_log(estimates.power_w), np.floor(examples.first_s / HOUR_S)
     shifts = [_shift_at(examples, seen & (hour == at), outside, apart) for at in np.unique(hour[seen])]
     worst = max(shifts, key=lambda shift: (shift.shifted, shift.changed / max(shift.known, 1)), default=None)
     return worst or LabelShift(known=0, changed=0, examples=[], shifted=False)

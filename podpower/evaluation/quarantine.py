@@ -10,13 +10,14 @@ import polars as pl
 from podpower.datasets.entries import Entries
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
+from podpower.hours import DAY_S, HOUR_S
 from podpower.model.knn import KnnModel
 from podpower.model.scale import from_log, to_log
 from podpower.registry.quarantine import Key, Quarantined, QuarantineState, Released, named
 
 FACTOR = 10.0
-STAY_S = 24 * 3600.0  # after a day outside its range a spec draws something else, and its labels are used
-_GAP_S = 2 * 3600.0  # between two trainings; a longer one ends a stay
+STAY_S = DAY_S  # after a day outside its range a spec draws something else, and its labels are used
+_GAP_S = 2 * HOUR_S  # between two trainings; a longer one ends a stay
 
 
 @dataclass(frozen=True, kw_only=True)

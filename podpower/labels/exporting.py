@@ -26,7 +26,7 @@ from podpower.labels.kepler import (
 )
 from podpower.labels.nodes import NodeRatio, NodeSums, failed_ratios, label_source, worst_ratio
 from podpower.labels.owners import OwnerSource, Owning
-from podpower.labels.report import LabelReport, ReportBuilder
+from podpower.labels.report import NO_GENERATION, LabelReport, ReportBuilder
 from podpower.labels.table import WINDOWS_SCHEMA
 from podpower.labels.windows import ENERGY, steps_of
 from podpower.sources.protocols import MetricSamples, MetricSource, Selector
@@ -203,7 +203,7 @@ class WindowExport:
 
 def no_labels(warning: str) -> Labels:
     """Return the labels of a time of which nothing is known, with the reason as a warning."""
-    report = ReportBuilder(generation="none", energy="dynamic")
+    report = ReportBuilder(generation=NO_GENERATION, energy="dynamic")
     report.warn(warning)
     return Labels(table=pl.DataFrame(schema=WINDOWS_SCHEMA), report=report.report())
 

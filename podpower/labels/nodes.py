@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from podpower.datasets.rows import MAX_POWER_W
+from podpower.hours import HOUR_S, hour_name
 from podpower.labels.counters import Samples, samples_of
 from podpower.labels.kepler import DRAM, GPU, PACKAGE, Generation
-from podpower.sources.hours import HOUR_S, hour_name
 
 LOW_RATIO, HIGH_RATIO = 0.8, 1.1
 _LEAST_J = 100.0  # of less no ratio says anything

@@ -6,8 +6,8 @@ import polars as pl
 
 from podpower.datasets.renewal import with_version
 from podpower.errors import InvalidInput
+from podpower.hours import HOUR_S
 from podpower.labels.counters import ENDED_AFTER_S
-from podpower.sources.hours import HOUR_S
 from podpower.sources.protocols import SERIES_SCHEMA, MetricSource, Selector
 
 OwnerSource = Literal["prom", "k8s", "auto"]

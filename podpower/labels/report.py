@@ -9,6 +9,7 @@ import polars as pl
 from podpower.labels.nodes import NodeRatio
 from podpower.labels.windows import KNOWN_S, REASON
 
+NO_GENERATION = "none"  # the `generation` of a time without any series of Kepler's pods
 ALL_ZERO = "all energy is 0 J: Kepler finds no hardware counters here, as on most cloud VMs; do not train on this"
 
 

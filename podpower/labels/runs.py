@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from podpower.hours import HOUR_S
 from podpower.labels import reasons
 from podpower.labels.counters import ENDED_AFTER_S, TS, samples_of
 from podpower.labels.exporting import (
@@ -26,7 +27,7 @@ from podpower.sources.protocols import MetricSamples, MetricSource, Selector
 LOOK_BACK_S = 7 * 86_400.0
 _REMEMBERED_S = 86_400.0  # of a series without samples for so long nothing is bridged
 _NAMED_PODS = 500  # more are not listed in a query
-_LONGEST_PIECE_S = 6 * 3600.0
+_LONGEST_PIECE_S = 6 * HOUR_S
 _PODS_AT_ONCE = 10_000
 _WORKLOAD = ("workload_kind", "workload_name", "_spec_hash", "spec_hash_version")
 _POD = ("namespace", "pod")

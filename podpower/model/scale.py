@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 # Added to watts before the logarithm: one joule in a minute. Below it the counters' resolution decides, not the pod.
 FLOOR_W = 1.0 / 60.0
+_MAX_LOG = float(np.log(1e6))  # a megawatt: no end of an interval needs more, and the exponential stays finite
 
 
 def to_log(power_w: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -14,6 +15,6 @@ def to_log(power_w: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def from_log(logs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Watts, never negative, of `to_log`."""
-    power_w: NDArray[np.float64] = np.maximum(np.exp(logs) - FLOOR_W, 0.0)
+    """Return the watts of `to_log`: never negative, at most a megawatt."""
+    power_w: NDArray[np.float64] = np.maximum(np.exp(np.minimum(logs, _MAX_LOG)) - FLOOR_W, 0.0)
     return power_w

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from podpower.hours import HOUR_S
 from podpower.kubernetes.kinds import ENDLESS_KINDS, JOB_KINDS
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.schedules import HOURS_PER_MONTH, runs_per_month
@@ -81,7 +82,7 @@ def _mean_of_runs(
     runs = runs_per_month(request.schedule, request.time_zone)
     if energy_j is None:
         return None, runs, [_UNKNOWN_RUN]
-    mean_w = energy_j * runs / (HOURS_PER_MONTH * 3600.0)
+    mean_w = energy_j * runs / (HOURS_PER_MONTH * HOUR_S)
     if request.concurrency_policy in {"Forbid", "Replace"} and mean_w > running_w:
         return running_w, runs, ["its runs take longer than the time between them: it always runs"]
     return mean_w, runs, []

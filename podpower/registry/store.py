@@ -24,6 +24,7 @@ from upath import UPath
 
 from podpower.errors import InvalidInput, PodpowerError, Refused
 from podpower.features.encoder import Encoder
+from podpower.hours import DAY_S
 from podpower.io.files import is_local, write_atomically
 from podpower.io.object_storage import ObjectStorage, decoded, encoded
 from podpower.model.fit import check_fit
@@ -37,7 +38,7 @@ ENCODER_FILE: Final = "encoder.joblib"
 MODEL_FILE: Final = "knn_energy.joblib"
 MANIFEST_FILE: Final = "manifest.json"
 ROLLBACKS_KEPT: Final = 10
-SERVED_KEPT_S: Final = 2 * 24 * 3600.0  # the daily evaluation needs what was served the day before
+SERVED_KEPT_S: Final = 2 * DAY_S  # the daily evaluation needs what was served the day before
 
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 _REPLACE = "promote another version, or put the same files in again with `podpower models add`"

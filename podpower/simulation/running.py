@@ -8,12 +8,12 @@ import msgspec
 import polars as pl
 
 from podpower.errors import InvalidInput
+from podpower.hours import HOUR_S, hour_name, start_of_hour
 from podpower.io.files import write_atomically
 from podpower.simulation import objects
 from podpower.simulation.cluster import MINUTE_S, Cluster
 from podpower.simulation.counters import Exporters
 from podpower.simulation.workloads import Workload
-from podpower.sources.hours import HOUR_S, hour_name
 from podpower.sources.protocols import ObjectEvent
 from podpower.sources.recording import Meta, read_meta
 from podpower.sources.writing import RecordingWriter
@@ -64,7 +64,7 @@ class Simulation:
 
     def _write_part(self, until_s: float) -> None:
         start_s = self._next_s
-        hour_start_s = start_s // HOUR_S * HOUR_S
+        hour_start_s = start_of_hour(start_s)
         first = start_s == self.meta.start_s
         if start_s == hour_start_s and not first:
             self._writer.snapshot(hour_start_s, self._cluster.alive.values())
@@ -88,7 +88,7 @@ class Simulation:
     def _write_samples(self, until_s: float, *, take_inbox: bool, events: list[ObjectEvent]) -> str:
         """Write the samples and the truth up to `until_s`, in one hour, and append what happened to `events`."""
         start_s = self._next_s
-        hour_start_s = start_s // HOUR_S * HOUR_S
+        hour_start_s = start_of_hour(start_s)
         points, truths = [], []
         while self._next_s < until_s:
             happened, sampled, truth = self._minute(take_inbox=take_inbox)

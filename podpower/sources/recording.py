@@ -13,9 +13,9 @@ import msgspec
 import polars as pl
 
 from podpower.errors import InvalidInput, Unavailable
+from podpower.hours import hour_name, hours_between
 from podpower.io.parquet import TableFile, scanned
 from podpower.kubernetes.types import EventType
-from podpower.sources.hours import hour_name, hours_between
 from podpower.sources.protocols import (
     POINTS_SCHEMA,
     SERIES_SCHEMA,

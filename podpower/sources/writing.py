@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from podpower.hours import hour_name
 from podpower.io.files import atomic_file, write_atomically
 from podpower.io.parquet import write_parquet
 from podpower.kubernetes.types import EventType
-from podpower.sources.hours import hour_name
 from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, ObjectEvent
 from podpower.sources.recording import META, OBJECTS, SAMPLES, SERIES, SNAPSHOTS, TRUTH, EventLine, Meta
 

@@ -17,6 +17,7 @@ from cronsim import CronSim, CronSimError
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
+from podpower.hours import HOUR_S
 
 HOURS_PER_MONTH: Final = 730.0
 _FIRST_YEAR, _YEARS = 2025, 28
@@ -73,7 +74,7 @@ def runs_per_month(schedule: str, time_zone: str | None) -> float:
     if prefix := _ZONE_PREFIX.fullmatch(schedule):
         time_zone, schedule = prefix[1], prefix[2].strip()
     if schedule.startswith("@every "):
-        return HOURS_PER_MONTH * 3600.0 / _every_seconds(schedule)
+        return HOURS_PER_MONTH * HOUR_S / _every_seconds(schedule)
     hours = (date(_FIRST_YEAR + _YEARS, 1, 1) - date(_FIRST_YEAR, 1, 1)).days * 24
     return runs_in(schedule, time_zone, first_year=_FIRST_YEAR, years=_YEARS) / hours * HOURS_PER_MONTH
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from podpower.hours import HOUR_S
 from podpower.model.scale import to_log
 
-HOUR_S = 3600.0
 HALF_LIVES_S = (np.inf, 168 * HOUR_S, 48 * HOUR_S, 24 * HOUR_S, 12 * HOUR_S, 6 * HOUR_S, 3 * HOUR_S)
 _WORTH = 0.98  # forgetting faster must lower the error by this factor: a long memory is the calmer one
 HORIZONS = (1, 3, 6, 12, 24)  # windows ahead at which errors are gathered for the interval

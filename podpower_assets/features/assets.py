@@ -1,24 +1,23 @@
-"""`encoder`, fitted once on the specs there are, and `features`, the vectors of each hour's specs."""
-
-from collections.abc import Iterator
+"""`encoder`, fitted once on the stored specs, and `features`, the vectors of the specs of each hour."""
 
 import dagster as dg
-import numpy as np
 import polars as pl
 
 from podpower.errors import InvalidInput, Unavailable
+from podpower.features.checks import VECTORS_ARE_FINITE, count_not_finite, vectors_are_finite
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.specs.table import requests_of
-from podpower_assets import metadata
+from podpower_assets.checks import check_results, check_specs
 from podpower_assets.partitions import HOURLY
-from podpower_assets.policies import COMMON, FAILED_BEFORE, deciding
+from podpower_assets.per_partition import Partition, per_partition
+from podpower_assets.policies import COMMON, FAILED_BEFORE, translate_errors
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
 
 NAME, ENCODER = "features", "encoder"
-FITTED_HOURS = 168  # a week shows what runs daily and weekly
+FITTED_HOURS = 168  # a week contains what runs daily and weekly
 
 
 @dg.asset(
@@ -36,7 +35,7 @@ FITTED_HOURS = 168  # a week shows what runs daily and weekly
 )
 def encoder(tables: Tables) -> dg.MaterializeResult:
     """Fit on the distinct specs of the latest hours."""
-    with deciding():
+    with translate_errors():
         stored = tables.partitions(SPECS)[-FITTED_HOURS:]
         parts = [
             specs.select("_spec_hash", "workload_name", "request")
@@ -48,8 +47,8 @@ def encoder(tables: Tables) -> dg.MaterializeResult:
         specs = pl.concat(parts).unique(["_spec_hash", "workload_name"], maintain_order=True)
         fitted = Encoder.fit(requests_of(specs))
         tables.save_encoder(fitted)
-    metadata = {"fingerprint": fitted.fingerprint, "dim": fitted.dim, "text": fitted.text, "fitted_on": len(specs)}
-    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(fitted.fingerprint))
+    known = {"fingerprint": fitted.fingerprint, "dim": fitted.dim, "text": fitted.text, "fitted_on": len(specs)}
+    return dg.MaterializeResult(metadata=known, data_version=dg.DataVersion(fitted.fingerprint))
 
 
 @dg.asset(
@@ -61,35 +60,25 @@ def encoder(tables: Tables) -> dg.MaterializeResult:
     code_version="2",
     automation_condition=FAILED_BEFORE,
     deps=[SPECS, ENCODER],
-    check_specs=[
-        dg.AssetCheckSpec(
-            "vectors_are_finite",
-            asset=NAME,
-            blocking=True,
-            description="Every value of every vector is a finite number.",
-        )
-    ],
+    check_specs=check_specs(NAME, blocking={VECTORS_ARE_FINITE: "Every value of every vector is a finite number."}),
     description="One vector a spec of the hour, all of one encoder.",
 )
-def features(context: dg.AssetExecutionContext, tables: Tables) -> Iterator[dg.MaterializeResult]:
-    """Encode each hour's specs."""
-    finite, rows = True, 0
-    with deciding():
-        fitted = tables.encoder()
-        if fitted is None:
-            raise Unavailable("no encoder yet: materialize `encoder` first")
-        for hour in context.partition_keys:
-            specs = specs_of(tables, hour)
-            if specs is None:
-                raise InvalidInput(f"workload_specs {hour} is missing: materialize it first")
-            requests = requests_of(specs)
-            vectors = fitted.transform(requests)
-            table = features_table(
-                requests, vectors, encoder=fitted, observed_from_s=specs["observed_from_s"].to_list()
-            )
-            tables.write(NAME, hour, table)
-            finite, rows = finite and bool(np.isfinite(vectors).all()), rows + len(table)
-            said = {**metadata.table_metadata(table), "encoder_fingerprint": fitted.fingerprint, "dim": fitted.dim}
-            context.add_asset_metadata(said, partition_key=hour)
-    check = dg.AssetCheckResult(check_name="vectors_are_finite", passed=finite, metadata={"vectors": rows})
-    yield dg.MaterializeResult(check_results=[check])
+def features(context: dg.AssetExecutionContext, tables: Tables) -> dg.MaterializeResult:
+    """Encode the specs of each hour."""
+    with translate_errors():
+        fitted = tables.require_encoder()
+        found = per_partition(context, tables, lambda hour: _encode_hour(tables, fitted, hour))
+    check = vectors_are_finite(vectors=sum(count for count, _ in found), not_finite=sum(bad for _, bad in found))
+    return dg.MaterializeResult(check_results=check_results([check]))
+
+
+def _encode_hour(tables: Tables, fitted: Encoder, hour: str) -> Partition[tuple[int, int]]:
+    """Return the vectors of the hour's specs; finds how many there are, and how many are not finite."""
+    specs = specs_of(tables, hour)
+    if specs is None:
+        raise InvalidInput(f"workload_specs {hour} is missing: materialize it first")
+    requests = requests_of(specs)
+    vectors = fitted.transform(requests)
+    table = features_table(requests, vectors, encoder=fitted, observed_from_s=specs["observed_from_s"].to_list())
+    known = {"encoder_fingerprint": fitted.fingerprint, "dim": fitted.dim}
+    return Partition(table=table, metadata=known, found=(len(vectors), count_not_finite(vectors)))

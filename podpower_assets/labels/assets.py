@@ -1,24 +1,35 @@
-"""`kepler_labels`: watts and joules of each pod and minute of the hour, null with a reason where not known."""
+"""`kepler_labels`: watts and joules of each pod in each minute of the hour, null with a reason where unknown."""
 
-from collections import Counter
-from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
 from podpower.errors import Unavailable
+from podpower.hours import HOUR_S
 from podpower.labels import LabelRequest, label_windows, no_labels
+from podpower.labels.checks import (
+    ENERGY_IS_NOT_ALL_ZERO,
+    MOST_STEPS_ARE_KNOWN,
+    PODS_ADD_UP,
+    energy_is_not_all_zero,
+    most_steps_are_known,
+    pods_add_up_to_their_nodes,
+    ratio_records,
+)
 from podpower.labels.kepler import NoMetrics
-from podpower.labels.nodes import NodeRatio, failed_ratios
+from podpower.labels.report import NO_GENERATION, LabelReport
+from podpower.sources.protocols import MetricSource
 from podpower_assets import metadata
-from podpower_assets.partitions import HOUR_S, HOURLY, hour_start_s
-from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
+from podpower_assets.checks import check_results, check_specs
+from podpower_assets.partitions import HOURLY, hour_start_s
+from podpower_assets.per_partition import Partition, per_partition
+from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
 
 NAME = "kepler_labels"
 STEP_SECONDS = 60.0
-SUMS = "pods_add_up_to_their_nodes"
 
 
 @dg.asset(
@@ -30,85 +41,54 @@ SUMS = "pods_add_up_to_their_nodes"
     code_version="1",
     deps=[SPECS],
     automation_condition=FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE,
-    check_specs=[
-        dg.AssetCheckSpec(
-            "energy_is_not_all_zero",
-            asset=NAME,
-            blocking=True,
-            description="Kepler finds hardware counters: some energy is above 0 J.",
-        ),
-        dg.AssetCheckSpec("most_steps_are_known", asset=NAME, description="At least half of the steps are known."),
-        dg.AssetCheckSpec(
-            SUMS,
-            asset=NAME,
-            description="Pods and pseudo-pods add up to 0.8 to 1.1 of their nodes' own counters, in each hour and zone "
-            "where nodes have such counters.",
-        ),
-    ],
+    check_specs=check_specs(
+        NAME,
+        blocking={ENERGY_IS_NOT_ALL_ZERO: "Kepler finds hardware counters: some energy is above 0 J."},
+        warning={
+            MOST_STEPS_ARE_KNOWN: "At least half of the steps are known.",
+            PODS_ADD_UP: "Pods and pseudo-pods add up to 0.8 to 1.1 of their nodes' own counters, in each hour and "
+            "zone where nodes have such counters.",
+        },
+    ),
     description="Dynamic energy of each pod in each minute, from per-series increases; owners as of the step.",
 )
-def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> Iterator[dg.MaterializeResult]:
+def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> dg.MaterializeResult:
     """Label each hour."""
-    rows, known, zero_hours = 0, 0, 0
-    reasons: Counter[str] = Counter()
-    silent: list[str] = []
-    ratios: list[NodeRatio] = []
-    with deciding(), source.opened() as sources:
-        for hour in context.partition_keys:
-            start_s = hour_start_s(hour)
-            asked = LabelRequest(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS)
-            try:
-                labels = label_windows(sources.metrics, specs_of(tables, hour), asked)
-            except NoMetrics as error:
-                if len(context.partition_keys) == 1:
-                    raise
-                silent.append(str(error))  # Kepler may be younger than the range
-                labels = no_labels(str(error))
-            tables.write(NAME, hour, labels.table)
-            report = labels.report
-            rows, known, zero_hours = rows + report.rows, known + report.known, zero_hours + report.all_zero
-            reasons.update(report.null_reasons)
-            ratios += report.node_ratios
-            said = {
-                **metadata.table_metadata(labels.table),
-                "kepler": report.generation, "energy": report.energy, "pods": report.pods, "known_steps": report.known,
-                "partly_known_steps": report.partly_known, "label_source": report.label_source or "none",
-                "node_ratios": metadata.records([_shown(ratio) for ratio in report.node_ratios]),
-                "total_energy_j": report.total_energy_j, "excluded_pseudo_pods": report.excluded_pseudo_pods,
-                "null_reasons": metadata.counts(report.null_reasons, of="reason"),
-                "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in report.warnings) or "none"),
-            }  # fmt: skip
-            context.add_asset_metadata(said, partition_key=hour)
-        if len(silent) == len(context.partition_keys):
-            raise Unavailable(silent[0])
-    yield dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="energy_is_not_all_zero", passed=zero_hours == 0, metadata={"hours_of_zeros": zero_hours}
-            ),
-            dg.AssetCheckResult(
-                check_name="most_steps_are_known",
-                passed=known >= rows / 2,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={
-                    "steps": rows,
-                    "known": known,
-                    "hours_without_kepler": len(silent),
-                    "null_reasons": metadata.counts(reasons, of="reason"),
-                },
-            ),
-            dg.AssetCheckResult(
-                check_name=SUMS,
-                passed=not failed_ratios(ratios),
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={
-                    "compared": len(ratios),
-                    "failed": metadata.records(list(map(_shown, failed_ratios(ratios)))),
-                },
-            ),
-        ]
-    )
+    several = len(context.partition_keys) > 1
+    with translate_errors(), source.opened() as sources:
+        reports = per_partition(
+            context, tables, lambda hour: _label_hour(sources.metrics, tables, hour, may_be_empty=several)
+        )
+        if all(report.generation == NO_GENERATION for report in reports):
+            raise Unavailable(reports[0].warnings[0])
+    checks = (energy_is_not_all_zero, most_steps_are_known, pods_add_up_to_their_nodes)
+    return dg.MaterializeResult(check_results=check_results(check(reports) for check in checks))
 
 
-def _shown(ratio: NodeRatio) -> dict[str, str | float | int | None]:
-    return {"hour": ratio.hour, "zone": ratio.zone, "pods_over_nodes": round(ratio.ratio, 3)}
+def _label_hour(samples: MetricSource, tables: Tables, hour: str, *, may_be_empty: bool) -> Partition[LabelReport]:
+    """Return the labels of the hour; none, if `may_be_empty`, where Kepler has no series: it may be newer."""
+    start_s = hour_start_s(hour)
+    request = LabelRequest(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS)
+    try:
+        labels = label_windows(samples, specs_of(tables, hour), request)
+    except NoMetrics as error:
+        if not may_be_empty:
+            raise
+        labels = no_labels(str(error))
+    return Partition(table=labels.table, metadata=_metadata(labels.report), found=labels.report)
+
+
+def _metadata(report: LabelReport) -> dict[str, Any]:
+    return {
+        "kepler": report.generation,
+        "energy": report.energy,
+        "pods": report.pods,
+        "known_steps": report.known,
+        "partly_known_steps": report.partly_known,
+        "label_source": report.label_source or "none",
+        "node_ratios": metadata.records(ratio_records(report.node_ratios)),
+        "total_energy_j": report.total_energy_j,
+        "excluded_pseudo_pods": report.excluded_pseudo_pods,
+        "null_reasons": metadata.counts(report.null_reasons, of="reason"),
+        "warnings": metadata.bullets(report.warnings),
+    }

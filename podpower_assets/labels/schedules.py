@@ -1,8 +1,9 @@
-"""`kepler_labels_hourly`: the hour that just ended, whether or not anything changed in it."""
+"""`kepler_labels_hourly`: a run for the hour that just ended, whether or not anything changed in it."""
 
 import dagster as dg
 
-from podpower_assets.partitions import HOUR_S, hour_key
+from podpower.hours import HOUR_S
+from podpower_assets.partitions import hour_key
 from podpower_assets.policies import LIMITED
 
 hour_job = dg.define_asset_job(
@@ -21,6 +22,6 @@ hour_job = dg.define_asset_job(
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def kepler_labels_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """The hour before the one that is running."""
+    """Request the hour before the running one."""
     hour = hour_key(context.scheduled_execution_time.timestamp() - HOUR_S)
     return dg.RunRequest(run_key=hour, partition_key=hour)

@@ -26,10 +26,10 @@ from podpower.training.train import train
 from podpower_assets import metadata
 from podpower_assets.checks import check_results, check_specs
 from podpower_assets.model.report import report_metadata
-from podpower_assets.model.window import encoded_by, require_encoder, window_rows
+from podpower_assets.model.window import reencode, window_rows
 from podpower_assets.partitions import DAILY
 from podpower_assets.per_partition import Partition, per_partition
-from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
+from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
 from podpower_assets.resources import Models, Tables
 from podpower_assets.settings import LOADED
 from podpower_assets.training_rows.assets import NAME as ROWS
@@ -60,8 +60,8 @@ def look_back(window_days: int) -> dg.TimeWindowPartitionMapping:
 )
 def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> dg.MaterializeResult:
     """Train and evaluate the candidate of each day."""
-    with deciding():
-        encoder = require_encoder(tables)
+    with translate_errors():
+        encoder = tables.require_encoder()
         train_day = partial(_train_day, tables, models, encoder, run_id=context.run.run_id)
         results = per_partition(context, tables, train_day)
     return dg.MaterializeResult(check_results=check_results(results[-1]))
@@ -81,7 +81,7 @@ def _train_day(
     model = train(kept, notes=notes)
     model.metrics[EVALUATION] = kept_figures(report)
     gate = compare_with_champion(
-        champion, model, training_set, quarantine=quarantine, reencode=partial(encoded_by, tables)
+        champion, model, training_set, quarantine=quarantine, reencode=partial(reencode, tables)
     )
     results = list(check_model(report, gate))
     origin = {PARTITION: day, "dagster_run_id": run_id, "window": window}
@@ -130,7 +130,7 @@ def evaluate_if_possible(training_set: TrainingSet) -> EvaluationReport | None:
 )
 def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.MaterializeResult:
     """Promote the newest candidate of the last day of the run."""
-    with deciding():
+    with translate_errors():
         store = models.open()
         promotion = promote_candidate(store, context.partition_keys[-1])
         removed = store.prune(keep=models.keep)

@@ -19,10 +19,10 @@ from podpower.io.files import write_atomically
 from podpower_assets.checks import check_results, check_specs
 from podpower_assets.model.assets import look_back
 from podpower_assets.model.report import figures, report_metadata
-from podpower_assets.model.window import encoded_by, require_encoder, window_rows
-from podpower_assets.partitions import DAILY, HOUR_S, day_end_s
+from podpower_assets.model.window import reencode, window_rows
+from podpower_assets.partitions import DAILY, day_end_s, day_start_s
 from podpower_assets.per_partition import Partition, per_partition
-from podpower_assets.policies import COMMON, deciding
+from podpower_assets.policies import COMMON, translate_errors
 from podpower_assets.resources import Models, Tables
 from podpower_assets.settings import LOADED
 from podpower_assets.training_rows.assets import NAME as ROWS
@@ -46,8 +46,8 @@ NAME = "model_evaluation"
 )
 def model_evaluation(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> dg.MaterializeResult:
     """Evaluate each day."""
-    with deciding():
-        encoder = require_encoder(tables)
+    with translate_errors():
+        encoder = tables.require_encoder()
         found = per_partition(context, tables, lambda day: _evaluate_day(tables, models, encoder, day))
     return dg.MaterializeResult(check_results=check_results(check_served(found[-1])))
 
@@ -55,9 +55,9 @@ def model_evaluation(context: dg.AssetExecutionContext, tables: Tables, models: 
 def _evaluate_day(tables: Tables, models: Models, encoder: Encoder, day: str) -> Partition[ServedEvaluation]:
     """Write the page of the day; finds the evaluation of what was served on it."""
     rows, _ = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
-    training_set, end_s, store = TrainingSet.of(rows), day_end_s(day), models.open()
+    training_set, store = TrainingSet.of(rows), models.open()
     served = evaluate_served(
-        store, training_set, start_s=end_s - 24 * HOUR_S, end_s=end_s, reencode=partial(encoded_by, tables)
+        store, training_set, start_s=day_start_s(day), end_s=day_end_s(day), reencode=partial(reencode, tables)
     )
     report = _on_held_out(quarantined(store, load_champion(store), training_set, record=False).kept)
     splits = [served.split, *report.splits] if served.split else report.splits

@@ -2,7 +2,8 @@
 
 import dagster as dg
 
-from podpower_assets.partitions import HOUR_S, day_key
+from podpower.hours import DAY_S
+from podpower_assets.partitions import day_key
 from podpower_assets.policies import LIMITED
 
 model_job = dg.define_asset_job(
@@ -29,7 +30,7 @@ evaluation_job = dg.define_asset_job(
 )
 def knn_model_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Request the day before the running one."""
-    day = day_key(context.scheduled_execution_time.timestamp() - 24 * HOUR_S)
+    day = day_key(context.scheduled_execution_time.timestamp() - DAY_S)
     return dg.RunRequest(run_key=day, partition_key=day)
 
 
@@ -42,5 +43,5 @@ def knn_model_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 )
 def model_evaluation_daily(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     """Request the day before the running one."""
-    day = day_key(context.scheduled_execution_time.timestamp() - 24 * HOUR_S)
+    day = day_key(context.scheduled_execution_time.timestamp() - DAY_S)
     return dg.RunRequest(run_key=day, partition_key=day)

@@ -1,4 +1,4 @@
-"""`drifted`: a check of drift that failed asks for a model of today."""
+"""`drifted`: a failed check of drift requests a model of today."""
 
 import time
 
@@ -22,12 +22,12 @@ CHECKS = tuple(dg.AssetCheckKey(dg.AssetKey(EVALUATION), name) for name in DRIFT
     description="Requests a model of today when errors or specs have drifted away from the served model.",
 )
 def drifted(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """One request for each failed evaluation."""
+    """Request one run for each failed evaluation."""
     records = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(list(CHECKS))
     failed = [record for record in records.values() if record.evaluation and _has_drifted(record.evaluation)]
     newest = max((record.id for record in failed), default=0)
     if newest <= int(context.cursor or 0):
-        return dg.SkipReason("nothing drifted since the last look")
+        return dg.SkipReason("no check of drift failed since the last tick")
     today = day_key(time.time())
     names = ", ".join(sorted(str(record.key.name) for record in failed))
     request = dg.RunRequest(run_key=f"drift-{newest}", partition_key=today, tags={**LIMITED, "podpower/drift": names})

@@ -1,4 +1,4 @@
-"""The hours that a day's model is trained on, and the specs behind their rows."""
+"""The training window of a day's model, and other vectors for its rows."""
 
 from typing import TypedDict
 
@@ -11,10 +11,11 @@ from podpower.datasets.rows import WORKLOAD
 from podpower.datasets.tables import TrainingRows, read_training_rows
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
+from podpower.hours import DAY_S, HOUR_S
 from podpower.io.parquet import scanned
 from podpower.labels.nodes import label_notes
 from podpower.specs.table import rehashed, renewals, requests_of
-from podpower_assets.partitions import HOUR_S, day_end_s, hours_between
+from podpower_assets.partitions import day_end_s, hours_between
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.training_rows.assets import NAME as ROWS
@@ -32,23 +33,15 @@ class Window(TypedDict):
     label_notes: list[str]
 
 
-def require_encoder(tables: Tables) -> Encoder:
-    """Return the encoder of all features. InvalidInput when there is none yet."""
-    encoder = tables.encoder()
-    if encoder is None:
-        raise InvalidInput("no encoder: materialize `encoder` first")
-    return encoder
-
-
 def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, Window]:
-    """The rows of the window that ends with the day."""
+    """Return the rows of the window that ends with the day."""
     end_s = day_end_s(day)
     parts, newer = [], [renewals(None)]
     found = Window(
         first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0, label_notes=[]
     )
     sources, ratios = set[str](), list[float | None]()
-    for hour in hours_between(end_s - window_days * 24 * HOUR_S, end_s):
+    for hour in hours_between(end_s - window_days * DAY_S, end_s):
         rows = tables.scan(ROWS, hour)
         if rows is None:
             continue
@@ -57,10 +50,10 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
         file = tables.file(ROWS, hour)
         with file.readable():
             total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
-            told = _label_columns(rows)
+            columns = _label_columns(rows)
             older = not_renewed(rows.filter(own), renewals(None))
-        sources.update(told["label_source"].drop_nulls())
-        ratios += told["node_ratio"].drop_nulls().to_list()
+        sources.update(columns["label_source"].drop_nulls())
+        ratios += columns["node_ratio"].drop_nulls().to_list()
         found["hours"] += 1
         found["rows"] += fitting
         found["rows_of_other_encoders"] += total - fitting
@@ -73,7 +66,7 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
     if not parts:
         raise InvalidInput(
             f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"
-            + (" and features again, they are of another encoder" if found["rows_of_other_encoders"] else "")
+            + (" and features again: they have another encoder" if found["rows_of_other_encoders"] else "")
         )
     found["label_notes"] = label_notes(sources, ratios)
     by_hash = pl.concat(newer).unique("_spec_hash")
@@ -81,15 +74,15 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
 
 
 def _label_columns(rows: pl.LazyFrame) -> pl.DataFrame:
-    """The sources of an hour's labels and what its pods add up to of their nodes; null where a file lacks them."""
+    """Return the sources of an hour's labels and the ratios of its pods to their nodes; null where there are none."""
     present = rows.collect_schema()
     columns = {"label_source": pl.String, "node_ratio": pl.Float64}
     known = [name if name in present else pl.lit(None, kind).alias(name) for name, kind in columns.items()]
     return rows.select(known).unique().collect()
 
 
-def encoded_by(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:
-    """Return the pods whose specs are stored, unchanged and in the vectors of another encoder."""
+def reencode(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:
+    """Return the pods whose specs are stored, as they are and in vectors of another encoder."""
     hours = hours_between(float(pods.first_s.min()) - HOUR_S, float(pods.last_s.max()) + HOUR_S)
     stored = [tables.file(SPECS, hour) for hour in hours if tables.path(SPECS, hour).exists()]
     wanted = list(dict.fromkeys(pods.entries.spec_hashes))
@@ -105,10 +98,10 @@ def encoded_by(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Exampl
     of_spec = dict(zip(specs["_spec_hash"], requests, strict=True))
     of_workload = dict(zip(specs.select(keys).iter_rows(), requests, strict=True))
     known = pods.take(np.array([spec_hash in of_spec for spec_hash in pods.entries.spec_hashes])[pods.entry])
-    # A static pod is a workload of its own there, and its Node's here.
-    asked = [
+    # A static pod is a workload of its own in the specs, and part of its Node in the rows.
+    known_requests = [
         of_workload.get((spec_hash, *workload), of_spec[spec_hash])
         for spec_hash, workload in zip(known.entries.spec_hashes, known.entries.workloads, strict=True)
     ]
-    vectors, blocks = encoder.transform(asked), tuple(encoder.blocks.values())
+    vectors, blocks = encoder.transform(known_requests), tuple(encoder.blocks.values())
     return known, known.encoded(vectors, blocks=blocks, fingerprint=encoder.fingerprint)

@@ -1,4 +1,4 @@
-"""`workload_changes`: the hours in which an object changed get their specs and features anew."""
+"""`workload_changes`: runs for the hours in which objects changed."""
 
 import time
 
@@ -21,15 +21,15 @@ _INTERVAL_SECONDS = LOADED.assets.sensor_seconds
     target=[SPECS, FEATURES, ENCODER],
     minimum_interval_seconds=_INTERVAL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="One run for all hours that changed since the last look; the cursor is the source's own.",
+    description="Requests one run for all hours that changed since the last tick; the cursor is that of the source.",
 )
 def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
-    """Ask for the hours of the changes since the cursor."""
+    """Request the specs and features of the hours that changed since the cursor."""
     try:
         with source.opened() as sources:
             changes, cursor = sources.objects.changes(context.cursor)
             damaged = list(sources.damaged)
-            # A live cluster that is new to us: what still lives tells of the hours that Prometheus remembers.
+            # A new live cluster: its current objects give specs for the hours that Prometheus remembers.
             history_s = sources.history_s if context.cursor is None else 0.0
     except PodpowerError as error:
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
@@ -44,9 +44,9 @@ def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables
         return dg.SensorResult(skip_reason=early if changes else "nothing changed", cursor=cursor)
     selection = [SPECS, FEATURES] if tables.encoder() else [SPECS, ENCODER, FEATURES]
     request = dg.RunRequest(
-        run_key=cursor,  # a tick that is repeated after a crash asks for the same run
+        run_key=cursor,  # a tick that is repeated after a crash requests the same run
         asset_selection=[dg.AssetKey(name) for name in selection],
-        # The first run is of all hours there are: it takes as long as a backfill.
+        # The first run covers all hours: it takes as long as a backfill.
         tags=range_tags(hours[0], hours[-1]) | (LIMITED if context.cursor else {}),
     )
     return dg.SensorResult(run_requests=[request], cursor=cursor)

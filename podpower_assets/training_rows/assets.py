@@ -1,21 +1,28 @@
-"""`training_rows`: each label of the hour with its spec's vector."""
-
-from collections import Counter
-from collections.abc import Iterator
+"""`training_rows`: each label of the hour with the vector of its spec."""
 
 import dagster as dg
 
-from podpower.datasets.join import join_rows
+from podpower.datasets.checks import (
+    MOST_LABELS_JOIN,
+    ONE_ROW_A_LABEL,
+    RowCounts,
+    count_rows,
+    most_labels_join,
+    one_row_a_label,
+)
+from podpower.datasets.join import JoinReport, join_rows
 from podpower.datasets.renewal import renewed
 from podpower.errors import InvalidInput
 from podpower.labels import with_runs
 from podpower.specs.table import renewals
 from podpower_assets import metadata
+from podpower_assets.checks import check_results, check_specs
 from podpower_assets.features.assets import NAME as FEATURES
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.labels.jobs import NAME as JOBS
 from podpower_assets.partitions import HOURLY
-from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, deciding
+from podpower_assets.per_partition import Partition, per_partition
+from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 
@@ -33,58 +40,42 @@ _NEEDED_DEPS_MISSING = dg.AutomationCondition.any_deps_missing().ignore(dg.Asset
     code_version="1",
     deps=[FEATURES, LABELS, JOBS],
     automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE) & ~_NEEDED_DEPS_MISSING,
-    check_specs=[
-        dg.AssetCheckSpec("one_row_a_label", asset=NAME, blocking=True, description="No label joined twice."),
-        dg.AssetCheckSpec("most_labels_join", asset=NAME, description="At least half of the labels have a spec."),
-    ],
+    check_specs=check_specs(
+        NAME,
+        blocking={ONE_ROW_A_LABEL: "Every stored row has a label, and no two rows have the same."},
+        warning={MOST_LABELS_JOIN: "At least half of the labels have a spec."},
+    ),
     description="One row for each label of a step or a run that has a spec, never more.",
 )
-def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> Iterator[dg.MaterializeResult]:
-    """Join each hour."""
-    labels_all, joined_all, written, distinct = 0, 0, 0, 0
-    unjoined: Counter[str] = Counter()
-    with deciding():
-        for hour in context.partition_keys:
-            features, labels = tables.read(FEATURES, hour), tables.read(LABELS, hour)
-            if features is None or labels is None:
-                raise InvalidInput(f"features or kepler_labels of {hour} are missing: materialize them first")
-            newer = renewals(tables.read(SPECS, hour))
-            joined = join_rows(renewed(features, newer), with_runs(renewed(labels, newer), tables.read(JOBS, hour)))
-            tables.write(NAME, hour, joined.chunks())
-            report = joined.report
-            rows, labels_in_rows = _written(tables, hour)
-            written, distinct = written + rows, distinct + labels_in_rows
-            labels_all, joined_all = labels_all + report.labels, joined_all + report.joined
-            unjoined.update(report.unjoined)
-            said = {
-                **metadata.table_metadata(next(joined.chunks(size=1))),
-                "dagster/row_count": report.joined,
-                "join_rate": report.join_rate if report.join_rate is not None else 0.0,
-                "unjoined": metadata.counts(report.unjoined, of="reason", examples=report.examples),
-                "specs_without_labels": report.specs_without_labels,
-                "older_spec_hashes": report.older_specs + report.older_labels,
-            }
-            context.add_asset_metadata(said, partition_key=hour)
-    yield dg.MaterializeResult(
-        check_results=[
-            dg.AssetCheckResult(
-                check_name="one_row_a_label",
-                passed=written == distinct == joined_all,
-                metadata={"labels": labels_all, "joined": joined_all, "rows": written, "labels_in_rows": distinct},
-            ),
-            dg.AssetCheckResult(
-                check_name="most_labels_join",
-                passed=joined_all >= labels_all / 2,
-                severity=dg.AssetCheckSeverity.WARN,
-                metadata={"unjoined": metadata.counts(unjoined, of="reason")},
-            ),
-        ]
-    )
+def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> dg.MaterializeResult:
+    """Join the labels of each hour to its vectors."""
+    with translate_errors():
+        reports = per_partition(context, tables, lambda hour: _join_hour(tables, hour))
+        counts = [_count_hour(tables, hour) for hour in context.partition_keys]
+    return dg.MaterializeResult(check_results=check_results([one_row_a_label(counts), most_labels_join(reports)]))
 
 
-def _written(tables: Tables, hour: str) -> tuple[int, int]:
-    """Return the numbers of rows and of different labels in the file of the hour."""
-    file = tables.file(NAME, hour)
+def _join_hour(tables: Tables, hour: str) -> Partition[JoinReport]:
+    """Return the rows of the hour."""
+    features, labels = tables.read(FEATURES, hour), tables.read(LABELS, hour)
+    if features is None or labels is None:
+        raise InvalidInput(f"features or kepler_labels of {hour} are missing: materialize them first")
+    newer = renewals(tables.read(SPECS, hour))
+    joined = join_rows(renewed(features, newer), with_runs(renewed(labels, newer), tables.read(JOBS, hour)))
+    report = joined.report
+    known = {
+        "dagster/row_count": report.joined,
+        "dagster/column_schema": metadata.schema_of(next(joined.chunks(size=1))),
+        "join_rate": report.join_rate,
+        "unjoined": metadata.counts(report.unjoined, of="reason", examples=report.examples),
+        "specs_without_labels": report.specs_without_labels,
+        "older_spec_hashes": report.older_specs + report.older_labels,
+    }
+    return Partition(table=joined.chunks(), metadata=known, found=report)
+
+
+def _count_hour(tables: Tables, hour: str) -> RowCounts:
+    """Count the rows of the hour as they are stored, against its labels."""
+    labels, file = with_runs(tables.file(LABELS, hour).read(), tables.read(JOBS, hour)), tables.file(NAME, hour)
     with file.readable():
-        keys = file.scan().select("namespace", "pod", "ts", "pod_uid").collect()
-    return len(keys), keys.n_unique()
+        return count_rows(file.scan(), labels)

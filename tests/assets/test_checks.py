@@ -1,12 +1,15 @@
 """Checks that fail, and what they stop."""
 
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 import pytest
 
+from podpower.datasets.join import JoinedRows, join_rows
 from podpower.evaluation.champion import Gate
 from podpower.evaluation.checks import check_model
 from podpower.evaluation.evaluate import EvaluationReport, Score, SplitReport
@@ -119,3 +122,46 @@ def test_pods_that_do_not_add_up_to_their_nodes_fail_a_check_and_are_a_note_of_t
         notes = store.load(store.versions()[-1].version)[1].notes
     assert "labels: Kepler 0.9.2 all components, dynamic" in notes
     assert any(note.startswith("labels: pods add up to 1.9") for note in notes)
+
+
+def doubled(rows: JoinedRows) -> JoinedRows:
+    return replace(rows, labels=pl.concat([rows.labels, rows.labels[:1]]), spec=pl.concat([rows.spec, rows.spec[:1]]))
+
+
+def invented(rows: JoinedRows) -> JoinedRows:
+    return replace(rows, labels=rows.labels.with_columns(pl.col("ts") + 1.0))
+
+
+@pytest.mark.parametrize(
+    ("defect", "values"), [(doubled, ("repeated", 1)), (invented, ("repeated", 0))], ids=["a row twice", "other times"]
+)
+def test_rows_that_are_not_one_a_label_are_found_as_they_are_stored(
+    made: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    defect: Callable[[JoinedRows], JoinedRows],
+    values: tuple[str, int],
+) -> None:
+    kept = made.tables.read("training_rows", HOURS[0])
+    assert kept is not None
+    monkeypatch.setattr(
+        "podpower_assets.training_rows.assets.join_rows", lambda features, labels: defect(join_rows(features, labels))
+    )
+    try:
+        result = made.materialize("training_rows", first=HOURS[0])
+    finally:
+        made.tables.write("training_rows", HOURS[0], kept)
+    [failed] = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    assert failed.check_name == "one_row_a_label"
+    assert failed.metadata[values[0]].value == values[1]
+    steps = int(kept["ts"].is_not_null().sum())  # runs have no time of their own
+    assert failed.metadata["without_label"].value == (0 if defect is doubled else steps)
+    assert not result.success
+
+
+def test_rows_of_a_good_join_pass(made: Place) -> None:
+    result = made.materialize("training_rows", first=HOURS[0])
+    [check] = [e for e in result.get_asset_check_evaluations() if e.check_name == "one_row_a_label"]
+    rows = made.tables.read("training_rows", HOURS[0])
+    assert rows is not None
+    assert check.passed
+    assert check.metadata["rows"].value == len(rows) > 0

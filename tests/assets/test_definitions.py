@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import dagster as dg
 import pytest
 
 from podpower_assets.definitions import defs
+from podpower_assets.partitions import DAILY, day_key, hour_key
 from podpower_assets.partitions import HOURLY as HOURLY_PARTITIONS
-from podpower_assets.partitions import hour_key
 
 FIVE = ("workload_specs", "features", "kepler_labels", "training_rows", "knn_model")
 ASSETS = sorted([*FIVE, "encoder", "job_labels", "promoted_model", "model_evaluation"])
@@ -38,15 +39,21 @@ def test_each_of_the_five_has_checks_and_is_partitioned_and_backfilled_in_one_ru
     assert node.backfill_policy == dg.BackfillPolicy.single_run()
 
 
-def test_the_running_hour_exists_as_a_partition() -> None:
-    before = hour_key(time.time())
-    keys = HOURLY_PARTITIONS.get_partition_keys()
-    assert keys[-1] in {before, hour_key(time.time())}
+@pytest.mark.parametrize(
+    ("definition", "key_of"), [(HOURLY_PARTITIONS, hour_key), (DAILY, day_key)], ids=["hour", "day"]
+)
+def test_the_running_hour_and_day_are_the_last_partitions(
+    definition: dg.TimeWindowPartitionsDefinition, key_of: Callable[[float], str]
+) -> None:
+    before = key_of(time.time())
+    last = definition.get_last_partition_key()
+    assert last in {before, key_of(time.time())}  # the hour may end between two lines
 
 
-def test_the_first_hour_is_that_of_the_settings_and_the_ui_shows_all_quickly() -> None:
+def test_partitions_begin_with_2025_and_stay_few_enough_for_the_ui() -> None:
     keys = HOURLY_PARTITIONS.get_partition_keys()
     assert keys[0] == "2025-01-01-00:00"
+    assert DAILY.get_partition_keys()[0] == "2025-01-01"
     assert len(keys) < 100_000
 
 

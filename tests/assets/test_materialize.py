@@ -21,7 +21,7 @@ from podpower.simulation import simulate
 from podpower.specs.requests import Container, InferenceRequest
 from podpower.specs.table import requests_of
 from podpower_assets.materialize import materialize_recording
-from podpower_assets.model.window import encoded_by, window_rows
+from podpower_assets.model.window import reencode, window_rows
 from tests.assets.conftest import DAY, HOURLY, HOURS, START_S, Place
 
 
@@ -92,7 +92,7 @@ def test_hashes_of_an_older_podpower_are_made_again_from_the_stored_specs(made: 
         assert list(read.entries.spec_hashes) == list(expected.entries.spec_hashes)
         np.testing.assert_array_equal(read.entries.vectors, expected.entries.vectors)
         assert read.older_hashes == 0
-        known, _ = encoded_by(made.tables, encoder, expected.pods())
+        known, _ = reencode(made.tables, encoder, expected.pods())
         assert len(known) == len(expected.pods())
         for hour in HOURS:
             made.tables.path("workload_specs", hour).unlink()

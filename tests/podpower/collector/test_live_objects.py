@@ -15,9 +15,9 @@ from podpower.collector import watch as watching
 from podpower.collector.journal import STATE, Journal
 from podpower.collector.live import LiveObjects, present_objects
 from podpower.errors import InvalidInput, Unavailable
+from podpower.hours import HOUR_S
 from podpower.kubernetes.kinds import OBSERVED, parse_kinds
 from podpower.simulation import simulate
-from podpower.sources.hours import HOUR_S
 from podpower.sources.kubernetes.access import ClusterConfig
 from podpower.sources.kubernetes.list_watch import Selection
 from podpower.sources.recording import Recording

@@ -33,6 +33,33 @@ def test_training_twice_gives_the_same_predictions(rows, queries, known_vectors)
     np.testing.assert_allclose(one.predict(asked).power_w, other.predict(asked).power_w, rtol=1e-6)
 
 
+def _revision(rows):
+    """A second spec of each workload, with the vector and the power of the first."""
+    return rows.with_columns(_spec_hash=pl.lit("e") + pl.col("_spec_hash").str.slice(1))
+
+
+def _namesake(rows):
+    """A second workload of each spec, with its vector and its power."""
+    return rows.with_columns(workload_name=pl.col("workload_name") + "-canary", pod=pl.col("pod") + "-canary")
+
+
+@pytest.mark.parametrize("twin", [_revision, _namesake])
+def test_left_out_entries_are_predicted_without_their_own_workload_and_spec(make_rows, twin):
+    """Power is noise, so that only the twin of an entry could predict it: left out together, nothing does."""
+    count = 40
+    watts = np.exp(np.random.default_rng(5).normal(size=count) * 2)
+    vectors = np.random.default_rng(6).normal(size=(count, 24)).astype(np.float32).tolist()  # all far apart
+    rows = make_rows(workloads=count, watts=watts)
+    of_workload = rows["workload_name"].str.slice(1).cast(pl.Int64).to_list()
+    rows = rows.with_columns(
+        pl.Series("features", [vectors[i] for i in of_workload], dtype=pl.List(pl.Float32)),
+        image_key=pl.lit(None, dtype=pl.String),
+    )
+    model = train(pl.concat([rows, twin(rows)]))
+    assert model.metrics["left_out_entries"] == 2 * count
+    assert model.metrics["left_out_log_r2"] < 0.1
+
+
 def test_a_workload_with_two_specs_counts_once(make_rows):
     rows = make_rows(workloads=20)
     revision = rows.filter(pl.col("workload_name") == "w0").with_columns(
@@ -100,6 +127,23 @@ def test_rare_labels_of_many_kilowatts_leave_every_prediction_finite(
     model = train(spiked)
     assert model.training_size["rows_left_out"] == left_out
     estimates = model.predict(queries(known_vectors(model)))
+    for values in (estimates.power_w, estimates.low_w, estimates.high_w):
+        assert np.isfinite(values).all()
+    assert (estimates.low_w <= estimates.power_w).all()
+    assert (estimates.power_w <= estimates.high_w).all()
+
+
+def test_the_largest_labels_that_are_trained_on_leave_every_prediction_finite(make_rows, queries, own_queries):
+    """One step in thirty at 19 kW, just below what no pod can draw."""
+    spike_w = 19_000.0
+    rows = make_rows(workloads=12)
+    spiked = rows.with_columns(
+        energy_step_j=pl.when(pl.int_range(pl.len()) % 30 == 0).then(spike_w * 60).otherwise("energy_step_j")
+    ).drop("avg_power_w")
+    model = train(spiked)
+    assert model.training_size["rows_left_out"] == 0
+    estimates = model.predict(own_queries(model))
+    assert estimates.power_w.max() > 100 * rows["avg_power_w"].max()  # the spikes were learned
     for values in (estimates.power_w, estimates.low_w, estimates.high_w):
         assert np.isfinite(values).all()
     assert (estimates.low_w <= estimates.power_w).all()
