@@ -1,11 +1,16 @@
 """`podpower join`: labels with the spec in force at their step."""
 
 import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from podpower.cli import output, streams
 from podpower.cli.arguments import Commands, add_command
 from podpower.cli.tables import read_table, write_table
 from podpower.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 def add(commands: Commands) -> None:
@@ -26,8 +31,9 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Join, write the rows, and print the labels that did not join."""
-    from podpower.datasets.join import join_rows  # noqa: PLC0415
+    from podpower.datasets.join import Joiner  # noqa: PLC0415
     from podpower.features import table as features_table  # noqa: PLC0415
+    from podpower.io.parquet import TableFile  # noqa: PLC0415
     from podpower.labels import table as labels_table  # noqa: PLC0415
 
     streams.check_output(arguments.out, inputs=[arguments.features, arguments.labels])
@@ -36,14 +42,23 @@ def run(arguments: argparse.Namespace) -> int:
         read_table(arguments.features, command=features_table.COMMAND),
         source=streams.display_name(arguments.features),
     )
-    labels = labels_table.checked_labels(
-        read_table(arguments.labels, command=labels_table.COMMAND), source=streams.display_name(arguments.labels)
-    )
-    joined = join_rows(features, labels)
-    if joined.rows.is_empty():
-        raise InvalidInput(f"no label has a spec, so there is nothing to train on: {joined.report}")
-    write_table(joined.chunks(), arguments.out)
-    output.note(f"{arguments.out}: {joined.report}")
-    for text in joined.report.warnings(features=arguments.features, labels=arguments.labels):
+    joiner = Joiner(features)
+
+    def rows() -> "Iterator[pl.DataFrame]":
+        source = streams.display_name(arguments.labels)
+        if arguments.labels == streams.STANDARD:
+            whole = read_table(arguments.labels, command=labels_table.COMMAND)
+            batches = iter([labels_table.checked_labels(whole, source=source)])
+        else:
+            file = TableFile(path=arguments.labels, command=labels_table.COMMAND)
+            batches = labels_table.checked_batches(file, source=source)
+        for labels in batches:
+            yield from joiner.join(labels).chunks()
+        if not joiner.report.joined:
+            raise InvalidInput(f"no label has a spec, so there is nothing to train on: {joiner.report}")
+
+    write_table(rows(), arguments.out)
+    output.note(f"{arguments.out}: {joiner.report}")
+    for text in joiner.report.warnings(features=arguments.features, labels=arguments.labels):
         output.note(f"warning: {text}")
     return 0

@@ -127,7 +127,8 @@ class RowsOfFiles:
                 if WIDTH not in names:
                     names.append(FEATURES)
                 for group in range(file.num_row_groups):
-                    self._of_row_group(file, group, names, found)
+                    if not found.complete:
+                        self._of_row_group(file, group, names, found)
         return found.matrix()
 
     def _of_row_group(self, file: VerifiedFile, group: int, names: list[str], found: "_Vectors") -> None:

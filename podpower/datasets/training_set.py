@@ -12,29 +12,21 @@ import numpy as np
 import polars as pl
 
 from podpower.datasets.entries import Entries, Examples
-from podpower.datasets.hash_versions import VERSION_COLUMN
 from podpower.datasets.renewal import is_older
 from podpower.datasets.rows import IMAGE_KEY, PHYSICAL, POWER, SECONDS, TOTAL, RowReader
-from podpower.datasets.tables import KEYS, SPEC_HASH, TrainingRows, keyed, training_rows
+from podpower.datasets.tables import SPEC_HASH, TrainingRows, training_rows
+from podpower.datasets.windows import CONTROLLER, ENTRY, FIRST, PART, RUN_S, RUN_W, RUNS, WINDOW_S, Windows
 from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S
 from podpower.kubernetes.controllers import same_kind
 
-WINDOW_SECONDS = HOUR_S
-SHORT_WINDOW_SECONDS = 600.0  # of labels of one hour or less, which would else show no spread at all
-_ENTRY, _PART, _CONTROLLER = "_entry", "_part", "_controller"
-_RUN_W, _RUN_S, _RUNS, _FIRST = "_run_w", "_run_s", "_runs", "_first_s"
-_HOUR = (pl.col(_PART) * SHORT_WINDOW_SECONDS // WINDOW_SECONDS).cast(pl.Int64)
-_PENDING_ROWS = 1 << 21  # windows of batches that are held before they are added up
-# Sums of a window, and the first and last time of its labels.
-_SUMS = ("_step_j", "_step_s", "_run_j", "_run_s", "_total_j", "_runs")
-_WINDOW = (*KEYS, "pod", _PART)
+_HOUR = (pl.col(PART) * WINDOW_S // HOUR_S).cast(pl.Int64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """The usable rows of one target: `frame` has a row for each entry, pod and window of SHORT_WINDOW_SECONDS, with
-    `ts` (the time of its last label) and what was measured; `left_out` counts the rows without a usable label by
+    """The usable rows of one target: `frame` has a row for each entry, pod and window of WINDOW_S, with `ts`
+    (the time of its last label) and what was measured; `left_out` counts the rows without a usable label by
     reason, `row_count` all rows, `older_hashes` the entries whose spec hash is of an older version.
     """
 
@@ -68,23 +60,20 @@ class TrainingSet:
                 )
             return rows
         source = training_rows(rows)
-        reader, windows = RowReader(target), _Windows()
+        reader, windows = RowReader(target), Windows()
         for batch in source.batches():
             windows.add(reader.read(batch))
-        facts, frame = reader.facts(), windows.added_up()
-        entries = _entries(frame).with_row_index(_ENTRY)
-        frame = frame.join(entries.select(*KEYS, _ENTRY), on=list(KEYS), how="left", nulls_equal=True)
-        columns = (_ENTRY, _PART, "cluster", "pod", "ts", _FIRST, POWER, SECONDS, TOTAL, _RUNS, _RUN_W, _RUN_S)
+        facts, entries = reader.facts(), windows.entries()
         return cls(
             target=reader.target,
-            frame=frame.select(columns).sort(_ENTRY, _PART, "pod"),
+            frame=windows.frame(),
             entries=Entries(
                 spec_hashes=entries[SPEC_HASH].to_list(),
                 clusters=entries["_cluster"].to_list(),
                 namespaces=entries["_namespace"].to_list(),
                 kinds=entries["_kind"].to_list(),
                 names=entries["_name"].to_list(),
-                controllers=[same_kind(kind) for kind in entries[_CONTROLLER]],
+                controllers=[same_kind(kind) for kind in entries[CONTROLLER]],
                 image_keys=entries[IMAGE_KEY].fill_null("").to_list(),
                 physical_power_w=entries[PHYSICAL].fill_null(float("nan")).to_numpy(),
                 vectors=source.vectors(entries),
@@ -109,9 +98,9 @@ class TrainingSet:
         """
         seconds = pl.col(SECONDS)
         return (
-            self.frame.group_by(pl.col(_ENTRY).alias("entry"), _HOUR.alias("hour"))
+            self.frame.group_by(pl.col(ENTRY).alias("entry"), _HOUR.alias("hour"))
             .agg(
-                pl.col(_FIRST).min().alias("first_s"),
+                pl.col(FIRST).min().alias("first_s"),
                 pl.col("ts").max().alias("last_s"),
                 ((pl.col(POWER) * seconds).sum() / seconds.sum()).alias("power_w"),
             )
@@ -121,56 +110,56 @@ class TrainingSet:
 
     def without(self, hours: pl.DataFrame) -> "TrainingSet":
         """Return the windows outside these hours (`entry` and `hour`, as of `hours`); possibly none."""
-        left_out = hours.select(pl.col("entry").alias(_ENTRY), pl.col("hour").alias("_hour"))
-        kept = self.frame.with_columns(_HOUR.alias("_hour")).join(left_out, on=[_ENTRY, "_hour"], how="anti")
-        return replace(self, frame=kept.drop("_hour").sort(_ENTRY, _PART, "pod"))
+        left_out = hours.select(pl.col("entry").alias(ENTRY), pl.col("hour").alias("_hour"))
+        kept = self.frame.with_columns(_HOUR.alias("_hour")).join(left_out, on=[ENTRY, "_hour"], how="anti")
+        return replace(self, frame=kept.drop("_hour").sort(ENTRY, PART, "pod"))
 
     @property
     def range_s(self) -> tuple[float, float]:
         """The times of the first and the last label."""
-        first, last = self.frame[_FIRST].min(), self.frame["ts"].max()
+        first, last = self.frame[FIRST].min(), self.frame["ts"].max()
         return float(first), float(last)  # type: ignore[arg-type]
 
     def examples(self) -> Examples:
         """Aggregated to (cluster, workload, spec, hour): what is trained on. InvalidInput where there are no rows."""
-        short = pl.col(_PART)
-        span_s = (short.max() - short.min()) * SHORT_WINDOW_SECONDS
-        long = (short * SHORT_WINDOW_SECONDS) // WINDOW_SECONDS
-        return self._aggregated(pl.when(span_s >= WINDOW_SECONDS).then(long).otherwise(short), self.frame)
+        short = pl.col(PART)
+        span_s = (short.max() - short.min()) * WINDOW_S
+        long = (short * WINDOW_S) // HOUR_S
+        return self._aggregated(pl.when(span_s >= HOUR_S).then(long).otherwise(short), self.frame)
 
     def pods(self) -> Examples:
         """Return one example for each pod and spec over its whole time, which evaluation measures."""
-        steps = pl.col(SECONDS).sum().over(_ENTRY, "pod") > 0
+        steps = pl.col(SECONDS).sum().over(ENTRY, "pod") > 0
         frame = self.frame.with_columns(
-            pl.when(steps).then(POWER).otherwise(_RUN_W).alias(POWER),
-            pl.when(steps).then(SECONDS).otherwise(_RUN_S).alias(SECONDS),
+            pl.when(steps).then(POWER).otherwise(RUN_W).alias(POWER),
+            pl.when(steps).then(SECONDS).otherwise(RUN_S).alias(SECONDS),
         )
         return self._aggregated(pl.col("pod"), frame)
 
     def _aggregated(self, part: pl.Expr, frame: pl.DataFrame) -> Examples:
         if frame.is_empty():
             raise InvalidInput("there are no labels in this part of the rows")
-        seconds, runs = pl.col(SECONDS), pl.col(_RUNS)
+        seconds, runs = pl.col(SECONDS), pl.col(RUNS)
         table = (
             frame.with_columns(part.alias("_by"))
-            .group_by(_ENTRY, "_by", maintain_order=True)
+            .group_by(ENTRY, "_by", maintain_order=True)
             .agg(
                 pl.col("pod").first(),
-                pl.col(_FIRST).min(),
+                pl.col(FIRST).min(),
                 pl.col("ts").max(),
                 ((pl.col(POWER) * seconds).sum() / seconds.sum()).alias(POWER),
                 pl.when(runs.sum() > 0).then((pl.col(TOTAL) * runs).sum() / runs.sum()).alias(TOTAL),
                 seconds.sum(),
             )
             .filter(pl.col(SECONDS) > 0)
-            .sort(_ENTRY, "_by")
+            .sort(ENTRY, "_by")
         )
-        used, entry = np.unique(table[_ENTRY].to_numpy().astype(np.int64), return_inverse=True)
+        used, entry = np.unique(table[ENTRY].to_numpy().astype(np.int64), return_inverse=True)
         return Examples(
             entries=self.entries if len(used) == len(self.entries) else self.entries.take(used),
             entry=entry.astype(np.int64),
             pods=table["pod"].to_list(),
-            first_s=table[_FIRST].to_numpy(),
+            first_s=table[FIRST].to_numpy(),
             last_s=table["ts"].to_numpy(),
             power_w=table[POWER].to_numpy(),
             total_energy_j=table[TOTAL].fill_null(float("nan")).to_numpy(),
@@ -185,64 +174,3 @@ class TrainingSet:
 
 
 Rows = pl.DataFrame | TrainingRows | TrainingSet
-
-
-class _Windows:
-    """Sums of labels by entry, pod and window, of one batch after another."""
-
-    def __init__(self) -> None:
-        self._parts: list[pl.DataFrame] = []
-        self._pending = 0
-
-    def add(self, rows: pl.DataFrame) -> None:
-        """Add the usable rows of one batch."""
-        power, seconds, run = pl.col(POWER), pl.col(SECONDS), pl.col("_is_run")
-        middle_s = pl.col("ts") - pl.when(run).then(0.0).otherwise(pl.col("step_seconds") / 2)
-        part = rows.with_columns(
-            *keyed(),
-            pl.col("workload_kind").fill_null("").alias(_CONTROLLER),
-            # A step is stamped with its end, which may be in the next window.
-            (middle_s // SHORT_WINDOW_SECONDS).cast(pl.Int64).alias(_PART),
-            pl.when(~run).then(power * seconds).otherwise(0.0).alias("_step_j"),
-            pl.when(~run).then(seconds).otherwise(0.0).alias("_step_s"),
-            pl.when(run).then(power * seconds).otherwise(0.0).alias("_run_j"),
-            pl.when(run).then(seconds).otherwise(0.0).alias("_run_s"),
-            pl.col(TOTAL).fill_null(0.0).alias("_total_j"),
-            pl.col(TOTAL).is_not_null().cast(pl.Int64).alias("_runs"),
-            pl.col("ts").alias(_FIRST),
-        )
-        self._parts.append(_added_up(part))
-        self._pending += len(self._parts[-1])
-        if self._pending > _PENDING_ROWS:
-            self._parts = [_added_up(pl.concat(self._parts))]
-            self._pending = max(0, 2 * len(self._parts[0]) - _PENDING_ROWS)
-
-    def added_up(self) -> pl.DataFrame:
-        """A row for each window with its means. A run gives power only where no step of its entry has any in the
-        window, since both measure the same seconds.
-        """
-        frame = _added_up(pl.concat(self._parts))
-        in_steps = pl.col("_step_s").sum().over(*KEYS, _PART) > 0
-        seconds = pl.when(in_steps).then("_step_s").otherwise("_run_s")
-        return frame.with_columns(
-            seconds.alias(SECONDS),
-            (pl.when(in_steps).then("_step_j").otherwise("_run_j") / seconds).fill_nan(None).alias(POWER),
-            pl.when(pl.col(_RUNS) > 0).then(pl.col("_total_j") / pl.col(_RUNS)).alias(TOTAL),
-            (pl.col("_run_j") / pl.col("_run_s")).fill_nan(None).alias(_RUN_W),
-        )
-
-
-def _added_up(part: pl.DataFrame) -> pl.DataFrame:
-    latest = pl.col("ts").arg_max()
-    return part.group_by(_WINDOW).agg(
-        pl.col(_SUMS).sum(),
-        pl.col(_FIRST).min(),
-        pl.col("cluster", _CONTROLLER, IMAGE_KEY, PHYSICAL).get(latest),
-        pl.col("ts").max(),
-        pl.col(VERSION_COLUMN).min(),
-    )
-
-
-def _entries(frame: pl.DataFrame) -> pl.DataFrame:
-    latest = pl.col(_CONTROLLER, IMAGE_KEY, PHYSICAL).get(pl.col("ts").arg_max())
-    return frame.group_by(KEYS).agg(latest, pl.col(VERSION_COLUMN).min()).sort(KEYS)

@@ -1,6 +1,10 @@
 """The labels table: its schemas, writing it, and reading files of podpower and of the reference system."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
 from podpower.io.files import AnyPath
@@ -63,6 +67,8 @@ _NUMBERS = (
     "known_s",
     "known_share",
 )
+_UNIQUE = ("cluster", "namespace", "pod", "ts")
+_BATCH_ROWS = 1 << 19
 _QUANTITIES = ("avg_power_w", "energy_step_j", "total_energy_j", "known_s", "known_share")
 
 
@@ -88,6 +94,56 @@ def read_labels(path: AnyPath) -> pl.DataFrame:
 
 def checked_labels(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
     """Return `table` as `read_labels` does."""
+    whole = _in_schema(table, source=source)
+    jobs = "ts" not in table.columns
+    _check_values(whole, jobs=jobs, source=source)
+    _check_unique(whole, jobs=jobs, source=source)
+    return _completed(whole, step_s=None if jobs else _step_of(whole))
+
+
+def checked_batches(file: TableFile, *, source: str) -> Iterator[pl.DataFrame]:
+    """Yield the labels of a file as `read_labels` does, in batches of bounded memory.
+
+    Labels without a step have the spacing of the first batch. InvalidInput for labels that share pod and time is raised
+    after the last batch.
+    """
+    step_s: float | None = None
+    hashes: list[NDArray[np.uint64]] = []
+    for number, batch in enumerate(_batches(file)):
+        whole = _in_schema(batch, source=source)
+        jobs = "ts" not in batch.columns
+        _check_values(whole, jobs=jobs, source=source)
+        if not jobs:
+            step_s = _step_of(whole) if number == 0 else step_s
+            hashes.append(whole.select(pl.struct(_UNIQUE).hash()).to_series().to_numpy())
+        yield _completed(whole, step_s=step_s)
+    ordered = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, dtype=np.uint64)
+    twice = pl.Series(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
+    if len(twice):  # equal hashes may be of different labels
+        _check_unique(
+            pl.concat(
+                _in_schema(batch, source=source)
+                .filter(pl.struct(_UNIQUE).hash().is_in(twice.implode()))
+                .select(_UNIQUE)
+                for batch in _batches(file)
+            ),
+            jobs=False,
+            source=source,
+        )
+
+
+def _batches(file: TableFile) -> Iterator[pl.DataFrame]:
+    with file.parquet() as parquet:
+        empty = True
+        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
+            empty = False
+            yield pl.from_arrow(batch)  # type: ignore[misc]
+        if empty:
+            yield pl.from_arrow(parquet.schema_arrow.empty_table())  # type: ignore[misc]
+
+
+def _in_schema(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
+    """Return the columns of the table's schema first, null where they are missing, without pseudo-pods."""
     jobs = "ts" not in table.columns and "total_energy_j" in table.columns
     schema = JOBS_SCHEMA if jobs else WINDOWS_SCHEMA
     required = (*_REQUIRED, "total_energy_j") if jobs else (*_REQUIRED, "ts", "energy_step_j")
@@ -104,8 +160,7 @@ def checked_labels(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
     added = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in table.columns]
     whole = table.with_columns(*added).with_columns(pl.col(name).cast(dtype) for name, dtype in schema.items())
     whole = whole.filter(~pl.col("pod").is_in(PSEUDO_PODS))
-    _check_values(whole, jobs=jobs, source=source)
-    return _completed(whole, jobs=jobs).select(*schema.names(), pl.exclude(schema.names()))
+    return whole.select(*schema.names(), pl.exclude(schema.names()))
 
 
 def _check_values(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
@@ -122,7 +177,12 @@ def _check_values(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
     for column in ("ts", "pod"):
         if nulls := table[column].null_count():
             raise InvalidInput(f"{source}: column {column} has {nulls} nulls")
-    twice = table.filter(pl.struct("cluster", "namespace", "pod", "ts").is_duplicated())
+
+
+def _check_unique(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
+    if jobs:
+        return
+    twice = table.filter(pl.struct(_UNIQUE).is_duplicated())
     if len(twice):
         row = twice.row(0, named=True)
         raise InvalidInput(
@@ -130,14 +190,18 @@ def _check_values(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
         )
 
 
-def _completed(table: pl.DataFrame, *, jobs: bool) -> pl.DataFrame:
-    """Fill in columns from others: the step from the spacing, power from energy, energy from power."""
-    if jobs:
+def _step_of(table: pl.DataFrame) -> float:
+    """The median spacing of a pod's labels."""
+    spacing = table.sort("ts").select(pl.col("ts").diff().over("namespace", "pod").alias("d")).drop_nulls()["d"]
+    return float(spacing.median() or 60.0) if len(spacing) else 60.0  # type: ignore[arg-type]
+
+
+def _completed(table: pl.DataFrame, *, step_s: float | None) -> pl.DataFrame:
+    """Fill in columns from others: the step (None: labels of jobs), power from energy, energy from power."""
+    if step_s is None:
         reason = pl.when(pl.col("total_energy_j").is_null()).then(pl.lit(REFERENCE_NULL))
         return table.with_columns(pl.coalesce("reason", reason).alias("reason"))
-    spacing = table.sort("ts").select(pl.col("ts").diff().over("namespace", "pod").alias("d")).drop_nulls()["d"]
-    step = float(spacing.median() or 60.0) if len(spacing) else 60.0  # type: ignore[arg-type]
-    table = table.with_columns(pl.col("step_seconds").fill_null(step))
+    table = table.with_columns(pl.col("step_seconds").fill_null(step_s))
     # A partial step has power for its known seconds, and no energy.
     whole = pl.col("known_s").is_null() | (pl.col("known_s") >= pl.col("step_seconds"))
     table = table.with_columns(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podpower.datasets.hash_versions import HASH_VERSION
-from podpower.datasets.join import FROM_SPEC, NO_SPEC, NOT_YET_OBSERVED, join_rows
+from podpower.datasets.join import FROM_SPEC, NO_SPEC, NOT_YET_OBSERVED, Joiner, join_rows
 from podpower.errors import InvalidInput
 from podpower.features.table import FEATURES_SCHEMA
 
@@ -217,3 +217,14 @@ def test_there_is_never_more_than_one_row_a_label(specs: Any, steps: Any, size: 
     assert joined.report.joined + sum(joined.report.unjoined.values()) == len(given_labels)
     assert [f[0] for f in joined.rows["features"]] == [float(len(h)) for h in joined.rows["_spec_hash"]]
     assert pl.concat(joined.chunks(size=size)).equals(joined.rows)
+
+
+def test_labels_in_batches_join_as_all_at_once() -> None:
+    specs = features(
+        spec("web", "new", 50.0), spec("web", "old", 0.0), spec("idle", "b"), spec("p3-x", "c", kind="Pod")
+    )
+    steps = labels(*(label(f"{name}", 10.0 * i) for i in range(12) for name in ("web", "gone", "p3")))
+    whole, joiner = join_rows(specs, steps), Joiner(specs)
+    parts = [joiner.join(steps.slice(start, 7)).rows for start in range(0, len(steps), 7)]
+    assert pl.concat(parts).equals(whole.rows)
+    assert joiner.report == whole.report

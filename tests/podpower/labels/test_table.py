@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from podpower.errors import InvalidInput
+from podpower.io.parquet import TableFile
 from podpower.labels import read_labels
+from podpower.labels.table import checked_batches
 
 
 def exported(steps: int = 4, **columns: Any) -> pl.DataFrame:
@@ -75,3 +77,21 @@ def test_what_is_no_parquet_is_told(tmp_path: Path) -> None:
         read_labels(tmp_path / "labels.parquet")
     with pytest.raises(InvalidInput, match="no such file"):
         read_labels(tmp_path / "none.parquet")
+
+
+def read_in_batches(table: pl.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
+    monkeypatch.setattr("podpower.labels.table._BATCH_ROWS", 3)
+    table.write_parquet(folder / "labels.parquet")
+    file = TableFile(path=folder / "labels.parquet", command="make it")
+    return pl.concat(checked_batches(file, source="labels.parquet"))
+
+
+def test_a_file_reads_the_same_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = read(exported(steps=10), tmp_path)
+    assert read_in_batches(exported(steps=10), tmp_path, monkeypatch).equals(whole)
+    assert read_in_batches(exported().clear(), tmp_path, monkeypatch).equals(whole.clear())
+
+
+def test_labels_of_one_pod_and_time_in_two_batches_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidInput, match="16 rows share pod and ts with another"):
+        read_in_batches(pl.concat([exported(steps=8)] * 2), tmp_path, monkeypatch)
