@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from podpower.errors import InvalidInput
+from podpower.labels.clock import exporter_clock
 from podpower.labels.counters import ENDED_AFTER_S, TS, samples_of
 from podpower.labels.intervals import intervals_of
 from podpower.labels.kepler import (
@@ -196,7 +197,8 @@ class WindowExport:
         end_s = start_s + steps * self._request.step_seconds
         nodes = node_series(samples.series, generation)
         sums.add(counted, series, samples.points, nodes, begin_s=start_s, end_s=end_s)
-        intervals = intervals_of(counted, partial=samples.partial_ranges)
+        clock = exporter_clock(samples.points, nodes, counted)
+        intervals = intervals_of(counted, partial=samples.partial_ranges, clock=clock)
         table = steps_of(intervals, start_s=start_s, steps=steps, step_seconds=self._request.step_seconds)
         return table.filter(~pl.col("pod").is_in(PSEUDO_PODS))
 

@@ -11,9 +11,12 @@ import numpy as np
 import polars as pl
 
 from podpower.datasets.rows import MAX_POWER_W
-from podpower.labels.counters import Bools, Codes, Floats, Ints, Samples
+from podpower.labels.clock import CLOCK_SCHEMA
+from podpower.labels.counters import TS, Bools, Codes, Floats, Ints, Samples
 
 _NEAR_SCRAPES = 2.5  # one missed scrape is bridged, two are a gap
+_FASTER = 3.0  # a counter that began anew cannot grow this much faster than before
+_EVER_MS = 1 << 42  # above every range in milliseconds
 _COUNTED_EVERY_S = 10.0  # Kepler adds energy to its counters at most this rarely
 # States of an interval, the worse the greater. Of a gap all energy is known, but not when it was drawn.
 KNOWN, GAP, CHANGED, RESET, IMPLAUSIBLE, PARTIAL = range(6)
@@ -55,6 +58,9 @@ class _Grid:
     exporter_scrape: Ints
     since_s: Floats
     near_s: Floats
+    restarts: Ints  # of the exporter so far, by its node's counters
+    fell: Bools  # one since the scrape before
+    judged: Bools  # the node's counters tell
 
     @property
     def follows(self) -> Bools:
@@ -77,7 +83,7 @@ class _Pairs:
 def intervals_of(samples: Samples, *, partial: Sequence[Range] = (), clock: pl.DataFrame | None = None) -> Intervals:
     """The intervals of all pods. Those that overlap a range of `partial` are not known.
 
-    `clock` (`exporter` as a code of `samples`, `ts`) names scrapes of exporters beyond those that show in the samples.
+    `clock` (`exporter_clock`) holds scrapes and restarts of exporters that the samples of pods do not show.
     """
     grid = _grid(samples, clock)
     pairs = _pairs(samples, grid)
@@ -92,43 +98,60 @@ def _grid(samples: Samples, clock: pl.DataFrame | None) -> _Grid:
         _, first, of_sample = np.unique(key, return_index=True, return_inverse=True)
     series = samples.series[first]
     exporter, ts = samples.exporter_of[series], samples.ts[first]
-    scrape, since_s, near_s = _scrapes(exporter, samples.ms[first], samples, clock)
+    scrapes = _scrapes(
+        exporter, samples.ms[first], samples, pl.DataFrame(schema=CLOCK_SCHEMA) if clock is None else clock
+    )
+    at = scrapes.of_pod
     return _Grid(
         pod=samples.pod_of[series],
         ts=ts,
         source=samples.source_of[series],
         of_sample=of_sample.astype(np.int64),
-        exporter_scrape=scrape,
-        since_s=since_s,
-        near_s=near_s,
+        exporter_scrape=at,
+        since_s=scrapes.since_s[at],
+        near_s=_NEAR_SCRAPES * scrapes.usual_s[exporter],
+        restarts=np.cumsum(scrapes.fell, dtype=np.int64)[at],
+        fell=scrapes.fell[at],
+        judged=scrapes.judged[at],
     )
 
 
-def _scrapes(exporter: Ints, ms: Ints, samples: Samples, clock: pl.DataFrame | None) -> tuple[Ints, Floats, Floats]:
-    """Return for each scrape of a pod the number of its exporter's scrape, seconds since the one before (infinite:
-    none), and how far scrapes of the exporter are apart at most without a gap.
+@dataclass(frozen=True, kw_only=True)
+class _Scrapes:
+    """Scrapes of exporters: seconds since the one before (infinite: none), and what the node's counters tell of a
+    restart. `of_pod` is the number of each scrape of a pod, `usual_s` the usual time between scrapes by exporter.
     """
-    key = exporter * samples.span + ms
-    known = key
-    if clock is not None and len(clock):
-        more = np.round(clock["ts"].to_numpy() * 1000.0).astype(np.int64) - samples.begin_ms
-        within = (more >= 0) & (more < samples.span)
-        known = np.concatenate([key, clock["exporter"].to_numpy()[within] * samples.span + more[within]])
-    scrapes = np.unique(known)
-    owner = scrapes // samples.span
+
+    of_pod: Ints
+    since_s: Floats
+    fell: Bools
+    judged: Bools
+    usual_s: Floats
+
+
+def _scrapes(exporter: Ints, ms: Ints, samples: Samples, clock: pl.DataFrame) -> _Scrapes:
+    more = np.round(clock[TS].to_numpy() * 1000.0).astype(np.int64) - samples.begin_ms
+    origin = min(0, int(more.min())) if len(more) else 0
+    of_pods = exporter * _EVER_MS + ms - origin
+    of_clock = clock["exporter"].to_numpy() * _EVER_MS + more - origin
+    scrapes = np.unique(np.concatenate([of_pods, of_clock]))
+    owner = scrapes // _EVER_MS
     since_s = np.full(len(scrapes), np.inf)
     same = owner[1:] == owner[:-1]
     since_s[1:][same] = np.diff(scrapes)[same] / 1000.0
-    number = np.searchsorted(scrapes, key)
     # Two Prometheus that scrape one exporter take turns: the usual time is the longer of both.
     usual = (
         pl.DataFrame({"owner": owner[1:][same], "gap": since_s[1:][same]})
         .group_by("owner")
         .agg(pl.col("gap").quantile(0.75, "higher"))
     )
-    of_exporter = np.zeros(int(owner.max()) + 1 if len(owner) else 0)
-    of_exporter[usual["owner"].to_numpy()] = usual["gap"].to_numpy()
-    return number.astype(np.int64), since_s[number], _NEAR_SCRAPES * of_exporter[exporter]
+    usual_s = np.zeros(int(owner.max()) + 1 if len(owner) else 0)
+    usual_s[usual["owner"].to_numpy()] = usual["gap"].to_numpy()
+    fell, judged = np.zeros(len(scrapes), dtype=bool), np.zeros(len(scrapes), dtype=bool)
+    at = np.searchsorted(scrapes, of_clock)
+    fell[at], judged[at] = clock["fell"].to_numpy(), clock["judged"].to_numpy()
+    of_pod = np.searchsorted(scrapes, of_pods).astype(np.int64)
+    return _Scrapes(of_pod=of_pod, since_s=since_s, fell=fell, judged=judged, usual_s=usual_s)
 
 
 def _pairs(samples: Samples, grid: _Grid) -> _Pairs:
@@ -140,7 +163,10 @@ def _pairs(samples: Samples, grid: _Grid) -> _Pairs:
     jumped = rise > limit_j
     fell_back = np.zeros(len(first), dtype=bool)
     fell_back[1:] = fell[1:] & jumped[:-1] & (first[1:] == first[:-1] + 1)
-    restarted = _restarted(grid, first, before, fell & ~fell_back, ~jumped & ~fell_back)
+    odd = jumped | fell_back
+    start, end = grid.of_sample[first], grid.of_sample[first + 1]
+    inferred = _restarted(samples, grid, first, fell & ~odd, ~odd) & ~grid.judged[end]
+    restarted = ~odd & (inferred | (grid.restarts[end] > grid.restarts[start]))
     reset = fell | restarted
     gain = np.where(reset, after, rise)
     implausible = fell_back | (gain > limit_j)
@@ -148,17 +174,26 @@ def _pairs(samples: Samples, grid: _Grid) -> _Pairs:
     return _Pairs(first=first, gain_j=gain, reset=reset, restarted=restarted, implausible=implausible)
 
 
-def _restarted(grid: _Grid, first: Ints, before: Floats, fell: Bools, counts: Bools) -> Bools:
-    """Pairs during which the exporter restarted: most of what its counters had counted is gone.
+def _restarted(samples: Samples, grid: _Grid, first: Ints, fell: Bools, counts: Bools) -> Bools:
+    """Pairs during which the exporter restarted, by the counters of pods: most of what they had counted is gone.
 
-    A restart resets every counter of a node at once, also those that have passed their old value since.
+    A restart resets every counter of a node at once, also those that have passed their old value since. A counter that
+    went on from a value it cannot have reached anew shows that there was none.
     """
     if not fell.any():
         return fell
+    before, length_s = samples.value[first], samples.ts[first + 1] - samples.ts[first]
+    rise = samples.value[first + 1] - before
+    follows = np.zeros(len(first), dtype=bool)
+    follows[1:] = (first[1:] == first[:-1] + 1) & (rise[:-1] >= 0)
+    usual_j = np.zeros(len(first))
+    usual_j[1:] = rise[:-1] / length_s[:-1] * length_s[1:]
+    went_on = counts & ~fell & follows & (before > _FASTER * usual_j)
     scrape = grid.exporter_scrape[grid.of_sample[first + 1]]
     gone = np.bincount(scrape, weights=before * fell)
     had = np.bincount(scrape, weights=before * counts)
-    restarted: Bools = ((gone > 0.5 * had) & (gone > 0))[scrape]
+    against = np.bincount(scrape, weights=went_on)
+    restarted: Bools = ((gone > 0.5 * had) & (gone > 0) & (against == 0))[scrape]
     return restarted & counts
 
 
@@ -177,11 +212,11 @@ def _summed(samples: Samples, grid: _Grid, pairs: _Pairs, partial: Sequence[Rang
     began[pairs.first[torn] + 1] = True
     ended = np.ones(len(samples.ts), dtype=bool)
     ended[:-1] = began[1:]
-    restarted = np.bincount(end[pairs.restarted], minlength=size) > 0
+    restarted = grid.fell | _of_exporter(grid, np.bincount(end[pairs.restarted], minlength=size) > 0)
     limit_j = MAX_POWER_W * np.maximum(grid.since_s, _COUNTED_EVERY_S)
     at = grid.of_sample[began]
     value = samples.value[began]
-    with_it = (grid.since_s <= grid.near_s)[at] & ~_of_exporter(grid, restarted)[at] & (value <= limit_j[at])
+    with_it = (grid.since_s <= grid.near_s)[at] & ~restarted[at] & (value <= limit_j[at])
     first_j = np.bincount(at, weights=value * with_it, minlength=size).astype(np.float64)
     history = np.bincount(at[~with_it], minlength=size) > 0
     follows = grid.follows

@@ -184,7 +184,8 @@ class Jobs:
 
     def _dated(self, lives: pl.DataFrame) -> pl.DataFrame:
         """Start and end of each life in the range, and the energy before its first sample where that is known."""
-        began = pl.coalesce(pl.min_horizontal("from_s", "first_s"), pl.col("first_s") - pl.col("head_s").fill_null(0.0))
+        of_objects = pl.when(pl.col("from_s").is_not_null()).then(pl.min_horizontal("from_s", "first_s"))
+        began = pl.coalesce(of_objects, pl.col("first_s") - pl.col("head_s").fill_null(0.0))
         ended = pl.coalesce("to_s", "last_s")
         dated = lives.with_columns(
             pl.col("own_uid").fill_null(pl.col("uid")).alias("uid"),

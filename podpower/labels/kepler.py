@@ -97,7 +97,7 @@ KEPLER_0_10 = Generation(
     has_idle=False,
 )
 GENERATIONS = (KEPLER_0_10, KEPLER_0_9)
-_NODE_METRICS = ("kepler_node_cpu_joules_total", "kepler_node_cpu_watts", "kepler_container_cpu_joules_total")
+_NODE_METRICS = ("kepler_node_", "kepler_container_cpu_joules_total")
 
 
 class NoMetrics(Unavailable):
@@ -112,7 +112,7 @@ def detect(names: Collection[str]) -> list[Generation]:
     found = [generation for generation in GENERATIONS if generation.metrics(names)]
     if found:
         return found
-    if any(name in names for name in _NODE_METRICS):
+    if any(name.startswith(_NODE_METRICS) for name in names):
         raise NoMetrics(
             "Kepler reports nodes but no pods: set `kube.enabled: true` in Kepler's configuration and give it access "
             "to the API server"
@@ -151,7 +151,9 @@ def pod_series(series: pl.DataFrame, generation: Generation, *, energy: Energy) 
 
 
 def node_series(series: pl.DataFrame, generation: Generation) -> pl.DataFrame:
-    """Return the counters of whole nodes in the columns of `pod_series`, `pod` being the metric."""
+    """Return the counters of whole nodes in the columns of `pod_series`, `pod` being the metric; `resets` marks those
+    that begin anew with their exporter.
+    """
     metrics = [*generation.node.values(), *generation.node_bound.values()]
     part = pl.col("metric").str.extract(r"^kepler_node_(package|dram|gpu|platform)_joules_total$")
     return series.filter(pl.col("metric").is_in(metrics)).select(
@@ -162,6 +164,7 @@ def node_series(series: pl.DataFrame, generation: Generation) -> pl.DataFrame:
         _exporter().alias("exporter"),
         pl.lit(None, pl.String).alias("pod_id"),
         pl.coalesce("zone", part, pl.lit("all")).alias(ZONE),
+        pl.col("metric").is_in(list(generation.node.values())).alias("resets"),
     )
 
 

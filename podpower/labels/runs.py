@@ -4,6 +4,7 @@ import polars as pl
 
 from podpower.hours import HOUR_S
 from podpower.labels import reasons
+from podpower.labels.clock import exporter_clock
 from podpower.labels.counters import ENDED_AFTER_S, TS, samples_of
 from podpower.labels.exporting import (
     PIECE_S,
@@ -121,13 +122,7 @@ class JobExport:
         series = self._kepler.series(samples, generation)
         counted = samples_of(samples.points, series)
         self._kepler.report.warn(*counted.warnings)
-        nodes = node_series(samples.series, generation)
-        exporters = pl.DataFrame({"exporter": counted.exporters}, schema={"exporter": pl.String})
-        clock = (
-            samples.points.join(nodes.select("series_id", "exporter"), on="series_id")
-            .join(exporters.with_row_index("code"), on="exporter")
-            .select(pl.col("code").cast(pl.Int64).alias("exporter"), TS)
-        )
+        clock = exporter_clock(samples.points, node_series(samples.series, generation), counted)
         intervals = intervals_of(counted, partial=samples.partial_ranges, clock=clock)
         return jobs.add(intervals, after_s=after_s)
 

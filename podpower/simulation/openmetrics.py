@@ -26,6 +26,16 @@ def write_openmetrics(recording: Recording, path: AnyPath) -> int:
     return written
 
 
+def write_samples(samples: MetricSamples, path: AnyPath) -> None:
+    """Write samples that are in memory, family by family."""
+    with atomic_file(path) as aside, aside.open("wb") as out:
+        for metric in samples.series["metric"].unique().sort():
+            series = samples.series.filter(pl.col("metric") == metric)
+            lines = _lines(MetricSamples(series=series, points=samples.points.join(series, on="series_id", how="semi")))
+            lines.write_csv(out, include_header=False, quote_style="never")
+        out.write(b"# EOF\n")
+
+
 def _hours(recording: Recording, metric: str) -> Iterator[MetricSamples]:
     start_s = recording.start_s
     while start_s < recording.end_s:
