@@ -59,6 +59,8 @@ class CheckpointFile:
             entries.append(_Entry(checkpoint=last))
             self.last = last
         self.close()
+        for left in self.path.parent.glob(f".{self.path.name}.*.part"):  # of a write that was killed
+            left.unlink()
         write_atomically(self.path, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
         self._stream = self.path.open("ab")
         self._entries = 0

@@ -74,6 +74,8 @@ class Journal:
         last = self._state.last if self._state.exists else _old_checkpoint(root)
         self._load(since=last.hour)
         self._state.begin(last)
+        for left in (*root.glob(f".{META}.*.part"), *(root / SNAPSHOTS).glob(".*.part")):  # of writes that were killed
+            left.unlink()
         newest = max((path.stem for path in (root / SNAPSHOTS).glob("*.ndjson")), default="")
         self._hour = max(newest, hour_name(meta.start_s)) if self._begins else newest
         self._roll(now_s)

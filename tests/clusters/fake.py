@@ -109,6 +109,10 @@ class _Resource:
         return lambda entry: all((getattr(entry, s).get(key) in wanted) == yes for s, key, wanted, yes in tests)
 
 
+def _unversioned(obj: dict[str, Any]) -> dict[str, Any]:
+    return {**obj, "metadata": {name: v for name, v in obj["metadata"].items() if name != "resourceVersion"}}
+
+
 @dataclass(eq=False)
 class _Watch:
     request: web.BaseRequest
@@ -144,7 +148,7 @@ class FakeCluster:
         self._pages: dict[str, tuple[_Resource, int, tuple[list[str], list[_Entry]], int]] = {}
         self._watches: set[_Watch] = set()
         self._failures: list[tuple[int, dict[str, str], str]] = []
-        self._changed = threading.Condition()  # guards all of the above
+        self._changed = threading.Condition(threading.RLock())  # guards all of the above
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-cluster", daemon=True)
         server = web.Server(self._handle, loop=self._loop, handler_cancellation=True, access_log=None)
@@ -189,14 +193,39 @@ class FakeCluster:
         with self._changed:
             resource, meta = self._resource(obj["kind"], obj.get("apiVersion")), obj["metadata"]
             old = resource.entries[resource.key(meta.get("namespace"), meta["name"])]
-            return self._commit(resource, b"MODIFIED", self._stored(obj, _decode(old.full)["metadata"])[1])
+            was = _decode(old.full)
+            new = self._stored(obj, was["metadata"])[1]
+            if _unversioned(_decode(new.full)) == _unversioned(was):  # the real server writes nothing either
+                self._rv -= 1
+                return was
+            return self._commit(resource, b"MODIFIED", new)
 
-    def delete(self, kind: str, namespace: str | None, name: str) -> dict[str, Any]:
+    def delete(self, kind: str, namespace: str | None, name: str, *, gracefully: bool = False) -> dict[str, Any]:
+        """Delete an object; `gracefully` marks it first, as the real server does with pods and finalizers."""
         with self._changed:
             resource = self._resource(kind)
             old = resource.entries[resource.key(namespace, name)]
+            if gracefully:
+                marked = _decode(old.full)
+                marked["metadata"]["deletionTimestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+                self.update(marked)
+                old = resource.entries[resource.key(namespace, name)]
             self._rv += 1
             return self._commit(resource, b"DELETED", resource.entry(_decode(old.full), self._rv))
+
+    def backup(self) -> tuple[int, list[dict[str, _Entry]]]:
+        with self._changed:
+            return self._rv, [dict(resource.entries) for resource in self._resources]
+
+    def restore(self, backup: tuple[int, list[dict[str, _Entry]]]) -> None:
+        """Set the cluster back to an older state, as a restore of etcd does: versions begin again from there."""
+        with self._changed:
+            self._rv, entries = backup
+            self._pages = {}
+            for resource, alive in zip(self._resources, entries, strict=True):
+                resource.entries, resource.ordered = dict(alive), None
+                resource.log = [event for event in resource.log if event[1].rv <= self._rv]
+        self.cut()
 
     def bookmark(self) -> None:
         with self._changed:

@@ -13,9 +13,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import httpx  # noqa: F401  # here and below: imported once, before the fork
+import anyio._backends._asyncio  # here and below: imported once, before the fork
+import anyio.streams.tls  # noqa: F401
+import h11  # noqa: F401
+import httpcore  # noqa: F401
 import kubernetes.config  # noqa: F401
+import upath.implementations.local  # noqa: F401
 
+import podpower.collector.journal
+import podpower.collector.ndjson
+import podpower.collector.output
+import podpower.collector.post
 import podpower.collector.watch  # noqa: F401
 from podpower.cli import main
 from podpower.collector.live import LiveObjects

@@ -214,6 +214,24 @@ def test_a_watch_with_a_selector_sees_objects_enter_and_leave_it(cluster, api):
     assert [kind for kind, _ in read(api.get(PODS, params=watch))] == ["DELETED", "ADDED", "MODIFIED"]
 
 
+def test_an_update_that_changes_nothing_is_no_event(cluster, api):
+    before = cluster.add(pod("a"))
+    assert cluster.update(pod("a")) == before
+    watch = WATCH | {"resourceVersion": before["metadata"]["resourceVersion"], "timeoutSeconds": "1"}
+    assert [kind for kind, _ in read(api.get(PODS, params=watch))] == ["BOOKMARK"]
+
+
+def test_a_graceful_deletion_marks_the_object_first(cluster, api):
+    version = cluster.add(pod("a"))["metadata"]["resourceVersion"]
+    cluster.delete("Pod", "web", "a", gracefully=True)
+    watch = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "1"}
+    events = [json.loads(line) for line in api.get(PODS, params=watch).iter_lines()]
+    assert [event["type"] for event in events] == ["MODIFIED", "DELETED"]
+    assert all("deletionTimestamp" in event["object"]["metadata"] for event in events)
+    versions = [int(event["object"]["metadata"]["resourceVersion"]) for event in events]
+    assert versions[0] < versions[1]
+
+
 def test_custom_kinds_are_discovered_and_served(cluster, api):
     cluster.register("argoproj.io", "v1alpha1", "rollouts", "Rollout")
     added = cluster.add({"kind": "Rollout", "metadata": {"name": "r"}})

@@ -62,7 +62,7 @@ class Storm:
             self._cluster.update(made(kind, name, number if chance < 0.5 else 0))
         else:
             self._alive.remove((kind, name))
-            self._cluster.delete(kind, "shop", name)
+            self._cluster.delete(kind, "shop", name, gracefully=chance < 0.8)
 
 
 def made(kind: str, name: str, number: int) -> dict[str, Any]:
@@ -185,6 +185,7 @@ def test_a_journal_whose_writer_is_killed_has_every_event_once(cluster: FakeClus
     truth = changes_of_content(happened(cluster))
     finish(start(kills), lambda: len(journal_lines(root)) >= len(truth))
     assert_exact(journal_lines(root), truth)
+    assert list(tmp_path.rglob("*.part")) == []
     assert alive(root) == {uid for uid, (type_, _) in last_of_each(truth).items() if type_ != "DELETED"}
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 

@@ -1,6 +1,7 @@
 """Lists and watches of a cluster: nothing is lost, and nothing told twice, whatever happens on the way."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -39,8 +40,9 @@ def cluster() -> Iterator[FakeCluster]:
 class Follower:
     """Follows Deployments until `until` holds, in a loop of its own; what was told stays."""
 
-    def __init__(self, folder: Path, url: str, selection: Selection | None = None) -> None:
-        self._access = open_access(ClusterConfig(kubeconfig=str(write_kubeconfig(folder / "config", url))))
+    def __init__(self, folder: Path, cluster: FakeCluster, selection: Selection | None = None) -> None:
+        self._cluster = cluster
+        self._access = open_access(ClusterConfig(kubeconfig=str(write_kubeconfig(folder / "config", cluster.url))))
         self._selection = replace(selection or Selection(), kinds=(KINDS["Deployment"],))
         self._names: dict[str, str] = {}  # by uid
         self._known = Known()
@@ -71,12 +73,13 @@ class Follower:
             self._take(item)
 
     async def _until_quiet(self, following: "asyncio.Task[None]") -> None:
-        before = -1
-        while before != self._taken:
+        before, deadline = -1, time.monotonic() + 120
+        while before != self._taken or not self._cluster.watches("Deployment"):
             before = self._taken
             await asyncio.sleep(0.2)
             if following.done():
                 following.result()
+            assert time.monotonic() < deadline, "it does not watch"
 
     def _take(self, item: Item) -> None:
         self._taken += 1
@@ -91,7 +94,7 @@ class Follower:
 
 @pytest.fixture
 def follower(cluster: FakeCluster, tmp_path: Path) -> Follower:
-    return Follower(tmp_path, cluster.url)
+    return Follower(tmp_path, cluster)
 
 
 def told(found: Told) -> list[tuple[str, str]]:
@@ -163,6 +166,19 @@ def test_bookmarks_move_on_where_nothing_else_does(cluster: FakeCluster, followe
     assert int(str(follower.version)) > int(str(before))
 
 
+def test_a_server_that_was_restored_to_an_older_state_is_listed_again(cluster: FakeCluster, follower: Follower) -> None:
+    cluster.put_many([deployment("kept"), deployment("changed")])
+    backup = cluster.backup()
+    follower.run(
+        lambda: cluster.update(deployment("changed", image="a:1")),
+        lambda: cluster.add(deployment("lost")),
+    )
+    cluster.restore(backup)
+    found = follower.run(cluster.bookmark, lambda: cluster.update(deployment("kept", image="a:2")))
+    assert sorted(told(found)) == [("DELETED", "lost"), ("MODIFIED", "changed"), ("MODIFIED", "kept")]
+    assert follower.interruptions[-1] == "gone"
+
+
 def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(cluster: FakeCluster, follower: Follower) -> None:
     cluster.put_many([deployment("web")])
     cluster.fail_next(429, count=2, headers={"Retry-After": 1}, path="/deployments")
@@ -179,11 +195,11 @@ def test_namespaces_and_labels_select(cluster: FakeCluster, tmp_path: Path) -> N
     cluster.put_many(
         deployment(name, namespace=ns) for name, ns in (("a", "shop"), ("b", "kube-system"), ("c", "test"))
     )
-    left_out = Follower(tmp_path, cluster.url, Selection(exclude=("kube-system",)))
+    left_out = Follower(tmp_path, cluster, Selection(exclude=("kube-system",)))
     assert sorted(told(left_out.run())) == [("ADDED", "a"), ("ADDED", "c")]
-    labelled = Follower(tmp_path, cluster.url, Selection(labels="app in (a,b)", exclude=("shop",)))
+    labelled = Follower(tmp_path, cluster, Selection(labels="app in (a,b)", exclude=("shop",)))
     assert told(labelled.run()) == [("ADDED", "b")]
-    named = Follower(tmp_path, cluster.url, Selection(namespaces=("test",)))
+    named = Follower(tmp_path, cluster, Selection(namespaces=("test",)))
     assert told(named.run()) == [("ADDED", "c")]
     assert cluster.requests[-1].path == "/apis/apps/v1/namespaces/test/deployments"
 
@@ -220,7 +236,7 @@ def test_whatever_happens_the_end_is_known_and_no_version_is_told_twice(
             elif what == "busy":
                 cluster.fail_next(503, path="/deployments")
 
-        follower = Follower(tmp_path, cluster.url)
+        follower = Follower(tmp_path, cluster)
         batches: list[list[tuple[str, int]]] = [[]]
         for one in steps:
             batches.append([]) if one[0] == "pause" else batches[-1].append(one)
