@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from podpower.cli import main
-from podpower.registry.artifacts import seal, unseal
+from podpower.registry.sealing import seal, unseal
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def older(workflow, tmp_path):
         table.with_columns(("0" + pl.col("_spec_hash").str.slice(1)).alias("_spec_hash")).write_parquet(tmp_path / name)
     for name in ("labels.parquet", "shop.yaml", "encoder.joblib"):
         shutil.copy(workflow / name, tmp_path)
-    payload = unseal((workflow / "knn_energy.joblib").read_bytes(), kind="knn_energy")
-    del payload["state"]["spec_hash_version"]
-    (tmp_path / "knn_energy.joblib").write_bytes(seal("knn_energy", payload))
+    state = unseal((workflow / "knn_energy.joblib").read_bytes(), kind="knn_energy")
+    del state["spec_hash_version"]
+    (tmp_path / "knn_energy.joblib").write_bytes(seal("knn_energy", state, description={}))
     return tmp_path
 
 

@@ -194,7 +194,8 @@ def changes_of_content(events: list[tuple[Event, dict[str, Any]]]) -> list[Event
     """Without those that change nothing but the version."""
     found, last = [], {}
     for event, obj in events:
-        content = msgspec.json.encode({**obj, "metadata": obj["metadata"]["name"]})
+        deleting = obj["metadata"].get("deletionTimestamp")  # a graceful deletion is a change that the journal keeps
+        content = msgspec.json.encode({**obj, "metadata": [obj["metadata"]["name"], deleting]})
         if event[0] == "DELETED" or last.get(event[1]) != content:
             found.append(event)
         last[event[1]] = content
