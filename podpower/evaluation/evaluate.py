@@ -74,8 +74,8 @@ class PodResult(msgspec.Struct, frozen=True, kw_only=True):
 
 class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     """One split: scores by predictor ("podpower" and the baselines) and, for podpower, by basis, kind, namespace and
-    time; what it is without each block of features (only where asked for); and every held-out pod. `folds` were done of
-    `folds_in_all`.
+    time; what it is without each block of features (only where asked for); and every held-out pod, with what each of
+    the `baselines` predicts for it. `folds` were done of `folds_in_all`.
     """
 
     name: str
@@ -90,6 +90,7 @@ class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     by_namespace: dict[str, Score] = {}
     by_time: dict[str, Score] = {}
     ablation: dict[str, Score] = {}
+    baselines: dict[str, list[float | None]] = {}
 
     @property
     def own(self) -> Score:
@@ -301,6 +302,7 @@ class _HeldOut:
             by_time=by(lambda pod: f"{pod.at_s:.0f}") if self.folds > 1 and name == STEPWISE else {},
             ablation=ablation,
             pods=self._pods,
+            baselines={b: [None if np.isnan(v) else v for v in values] for b, values in self._baselines.items()},
         )
 
 
