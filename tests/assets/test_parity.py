@@ -15,13 +15,14 @@ from polars.testing import assert_frame_equal
 
 from podpower.cli import main
 from podpower.evaluation.figures import LISTED, kept_figure
+from podpower.hours import HOUR_S
 from podpower.labels.jobs import with_runs
 from podpower.model.predictor import Predictor
 from podpower.registry import artifacts
 from podpower.sources.recording import Recording
 from podpower.specs.ndjson import encode_request, request_from_dict
 from podpower.specs.table import requests_of
-from podpower_assets.partitions import HOUR_S, hour_start_s
+from podpower_assets.partitions import hour_start_s
 from podpower_serving.app import create_app
 from podpower_serving.settings import Settings
 from tests.assets.conftest import HOURS, Place
