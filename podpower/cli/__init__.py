@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     # The boundary to people: every error becomes one line; --debug shows the traceback.
-    except Exception as error:
+    except Exception as error:  # a defect is one line, too
         if debug:
             traceback.print_exc()
         if isinstance(error, UsageError):

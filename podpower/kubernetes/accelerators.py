@@ -54,7 +54,7 @@ _MAX_CHARS: Final = 128
 
 
 def is_gpu(resource: str) -> bool:
-    """Whether a resource name is of GPUs, their slices or their shares."""
+    """Return True for a resource name of GPUs, their slices or their shares."""
     return bool(_DEVICE.fullmatch(resource))
 
 

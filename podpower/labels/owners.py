@@ -35,7 +35,7 @@ _ABOVE_SCHEMA = pl.Schema({name: pl.String() for name in (*_WORKLOAD, "above_kin
 
 
 class Owning:
-    """Gives steps their workload: by the objects, else by owner series, which are asked for only where needed."""
+    """Give steps their workload: by the objects, else by owner series, which are queried only where needed."""
 
     def __init__(
         self, source: MetricSource, specs: pl.DataFrame | None, names: frozenset[str], *, owner_source: OwnerSource

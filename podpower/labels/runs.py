@@ -73,7 +73,7 @@ class JobExport:
         return Labels(table=table, report=self._report(table))
 
     def _pieces(self) -> list[tuple[float, float]]:
-        """Ranges in order of time with a margin on both sides; longer ones where few pods are asked for."""
+        """Ranges in order of time with a margin on both sides; longer ones where few pods are requested."""
         begin_s, end_s = self._request.start_s - ENDED_AFTER_S, self._request.end_s + ENDED_AFTER_S
         pieces = []
         while begin_s < end_s:
@@ -86,7 +86,7 @@ class JobExport:
         return pieces
 
     def _alive(self, begin_s: float, end_s: float) -> pl.Series:
-        """Names of the pods that are asked for and run in the range."""
+        """Names of the requested pods that run in the range."""
         ended = pl.col("to_s").is_not_null() & (pl.col("to_s") + ENDED_AFTER_S < begin_s)
         return self._lives.filter((pl.col("from_s") <= end_s) & ~ended)["pod"].unique().sort()
 

@@ -18,7 +18,7 @@ Level = Literal["neighbours", "image", "software", "alike", "elsewhere", "owner"
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 PseudoCounts = Mapping[Level, float]
-"""How many entries at distance 0 the levels before one count for, against that level's."""
+"""Number of entries at distance 0 that the levels before one weigh as, by level."""
 
 
 def checked_pseudo_counts(state: Mapping[str, Any]) -> dict[Level, float]:

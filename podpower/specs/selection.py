@@ -109,7 +109,7 @@ class _Outcome:
 
     @property
     def counts(self) -> bool:
-        """Whether the pods of this object are accounted for by it."""
+        """Return True if this object accounts for its pods."""
         return bool(self.requests) or (self.skip is not None and self.skip[0] in {"finished", "no_replicas"})
 
 

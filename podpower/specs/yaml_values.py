@@ -46,7 +46,7 @@ _WORDS |= {w: False for word in ("false", "no", "off") for w in (word, word.titl
 
 
 def is_separated(text: str) -> bool:
-    """Whether a separator line is in the text."""
+    """Return True if the text has a separator line."""
     return _SEPARATOR.search(text) is not None
 
 
