@@ -9,6 +9,7 @@ from podpower.features.encoder import Encoder
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import Container, InferenceRequest
 from podpower.training.train import train
+from tests.s3 import new_bucket, serving_s3
 
 # No deadline: the machine's speed is no property of the code. A verification must give the same verdict twice, so there
 # the examples are always the same; elsewhere every run looks at new ones.
@@ -69,3 +70,18 @@ def make_pair(known_requests):
 def pair(make_pair):
     """One such pair."""
     return make_pair()
+
+
+@pytest.fixture(scope="session")
+def s3_environment():
+    """An S3 server; the environment in which s3:// URLs reach it."""
+    with serving_s3() as environment:
+        yield environment
+
+
+@pytest.fixture
+def s3_url(s3_environment, monkeypatch):
+    """URL of a bucket of its own, which this process and its children reach."""
+    for name, value in s3_environment.items():
+        monkeypatch.setenv(name, value)
+    return new_bucket(s3_environment)

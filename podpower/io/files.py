@@ -51,6 +51,28 @@ def write_atomically(path: AnyPath, data: bytes) -> None:
         aside.write_bytes(data)
 
 
+def create_file(path: AnyPath, data: bytes) -> bool:
+    """Put `data` at `path` unless something is there; return whether it was created. Of several writers at once one
+    creates it, and readers see all of it or nothing. PodpowerError as `atomic_file`.
+
+    Object stores decide by a conditional put (`If-None-Match`), which S3, Google Cloud Storage and Azure provide.
+    """
+    target = place(path)
+    try:
+        if is_local(target):
+            return _link_unless_exists(Path(str(target)), data)
+        target.fs.pipe_file(target.path, data, mode="create")
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno == errno.EINVAL and _exists_now(
+            target
+        ):  # a failed condition, of a store that names it less well
+            return False
+        raise _explained(error, target) from error
+    return True
+
+
 def read_bounded(path: AnyPath, *, limit_bytes: int) -> bytes:
     """The content of `path`. InvalidInput when there is no such file or it is larger than `limit_bytes`."""
     with opened(path) as stream:
@@ -119,6 +141,30 @@ def _beside(target: Path) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _link_unless_exists(target: Path, data: bytes) -> bool:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+    aside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        aside.chmod(0o644)
+        os.link(aside, target)
+        _sync(target.parent)
+    except FileExistsError:
+        return False
+    finally:
+        aside.unlink(missing_ok=True)
+    return True
+
+
+def _exists_now(path: UPath) -> bool:
+    path.fs.invalidate_cache()
+    return bool(path.exists())
 
 
 def _sync(path: Path) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from upath import UPath
 
 from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
-from podpower.io.files import AnyPath, is_local, place, read_bounded
+from podpower.io.files import AnyPath, create_file, is_local, place, read_bounded
 from podpower.io.locks import WAIT_SECONDS, lock
 
 _MAX_JSON_BYTES = 4 << 20
@@ -35,6 +35,11 @@ class ObjectStorage:
                 return read_bounded(path, limit_bytes=limit_bytes)
             except InvalidInput as error:
                 raise Refused(str(error)) from None
+
+    def create(self, path: UPath, data: bytes) -> bool:
+        """Put `data` at `path`, whole; False when something is there already, which stays as it is."""
+        with self._reaching():
+            return create_file(path, data)
 
     def size_bytes(self, path: UPath) -> int | None:
         """The size of a file; None where there is none."""
