@@ -113,6 +113,8 @@ def _show_evidence(explanations: Sequence[dict[str, Any]]) -> None:
     columns = ("workload", "share", "W a pod", "distance", "rests on")
     print()
     output.table(columns, rows, right=columns[1:4])
+    if source := explanations[0]["label_source"]:
+        print(f"labels: {source}")
 
 
 def _evidence(explanation: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:

@@ -42,17 +42,21 @@ _OPTIONAL: Final[dict[str, Any]] = {
     PHYSICAL: pl.Float64,
     BLOCKS: pl.List(pl.Int64),
     VERSION_COLUMN: pl.Int64,
+    "label_source": pl.String,
+    "node_ratio": pl.Float64,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Properties that all rows share."""
+    """Properties that all rows share, and the sources of their labels and ratios of pods to nodes, each once."""
 
     step_seconds: float
     energy: str | None
     encoder_fingerprint: str
     blocks: tuple[int, ...]
+    label_sources: tuple[str, ...]
+    node_ratios: tuple[float, ...]
 
 
 class RowReader:
@@ -65,7 +69,9 @@ class RowReader:
         self._target = target
         self.row_count = 0
         self._reasons: Counter[str] = Counter()
-        self._values: dict[str, set[Any]] = {c: set() for c in ("step_seconds", "energy", FINGERPRINT, WIDTH)}
+        self._values: dict[str, set[Any]] = {
+            c: set() for c in ("step_seconds", "energy", FINGERPRINT, WIDTH, "label_source", "node_ratio")
+        }
         self._blocks: set[tuple[int, ...]] = set()
 
     @property
@@ -117,6 +123,8 @@ class RowReader:
             energy=self._only("energy", "kinds of energy"),
             encoder_fingerprint=fingerprint,
             blocks=blocks,
+            label_sources=tuple(sorted(self._values["label_source"])),
+            node_ratios=tuple(sorted(ratio for ratio in self._values["node_ratio"] if 0.0 < ratio < float("inf"))),
         )
 
     def _only(self, column: str, what: str) -> Any:
@@ -138,8 +146,8 @@ class RowReader:
             self._target = "total_energy_j" if present == ["total_energy_j"] else "energy_step_j"
         if self._target == "total_energy_j" and self._target not in present:
             raise InvalidInput(f"target total_energy_j needs job labels; these rows have {', '.join(present)}")
-        numbers = (*present, "ts", "step_seconds", "start_s", "end_s", "duration_s", "known_s", "known_share", PHYSICAL)
-        for column in (c for c in numbers if c in rows.columns):
+        numbers = {name for name, kind in _OPTIONAL.items() if kind == pl.Float64}
+        for column in (c for c in rows.columns if c in numbers):
             if not (rows.schema[column].is_numeric() or rows.schema[column] == pl.Null):
                 raise InvalidInput(f"column {column} must hold numbers, not {rows.schema[column]}")
 

@@ -27,7 +27,8 @@ _HOUR = (pl.col(PART) * WINDOW_S // HOUR_S).cast(pl.Int64)
 class TrainingSet:
     """The usable rows of one target: `frame` has a row for each entry, pod and window of WINDOW_S, with `ts`
     (the time of its last label) and what was measured; `left_out` counts the rows without a usable label by
-    reason, `row_count` all rows, `older_hashes` the entries whose spec hash is of an older version.
+    reason, `row_count` all rows, `older_hashes` the entries whose spec hash is of an older version. `label_sources`
+    and `node_ratios` (of pods to nodes, in the hours that have one) are those of the labels.
     """
 
     target: str
@@ -40,6 +41,8 @@ class TrainingSet:
     left_out: dict[str, int]
     row_count: int
     older_hashes: int
+    label_sources: tuple[str, ...] = ()
+    node_ratios: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return self.row_count - sum(self.left_out.values())
@@ -86,6 +89,8 @@ class TrainingSet:
             row_count=reader.row_count,
             # Hashes of another system have no version.
             older_hashes=len(entries.filter(is_older())) if facts.encoder_fingerprint else 0,
+            label_sources=facts.label_sources,
+            node_ratios=facts.node_ratios,
         )
 
     def where(self, condition: pl.Expr) -> "TrainingSet":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from podpower.errors import InvalidInput
+from podpower.hours import start_of_hour
 from podpower.labels.clock import exporter_clock
 from podpower.labels.counters import ENDED_AFTER_S, TS, samples_of
 from podpower.labels.intervals import intervals_of
@@ -25,7 +26,7 @@ from podpower.labels.kepler import (
     node_series,
     pod_series,
 )
-from podpower.labels.nodes import NodeRatio, NodeSums, failed_ratios, label_source, worst_ratio
+from podpower.labels.nodes import NodeRatio, NodeSums, failed_ratios, label_source, with_ratios
 from podpower.labels.owners import OwnerSource, Owning
 from podpower.labels.report import NO_GENERATION, LabelReport, ReportBuilder
 from podpower.labels.table import WINDOWS_SCHEMA
@@ -138,12 +139,21 @@ class WindowExport:
         ]
 
     def pieces(self, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
-        """Tables in WINDOWS_SCHEMA, one for each piece of time in order; `progress` gets pieces done and in all."""
-        pieces = self._request.pieces()
+        """Tables in WINDOWS_SCHEMA in the order of time; `progress` gets pieces done and in all.
+
+        The labels of an hour are held until its sums of pods and nodes are known.
+        """
+        pieces, held = self._request.pieces(), list[pl.DataFrame]()
         for done, (piece, samples) in enumerate(zip(pieces, self._fetched(pieces), strict=True), start=1):
             table = self._labelled(samples, start_s=piece[0], steps=piece[1])
             self._kepler.report.count(table, column=ENERGY)
-            yield table
+            held.append(table)
+            last = done == len(pieces)
+            until_s = float("inf") if last else start_of_hour(piece[0] + piece[1] * self._request.step_seconds)
+            if until_s > piece[0]:
+                ratios = self.node_ratios()
+                yield from (with_ratios(table.filter(pl.col(TS) <= until_s), ratios) for table in held)
+                held = [table.filter(pl.col(TS) > until_s)]
             if progress:
                 progress(done, len(pieces))
 
@@ -218,9 +228,7 @@ def label_windows(source: MetricSource, specs: pl.DataFrame | None, request: Lab
     """
     export = WindowExport(source, specs, request)
     table = pl.concat(export.pieces()).sort("namespace", "pod", TS)
-    report = export.report
-    table = table.with_columns(pl.lit(worst_ratio(report.node_ratios), pl.Float64).alias("node_ratio"))
-    return Labels(table=table, report=report)
+    return Labels(table=table, report=export.report)
 
 
 def prefetched(source: MetricSource, asked: Sequence[tuple[list[Selector], float, float]]) -> Iterator[MetricSamples]:

@@ -21,6 +21,7 @@ _LEAST_J = 100.0  # of less no ratio says anything
 _ALL = "all"  # pods' counters that are not split by zone
 _PLATFORM = "platform"
 _COUNTED_EVERY_S = 10.0
+_SOURCES, _SOURCE_CHARACTERS = 3, 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,18 @@ def worst_ratio(ratios: Sequence[NodeRatio]) -> float | None:
     return max(compared, key=lambda ratio: abs(np.log(ratio)), default=None)
 
 
+def with_ratios(labels: pl.DataFrame, ratios: Iterable[NodeRatio]) -> pl.DataFrame:
+    """Return window labels with `node_ratio`: `worst_ratio` of the hour that each step ends in."""
+    by_hour: dict[str, list[NodeRatio]] = defaultdict(list)
+    for ratio in ratios:
+        by_hour[ratio.hour].append(ratio)
+    hour = ((pl.col("ts") / HOUR_S).ceil() - 1.0) * HOUR_S  # that which a step at its end belongs to
+    starts = labels.select(hour.unique()).to_series().drop_nulls().to_list()
+    worst = {start_s: worst_ratio(by_hour[hour_name(start_s)]) for start_s in starts}
+    of_hour = hour.replace_strict(worst, default=None, return_dtype=pl.Float64) if worst else pl.lit(None, pl.Float64)
+    return labels.with_columns(of_hour.alias("node_ratio"))
+
+
 def label_notes(sources: Iterable[str | None], ratios: Iterable[float | None]) -> list[str]:
     """Return what a model says about its labels: where they come from, and hours whose pods do not add up to nodes.
 
@@ -68,8 +81,8 @@ def label_notes(sources: Iterable[str | None], ratios: Iterable[float | None]) -
     ['labels: Kepler 0.11.1 RAPL package+dram, dynamic', 'labels: pods add up to 1.60 of their nodes in the worst of \
 1 hours outside 0.8 to 1.1']
     """
-    named = sorted({source for source in sources if source})
-    notes = [f"labels: {'; '.join(named)}"] if named else []
+    named = sources_in_words(sources)
+    notes = [f"labels: {named}"] if named else []
     outside = [ratio for ratio in ratios if ratio and not LOW_RATIO <= ratio <= HIGH_RATIO]
     if outside:
         worst = max(outside, key=lambda ratio: abs(np.log(ratio)))
@@ -78,6 +91,17 @@ def label_notes(sources: Iterable[str | None], ratios: Iterable[float | None]) -
             f"{LOW_RATIO:g} to {HIGH_RATIO:g}"
         )
     return notes
+
+
+def sources_in_words(sources: Iterable[str | None]) -> str | None:
+    """Return the sources of labels as one text, at most _SOURCES of them; None without any.
+
+    >>> sources_in_words(["Kepler 0.9 all components, dynamic", None])
+    'Kepler 0.9 all components, dynamic'
+    """
+    named = sorted({source[:_SOURCE_CHARACTERS] for source in sources if source})
+    more = [f"{len(named) - _SOURCES} more"] if len(named) > _SOURCES else []
+    return "; ".join([*named[:_SOURCES], *more]) or None
 
 
 @dataclass(kw_only=True)

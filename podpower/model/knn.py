@@ -38,9 +38,9 @@ class KnnModel:
     """A trained model. Make one with `podpower.training.train.train` or `from_state`.
 
     `target` is what it was tuned on and `metrics` its grouped cross-validation; `step_seconds` the step of its labels,
-    `energy` their kind ("dynamic", "total", None: unknown), `labels_end_s` the time of its last label, `trained_at` an
-    RFC 3339 time, `training_size` counts of rows, examples, specs and workloads. `spec_hash_version` is the
-    oldest version of its spec hashes.
+    `energy` their kind ("dynamic", "total", None: unknown), `label_source` what measured them (None: unknown),
+    `labels_end_s` the time of its last label, `trained_at` an RFC 3339 time, `training_size` counts of rows, examples,
+    specs and workloads. `spec_hash_version` is the oldest version of its spec hashes.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class KnnModel:
         labels_end_s: float,
         trained_at: str,
         training_size: Mapping[str, int],
+        label_source: str | None = None,
         notes: Sequence[str] = (),
         spec_hash_version: int = HASH_VERSION,
     ) -> None:
@@ -84,6 +85,7 @@ class KnnModel:
         self.target = target
         self.step_seconds = step_seconds
         self.energy = energy
+        self.label_source = label_source
         self.encoder_fingerprint = encoder_fingerprint
         self.metrics = dict(metrics)
         self.labels_end_s = labels_end_s
@@ -235,7 +237,7 @@ class KnnModel:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """The model that gave `state`. Refused when it is of another schema or its parts do not fit together."""
-        state = {"spec_hash_version": FIRST_VERSION, **state}
+        state = {"spec_hash_version": FIRST_VERSION, "label_source": None, **state}
         version = state.get("schema_version")
         if version != SCHEMA_VERSION:
             raise Refused(f"model schema {version!r} is not {SCHEMA_VERSION}: train it again with `podpower train`")
@@ -274,6 +276,6 @@ def _doubts(index: MeasuredEntries) -> dict[str, float] | None:
 _PLAIN = (
     "neighbours", "prior_total", "similar_within", "half_life_s", "target", "step_seconds", "energy",
     "cluster_effects", "encoder_fingerprint", "metrics", "labels_end_s", "trained_at", "training_size",
-    "spec_hash_version",
+    "spec_hash_version", "label_source",
 )  # fmt: skip
 _PARTS = ("metric", "pseudo_counts", "prior", "intervals", "mean_factors")

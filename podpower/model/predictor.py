@@ -48,7 +48,8 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     resources, and the interval is as wide as errors of such estimates are). `pred_avg_power_w` is the median of one
     pod, `expected_avg_power_w` its mean, of which `total_avg_power_w` and `kwh_month` are made; `total_interval` is
     that of `total_avg_power_w`. `interval` is that of 80 %, `intervals` are those of all levels, ascending. `evidence`
-    names what the prediction rests on.
+    names what the prediction rests on, `label_source` what measured the labels of the model (null: unknown, or there
+    are none).
     """
 
     namespace: str
@@ -74,6 +75,7 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     intervals: list[Interval]
     basis: Literal["seen", "similar", "prior"]
     evidence: str
+    label_source: str | None
     notes: list[str]
     model_version: str
     image_key: str | None
@@ -241,6 +243,7 @@ class Predictor:
             "intervals": intervals,
             "basis": str(estimates.basis[row]),
             "evidence": self._evidence(request, estimates, row),
+            "label_source": self.model.label_source,
             "notes": list(workload.notes),
             "model_version": self.version,
             "image_key": main_image_key(request),

@@ -11,6 +11,7 @@ from podpower.datasets.entries import Examples
 from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
 from podpower.datasets.training_set import Rows, TrainingSet
 from podpower.errors import InvalidInput
+from podpower.labels.nodes import label_notes, sources_in_words
 from podpower.model.estimator import effects_of
 from podpower.model.knn import KnnModel
 from podpower.model.prior import fit_prior
@@ -39,7 +40,8 @@ def train(
         target=training_set.target,
         neighbors=neighbors,
         row_count=training_set.row_count,
-        notes=notes,
+        label_source=sources_in_words(training_set.label_sources),
+        notes=[*label_notes(training_set.label_sources, training_set.node_ratios), *notes],
     )
 
 
@@ -61,6 +63,7 @@ def train_examples(
     neighbors: int | None = None,
     row_count: int | None = None,
     without: frozenset[int] = frozenset(),
+    label_source: str | None = None,
     notes: Sequence[str] = (),
 ) -> KnnModel:
     """`train` on examples that are already aggregated. `without` names blocks of columns to leave out, by position."""
@@ -102,6 +105,7 @@ def train_examples(
         target=target,
         step_seconds=examples.step_seconds,
         energy=examples.energy,
+        label_source=label_source,
         encoder_fingerprint=examples.encoder_fingerprint,
         metrics=metrics,
         labels_end_s=float(examples.last_s.max()),

@@ -77,8 +77,7 @@ def _train_day(
     quarantine = quarantined(store, champion, training_set)
     kept = quarantine.usable()
     report = evaluate_if_possible(kept)
-    notes = [*window["label_notes"], *([str(quarantine)] if quarantine.specs else [])]
-    model = train(kept, notes=notes)
+    model = train(kept, notes=[str(quarantine)] if quarantine.specs else [])
     model.metrics[EVALUATION] = kept_figures(report)
     gate = compare_with_champion(
         champion, model, training_set, quarantine=quarantine, reencode=partial(reencode, tables)
@@ -88,7 +87,7 @@ def _train_day(
     version = store.add(encoder, model, metadata=origin | _verdict(report, gate, results))
     known: dict[str, Any] = {
         "model_version": version,
-        **{name: value for name, value in window.items() if name != "label_notes"},
+        **window,
         "training_size": model.training_size,
         "notes": "; ".join(model.notes) or "none",
         "quarantined": len(quarantine.specs),

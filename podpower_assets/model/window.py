@@ -13,7 +13,6 @@ from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.hours import DAY_S, HOUR_S
 from podpower.io.parquet import scanned
-from podpower.labels.nodes import label_notes
 from podpower.specs.table import rehashed, renewals, requests_of
 from podpower_assets.partitions import day_end_s, hours_between
 from podpower_assets.resources import Tables
@@ -30,17 +29,13 @@ class Window(TypedDict):
     rows: int
     rows_of_other_encoders: int
     rows_of_older_hashes: int
-    label_notes: list[str]
 
 
 def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, Window]:
     """Return the rows of the window that ends with the day."""
     end_s = day_end_s(day)
     parts, newer = [], [renewals(None)]
-    found = Window(
-        first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0, label_notes=[]
-    )
-    sources, ratios = set[str](), list[float | None]()
+    found = Window(first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0)
     for hour in hours_between(end_s - window_days * DAY_S, end_s):
         rows = tables.scan(ROWS, hour)
         if rows is None:
@@ -50,10 +45,7 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
         file = tables.file(ROWS, hour)
         with file.readable():
             total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
-            columns = _label_columns(rows)
             older = not_renewed(rows.filter(own), renewals(None))
-        sources.update(columns["label_source"].drop_nulls())
-        ratios += columns["node_ratio"].drop_nulls().to_list()
         found["hours"] += 1
         found["rows"] += fitting
         found["rows_of_other_encoders"] += total - fitting
@@ -68,17 +60,8 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
             f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"
             + (" and features again: they have another encoder" if found["rows_of_other_encoders"] else "")
         )
-    found["label_notes"] = label_notes(sources, ratios)
     by_hash = pl.concat(newer).unique("_spec_hash")
     return read_training_rows(*parts, encoder_fingerprint=encoder.fingerprint, renewals=by_hash), found
-
-
-def _label_columns(rows: pl.LazyFrame) -> pl.DataFrame:
-    """Return the sources of an hour's labels and the ratios of its pods to their nodes; null where there are none."""
-    present = rows.collect_schema()
-    columns = {"label_source": pl.String, "node_ratio": pl.Float64}
-    known = [name if name in present else pl.lit(None, kind).alias(name) for name, kind in columns.items()]
-    return rows.select(known).unique().collect()
 
 
 def reencode(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:

@@ -124,9 +124,8 @@ def completed_runs(jobs: pl.DataFrame) -> pl.DataFrame:
 
 
 def assert_same_rows(left: pl.DataFrame, right: pl.DataFrame) -> None:
-    """But for `node_ratio`: the command line writes labels before the sums over their whole range are known."""
     key = ["namespace", "pod", "ts"]
-    one, other = (table.drop("node_ratio").sort(key) for table in (left, right))
+    one, other = (table.sort(key) for table in (left, right))
     assert_frame_equal(one, other, check_column_order=False)
 
 
@@ -141,6 +140,7 @@ def test_labels_of_a_whole_recording_are_those_of_its_hours(made: Place, tmp_pat
     ends = ["--start", str(hour_start_s(HOURS[0])), "--end", str(hour_start_s(HOURS[-1]) + HOUR_S)]
     assert main(["label", "--recording", made.source.recording, *ends, "--out", str(out)]) == 0
     columns = ["namespace", "pod", "ts", "workload_kind", "workload_name", "energy_step_j", "avg_power_w", "reason"]
+    columns.append("node_ratio")
     hours = pl.concat([table(made, "kepler_labels", hour).select(columns) for hour in HOURS])
     assert_frame_equal(pl.read_parquet(out).select(columns).sort(columns[:3]), hours.sort(columns[:3]))
 
@@ -165,6 +165,8 @@ def test_the_command_line_gives_the_model_of_the_assets(made: Place, written: Pa
     encoder, of_assets = made.models.open().load(version)
     of_command_line = artifacts.model_from_bytes((written / "knn_energy.joblib").read_bytes())
     assert of_command_line.training_size == of_assets.training_size
+    assert of_command_line.notes == of_assets.notes
+    assert of_command_line.label_source == of_assets.label_source
     assert of_command_line.encoder_fingerprint == of_assets.encoder_fingerprint == encoder.fingerprint
     seen = requests_of(table(made, "workload_specs", HOURS[0]))
     unseen = [msgspec.structs.replace(r, workload_name=f"{r.workload_name}-b", node_type="other") for r in seen]

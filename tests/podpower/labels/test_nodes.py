@@ -1,5 +1,6 @@
 """The sum of pods against the counters of their nodes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -27,9 +28,12 @@ def exported(recording: Recording) -> WindowExport:
     return export
 
 
-def scaled(recording: Recording, metrics: str, factor: float) -> None:
+HOURS = ("2026-01-01T09", "2026-01-01T10")
+
+
+def scaled(recording: Recording, metrics: str, factor: float, *, hours: Sequence[str] = HOURS) -> None:
     """Multiply the samples of these metrics in place."""
-    for hour in ("2026-01-01T09", "2026-01-01T10"):
+    for hour in hours:
         named = pl.concat(pl.read_parquet(p) for p in (recording.root / "series" / hour).glob("*.parquet"))
         ids = named.filter(pl.col("metric").str.contains(metrics))["series_id"]
         for path in (recording.root / "samples" / hour).glob("*.parquet"):
@@ -53,6 +57,20 @@ def test_pods_that_add_up_to_twice_their_nodes_fail_with_a_warning(recording: Re
     report = exported(recording).report
     assert failed_ratios(report.node_ratios) == list(report.node_ratios)
     assert any("pods add up to 1.9" in warning for warning in report.warnings)
+
+
+def test_each_label_has_the_worst_ratio_of_its_hour(recording: Recording) -> None:
+    scaled(recording, "^kepler_node_", 0.5, hours=HOURS[1:])
+    # 25 minutes before an hour ends and after, so that pieces of 20 minutes are cut by it.
+    request = LabelRequest(start_s=START_S + 2100, end_s=START_S + 5100)
+    pieces = list(WindowExport(recording, None, request).pieces())
+    labels = pl.concat(pieces)
+    assert [float(p["ts"].min()) for p in pieces] == sorted(float(p["ts"].min()) for p in pieces)  # type: ignore[arg-type]
+    assert labels["ts"].n_unique() == 50
+    first, second = (labels.filter((pl.col("ts") <= START_S + 3600) == own)["node_ratio"] for own in (True, False))
+    assert (first.n_unique(), second.n_unique()) == (1, 1)
+    assert first[0] == pytest.approx(ATTRIBUTED, abs=0.01)
+    assert second[0] < 0.8  # nodes' counters that fall by half are reset ones, and count anew
 
 
 def test_where_nodes_count_idle_energy_too_only_more_than_all_of_it_fails(recording: Recording) -> None:

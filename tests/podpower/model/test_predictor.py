@@ -27,6 +27,16 @@ def test_a_seen_spec_gets_its_own_power(predictor, known_requests):
         assert (prediction.step_seconds, prediction.model_version) == (60.0, "v")
 
 
+def test_every_prediction_names_the_source_of_the_labels(pair, known_requests):
+    encoder, model = pair
+    state = model.state() | {"label_source": "Kepler 0.9 all components, dynamic"}
+    predictor = Predictor(encoder, type(model).from_state(state), version="v")
+    for found in (predictor.predict(known_requests[:1]), predictor.explain([request()])):
+        assert found[0].label_source == "Kepler 0.9 all components, dynamic"
+    del state["label_source"]  # as of models from before
+    assert type(model).from_state(state).label_source is None
+
+
 def test_the_evidence_names_whose_labels_they_are(predictor, known_requests):
     own = known_requests[0]
     elsewhere = msgspec.structs.replace(own, namespace="other")

@@ -27,6 +27,17 @@ def test_the_model_tells_what_it_was_trained_on(rows):
     assert model.notes == ()
 
 
+def test_the_model_names_the_source_of_its_labels_and_hours_that_do_not_add_up(rows):
+    ratio = pl.when(pl.col("ts") < rows["ts"].median()).then(0.97).otherwise(1.6)
+    model = train(rows.with_columns(label_source=pl.lit("Kepler 0.9 all components, dynamic"), node_ratio=ratio))
+    assert model.label_source == "Kepler 0.9 all components, dynamic"
+    assert model.notes == (
+        "labels: Kepler 0.9 all components, dynamic",
+        "labels: pods add up to 1.60 of their nodes in the worst of 1 hours outside 0.8 to 1.1",
+    )
+    assert train(rows).label_source is None
+
+
 def test_training_twice_gives_the_same_predictions(rows, queries, known_vectors):
     one, other = train(rows), train(rows.sample(fraction=1.0, shuffle=True, seed=3))
     asked = queries(known_vectors(one)[:10] + 0.01)
