@@ -7,9 +7,8 @@ import dagster as dg
 from podpower import settings
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.sources.recording import Recording
-from podpower_assets.definitions import defs
-from podpower_assets.partitions import day_key, first_hour, hours_between, known_hours, range_tags
-from podpower_assets.resources import resources_from
+from podpower_assets.definitions import definitions
+from podpower_assets.partitions import day_key, hours_between, known_hours, range_tags
 
 HOURLY_ASSETS = ("workload_specs", "encoder", "features", "kepler_labels", "job_labels", "training_rows")
 DAILY_ASSETS = ("knn_model", "promoted_model")
@@ -20,20 +19,19 @@ def materialize_recording(instance: dg.DagsterInstance) -> None:
 
     PodpowerError when a run fails.
     """
-    resources = resources_from(settings.read())
-    recording = Recording(resources["source"].recording)  # type: ignore[attr-defined]
-    hours = known_hours(hours_between(recording.start_s, recording.end_s))
+    given = settings.read()
+    recording = Recording(given.places.recording(live=given.prometheus.url is not None))
+    hours = known_hours(hours_between(recording.start_s, recording.end_s), given.assets)
     if not hours:
-        raise InvalidInput(
-            f"the recording ends before the first partition, {first_hour()}: set PODPOWER_PARTITIONS_START"
-        )
+        first = given.assets.partitions_start
+        raise InvalidInput(f"the recording ends before the first partition, {first}: set PODPOWER_PARTITIONS_START")
     day = day_key(recording.end_s - 1)
-    _run(instance, HOURLY_ASSETS, first=hours[0], last=hours[-1])
-    _run(instance, DAILY_ASSETS, first=day, last=day)
+    job = definitions(given).resolve_implicit_global_asset_job_def()
+    _run(job, instance, HOURLY_ASSETS, first=hours[0], last=hours[-1])
+    _run(job, instance, DAILY_ASSETS, first=day, last=day)
 
 
-def _run(instance: dg.DagsterInstance, names: tuple[str, ...], *, first: str, last: str) -> None:
-    job = defs.resolve_implicit_global_asset_job_def()
+def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, names: tuple[str, ...], *, first: str, last: str) -> None:
     result = job.execute_in_process(
         instance=instance,
         asset_selection=[dg.AssetKey(name) for name in names],

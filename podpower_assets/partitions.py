@@ -6,18 +6,43 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from podpower.hours import DAY_S, hour_starts, start_of_hour
-from podpower_assets.settings import LOADED
+from podpower.settings import AssetSettings
 
 HOUR_FORMAT, DAY_FORMAT = "%Y-%m-%d-%H:%M", "%Y-%m-%d"
 
 
-def first_hour() -> str:
-    """Return the key of the first hour that has a partition."""
-    return LOADED.assets.partitions_start
+def hourly(given: AssetSettings) -> dg.TimeWindowPartitionsDefinition:
+    """Return a partition for each hour from the first one that is set."""
+    return dg.HourlyPartitionsDefinition(start_date=given.partitions_start, end_offset=1, timezone="UTC")
 
 
-HOURLY = dg.HourlyPartitionsDefinition(start_date=first_hour(), end_offset=1, timezone="UTC")
-DAILY = dg.DailyPartitionsDefinition(start_date=first_hour()[:10], end_offset=1, timezone="UTC")
+def daily(given: AssetSettings) -> dg.TimeWindowPartitionsDefinition:
+    """Return a partition for each day from the one with the first hour."""
+    return dg.DailyPartitionsDefinition(start_date=given.partitions_start[:10], end_offset=1, timezone="UTC")
+
+
+def look_back(given: AssetSettings) -> dg.TimeWindowPartitionMapping:
+    """Return the mapping of a day to the hours that its model is trained on; missing hours are left out."""
+    return dg.TimeWindowPartitionMapping(start_offset=1 - given.window_days, allow_nonexistent_upstream_partitions=True)
+
+
+# Assets are declared with the defaults: nothing reads the environment at import. `with_settings` puts the settings in.
+HOURLY, DAILY, LOOK_BACK = hourly(AssetSettings()), daily(AssetSettings()), look_back(AssetSettings())
+
+
+def with_settings(asset: dg.AssetsDefinition, given: AssetSettings) -> dg.AssetsDefinition:
+    """Return the asset with the first partition and the training window that are set, in place of the defaults."""
+    partitions = ((HOURLY, hourly(given)), (DAILY, daily(given)))
+
+    def replace(spec: dg.AssetSpec) -> dg.AssetSpec:
+        own = next((new for default, new in partitions if spec.partitions_def == default), spec.partitions_def)
+        deps = [
+            dep._replace(partition_mapping=look_back(given)) if dep.partition_mapping == LOOK_BACK else dep
+            for dep in spec.deps
+        ]
+        return spec.replace_attributes(partitions_def=own, deps=deps)
+
+    return asset.map_asset_specs(replace)
 
 
 def hour_start_s(key: str) -> float:
@@ -50,9 +75,9 @@ def hours_between(start_s: float, end_s: float) -> list[str]:
     return [hour_key(hour_s) for hour_s in hour_starts(start_s, end_s)]
 
 
-def known_hours(keys: Iterable[str]) -> list[str]:
-    """Return the `keys` that are not before the first hour, oldest first, each once."""
-    return sorted({key for key in keys if key >= first_hour()})
+def known_hours(keys: Iterable[str], given: AssetSettings) -> list[str]:
+    """Return the `keys` that are not before the first partition, oldest first, each once."""
+    return sorted({key for key in keys if key >= given.partitions_start})
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:

@@ -110,9 +110,10 @@ def metrics() -> str:
 
 def assets() -> str:
     """Every asset, check, sensor and schedule that Dagster loads."""
-    from podpower_assets.definitions import defs
+    from podpower.settings import Settings
+    from podpower_assets.definitions import definitions
 
-    repository = defs.get_repository_def()
+    repository = definitions(Settings()).get_repository_def()
     graph = repository.asset_graph
     lines = ["# Assets, checks, sensors and schedules", "", "## Assets", ""]
     lines += ["| asset | partitions | depends on | meaning |", "|---|---|---|---|"]

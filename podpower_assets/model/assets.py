@@ -27,20 +27,14 @@ from podpower_assets import metadata
 from podpower_assets.checks import check_results, check_specs
 from podpower_assets.model.report import report_metadata
 from podpower_assets.model.window import reencode, window_rows
-from podpower_assets.partitions import DAILY
+from podpower_assets.partitions import DAILY, LOOK_BACK
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
 from podpower_assets.resources import Models, Tables
-from podpower_assets.settings import LOADED
 from podpower_assets.training_rows.assets import NAME as ROWS
 
 NAME, PROMOTED = "knn_model", "promoted_model"
 MOST_NAMED = 100  # specs in quarantine that a manifest names
-
-
-def look_back(window_days: int) -> dg.TimeWindowPartitionMapping:
-    """Return the mapping of a day to the hours that its model is trained on; missing hours are left out."""
-    return dg.TimeWindowPartitionMapping(start_offset=1 - window_days, allow_nonexistent_upstream_partitions=True)
 
 
 @dg.asset(
@@ -50,7 +44,7 @@ def look_back(window_days: int) -> dg.TimeWindowPartitionMapping:
     kinds={"scikitlearn", "numpy"},
     partitions_def=DAILY,
     code_version="1",
-    deps=[dg.AssetDep(ROWS, partition_mapping=look_back(LOADED.assets.window_days))],
+    deps=[dg.AssetDep(ROWS, partition_mapping=LOOK_BACK)],
     automation_condition=(FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window()) | FAILED_BEFORE,
     check_specs=check_specs(NAME, blocking=MODEL_CHECKS),
     description=(

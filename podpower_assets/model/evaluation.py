@@ -17,14 +17,12 @@ from podpower.evaluation.served import ServedEvaluation, evaluate_served
 from podpower.features.encoder import Encoder
 from podpower.io.files import write_atomically
 from podpower_assets.checks import check_results, check_specs
-from podpower_assets.model.assets import look_back
 from podpower_assets.model.report import figures, report_metadata
 from podpower_assets.model.window import reencode, window_rows
-from podpower_assets.partitions import DAILY, day_end_s, day_start_s
+from podpower_assets.partitions import DAILY, LOOK_BACK, day_end_s, day_start_s
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, translate_errors
 from podpower_assets.resources import Models, Tables
-from podpower_assets.settings import LOADED
 from podpower_assets.training_rows.assets import NAME as ROWS
 
 NAME = "model_evaluation"
@@ -37,7 +35,7 @@ NAME = "model_evaluation"
     kinds={"scikitlearn", "html"},
     partitions_def=DAILY,
     code_version="2",
-    deps=[dg.AssetDep(ROWS, partition_mapping=look_back(LOADED.assets.window_days))],
+    deps=[dg.AssetDep(ROWS, partition_mapping=LOOK_BACK)],
     check_specs=check_specs(NAME, warning=DRIFT_CHECKS | SERVED_CHECKS),
     description=(
         "The versions served on the day against its labels, workloads and clusters held out in turn, and what "

@@ -5,25 +5,34 @@ import time
 import dagster as dg
 
 from podpower.errors import PodpowerError
+from podpower.settings import AssetSettings
 from podpower_assets.features.assets import ENCODER
 from podpower_assets.features.assets import NAME as FEATURES
-from podpower_assets.partitions import first_hour, hour_key, hours_between, known_hours, range_tags
+from podpower_assets.partitions import hour_key, hours_between, known_hours, range_tags
 from podpower_assets.policies import LIMITED
 from podpower_assets.resources import Source, Tables
-from podpower_assets.settings import LOADED
 from podpower_assets.specs.assets import NAME as SPECS
 
-_INTERVAL_SECONDS = LOADED.assets.sensor_seconds
+
+def workload_changes(given: AssetSettings) -> dg.SensorDefinition:
+    """Return the sensor, which looks as often as is set."""
+
+    @dg.sensor(
+        name="workload_changes",
+        target=[SPECS, FEATURES, ENCODER],
+        minimum_interval_seconds=given.sensor_seconds,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Requests one run for all hours that changed since the last tick; its cursor is the source's.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
+        return _request_changed_hours(context, source, tables, given)
+
+    return sensor
 
 
-@dg.sensor(
-    name="workload_changes",
-    target=[SPECS, FEATURES, ENCODER],
-    minimum_interval_seconds=_INTERVAL_SECONDS,
-    default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Requests one run for all hours that changed since the last tick; the cursor is that of the source.",
-)
-def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
+def _request_changed_hours(
+    context: dg.SensorEvaluationContext, source: Source, tables: Tables, given: AssetSettings
+) -> dg.SensorResult:
     """Request the specs and features of the hours that changed since the cursor."""
     try:
         with source.opened() as sources:
@@ -38,9 +47,9 @@ def workload_changes(context: dg.SensorEvaluationContext, source: Source, tables
     changed = [hour_key(change.ts) for change in changes]
     if history_s:
         changed += hours_between(time.time() - history_s, time.time())
-    hours = known_hours(changed)
+    hours = known_hours(changed, given)
     if not hours:
-        early = f"all {len(changes)} changes are before the first partition, {first_hour()}"
+        early = f"all {len(changes)} changes are before the first partition, {given.partitions_start}"
         return dg.SensorResult(skip_reason=early if changes else "nothing changed", cursor=cursor)
     selection = [SPECS, FEATURES] if tables.encoder() else [SPECS, ENCODER, FEATURES]
     request = dg.RunRequest(

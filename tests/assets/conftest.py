@@ -6,14 +6,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from podpower.settings import Settings
 from podpower.simulation import simulate
-from podpower_assets.definitions import ASSETS
-from podpower_assets.partitions import hours_between, known_hours
+from podpower_assets.definitions import ASSETS, definitions
+from podpower_assets.partitions import hours_between
 from podpower_assets.resources import Models, Source, Tables
 
 START_S = 1767258000.0  # 2026-01-01T09:00:00Z
-HOURS = known_hours(hours_between(START_S, START_S + 2 * 3600))
+HOURS = hours_between(START_S, START_S + 2 * 3600)
 DAY = "2026-01-01"
+DEFS = definitions(Settings())
 
 
 class Place:

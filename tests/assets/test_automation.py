@@ -4,8 +4,9 @@ import dagster as dg
 import pytest
 
 from podpower.evaluation.checks import MODEL_CHECKS
-from podpower_assets.definitions import ASSETS, defs
+from podpower_assets.definitions import ASSETS
 from podpower_assets.partitions import DAILY, HOURLY
+from tests.assets.conftest import DEFS
 
 OLD = HOURLY.get_partition_keys()[-100]
 TODAY = DAILY.get_partition_keys()[-1]
@@ -16,7 +17,7 @@ def report(instance: dg.DagsterInstance, name: str, partition: str | None) -> No
 
 
 def requested(instance: dg.DagsterInstance, cursor: object = None) -> tuple[dict[str, set[str | None]], object]:
-    result = dg.evaluate_automation_conditions(defs=defs, instance=instance, cursor=cursor)
+    result = dg.evaluate_automation_conditions(defs=DEFS, instance=instance, cursor=cursor)
     asked: dict[str, set[str | None]] = {}
     for asset in ASSETS:
         keys = result.get_requested_partitions(asset.key)

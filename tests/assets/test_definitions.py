@@ -1,5 +1,6 @@
 """What Dagster loads, and what people see of it."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,13 +9,15 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
-from podpower_assets.definitions import defs
+from podpower.settings import Settings
+from podpower_assets.definitions import definitions
 from podpower_assets.partitions import DAILY, day_key, hour_key
 from podpower_assets.partitions import HOURLY as HOURLY_PARTITIONS
+from tests.assets.conftest import DEFS
 
 FIVE = ("workload_specs", "features", "kepler_labels", "training_rows", "knn_model")
 ASSETS = sorted([*FIVE, "encoder", "job_labels", "promoted_model", "model_evaluation"])
-GRAPH = defs.resolve_asset_graph()
+GRAPH = DEFS.resolve_asset_graph()
 
 
 def test_the_asset_keys_are_these() -> None:
@@ -58,7 +61,7 @@ def test_partitions_begin_with_2025_and_stay_few_enough_for_the_ui() -> None:
 
 
 def test_sensors_and_schedules_run_from_the_start() -> None:
-    repository = defs.get_repository_def()
+    repository = DEFS.get_repository_def()
     sensors = {s.name: s.default_status for s in repository.sensor_defs}
     schedules = {s.name: s.default_status for s in repository.schedule_defs}
     assert sensors == dict.fromkeys(
@@ -73,3 +76,34 @@ def test_loading_imports_nothing_that_only_some_runs_need() -> None:
     heavy = "{'kubernetes', 'matplotlib', 'pandas', 'scipy', 'sklearn'}"
     code = f"import sys, podpower_assets.definitions; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
+
+
+def test_nothing_reads_the_environment_at_import() -> None:
+    """Dagster calls `defs`; an import alone, as of tests and tools, is the same with any environment."""
+    code = "from podpower_assets.definitions import defs; print('imported'); defs()"
+    bad = {**os.environ, "PODPOWER_WINDOW_DAYS": "a week"}
+    loaded = subprocess.run([sys.executable, "-c", code], env=bad, capture_output=True, text=True, check=False)
+    assert loaded.stdout == "imported\n"
+    assert "InvalidInput: PODPOWER_WINDOW_DAYS: 'a week' is not a whole number" in loaded.stderr
+
+
+def test_settings_decide_the_first_partitions_the_window_and_the_interval_of_sensors() -> None:
+    given = {
+        "PODPOWER_PARTITIONS_START": "2026-01-31-22:00",
+        "PODPOWER_WINDOW_DAYS": "2",
+        "PODPOWER_SENSOR_SECONDS": "5",
+    }
+    loaded = definitions(Settings(given))
+    graph = loaded.resolve_asset_graph()
+    first = {key.to_user_string(): graph.get(key).partitions_def for key in graph.get_all_asset_keys()}
+    keys = {name: own.get_partition_keys()[0] for name, own in first.items() if own is not None}
+    daily = {"knn_model", "promoted_model", "model_evaluation"}
+    assert keys == {name: "2026-01-31" if name in daily else "2026-01-31-22:00" for name in keys}
+    assert set(keys) == set(ASSETS) - {"encoder"}
+    rows = dg.AssetKey("training_rows")
+    for name in ("knn_model", "model_evaluation"):
+        mapping = graph.get(dg.AssetKey(name)).partition_mappings[rows]
+        assert isinstance(mapping, dg.TimeWindowPartitionMapping)
+        assert mapping.start_offset == -1
+    sensors = {s.name: s.minimum_interval_seconds for s in loaded.get_repository_def().sensor_defs}
+    assert sensors["workload_changes"] == sensors["follow_changes"] == 5

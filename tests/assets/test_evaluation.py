@@ -12,10 +12,9 @@ import pytest
 from podpower.evaluation.checks import CALIBRATED, ERRORS, SPECS
 from podpower.registry.store import ModelStore
 from podpower.simulation import simulate
-from podpower_assets.definitions import defs
 from podpower_assets.model.sensors import CHECKS, drifted
 from podpower_assets.partitions import day_key, hours_between
-from tests.assets.conftest import HOURLY, Place
+from tests.assets.conftest import DEFS, HOURLY, Place
 
 START_S = 1767301200.0  # 2026-01-01T21:00:00Z: three hours of one day, three of the next
 MIDNIGHT_S = START_S + 3 * 3600
@@ -116,8 +115,8 @@ def test_a_day_on_which_nothing_was_served_does_not_pass_and_asks_for_nothing(pl
 
 
 def test_a_candidate_that_fails_its_checks_does_not_stop_the_evaluation() -> None:
-    asset = defs.resolve_asset_graph().get(dg.AssetKey("model_evaluation"))
+    asset = DEFS.resolve_asset_graph().get(dg.AssetKey("model_evaluation"))
     assert {key.to_user_string() for key in asset.parent_keys} == {"training_rows"}
     jobs = {job.name: {key.to_user_string() for key in job.asset_layer.executable_asset_keys} for job in
-            (defs.resolve_job_def(name) for name in ("finished_day", "served_day"))}  # fmt: skip
+            (DEFS.resolve_job_def(name) for name in ("finished_day", "served_day"))}  # fmt: skip
     assert jobs == {"finished_day": {"knn_model", "promoted_model"}, "served_day": {"model_evaluation"}}

@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from podpower_assets.definitions import ASSETS, defs
+from podpower_assets.definitions import ASSETS
 from podpower_assets.partitions import hour_start_s
-from tests.assets.conftest import DAY, HOURLY, HOURS, Place
+from tests.assets.conftest import DAY, DEFS, HOURLY, HOURS, Place
 
 NOON = datetime(2026, 1, 1, 12, 3, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)
 
 
 def requested(place: Place, at: datetime, cursor: object = None) -> tuple[dict[str, set[str | None]], object]:
-    result = dg.evaluate_automation_conditions(defs=defs, instance=place.instance, cursor=cursor, evaluation_time=at)
+    result = dg.evaluate_automation_conditions(defs=DEFS, instance=place.instance, cursor=cursor, evaluation_time=at)
     keys = {asset.key: result.get_requested_partitions(asset.key) for asset in ASSETS}
     return {key.to_user_string(): set(partitions) for key, partitions in keys.items() if partitions}, result.cursor
 

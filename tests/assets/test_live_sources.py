@@ -9,7 +9,7 @@ import pytest
 import stamina
 
 from podpower.collector import live as polling
-from podpower.settings import Settings
+from podpower.settings import AssetSettings, Settings
 from podpower_assets.partitions import hour_key
 from podpower_assets.resources import Source, resources_from
 from podpower_assets.specs.sensors import workload_changes
@@ -43,7 +43,7 @@ def place(lived: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 def tick(place: Place, cursor: str | None = None) -> dg.SensorResult:
     context = dg.build_sensor_context(cursor=cursor, resources={"source": place.source, "tables": place.tables})
-    result = workload_changes(context)
+    result = workload_changes(AssetSettings())(context)
     assert isinstance(result, dg.SensorResult)
     return result
 

@@ -17,8 +17,8 @@ from dagster._core.storage.tags import GRPC_INFO_TAG
 from podpower.cli.processes import free_port
 from podpower_assets import launcher
 from podpower_assets.daemon import fail_orphans
-from podpower_assets.definitions import defs
 from podpower_assets.launcher import LocalRunLauncher
+from tests.assets.conftest import DEFS
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def run(
     instance: dg.DagsterInstance, status: dg.DagsterRunStatus, *, pid: int | None, host: str = "127.0.0.1"
 ) -> dg.DagsterRun:
     """A run that a code server which is gone has started."""
-    job = defs.resolve_job_def("finished_hour")
+    job = DEFS.resolve_job_def("finished_hour")
     tags = {GRPC_INFO_TAG: json.dumps({"host": host, "port": free_port()})}
     made = instance.create_run_for_job(job, status=status, tags=tags)
     if pid is not None:

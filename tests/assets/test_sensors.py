@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from podpower.settings import AssetSettings
 from podpower.sources.recording import Recording
 from podpower.sources.writing import RecordingWriter
 from podpower_assets.alerts import run_failures
@@ -31,7 +32,7 @@ def own_recording(recording: Path, tmp_path: Path) -> Path:
 def tick(root: Path, tmp_path: Path, cursor: str | None = None) -> dg.SensorResult:
     resources = {"source": Source(recording=str(root)), "tables": Tables(root=str(tmp_path / "tables"))}
     context = dg.build_sensor_context(cursor=cursor, resources=resources)
-    result = workload_changes(context)
+    result = workload_changes(AssetSettings())(context)
     assert isinstance(result, dg.SensorResult)
     return result
 
