@@ -22,6 +22,7 @@ ENCODER_PATH: Final = "ENCODER_PATH"
 MODEL_PATH: Final = "MODEL_PATH"
 PROMETHEUS_URL: Final = "PODPOWER_PROMETHEUS_URL"
 DAGSTER_HOME: Final = "DAGSTER_HOME"
+POSTGRES_URL: Final = "PODPOWER_POSTGRES_URL"
 
 DEFAULT_HOME: Final = ".podpower"
 _VARIABLE, _DESCRIPTION, _PARSE = "variable", "description", "parse"
@@ -105,6 +106,13 @@ class Places:
     encoder_path: str | None = _setting(ENCODER_PATH, "Encoder to serve in place of the store's; needs `MODEL_PATH`.")
     model_path: str | None = _setting(MODEL_PATH, "Model to serve in place of the store's; needs `ENCODER_PATH`.")
     dagster_home: str | None = _setting(DAGSTER_HOME, "Folder of Dagster's history; `dagster` in the home.")
+
+    postgres_url: str | None = _setting(
+        POSTGRES_URL,
+        "PostgreSQL of Dagster's history, `postgresql://USER:PASSWORD@HOST/DATABASE`; SQLite in `DAGSTER_HOME` by "
+        "default.",
+        secret=True,
+    )
 
     @property
     def model_store(self) -> str:

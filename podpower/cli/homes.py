@@ -4,10 +4,17 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from podpower.settings import DAGSTER_HOME, HOME, MODEL_STORE, PROMETHEUS_URL, RECORDING
+from podpower.settings import DAGSTER_HOME, HOME, MODEL_STORE, POSTGRES_URL, PROMETHEUS_URL, RECORDING
 
 _NO_COLOR = "NO_COLOR"
 _SETTINGS = Path(__file__).with_name("dagster.yaml")  # in a checkout a link to the one at its top
+# Dagster reads the URL, which holds a password, from the environment: it is in no file.
+_ON_POSTGRES = f"""
+# Where {POSTGRES_URL} is set.
+storage:
+  postgres:
+    postgres_url: {{env: {POSTGRES_URL}}}
+"""
 # First lines of the settings that podpower writes: it replaces these by newer ones, and leaves any others alone.
 _OURS = (
     "# Settings of Dagster for podpower, replaced by newer ones at each start: remove this line to keep your changes.",
@@ -21,7 +28,8 @@ def home_environment(
     """Return `environment` with everything below `home` (made here) that it does not place elsewhere itself."""
     dagster_home = Path(environment.get(DAGSTER_HOME) or home / "dagster")
     dagster_home.mkdir(parents=True, exist_ok=True)
-    _write_settings(dagster_home / "dagster.yaml", note)
+    on_postgres = bool(environment.get(POSTGRES_URL))
+    _write_settings(dagster_home / "dagster.yaml", on_postgres=on_postgres, note=note)
     return {
         RECORDING: str(home / ("journal" if environment.get(PROMETHEUS_URL) else "recording")),
         MODEL_STORE: str(home / "models"),
@@ -32,9 +40,9 @@ def home_environment(
     }
 
 
-def _write_settings(path: Path, note: Callable[[str], None]) -> None:
+def _write_settings(path: Path, *, on_postgres: bool, note: Callable[[str], None]) -> None:
     """Write Dagster's settings, also over older ones of podpower, which are kept beside them."""
-    wanted = _SETTINGS.read_text()
+    wanted = _SETTINGS.read_text() + (_ON_POSTGRES if on_postgres else "")
     present = path.read_text() if path.exists() else None
     if present == wanted:
         return

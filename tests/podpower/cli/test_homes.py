@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import yaml
+
 from podpower.cli.homes import home_environment
 
 ROOT = Path(__file__).parents[3]
@@ -34,3 +36,10 @@ def test_settings_of_ones_own_are_left_alone(tmp_path):
     text, notes = settings(tmp_path)
     assert text == "telemetry: {enabled: true}\n"
     assert "settings of your own" in notes[0]
+
+
+def test_history_on_postgresql_is_named_by_its_variable_and_not_by_its_password(tmp_path):
+    text, _ = settings(tmp_path, {"PODPOWER_POSTGRES_URL": "postgresql://dagster:secret@db/dagster"})
+    assert "secret" not in text
+    assert yaml.safe_load(text)["storage"] == {"postgres": {"postgres_url": {"env": "PODPOWER_POSTGRES_URL"}}}
+    assert "storage" not in yaml.safe_load(settings(tmp_path)[0])
