@@ -121,6 +121,11 @@ class KnnModel:
         )
 
     @property
+    def clusters(self) -> tuple[str, ...]:
+        """The clusters whose labels it was trained on, by name; none where labels do not name theirs."""
+        return tuple(sorted(self._doubts or ()))
+
+    @property
     def dim(self) -> int:
         """The width of the vectors it takes."""
         return sum(self.metric.blocks)

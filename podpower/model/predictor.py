@@ -15,6 +15,7 @@ from podpower.model.estimates import Estimates
 from podpower.model.fit import check_fit
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
+from podpower.model.meters import no_meter_note
 from podpower.model.totals import PowerInterval, Summand, TotalPower, shared_correlation, total_power
 from podpower.model.workload_energy import WorkloadEnergy, workload_energy
 from podpower.specs.hashing import spec_hash
@@ -244,10 +245,15 @@ class Predictor:
             "basis": str(estimates.basis[row]),
             "evidence": self._evidence(request, estimates, row),
             "label_source": self.model.label_source,
-            "notes": list(workload.notes),
+            "notes": [*workload.notes, *self._meter_notes(request.cluster)],
             "model_version": self.version,
             "image_key": main_image_key(request),
         }
+
+    def _meter_notes(self, cluster: str | None) -> list[str]:
+        """Return the note on a named cluster without labels in the model; none where the model knows no cluster."""
+        measured = self.model.clusters
+        return [no_meter_note(cluster, measured)] if cluster and measured and cluster not in measured else []
 
     def _evidence(self, request: InferenceRequest, estimates: Estimates, row: int) -> str:
         """Return the evidence of the prediction as a sentence."""

@@ -8,9 +8,10 @@ from podpower.registry.promotions import UNPIN
 from podpower.registry.store import ModelStore, VersionInfo
 
 # Keys of a candidate's metadata: its day, the served version it was compared with, the comparison, the workloads whose
-# labels were not used, and failed checks.
+# labels were not used, failed checks, and the verdicts and alarms of its evaluation in words.
 PARTITION, COMPARED_WITH, COMPARISON, FAILED_CHECKS = "partition", "judged_against", "judgement", "failed_checks"
 QUARANTINED = "quarantined"
+VERDICTS, ALARMS = "verdicts", "alarms"
 
 
 @dataclass(frozen=True, kw_only=True)

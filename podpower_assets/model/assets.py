@@ -15,11 +15,13 @@ from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, eval
 from podpower.evaluation.figures import EVALUATION, kept_figures
 from podpower.features.encoder import Encoder
 from podpower.registry.candidates import (
+    ALARMS,
     COMPARED_WITH,
     COMPARISON,
     FAILED_CHECKS,
     PARTITION,
     QUARANTINED,
+    VERDICTS,
     promote_candidate,
 )
 from podpower.training.train import train
@@ -97,6 +99,8 @@ def _verdict(report: EvaluationReport | None, gate: Gate, results: list[CheckRes
         QUARANTINED: [spec.workload for spec in gate.quarantine.specs[:MOST_NAMED]] if gate.quarantine else [],
         COMPARED_WITH: gate.served,
         COMPARISON: gate.lines(),
+        VERDICTS: [] if report is None else [str(verdict) for verdict in report.verdicts],
+        ALARMS: [] if report is None else list(report.alarms),
         FAILED_CHECKS: [result.name for result in results if not result.passed],
     }
 

@@ -106,3 +106,15 @@ def test_an_explanation_is_the_prediction_and_more(predictor, known_requests):
 def test_a_model_of_another_encoder_is_refused(make_pair, pair):
     with pytest.raises(Refused, match="trained with encoder"):
         Predictor(make_pair(text="none")[0], pair[1], version="v")
+
+
+def test_a_cluster_without_labels_is_predicted_from_the_others_and_told(predictor, known_requests):
+    own, abroad = (msgspec.structs.replace(known_requests[0], cluster=name) for name in ("c", "edge"))
+    found, elsewhere = predictor.predict([own, abroad])
+    note = (
+        "no meter in cluster edge that the model learned from: predicted from c, node types and the physical estimate"
+    )
+    assert (found.notes, elsewhere.notes) == ([], [note])
+    assert elsewhere.basis in {"seen", "similar", "prior"}
+    assert elsewhere.interval.avg_power_w[1] > found.interval.avg_power_w[1]
+    assert predictor.predict(known_requests[:1])[0].notes == []  # no cluster named
