@@ -13,7 +13,8 @@ import dagster as dg
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from bench_prometheus import START_S, write_counters
 
-from podpower_assets.definitions import ASSETS
+from podpower.settings import AssetSettings
+from podpower_assets.definitions import assets
 from podpower_assets.partitions import hours_between, range_tags
 from podpower_assets.resources import Models, Source, Tables
 from tests.clusters.fake import FakeCluster
@@ -45,7 +46,7 @@ def measured(folder: Path) -> dict[str, object]:
     with dg.instance_for_test() as instance:
         began = time.perf_counter()
         result = dg.materialize(
-            ASSETS,
+            assets(AssetSettings()),
             selection=[dg.AssetKey("kepler_labels")],
             instance=instance,
             tags=range_tags(hours[0], hours[-1]),

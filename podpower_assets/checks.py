@@ -10,7 +10,7 @@ from podpower_assets import metadata
 
 
 def check_specs(
-    asset: str, *, blocking: Mapping[str, str] | None = None, warning: Mapping[str, str] | None = None
+    asset: dg.AssetKey, *, blocking: Mapping[str, str] | None = None, warning: Mapping[str, str] | None = None
 ) -> list[dg.AssetCheckSpec]:
     """Return specs of checks by name and description; a failed blocking one stops what is downstream in the run."""
     return [

@@ -4,39 +4,47 @@ Dagster calls `defs` when it loads this module. The environment is read then, on
 of data; runs read credentials and addresses when they start, see `resources`.
 """
 
+from collections.abc import Sequence
+
 import dagster as dg
 
 from podpower import settings
 from podpower_assets.alerts import run_failures
+from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import encoder, features
 from podpower_assets.labels.assets import kepler_labels
 from podpower_assets.labels.jobs import job_labels
-from podpower_assets.labels.schedules import hour_job, kepler_labels_hourly
+from podpower_assets.labels.schedules import finished_hour, kepler_labels_hourly
 from podpower_assets.model.assets import knn_model, promoted_model
 from podpower_assets.model.evaluation import model_evaluation
 from podpower_assets.model.schedules import evaluation_job, knn_model_daily, model_evaluation_daily, model_job
 from podpower_assets.model.sensors import drifted
-from podpower_assets.partitions import with_settings
+from podpower_assets.partitions import Partitions
 from podpower_assets.policies import LIMITED
 from podpower_assets.resources import resources_from
 from podpower_assets.specs.assets import workload_specs
 from podpower_assets.specs.sensors import workload_changes
 from podpower_assets.training_rows.assets import training_rows
 
-ASSETS = (
-    workload_specs,
-    encoder,
-    features,
-    kepler_labels,
-    job_labels,
-    training_rows,
-    knn_model,
-    promoted_model,
-    model_evaluation,
-)
+
+def cluster_assets(cluster: Cluster, partitions: Partitions) -> list[dg.AssetsDefinition]:
+    """Return the hourly assets of one cluster."""
+    return [make(cluster, partitions) for make in (workload_specs, features, kepler_labels, job_labels, training_rows)]
 
 
-def definitions(given: settings.Settings) -> dg.Definitions:
+def assets(given: settings.AssetSettings, clusters: Sequence[Cluster] = (FIRST,)) -> list[dg.AssetsDefinition]:
+    """Return the hourly assets of each cluster, and the assets that are one for all clusters."""
+    partitions = Partitions.of(given)
+    return [
+        *(asset for cluster in clusters for asset in cluster_assets(cluster, partitions)),
+        encoder(clusters),
+        knn_model(clusters, partitions),
+        promoted_model(partitions),
+        model_evaluation(clusters, partitions),
+    ]
+
+
+def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)) -> dg.Definitions:
     """Return everything that Dagster loads, with these settings."""
     follow_changes = dg.AutomationConditionSensorDefinition(
         "follow_changes",
@@ -47,10 +55,10 @@ def definitions(given: settings.Settings) -> dg.Definitions:
         description="Materializes what depends on changed partitions: labels, rows, the model of today, its promotion.",
     )
     return dg.Definitions(
-        assets=[with_settings(asset, given.assets) for asset in ASSETS],
-        jobs=[hour_job, model_job, evaluation_job],
-        schedules=[kepler_labels_hourly, knn_model_daily, model_evaluation_daily],
-        sensors=[workload_changes(given.assets), follow_changes, drifted, run_failures],
+        assets=assets(given.assets, clusters),
+        jobs=[*map(finished_hour, clusters), model_job, evaluation_job],
+        schedules=[*map(kepler_labels_hourly, clusters), knn_model_daily, model_evaluation_daily],
+        sensors=[*(workload_changes(given.assets, one) for one in clusters), follow_changes, drifted, run_failures],
         resources=resources_from(given),
         # Partitions are small: a process for each of their steps would cost more than the step.
         executor=dg.in_process_executor,

@@ -1,6 +1,7 @@
 """Partition keys of hours and days, in UTC. The running hour and day exist too: a change shows before they end."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -11,38 +12,25 @@ from podpower.settings import AssetSettings
 HOUR_FORMAT, DAY_FORMAT = "%Y-%m-%d-%H:%M", "%Y-%m-%d"
 
 
-def hourly(given: AssetSettings) -> dg.TimeWindowPartitionsDefinition:
-    """Return a partition for each hour from the first one that is set."""
-    return dg.HourlyPartitionsDefinition(start_date=given.partitions_start, end_offset=1, timezone="UTC")
+@dataclass(frozen=True)
+class Partitions:
+    """Partitions of the hourly and of the daily assets, and the hours that a day's model is trained on."""
 
+    hours: dg.TimeWindowPartitionsDefinition
+    days: dg.TimeWindowPartitionsDefinition
+    window: dg.TimeWindowPartitionMapping
 
-def daily(given: AssetSettings) -> dg.TimeWindowPartitionsDefinition:
-    """Return a partition for each day from the one with the first hour."""
-    return dg.DailyPartitionsDefinition(start_date=given.partitions_start[:10], end_offset=1, timezone="UTC")
-
-
-def look_back(given: AssetSettings) -> dg.TimeWindowPartitionMapping:
-    """Return the mapping of a day to the hours that its model is trained on; missing hours are left out."""
-    return dg.TimeWindowPartitionMapping(start_offset=1 - given.window_days, allow_nonexistent_upstream_partitions=True)
-
-
-# Assets are declared with the defaults: nothing reads the environment at import. `with_settings` puts the settings in.
-HOURLY, DAILY, LOOK_BACK = hourly(AssetSettings()), daily(AssetSettings()), look_back(AssetSettings())
-
-
-def with_settings(asset: dg.AssetsDefinition, given: AssetSettings) -> dg.AssetsDefinition:
-    """Return the asset with the first partition and the training window that are set, in place of the defaults."""
-    partitions = ((HOURLY, hourly(given)), (DAILY, daily(given)))
-
-    def replace(spec: dg.AssetSpec) -> dg.AssetSpec:
-        own = next((new for default, new in partitions if spec.partitions_def == default), spec.partitions_def)
-        deps = [
-            dep._replace(partition_mapping=look_back(given)) if dep.partition_mapping == LOOK_BACK else dep
-            for dep in spec.deps
-        ]
-        return spec.replace_attributes(partitions_def=own, deps=deps)
-
-    return asset.map_asset_specs(replace)
+    @classmethod
+    def of(cls, given: AssetSettings) -> "Partitions":
+        """Return the partitions that are set; hours of a window that do not exist are left out."""
+        start = given.partitions_start
+        return cls(
+            hours=dg.HourlyPartitionsDefinition(start_date=start, end_offset=1, timezone="UTC"),
+            days=dg.DailyPartitionsDefinition(start_date=start[:10], end_offset=1, timezone="UTC"),
+            window=dg.TimeWindowPartitionMapping(
+                start_offset=1 - given.window_days, allow_nonexistent_upstream_partitions=True
+            ),
+        )
 
 
 def hour_start_s(key: str) -> float:

@@ -15,6 +15,7 @@ from podpower.io.files import read_bounded, write_atomically
 from podpower.io.parquet import TableFile, write_parquet
 from podpower.registry import artifacts
 from podpower.registry.store import ModelStore
+from podpower_assets.clusters import Cluster
 
 _MAX_ENCODER_BYTES = 1 << 30
 
@@ -26,6 +27,13 @@ class Source(dg.ConfigurableResource):
 
     recording: str
 
+    def of(self, cluster: Cluster) -> "Source":
+        """Return the source of a cluster: a further one has its place beside the first one's, in `clusters/NAME`."""
+        if not cluster.name:
+            return self
+        parent, _, name = self.recording.rpartition("/")
+        return Source(recording=f"{parent}/clusters/{cluster.name}/{name}")
+
     def opened(self) -> AbstractContextManager[Sources]:
         """Open the sources; InvalidInput or Unavailable when there are none."""
         return opened_sources(self.recording, settings.read())
@@ -35,6 +43,10 @@ class Tables(dg.ConfigurableResource):
     """One Parquet file a partition of an asset, below `root`: a local folder, s3:// or gs://."""
 
     root: str
+
+    def of(self, cluster: Cluster) -> "Tables":
+        """Return the tables of a cluster."""
+        return Tables(root=cluster.place(self.root))
 
     def path(self, asset: str, partition: str) -> UPath:
         """Return the path of the partition. Colons, which some stores do not allow in names, are left out."""

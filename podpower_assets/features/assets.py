@@ -1,5 +1,7 @@
 """`encoder`, fitted once on the stored specs, and `features`, the vectors of the specs of each hour."""
 
+from collections.abc import Sequence
+
 import dagster as dg
 import polars as pl
 
@@ -9,7 +11,8 @@ from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.specs.table import requests_of
 from podpower_assets.checks import check_results, check_specs
-from podpower_assets.partitions import HOURLY
+from podpower_assets.clusters import Cluster
+from podpower_assets.partitions import Partitions
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, FAILED_BEFORE, translate_errors
 from podpower_assets.resources import Tables
@@ -20,56 +23,68 @@ NAME, ENCODER = "features", "encoder"
 FITTED_HOURS = 168  # a week contains what runs daily and weekly
 
 
-@dg.asset(
-    owners=["team:podpower"],
-    name=ENCODER,
-    group_name="features",
-    kinds={"numpy"},
-    code_version="2",
-    automation_condition=FAILED_BEFORE,
-    deps=[dg.AssetDep(SPECS, partition_mapping=dg.AllPartitionMapping())],
-    description=(
-        "The encoder of all features. Fitted once; fit it again on purpose only, and then backfill the features of the "
-        "window that models train on: rows of another encoder are left out."
-    ),
-)
-def encoder(tables: Tables) -> dg.MaterializeResult:
-    """Fit on the distinct specs of the latest hours."""
-    with translate_errors():
-        stored = tables.partitions(SPECS)[-FITTED_HOURS:]
-        parts = [
-            specs.select("_spec_hash", "workload_name", "request")
-            for hour in stored
-            if (specs := specs_of(tables, hour)) is not None
-        ]
-        if not parts:
-            raise Unavailable("no workload specs yet: materialize workload_specs first")
-        specs = pl.concat(parts).unique(["_spec_hash", "workload_name"], maintain_order=True)
-        fitted = Encoder.fit(requests_of(specs))
-        tables.save_encoder(fitted)
-    known = {"fingerprint": fitted.fingerprint, "dim": fitted.dim, "text": fitted.text, "fitted_on": len(specs)}
-    return dg.MaterializeResult(metadata=known, data_version=dg.DataVersion(fitted.fingerprint))
+def encoder(clusters: Sequence[Cluster]) -> dg.AssetsDefinition:
+    """Return the asset, one for all clusters."""
+
+    @dg.asset(
+        owners=["team:podpower"],
+        name=ENCODER,
+        group_name="features",
+        kinds={"numpy"},
+        code_version="2",
+        automation_condition=FAILED_BEFORE,
+        deps=[dg.AssetDep(cluster.key(SPECS), partition_mapping=dg.AllPartitionMapping()) for cluster in clusters],
+        description=(
+            "The encoder of all features. Fitted once; fit it again on purpose only, and then backfill the features of "
+            "the window that models train on: rows of another encoder are left out."
+        ),
+    )
+    def asset(tables: Tables) -> dg.MaterializeResult:
+        """Fit on the distinct specs of the latest hours."""
+        with translate_errors():
+            parts = [
+                specs.select("_spec_hash", "workload_name", "request")
+                for own in map(tables.of, clusters)
+                for hour in own.partitions(SPECS)[-FITTED_HOURS:]
+                if (specs := specs_of(own, hour)) is not None
+            ]
+            if not parts:
+                raise Unavailable("no workload specs yet: materialize workload_specs first")
+            specs = pl.concat(parts).unique(["_spec_hash", "workload_name"], maintain_order=True)
+            fitted = Encoder.fit(requests_of(specs))
+            tables.save_encoder(fitted)
+        known = {"fingerprint": fitted.fingerprint, "dim": fitted.dim, "text": fitted.text, "fitted_on": len(specs)}
+        return dg.MaterializeResult(metadata=known, data_version=dg.DataVersion(fitted.fingerprint))
+
+    return asset
 
 
-@dg.asset(
-    **COMMON,
-    name=NAME,
-    group_name="features",
-    kinds={"numpy", "parquet"},
-    partitions_def=HOURLY,
-    code_version="2",
-    automation_condition=FAILED_BEFORE,
-    deps=[SPECS, ENCODER],
-    check_specs=check_specs(NAME, blocking={VECTORS_ARE_FINITE: "Every value of every vector is a finite number."}),
-    description="One vector a spec of the hour, all of one encoder.",
-)
-def features(context: dg.AssetExecutionContext, tables: Tables) -> dg.MaterializeResult:
-    """Encode the specs of each hour."""
-    with translate_errors():
-        fitted = tables.require_encoder()
-        found = per_partition(context, tables, lambda hour: _encode_hour(tables, fitted, hour))
-    check = vectors_are_finite(vectors=sum(count for count, _ in found), not_finite=sum(bad for _, bad in found))
-    return dg.MaterializeResult(check_results=check_results([check]))
+def features(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
+    """Return the asset of a cluster."""
+
+    @dg.asset(
+        **COMMON,
+        key=cluster.key(NAME),
+        group_name=cluster.group("features"),
+        kinds={"numpy", "parquet"},
+        partitions_def=partitions.hours,
+        code_version="2",
+        automation_condition=FAILED_BEFORE,
+        deps=[cluster.key(SPECS), ENCODER],
+        check_specs=check_specs(
+            cluster.key(NAME), blocking={VECTORS_ARE_FINITE: "Every value of every vector is a finite number."}
+        ),
+        description="One vector a spec of the hour, all of one encoder.",
+    )
+    def asset(context: dg.AssetExecutionContext, tables: Tables) -> dg.MaterializeResult:
+        """Encode the specs of each hour."""
+        with translate_errors():
+            fitted, own = tables.require_encoder(), tables.of(cluster)
+            found = per_partition(context, own, lambda hour: _encode_hour(own, fitted, hour))
+        check = vectors_are_finite(vectors=sum(count for count, _ in found), not_finite=sum(bad for _, bad in found))
+        return dg.MaterializeResult(check_results=check_results([check]))
+
+    return asset
 
 
 def _encode_hour(tables: Tables, fitted: Encoder, hour: str) -> Partition[tuple[int, int]]:

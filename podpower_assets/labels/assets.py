@@ -21,7 +21,8 @@ from podpower.labels.report import NO_GENERATION, LabelReport
 from podpower.sources.protocols import MetricSource
 from podpower_assets import metadata
 from podpower_assets.checks import check_results, check_specs
-from podpower_assets.partitions import HOURLY, hour_start_s
+from podpower_assets.clusters import Cluster
+from podpower_assets.partitions import Partitions, hour_start_s
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
 from podpower_assets.resources import Source, Tables
@@ -32,37 +33,43 @@ NAME = "kepler_labels"
 STEP_SECONDS = 60.0
 
 
-@dg.asset(
-    **COMMON,
-    name=NAME,
-    group_name="labels",
-    kinds={"prometheus", "polars", "parquet"},
-    partitions_def=HOURLY,
-    code_version="1",
-    deps=[SPECS],
-    automation_condition=FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE,
-    check_specs=check_specs(
-        NAME,
-        blocking={ENERGY_IS_NOT_ALL_ZERO: "Kepler finds hardware counters: some energy is above 0 J."},
-        warning={
-            MOST_STEPS_ARE_KNOWN: "At least half of the steps are known.",
-            PODS_ADD_UP: "Pods and pseudo-pods add up to 0.8 to 1.1 of their nodes' own counters, in each hour and "
-            "zone where nodes have such counters.",
-        },
-    ),
-    description="Dynamic energy of each pod in each minute, from per-series increases; owners as of the step.",
-)
-def kepler_labels(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> dg.MaterializeResult:
-    """Label each hour."""
-    several = len(context.partition_keys) > 1
-    with translate_errors(), source.opened() as sources:
-        reports = per_partition(
-            context, tables, lambda hour: _label_hour(sources.metrics, tables, hour, may_be_empty=several)
-        )
-        if all(report.generation == NO_GENERATION for report in reports):
-            raise Unavailable(reports[0].warnings[0])
-    checks = (energy_is_not_all_zero, most_steps_are_known, pods_add_up_to_their_nodes)
-    return dg.MaterializeResult(check_results=check_results(check(reports) for check in checks))
+def kepler_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
+    """Return the asset of a cluster."""
+
+    @dg.asset(
+        **COMMON,
+        key=cluster.key(NAME),
+        group_name=cluster.group("labels"),
+        kinds={"prometheus", "polars", "parquet"},
+        partitions_def=partitions.hours,
+        code_version="1",
+        deps=[cluster.key(SPECS)],
+        automation_condition=FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE,
+        check_specs=check_specs(
+            cluster.key(NAME),
+            blocking={ENERGY_IS_NOT_ALL_ZERO: "Kepler finds hardware counters: some energy is above 0 J."},
+            warning={
+                MOST_STEPS_ARE_KNOWN: "At least half of the steps are known.",
+                PODS_ADD_UP: "Pods and pseudo-pods add up to 0.8 to 1.1 of their nodes' own counters, in each hour and "
+                "zone where nodes have such counters.",
+            },
+        ),
+        description="Dynamic energy of each pod in each minute, from per-series increases; owners as of the step.",
+    )
+    def asset(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> dg.MaterializeResult:
+        """Label each hour."""
+        several = len(context.partition_keys) > 1
+        own = tables.of(cluster)
+        with translate_errors(), source.of(cluster).opened() as sources:
+            reports = per_partition(
+                context, own, lambda hour: _label_hour(sources.metrics, own, hour, may_be_empty=several)
+            )
+            if all(report.generation == NO_GENERATION for report in reports):
+                raise Unavailable(reports[0].warnings[0])
+        checks = (energy_is_not_all_zero, most_steps_are_known, pods_add_up_to_their_nodes)
+        return dg.MaterializeResult(check_results=check_results(check(reports) for check in checks))
+
+    return asset
 
 
 def _label_hour(samples: MetricSource, tables: Tables, hour: str, *, may_be_empty: bool) -> Partition[LabelReport]:

@@ -10,7 +10,8 @@ from podpower.labels.report import LabelReport
 from podpower.sources.protocols import MetricSource
 from podpower_assets import metadata
 from podpower_assets.checks import check_results, check_specs
-from podpower_assets.partitions import HOURLY, hour_start_s
+from podpower_assets.clusters import Cluster
+from podpower_assets.partitions import Partitions, hour_start_s
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
 from podpower_assets.resources import Source, Tables
@@ -20,25 +21,32 @@ from podpower_assets.specs.assets import specs_of
 NAME = "job_labels"
 
 
-@dg.asset(
-    **COMMON,
-    name=NAME,
-    group_name="labels",
-    kinds={"prometheus", "polars", "parquet"},
-    partitions_def=HOURLY,
-    code_version="1",
-    deps=[SPECS],
-    automation_condition=FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE,
-    check_specs=check_specs(
-        NAME, warning={MOST_ENDED_PODS_ARE_KNOWN: "At least half of the pods that ended have a known energy."}
-    ),
-    description="Joules of each pod that succeeded, failed or was deleted in the hour, from its start to its end.",
-)
-def job_labels(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> dg.MaterializeResult:
-    """Label the pods that ended in each hour."""
-    with translate_errors(), source.opened() as sources:
-        reports = per_partition(context, tables, lambda hour: _label_hour(sources.metrics, tables, hour))
-    return dg.MaterializeResult(check_results=check_results([most_ended_pods_are_known(reports)]))
+def job_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
+    """Return the asset of a cluster."""
+
+    @dg.asset(
+        **COMMON,
+        key=cluster.key(NAME),
+        group_name=cluster.group("labels"),
+        kinds={"prometheus", "polars", "parquet"},
+        partitions_def=partitions.hours,
+        code_version="1",
+        deps=[cluster.key(SPECS)],
+        automation_condition=FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE,
+        check_specs=check_specs(
+            cluster.key(NAME),
+            warning={MOST_ENDED_PODS_ARE_KNOWN: "At least half of the pods that ended have a known energy."},
+        ),
+        description="Joules of each pod that succeeded, failed or was deleted in the hour, from its start to its end.",
+    )
+    def asset(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> dg.MaterializeResult:
+        """Label the pods that ended in each hour."""
+        own = tables.of(cluster)
+        with translate_errors(), source.of(cluster).opened() as sources:
+            reports = per_partition(context, own, lambda hour: _label_hour(sources.metrics, own, hour))
+        return dg.MaterializeResult(check_results=check_results([most_ended_pods_are_known(reports)]))
+
+    return asset
 
 
 def _label_hour(samples: MetricSource, tables: Tables, hour: str) -> Partition[LabelReport]:

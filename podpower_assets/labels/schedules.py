@@ -1,27 +1,45 @@
 """`kepler_labels_hourly`: a run for the hour that just ended, whether or not anything changed in it."""
 
+from functools import cache
+from typing import TYPE_CHECKING
+
 import dagster as dg
 
 from podpower.hours import HOUR_S
+from podpower_assets.clusters import Cluster
 from podpower_assets.partitions import hour_key
 from podpower_assets.policies import LIMITED
 
-hour_job = dg.define_asset_job(
-    "finished_hour",
-    selection=["workload_specs", "features", "kepler_labels", "job_labels", "training_rows"],
-    tags=LIMITED,
-    description="The specs, features, labels and training rows of one hour.",
-)
+if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+HOURLY_ASSETS = ("workload_specs", "features", "kepler_labels", "job_labels", "training_rows")
 
 
-@dg.schedule(
-    name="kepler_labels_hourly",
-    job=hour_job,
-    cron_schedule="7 * * * *",  # the last samples and the margin behind the hour have come in
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-)
-def kepler_labels_hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Request the hour before the running one."""
-    hour = hour_key(context.scheduled_execution_time.timestamp() - HOUR_S)
-    return dg.RunRequest(run_key=hour, partition_key=hour)
+@cache  # Dagster wants one object for one name
+def finished_hour(cluster: Cluster) -> "UnresolvedAssetJobDefinition":
+    """Return the job of one hour of a cluster."""
+    return dg.define_asset_job(
+        cluster.named("finished_hour"),
+        selection=[cluster.key(name) for name in HOURLY_ASSETS],
+        tags=LIMITED,
+        description="The specs, features, labels and training rows of one hour.",
+    )
+
+
+def kepler_labels_hourly(cluster: Cluster) -> dg.ScheduleDefinition:
+    """Return the schedule of a cluster."""
+
+    @dg.schedule(
+        name=cluster.named("kepler_labels_hourly"),
+        job=finished_hour(cluster),
+        cron_schedule="7 * * * *",  # the last samples and the margin behind the hour have come in
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        """Request the hour before the running one."""
+        hour = hour_key(context.scheduled_execution_time.timestamp() - HOUR_S)
+        return dg.RunRequest(run_key=hour, partition_key=hour)
+
+    return schedule

@@ -1,5 +1,6 @@
 """`knn_model`, a candidate for each day, and `promoted_model`, the candidate that the prediction service loads."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -27,9 +28,10 @@ from podpower.registry.candidates import (
 from podpower.training.train import train
 from podpower_assets import metadata
 from podpower_assets.checks import check_results, check_specs
+from podpower_assets.clusters import Cluster
 from podpower_assets.model.report import report_metadata
 from podpower_assets.model.window import reencode, window_rows
-from podpower_assets.partitions import DAILY, LOOK_BACK
+from podpower_assets.partitions import Partitions
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
 from podpower_assets.resources import Models, Tables
@@ -39,32 +41,39 @@ NAME, PROMOTED = "knn_model", "promoted_model"
 MOST_NAMED = 100  # specs in quarantine that a manifest names
 
 
-@dg.asset(
-    **COMMON,
-    name=NAME,
-    group_name="model",
-    kinds={"scikitlearn", "numpy"},
-    partitions_def=DAILY,
-    code_version="1",
-    deps=[dg.AssetDep(ROWS, partition_mapping=LOOK_BACK)],
-    automation_condition=(FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window()) | FAILED_BEFORE,
-    check_specs=check_specs(NAME, blocking=MODEL_CHECKS),
-    description=(
-        "A KNN model of the window that ends with the day: a candidate, evaluated on held-out workloads, compared with "
-        "the served model on the same held-out pods, and promoted if it is not worse."
-    ),
-)
-def knn_model(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> dg.MaterializeResult:
-    """Train and evaluate the candidate of each day."""
-    with translate_errors():
-        encoder = tables.require_encoder()
-        train_day = partial(_train_day, tables, models, encoder, run_id=context.run.run_id)
-        results = per_partition(context, tables, train_day)
-    return dg.MaterializeResult(check_results=check_results(results[-1]))
+def knn_model(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
+    """Return the asset, one for all clusters."""
+
+    @dg.asset(
+        **COMMON,
+        name=NAME,
+        group_name="model",
+        kinds={"scikitlearn", "numpy"},
+        partitions_def=partitions.days,
+        code_version="1",
+        deps=[dg.AssetDep(cluster.key(ROWS), partition_mapping=partitions.window) for cluster in clusters],
+        automation_condition=(FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window())
+        | FAILED_BEFORE,
+        check_specs=check_specs(dg.AssetKey(NAME), blocking=MODEL_CHECKS),
+        description=(
+            "A KNN model of the window that ends with the day: a candidate, evaluated on held-out workloads, compared "
+            "with the served model on the same held-out pods, and promoted if it is not worse."
+        ),
+    )
+    def asset(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> dg.MaterializeResult:
+        """Train and evaluate the candidate of each day."""
+        with translate_errors():
+            encoder = tables.require_encoder()
+            own = [tables.of(cluster) for cluster in clusters]
+            train_day = partial(_train_day, own, models, encoder, run_id=context.run.run_id)
+            results = per_partition(context, tables, train_day)
+        return dg.MaterializeResult(check_results=check_results(results[-1]))
+
+    return asset
 
 
 def _train_day(
-    tables: Tables, models: Models, encoder: Encoder, day: str, *, run_id: str
+    tables: Sequence[Tables], models: Models, encoder: Encoder, day: str, *, run_id: str
 ) -> Partition[list[CheckResult]]:
     """Store the candidate of the day with its evaluation; finds the results of its checks."""
     rows, window = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
@@ -113,30 +122,35 @@ def evaluate_if_possible(training_set: TrainingSet) -> EvaluationReport | None:
         return None
 
 
-@dg.asset(
-    **COMMON,
-    name=PROMOTED,
-    group_name="model",
-    kinds={"joblib"},
-    partitions_def=DAILY,
-    code_version="1",
-    deps=[NAME],
-    automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE)
-    & dg.AutomationCondition.all_deps_blocking_checks_passed(),
-    description="The candidate of the day, served from now on; never in place of a model of a later day.",
-)
-def promoted_model(context: dg.AssetExecutionContext, models: Models) -> dg.MaterializeResult:
-    """Promote the newest candidate of the last day of the run."""
-    with translate_errors():
-        store = models.open()
-        promotion = promote_candidate(store, context.partition_keys[-1])
-        removed = store.prune(keep=models.keep)
-    known = {
-        "candidate": promotion.candidate.version,
-        "promoted": promotion.promoted,
-        "why": promotion.reason,
-        "comparison": metadata.bullets(promotion.candidate.metadata.get(COMPARISON) or ()),
-        "serving": promotion.serving or "nothing",
-        "removed": len(removed),
-    }
-    return dg.MaterializeResult(metadata=known)
+def promoted_model(partitions: Partitions) -> dg.AssetsDefinition:
+    """Return the asset."""
+
+    @dg.asset(
+        **COMMON,
+        name=PROMOTED,
+        group_name="model",
+        kinds={"joblib"},
+        partitions_def=partitions.days,
+        code_version="1",
+        deps=[NAME],
+        automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE)
+        & dg.AutomationCondition.all_deps_blocking_checks_passed(),
+        description="The candidate of the day, served from now on; never in place of a model of a later day.",
+    )
+    def asset(context: dg.AssetExecutionContext, models: Models) -> dg.MaterializeResult:
+        """Promote the newest candidate of the last day of the run."""
+        with translate_errors():
+            store = models.open()
+            promotion = promote_candidate(store, context.partition_keys[-1])
+            removed = store.prune(keep=models.keep)
+        known = {
+            "candidate": promotion.candidate.version,
+            "promoted": promotion.promoted,
+            "why": promotion.reason,
+            "comparison": metadata.bullets(promotion.candidate.metadata.get(COMPARISON) or ()),
+            "serving": promotion.serving or "nothing",
+            "removed": len(removed),
+        }
+        return dg.MaterializeResult(metadata=known)
+
+    return asset

@@ -1,5 +1,6 @@
 """`model_evaluation`: errors of what was served on the day, and of such models on held-out workloads."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,9 +18,10 @@ from podpower.evaluation.served import ServedEvaluation, evaluate_served
 from podpower.features.encoder import Encoder
 from podpower.io.files import write_atomically
 from podpower_assets.checks import check_results, check_specs
+from podpower_assets.clusters import Cluster
 from podpower_assets.model.report import figures, report_metadata
 from podpower_assets.model.window import reencode, window_rows
-from podpower_assets.partitions import DAILY, LOOK_BACK, day_end_s, day_start_s
+from podpower_assets.partitions import Partitions, day_end_s, day_start_s
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, translate_errors
 from podpower_assets.resources import Models, Tables
@@ -28,29 +30,38 @@ from podpower_assets.training_rows.assets import NAME as ROWS
 NAME = "model_evaluation"
 
 
-@dg.asset(
-    **COMMON,
-    name=NAME,
-    group_name="model",
-    kinds={"scikitlearn", "html"},
-    partitions_def=DAILY,
-    code_version="2",
-    deps=[dg.AssetDep(ROWS, partition_mapping=LOOK_BACK)],
-    check_specs=check_specs(NAME, warning=DRIFT_CHECKS | SERVED_CHECKS),
-    description=(
-        "The versions served on the day against its labels, workloads and clusters held out in turn, and what "
-        "each block of features is worth; as a page with plots beside the tables."
-    ),
-)
-def model_evaluation(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> dg.MaterializeResult:
-    """Evaluate each day."""
-    with translate_errors():
-        encoder = tables.require_encoder()
-        found = per_partition(context, tables, lambda day: _evaluate_day(tables, models, encoder, day))
-    return dg.MaterializeResult(check_results=check_results(check_served(found[-1])))
+def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
+    """Return the asset, one for all clusters."""
+
+    @dg.asset(
+        **COMMON,
+        name=NAME,
+        group_name="model",
+        kinds={"scikitlearn", "html"},
+        partitions_def=partitions.days,
+        code_version="2",
+        deps=[dg.AssetDep(cluster.key(ROWS), partition_mapping=partitions.window) for cluster in clusters],
+        check_specs=check_specs(dg.AssetKey(NAME), warning=DRIFT_CHECKS | SERVED_CHECKS),
+        description=(
+            "The versions served on the day against its labels, workloads and clusters held out in turn, and what "
+            "each block of features is worth; as a page with plots beside the tables."
+        ),
+    )
+    def asset(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> dg.MaterializeResult:
+        """Evaluate each day."""
+        with translate_errors():
+            encoder, own = tables.require_encoder(), [tables.of(cluster) for cluster in clusters]
+            found = per_partition(
+                context, tables, lambda day: _evaluate_day(own, UPath(tables.root) / NAME, models, encoder, day)
+            )
+        return dg.MaterializeResult(check_results=check_results(check_served(found[-1])))
+
+    return asset
 
 
-def _evaluate_day(tables: Tables, models: Models, encoder: Encoder, day: str) -> Partition[ServedEvaluation]:
+def _evaluate_day(
+    tables: Sequence[Tables], pages: UPath, models: Models, encoder: Encoder, day: str
+) -> Partition[ServedEvaluation]:
     """Write the page of the day; finds the evaluation of what was served on it."""
     rows, _ = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
     training_set, store = TrainingSet.of(rows), models.open()
@@ -60,7 +71,7 @@ def _evaluate_day(tables: Tables, models: Models, encoder: Encoder, day: str) ->
     report = _on_held_out(quarantined(store, load_champion(store), training_set, record=False).kept)
     splits = [served.split, *report.splits] if served.split else report.splits
     report = msgspec.structs.replace(report, splits=splits, notes=[*served.notes, *report.notes])
-    page = UPath(tables.root) / NAME / f"{day}.html"
+    page = pages / f"{day}.html"
     write_atomically(page, render(report, title=f"How good were the predictions of {day}?").encode())
     return Partition(metadata=_metadata(report, served, page), found=served)
 

@@ -1,5 +1,7 @@
 """The training window of a day's model, and other vectors for its rows."""
 
+from collections.abc import Sequence
+from itertools import product
 from typing import TypedDict
 
 import numpy as np
@@ -31,12 +33,15 @@ class Window(TypedDict):
     rows_of_older_hashes: int
 
 
-def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder) -> tuple[TrainingRows, Window]:
-    """Return the rows of the window that ends with the day."""
+def window_rows(
+    clusters: Sequence[Tables], day: str, *, window_days: int, encoder: Encoder
+) -> tuple[TrainingRows, Window]:
+    """Return the rows, of all clusters by their tables, of the window that ends with the day."""
     end_s = day_end_s(day)
     parts, newer = [], [renewals(None)]
     found = Window(first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0)
-    for hour in hours_between(end_s - window_days * DAY_S, end_s):
+    hours = hours_between(end_s - window_days * DAY_S, end_s)
+    for hour, tables in product(hours, clusters):
         rows = tables.scan(ROWS, hour)
         if rows is None:
             continue
@@ -64,10 +69,10 @@ def window_rows(tables: Tables, day: str, *, window_days: int, encoder: Encoder)
     return read_training_rows(*parts, encoder_fingerprint=encoder.fingerprint, renewals=by_hash), found
 
 
-def reencode(tables: Tables, encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:
+def reencode(clusters: Sequence[Tables], encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:
     """Return the pods whose specs are stored, as they are and in vectors of another encoder."""
     hours = hours_between(float(pods.first_s.min()) - HOUR_S, float(pods.last_s.max()) + HOUR_S)
-    stored = [tables.file(SPECS, hour) for hour in hours if tables.path(SPECS, hour).exists()]
+    stored = [t.file(SPECS, hour) for hour, t in product(hours, clusters) if t.path(SPECS, hour).exists()]
     wanted = list(dict.fromkeys(pods.entries.spec_hashes))
     if not stored:
         nothing = pods.take(np.zeros(0, dtype=np.int64))

@@ -12,7 +12,8 @@ from podpower.specs.observing import observe
 from podpower.specs.table import rehashed, specs_table
 from podpower_assets import metadata
 from podpower_assets.checks import check_results, check_specs
-from podpower_assets.partitions import HOURLY, hour_start_s
+from podpower_assets.clusters import Cluster
+from podpower_assets.partitions import Partitions, hour_start_s
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, FAILED_BEFORE, translate_errors
 from podpower_assets.resources import Source, Tables
@@ -20,23 +21,30 @@ from podpower_assets.resources import Source, Tables
 NAME = "workload_specs"
 
 
-@dg.asset(
-    **COMMON,
-    name=NAME,
-    group_name="specs",
-    kinds={"kubernetes", "polars", "parquet"},
-    partitions_def=HOURLY,
-    code_version="1",
-    automation_condition=FAILED_BEFORE,
-    check_specs=check_specs(NAME, blocking={SPECS_ARE_READABLE: "At most a fifth of the specs cannot be read."}),
-    description="Pod templates in force in the hour, without credentials, each with its hash and the pods it made.",
-)
-def workload_specs(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> dg.MaterializeResult:
-    """Fold the objects of each hour into observed specs."""
-    with translate_errors(), source.opened() as sources:
-        found = per_partition(context, tables, lambda hour: _observe_hour(sources, hour))
-    check = specs_are_readable(specs=sum(specs for specs, _ in found), rejected=sum(bad for _, bad in found))
-    return dg.MaterializeResult(check_results=check_results([check]))
+def workload_specs(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
+    """Return the asset of a cluster."""
+
+    @dg.asset(
+        **COMMON,
+        key=cluster.key(NAME),
+        group_name=cluster.group("specs"),
+        kinds={"kubernetes", "polars", "parquet"},
+        partitions_def=partitions.hours,
+        code_version="1",
+        automation_condition=FAILED_BEFORE,
+        check_specs=check_specs(
+            cluster.key(NAME), blocking={SPECS_ARE_READABLE: "At most a fifth of the specs cannot be read."}
+        ),
+        description="Pod templates in force in the hour, without credentials, each with its hash and the pods it made.",
+    )
+    def asset(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> dg.MaterializeResult:
+        """Fold the objects of each hour into observed specs."""
+        with translate_errors(), source.of(cluster).opened() as sources:
+            found = per_partition(context, tables.of(cluster), lambda hour: _observe_hour(sources, hour))
+        check = specs_are_readable(specs=sum(specs for specs, _ in found), rejected=sum(bad for _, bad in found))
+        return dg.MaterializeResult(check_results=check_results([check]))
+
+    return asset
 
 
 def _observe_hour(sources: Sources, hour: str) -> Partition[tuple[int, int]]:

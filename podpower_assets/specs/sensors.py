@@ -6,6 +6,7 @@ import dagster as dg
 
 from podpower.errors import PodpowerError
 from podpower.settings import AssetSettings
+from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import ENCODER
 from podpower_assets.features.assets import NAME as FEATURES
 from podpower_assets.partitions import hour_key, hours_between, known_hours, range_tags
@@ -14,24 +15,24 @@ from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 
 
-def workload_changes(given: AssetSettings) -> dg.SensorDefinition:
-    """Return the sensor, which looks as often as is set."""
+def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.SensorDefinition:
+    """Return the sensor of a cluster, which looks as often as is set."""
 
     @dg.sensor(
-        name="workload_changes",
-        target=[SPECS, FEATURES, ENCODER],
+        name=cluster.named("workload_changes"),
+        target=[cluster.key(SPECS), cluster.key(FEATURES), dg.AssetKey(ENCODER)],
         minimum_interval_seconds=given.sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Requests one run for all hours that changed since the last tick; its cursor is the source's.",
     )
     def sensor(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
-        return _request_changed_hours(context, source, tables, given)
+        return _request_changed_hours(context, source.of(cluster), tables, given, cluster)
 
     return sensor
 
 
 def _request_changed_hours(
-    context: dg.SensorEvaluationContext, source: Source, tables: Tables, given: AssetSettings
+    context: dg.SensorEvaluationContext, source: Source, tables: Tables, given: AssetSettings, cluster: Cluster
 ) -> dg.SensorResult:
     """Request the specs and features of the hours that changed since the cursor."""
     try:
@@ -51,10 +52,10 @@ def _request_changed_hours(
     if not hours:
         early = f"all {len(changes)} changes are before the first partition, {given.partitions_start}"
         return dg.SensorResult(skip_reason=early if changes else "nothing changed", cursor=cursor)
-    selection = [SPECS, FEATURES] if tables.encoder() else [SPECS, ENCODER, FEATURES]
+    selection = [cluster.key(SPECS), cluster.key(FEATURES), *([] if tables.encoder() else [dg.AssetKey(ENCODER)])]
     request = dg.RunRequest(
         run_key=cursor,  # a tick that is repeated after a crash requests the same run
-        asset_selection=[dg.AssetKey(name) for name in selection],
+        asset_selection=selection,
         # The first run covers all hours: it takes as long as a backfill.
         tags=range_tags(hours[0], hours[-1]) | (LIMITED if context.cursor else {}),
     )

@@ -17,42 +17,52 @@ from podpower.labels import with_runs
 from podpower.specs.table import renewals
 from podpower_assets import metadata
 from podpower_assets.checks import check_results, check_specs
+from podpower_assets.clusters import Cluster
 from podpower_assets.features.assets import NAME as FEATURES
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.labels.jobs import NAME as JOBS
-from podpower_assets.partitions import HOURLY
+from podpower_assets.partitions import Partitions
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 
 NAME = "training_rows"
-# Hours from before there were job labels have rows without them.
-_NEEDED_DEPS_MISSING = dg.AutomationCondition.any_deps_missing().ignore(dg.AssetSelection.assets(JOBS))
 
 
-@dg.asset(
-    **COMMON,
-    name=NAME,
-    group_name="training_rows",
-    kinds={"polars", "parquet"},
-    partitions_def=HOURLY,
-    code_version="1",
-    deps=[FEATURES, LABELS, JOBS],
-    automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE) & ~_NEEDED_DEPS_MISSING,
-    check_specs=check_specs(
-        NAME,
-        blocking={ONE_ROW_A_LABEL: "Every stored row has a label, and no two rows have the same."},
-        warning={MOST_LABELS_JOIN: "At least half of the labels have a spec."},
-    ),
-    description="One row for each label of a step or a run that has a spec, never more.",
-)
-def training_rows(context: dg.AssetExecutionContext, tables: Tables) -> dg.MaterializeResult:
-    """Join the labels of each hour to its vectors."""
-    with translate_errors():
-        reports = per_partition(context, tables, lambda hour: _join_hour(tables, hour))
-        counts = [_count_hour(tables, hour) for hour in context.partition_keys]
-    return dg.MaterializeResult(check_results=check_results([one_row_a_label(counts), most_labels_join(reports)]))
+def _needed_deps_missing(cluster: Cluster) -> dg.AutomationCondition:
+    """Hours from before there were job labels have rows without them."""
+    return dg.AutomationCondition.any_deps_missing().ignore(dg.AssetSelection.assets(cluster.key(JOBS)))
+
+
+def training_rows(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
+    """Return the asset of a cluster."""
+
+    @dg.asset(
+        **COMMON,
+        key=cluster.key(NAME),
+        group_name=cluster.group("training_rows"),
+        kinds={"polars", "parquet"},
+        partitions_def=partitions.hours,
+        code_version="1",
+        deps=[cluster.key(name) for name in (FEATURES, LABELS, JOBS)],
+        automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE) & ~_needed_deps_missing(cluster),
+        check_specs=check_specs(
+            cluster.key(NAME),
+            blocking={ONE_ROW_A_LABEL: "Every stored row has a label, and no two rows have the same."},
+            warning={MOST_LABELS_JOIN: "At least half of the labels have a spec."},
+        ),
+        description="One row for each label of a step or a run that has a spec, never more.",
+    )
+    def asset(context: dg.AssetExecutionContext, tables: Tables) -> dg.MaterializeResult:
+        """Join the labels of each hour to its vectors."""
+        own = tables.of(cluster)
+        with translate_errors():
+            reports = per_partition(context, own, lambda hour: _join_hour(own, hour))
+            counts = [_count_hour(own, hour) for hour in context.partition_keys]
+        return dg.MaterializeResult(check_results=check_results([one_row_a_label(counts), most_labels_join(reports)]))
+
+    return asset
 
 
 def _join_hour(tables: Tables, hour: str) -> Partition[JoinReport]:

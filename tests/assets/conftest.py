@@ -6,16 +6,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from podpower.settings import Settings
+from podpower.settings import AssetSettings, Settings
 from podpower.simulation import simulate
-from podpower_assets.definitions import ASSETS, definitions
-from podpower_assets.partitions import hours_between
+from podpower_assets.definitions import assets, definitions
+from podpower_assets.partitions import Partitions, hours_between
 from podpower_assets.resources import Models, Source, Tables
 
 START_S = 1767258000.0  # 2026-01-01T09:00:00Z
 HOURS = hours_between(START_S, START_S + 2 * 3600)
 DAY = "2026-01-01"
-DEFS = definitions(Settings())
+ASSETS, PARTITIONS, DEFS = assets(AssetSettings()), Partitions.of(AssetSettings()), definitions(Settings())
 
 
 class Place:

@@ -4,12 +4,10 @@ import dagster as dg
 import pytest
 
 from podpower.evaluation.checks import MODEL_CHECKS
-from podpower_assets.definitions import ASSETS
-from podpower_assets.partitions import DAILY, HOURLY
-from tests.assets.conftest import DEFS
+from tests.assets.conftest import ASSETS, DEFS, PARTITIONS
 
-OLD = HOURLY.get_partition_keys()[-100]
-TODAY = DAILY.get_partition_keys()[-1]
+OLD = PARTITIONS.hours.get_partition_keys()[-100]
+TODAY = PARTITIONS.days.get_partition_keys()[-1]
 
 
 def report(instance: dg.DagsterInstance, name: str, partition: str | None) -> None:

@@ -51,13 +51,13 @@ def test_no_flipped_bit_of_a_partition_passes(made: Place, asset: str) -> None:
 def test_training_stops_at_a_damaged_hour_of_its_window(made: Place) -> None:
     encoder = made.tables.encoder()
     assert encoder is not None
-    rows, _ = window_rows(made.tables, DAY, window_days=1, encoder=encoder)
+    rows, _ = window_rows([made.tables], DAY, window_days=1, encoder=encoder)
     path = Path(str(made.tables.path("training_rows", HOURS[1])))
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
     try:
         with pytest.raises(InvalidInput, match=f"partition {HOURS[1]} of training_rows, is damaged"):
-            window_rows(made.tables, DAY, window_days=1, encoder=encoder)
+            window_rows([made.tables], DAY, window_days=1, encoder=encoder)
         with pytest.raises(InvalidInput, match=f"partition {HOURS[1]} of training_rows, is damaged"):
             list(rows.batches())
     finally:

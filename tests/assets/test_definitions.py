@@ -11,9 +11,8 @@ import pytest
 
 from podpower.settings import Settings
 from podpower_assets.definitions import definitions
-from podpower_assets.partitions import DAILY, day_key, hour_key
-from podpower_assets.partitions import HOURLY as HOURLY_PARTITIONS
-from tests.assets.conftest import DEFS
+from podpower_assets.partitions import day_key, hour_key
+from tests.assets.conftest import DEFS, PARTITIONS
 
 FIVE = ("workload_specs", "features", "kepler_labels", "training_rows", "knn_model")
 ASSETS = sorted([*FIVE, "encoder", "job_labels", "promoted_model", "model_evaluation"])
@@ -43,7 +42,7 @@ def test_each_of_the_five_has_checks_and_is_partitioned_and_backfilled_in_one_ru
 
 
 @pytest.mark.parametrize(
-    ("definition", "key_of"), [(HOURLY_PARTITIONS, hour_key), (DAILY, day_key)], ids=["hour", "day"]
+    ("definition", "key_of"), [(PARTITIONS.hours, hour_key), (PARTITIONS.days, day_key)], ids=["hour", "day"]
 )
 def test_the_running_hour_and_day_are_the_last_partitions(
     definition: dg.TimeWindowPartitionsDefinition, key_of: Callable[[float], str]
@@ -54,9 +53,9 @@ def test_the_running_hour_and_day_are_the_last_partitions(
 
 
 def test_partitions_begin_with_2025_and_stay_few_enough_for_the_ui() -> None:
-    keys = HOURLY_PARTITIONS.get_partition_keys()
+    keys = PARTITIONS.hours.get_partition_keys()
     assert keys[0] == "2025-01-01-00:00"
-    assert DAILY.get_partition_keys()[0] == "2025-01-01"
+    assert PARTITIONS.days.get_partition_keys()[0] == "2025-01-01"
     assert len(keys) < 100_000
 
 

@@ -5,9 +5,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from podpower_assets.definitions import ASSETS
 from podpower_assets.partitions import hour_start_s
-from tests.assets.conftest import DAY, DEFS, HOURLY, HOURS, Place
+from tests.assets.conftest import ASSETS, DAY, DEFS, HOURLY, HOURS, Place
 
 NOON = datetime(2026, 1, 1, 12, 3, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)

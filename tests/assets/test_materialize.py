@@ -79,24 +79,24 @@ def test_a_partition_made_again_is_the_same(made: Place) -> None:
 def test_hashes_of_an_older_podpower_are_made_again_from_the_stored_specs(made: Place) -> None:
     encoder = made.tables.encoder()
     assert encoder is not None
-    expected = TrainingSet.of(window_rows(made.tables, DAY, window_days=1, encoder=encoder)[0])
+    expected = TrainingSet.of(window_rows([made.tables], DAY, window_days=1, encoder=encoder)[0])
     tables = {(n, h): made.tables.read(n, h) for n in ("workload_specs", "training_rows") for h in HOURS}
     old = (pl.lit("old-") + pl.col("_spec_hash")).alias("_spec_hash")
     try:
         for (name, hour), table in tables.items():
             assert table is not None
             made.tables.write(name, hour, table.with_columns(old).drop("spec_hash_version"))
-        rows, window = window_rows(made.tables, DAY, window_days=1, encoder=encoder)
+        rows, window = window_rows([made.tables], DAY, window_days=1, encoder=encoder)
         assert window["rows_of_older_hashes"] == 0
         read = TrainingSet.of(rows)
         assert list(read.entries.spec_hashes) == list(expected.entries.spec_hashes)
         np.testing.assert_array_equal(read.entries.vectors, expected.entries.vectors)
         assert read.older_hashes == 0
-        known, _ = reencode(made.tables, encoder, expected.pods())
+        known, _ = reencode([made.tables], encoder, expected.pods())
         assert len(known) == len(expected.pods())
         for hour in HOURS:
             made.tables.path("workload_specs", hour).unlink()
-        rows, window = window_rows(made.tables, DAY, window_days=1, encoder=encoder)
+        rows, window = window_rows([made.tables], DAY, window_days=1, encoder=encoder)
         assert window["rows_of_older_hashes"] == window["rows"] > 0
         assert TrainingSet.of(rows).older_hashes == len(expected.entries)
     finally:

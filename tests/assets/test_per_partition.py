@@ -4,10 +4,9 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from podpower_assets.partitions import HOURLY
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.resources import Tables
-from tests.assets.conftest import HOURS, Place
+from tests.assets.conftest import HOURS, PARTITIONS, Place
 
 TABLE = pl.DataFrame({"watts": [1.0, 2.0]})
 
@@ -15,7 +14,7 @@ TABLE = pl.DataFrame({"watts": [1.0, 2.0]})
 def materialize(place: Place, *, broken: str | None = None) -> tuple[dg.ExecuteInProcessResult, list[int]]:
     found: list[int] = []
 
-    @dg.asset(name="measured", partitions_def=HOURLY, backfill_policy=dg.BackfillPolicy.single_run())
+    @dg.asset(name="measured", partitions_def=PARTITIONS.hours, backfill_policy=dg.BackfillPolicy.single_run())
     def measured(context: dg.AssetExecutionContext, tables: Tables) -> None:
         def make(hour: str) -> Partition[int]:
             if hour == broken:

@@ -15,6 +15,7 @@ from podpower.settings import AssetSettings
 from podpower.sources.recording import Recording
 from podpower.sources.writing import RecordingWriter
 from podpower_assets.alerts import run_failures
+from podpower_assets.clusters import FIRST
 from podpower_assets.labels.schedules import kepler_labels_hourly
 from podpower_assets.model.schedules import knn_model_daily, model_evaluation_daily
 from podpower_assets.resources import Source, Tables
@@ -80,8 +81,8 @@ def test_without_a_recording_the_reason_is_said_and_the_cursor_kept(tmp_path: Pa
 @pytest.mark.parametrize(
     ("schedule", "at", "partition"),
     [
-        (kepler_labels_hourly, datetime(2026, 1, 1, 10, 7, tzinfo=UTC), "2026-01-01-09:00"),
-        (kepler_labels_hourly, datetime(2026, 1, 1, 0, 7, tzinfo=UTC), "2025-12-31-23:00"),
+        (kepler_labels_hourly(FIRST), datetime(2026, 1, 1, 10, 7, tzinfo=UTC), "2026-01-01-09:00"),
+        (kepler_labels_hourly(FIRST), datetime(2026, 1, 1, 0, 7, tzinfo=UTC), "2025-12-31-23:00"),
         (knn_model_daily, datetime(2026, 1, 2, 0, 25, tzinfo=UTC), "2026-01-01"),
         (model_evaluation_daily, datetime(2026, 1, 2, 0, 35, tzinfo=UTC), "2026-01-01"),
     ],
