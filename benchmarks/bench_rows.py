@@ -19,7 +19,7 @@ import polars as pl
 
 from podpower.cli import main as podpower
 from podpower.features.encoder import Encoder
-from podpower.features.table import features_table, write_features
+from podpower.features.table import features_table
 from podpower.io.parquet import write_parquet
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import Container, InferenceRequest
@@ -96,7 +96,7 @@ def sizes(millions: list[float], pods: int) -> Iterator[dict[str, float | str]]:
         folder = Path(name)
         specs = requests(pods)
         encoder = Encoder.fit(specs)
-        write_features(features_table(specs, encoder.transform(specs), encoder=encoder), folder / "features.parquet")
+        write_parquet(features_table(specs, encoder.transform(specs), encoder=encoder), folder / "features.parquet")
         for million in millions:
             labels, rows = folder / "labels.parquet", folder / "rows.parquet"
             count = write_parquet(label_parts(specs, int(million * 1e6)), labels)

@@ -1,6 +1,7 @@
 """Result of a check of data: name, verdict, and explaining values. The checks of a package are in its `checks`."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Record = Mapping[str, str | float | int | None]
@@ -17,3 +18,11 @@ class CheckResult:
     description: str = ""
     values: Mapping[str, Value] = field(default_factory=dict)
     warning: bool = False
+
+
+def summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return counts by reason, added up."""
+    whole: Counter[str] = Counter()
+    for one in counts:
+        whole.update(one)
+    return dict(whole)

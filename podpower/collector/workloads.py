@@ -7,13 +7,11 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.kubernetes.kinds import KINDS, Kind
-from podpower.kubernetes.owners import Objects, controller_of
+from podpower.kubernetes.owners import MAX_CHAIN, Objects, controller_of
 from podpower.sources.kubernetes.api import Api
 from podpower.specs.essentials import essential
 from podpower.specs.normalising import NotAWorkload, request_from_object
 from podpower.specs.requests import InferenceRequest
-
-_MAX_CHAIN = 8
 
 
 class Workloads:
@@ -50,7 +48,7 @@ class Workloads:
         namespace = str((obj.get("metadata") or {}).get("namespace") or "")
         reference = controller_of(obj)
         below: Mapping[str, Any] = obj
-        for _ in range(_MAX_CHAIN):
+        for _ in range(MAX_CHAIN):
             if reference is None or reference.get("kind") == "Node":  # the node of a static pod has no template
                 return
             if (kind := KINDS.get(str(reference.get("kind")))) and kind.revisions:

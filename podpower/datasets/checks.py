@@ -1,12 +1,11 @@
 """Checks of training rows, as they are stored, against the labels that they were joined from."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from podpower.checks import CheckResult
+from podpower.checks import CheckResult, summed
 from podpower.datasets.join import JoinReport
 
 ONE_ROW_A_LABEL, MOST_LABELS_JOIN = "one_row_a_label", "most_labels_join"
@@ -46,12 +45,9 @@ def one_row_a_label(counts: Sequence[RowCounts]) -> CheckResult:
 def most_labels_join(reports: Sequence[JoinReport]) -> CheckResult:
     """At least half of the labels have a spec; the reasons of the others are counted."""
     labels, joined = sum(report.labels for report in reports), sum(report.joined for report in reports)
-    unjoined: Counter[str] = Counter()
-    for report in reports:
-        unjoined.update(report.unjoined)
     return CheckResult(
         name=MOST_LABELS_JOIN,
         passed=joined >= MIN_JOINED_SHARE * labels,
-        values={"labels": labels, "joined": joined, "unjoined": unjoined},
+        values={"labels": labels, "joined": joined, "unjoined": summed(report.unjoined for report in reports)},
         warning=True,
     )

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -60,62 +61,37 @@ def coverage(level: float) -> Figure:
     )
 
 
-WAPE: Final = Figure(
-    key="wape",
-    name="WAPE",
-    meaning="sum of absolute errors over sum of labels: ruled by the pods that draw most",
-    value=lambda score: score.wape,
-    format=_places(3),
+def _figure(key: str, name: str, meaning: str, form: Callable[[float], str]) -> Figure:
+    """Return the figure of the attribute `key` of a score."""
+    return Figure(key=key, name=name, meaning=meaning, value=attrgetter(key), format=form)
+
+
+WAPE: Final = _figure(
+    "wape", "WAPE", "sum of absolute errors over sum of labels: ruled by the pods that draw most", _places(3)
 )
-LOG_R2: Final = Figure(
-    key="log_r2",
-    name="log R2",
-    meaning="R2 of the logarithm: large and small pods count alike; 0 is a constant, 1 is right",
-    value=lambda score: score.log_r2,
-    format=_places(2),
+LOG_R2: Final = _figure(
+    "log_r2",
+    "log R2",
+    "R2 of the logarithm: large and small pods count alike; 0 is a constant, 1 is right",
+    _places(2),
 )
-RANK: Final = Figure(
-    key="rank_correlation",
-    name="rank corr.",
-    meaning="Spearman's rank correlation: 1 where the order is right",
-    value=lambda score: score.rank_correlation,
-    format=_places(2),
+RANK: Final = _figure(
+    "rank_correlation", "rank corr.", "Spearman's rank correlation: 1 where the order is right", _places(2)
 )
-MEDIAN_ERROR: Final = Figure(
-    key="mdape",
-    name="median rel. error",
-    meaning="median of relative errors where the label is above zero",
-    value=lambda score: score.mdape,
-    format=percent,
+MEDIAN_ERROR: Final = _figure(
+    "mdape", "median rel. error", "median of relative errors where the label is above zero", percent
 )
-MAE: Final = Figure(
-    key="mae", name="MAE", meaning="mean absolute error", value=lambda score: score.mae, format=_of_unit
-)
-R2: Final = Figure(
-    key="r2", name="R2", meaning="R2 in the unit itself", value=lambda score: score.r2, format=_places(2)
-)
-SUM: Final = Figure(
-    key="total_ratio",
-    name="sum",
-    meaning="sum of expected values over sum of labels",
-    value=lambda score: score.total_ratio,
-    format=_places(2),
-)
+MAE: Final = _figure("mae", "MAE", "mean absolute error", _of_unit)
+R2: Final = _figure("r2", "R2", "R2 in the unit itself", _places(2))
+SUM: Final = _figure("total_ratio", "sum", "sum of expected values over sum of labels", _places(2))
 COVERAGE: Final = coverage(0.8)
-WIDTH: Final = Figure(
-    key="interval_factor",
-    name="interval",
-    meaning="high end of the 80% interval over its low end, median",
-    value=lambda score: score.interval_factor,
-    format=lambda value: f"x {value:.3g}",
+WIDTH: Final = _figure(
+    "interval_factor",
+    "interval",
+    "high end of the 80% interval over its low end, median",
+    lambda value: f"x {value:.3g}",
 )
-PODS: Final = Figure(
-    key="count",
-    name="pods",
-    meaning="held-out pods",
-    value=lambda score: score.count,
-    format=lambda value: f"{value:d}",
-)
+PODS: Final = _figure("count", "pods", "held-out pods", lambda value: f"{value:d}")
 # What is kept of a split beside a model, and shown in lists of models.
 KEPT: Final = (WAPE, LOG_R2, RANK, MEDIAN_ERROR, MAE, SUM, COVERAGE, PODS)
 LISTED: Final = (WAPE, LOG_R2, SUM, COVERAGE)

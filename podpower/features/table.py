@@ -11,7 +11,7 @@ from podpower.features.encoder import Encoder
 from podpower.features.names import main_image_key
 from podpower.features.physical import physical_power_w
 from podpower.io.files import AnyPath
-from podpower.io.parquet import TableFile, write_parquet
+from podpower.io.parquet import TableFile
 from podpower.specs.hashing import hash_version, spec_hash
 from podpower.specs.requests import InferenceRequest
 
@@ -44,9 +44,9 @@ def features_table(
     encoder: Encoder,
     observed_from_s: Sequence[float | None] | None = None,
 ) -> pl.DataFrame:
-    """A row of FEATURES_SCHEMA for each request and its vector (n, dim) of `encoder`.
+    """Return a row of FEATURES_SCHEMA for each request and its vector (n, dim) of `encoder`.
 
-    `observed_from_s` tells since when each spec was in force (Unix seconds; None: since ever). InvalidInput when the
+    `observed_from_s` holds when each spec came into force (Unix seconds; None: always). InvalidInput when the
     vectors are not the encoder's.
     """
     if vectors.shape != (len(requests), encoder.dim):
@@ -73,13 +73,8 @@ def features_table(
     )
 
 
-def write_features(table: pl.DataFrame, path: AnyPath) -> None:
-    """Write a features table as Parquet, whole or not at all."""
-    write_parquet(table, path)
-
-
 def read_features(path: AnyPath) -> pl.DataFrame:
-    """A features table, of `write_features` or of the reference system (whose missing columns become null).
+    """Return a features table of podpower or of the reference system (whose missing columns become null).
 
     InvalidInput when the file is no Parquet, lacks one of REQUIRED_COLUMNS, or holds vectors of two lengths.
     """
@@ -87,7 +82,7 @@ def read_features(path: AnyPath) -> pl.DataFrame:
 
 
 def checked_features(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
-    """`table` as `read_features` gives it."""
+    """Return `table` as `read_features` does."""
     missing = [column for column in REQUIRED_COLUMNS if column not in table.columns]
     if missing:
         raise InvalidInput(

@@ -6,7 +6,7 @@ from typing import Any
 
 from podpower.kubernetes.kinds import TEMPLATE_HOLDERS
 
-_MAX_CHAIN = 8  # Pod -> Job -> CronJob is 3; custom controllers add a few; a cycle never ends
+MAX_CHAIN = 8  # Pod -> Job -> CronJob is 3; custom controllers add a few; a cycle never ends
 _SCALE = ("replicas", "parallelism", "completions", "suspend", "volumeClaimTemplates")
 _TIMING = ("schedule", "timeZone", "suspend", "concurrencyPolicy")  # of a CronJob
 
@@ -59,7 +59,7 @@ class Objects:
         direct = self._by_uid.get(owner.get("uid", ""))
         kind, name, top = str(owner.get("kind")), str(owner.get("name")), direct
         seen: set[str | None] = set()
-        while top is not None and len(seen) < _MAX_CHAIN:
+        while top is not None and len(seen) < MAX_CHAIN:
             above = controller_of(top)
             if above is None or above.get("uid") in seen:
                 break

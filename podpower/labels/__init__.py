@@ -6,7 +6,7 @@ Functions of samples; sources of samples come through `podpower.sources.protocol
 from podpower.labels.exporting import LabelRequest, Labels, WindowExport, label_windows, no_labels
 from podpower.labels.jobs import with_runs
 from podpower.labels.runs import JobExport, label_ended_pods, label_jobs
-from podpower.labels.table import read_labels, write_labels
+from podpower.labels.table import read_labels
 
 __all__ = [
     "JobExport",
@@ -19,5 +19,4 @@ __all__ = [
     "no_labels",
     "read_labels",
     "with_runs",
-    "write_labels",
 ]

@@ -1,9 +1,8 @@
 """Checks of exported labels, by the reports of one or more exports."""
 
-from collections import Counter
 from collections.abc import Sequence
 
-from podpower.checks import CheckResult, Record
+from podpower.checks import CheckResult, Record, summed
 from podpower.labels.nodes import NodeRatio, failed_ratios
 from podpower.labels.report import NO_GENERATION, LabelReport
 
@@ -48,12 +47,9 @@ def ratio_records(ratios: Sequence[NodeRatio]) -> list[Record]:
 
 def _most_are_known(name: str, what: str, reports: Sequence[LabelReport], **values: int) -> CheckResult:
     rows, known = sum(report.rows for report in reports), sum(report.known for report in reports)
-    reasons: Counter[str] = Counter()
-    for report in reports:
-        reasons.update(report.null_reasons)
     return CheckResult(
         name=name,
         passed=known >= MIN_KNOWN_SHARE * rows,
-        values={what: rows, "known": known, **values, "null_reasons": reasons},
+        values={what: rows, "known": known, **values, "null_reasons": summed(r.null_reasons for r in reports)},
         warning=True,
     )

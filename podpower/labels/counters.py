@@ -6,16 +6,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from podpower.datasets.rows import MAX_POWER_W
+
 TS = "ts"
 # A series without samples for this long has ended; what comes later begins anew. Prometheus' own lookback.
 ENDED_AFTER_S = 300.0
 _MS = 1000.0
+_COUNTED_EVERY_S = 10.0  # Kepler adds energy to its counters at most this rarely
 _NAMED = 3  # pods named in a warning
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Codes = NDArray[np.int8]
 Bools = NDArray[np.bool_]
+
+
+def most_energy_j(seconds: Floats) -> Floats:
+    """Return the most energy (joules) that a plausible counter can gain in each of these times."""
+    return MAX_POWER_W * np.maximum(seconds, _COUNTED_EVERY_S)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from podpower.datasets.rows import MAX_POWER_W
 from podpower.labels.clock import CLOCK_SCHEMA
-from podpower.labels.counters import TS, Bools, Codes, Floats, Ints, Samples
+from podpower.labels.counters import TS, Bools, Codes, Floats, Ints, Samples, most_energy_j
 
 _NEAR_SCRAPES = 2.5  # one missed scrape is bridged, two are a gap
 _FASTER = 3.0  # a counter that began anew cannot grow this much faster than before
 _EVER_MS = 1 << 42  # above every range in milliseconds
-_COUNTED_EVERY_S = 10.0  # Kepler adds energy to its counters at most this rarely
 # States of an interval, the worse the greater. Of a gap all energy is known, but not when it was drawn.
 KNOWN, GAP, CHANGED, RESET, IMPLAUSIBLE, PARTIAL = range(6)
 
@@ -157,7 +155,7 @@ def _scrapes(exporter: Ints, ms: Ints, samples: Samples, clock: pl.DataFrame) ->
 def _pairs(samples: Samples, grid: _Grid) -> _Pairs:
     first = np.flatnonzero(samples.series[1:] == samples.series[:-1])
     before, after = samples.value[first], samples.value[first + 1]
-    limit_j = MAX_POWER_W * np.maximum(samples.ts[first + 1] - samples.ts[first], _COUNTED_EVERY_S)
+    limit_j = most_energy_j(samples.ts[first + 1] - samples.ts[first])
     rise, fell = after - before, after < before
     # A counter that fell back from a value that no node can have reached did not begin anew.
     jumped = rise > limit_j
@@ -213,7 +211,7 @@ def _summed(samples: Samples, grid: _Grid, pairs: _Pairs, partial: Sequence[Rang
     ended = np.ones(len(samples.ts), dtype=bool)
     ended[:-1] = began[1:]
     restarted = grid.fell | _of_exporter(grid, np.bincount(end[pairs.restarted], minlength=size) > 0)
-    limit_j = MAX_POWER_W * np.maximum(grid.since_s, _COUNTED_EVERY_S)
+    limit_j = most_energy_j(grid.since_s)
     at = grid.of_sample[began]
     value = samples.value[began]
     with_it = (grid.since_s <= grid.near_s)[at] & ~restarted[at] & (value <= limit_j[at])

@@ -11,16 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from podpower.datasets.rows import MAX_POWER_W
 from podpower.hours import HOUR_S, hour_name
-from podpower.labels.counters import Samples, samples_of
+from podpower.labels.counters import Samples, most_energy_j, samples_of
 from podpower.labels.kepler import DRAM, GPU, PACKAGE, Generation
 
 LOW_RATIO, HIGH_RATIO = 0.8, 1.1
 _LEAST_J = 100.0  # of less no ratio says anything
 _ALL = "all"  # pods' counters that are not split by zone
 _PLATFORM = "platform"
-_COUNTED_EVERY_S = 10.0
 _SOURCES, _SOURCE_CHARACTERS = 3, 200
 
 
@@ -165,7 +163,7 @@ def _increases(samples: Samples, series: pl.DataFrame, *, begin_s: float, end_s:
     first = np.flatnonzero(samples.series[1:] == samples.series[:-1])
     before, after, ts = samples.value[first], samples.value[first + 1], samples.ts[first + 1]
     gain = np.where(after < before, after, after - before)
-    limit_j = MAX_POWER_W * np.maximum(ts - samples.ts[first], _COUNTED_EVERY_S)
+    limit_j = most_energy_j(ts - samples.ts[first])
     group = of_series[samples.series[first]]
     kept = (ts > begin_s) & (ts <= end_s) & (group >= 0) & (gain <= limit_j)
     hours = (np.ceil(ts[kept] / HOUR_S) - 1).astype(np.int64)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
 from podpower.io.files import AnyPath
-from podpower.io.parquet import TableFile, write_parquet
+from podpower.io.parquet import TableFile
 from podpower.labels.kepler import PSEUDO_PODS
 from podpower.labels.reasons import REFERENCE_NULL
 
@@ -77,11 +77,6 @@ def in_jobs_schema(table: pl.DataFrame) -> pl.DataFrame:
     whole = {name: pl.lit(None, kind) for name, kind in JOBS_SCHEMA.items() if name not in table.columns}
     chosen = table.with_columns(**whole).select(JOBS_SCHEMA.names()).cast(JOBS_SCHEMA)
     return chosen.sort("namespace", "pod", "start_s")
-
-
-def write_labels(table: pl.DataFrame, path: AnyPath) -> None:
-    """Write the table as Parquet, whole or not at all."""
-    write_parquet(table, path)
 
 
 def read_labels(path: AnyPath) -> pl.DataFrame:

@@ -10,7 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from podpower.sources.protocols import LABEL_COLUMNS, POINTS_SCHEMA, SERIES_SCHEMA, MetricSamples, Selector, SeriesFound
+from podpower.sources.protocols import (
+    LABEL_COLUMNS,
+    POINTS_SCHEMA,
+    SERIES_SCHEMA,
+    MetricSamples,
+    Selector,
+    SeriesFound,
+    selected,
+)
 
 FloatArray = NDArray[np.float64]
 
@@ -189,12 +197,7 @@ class InMemory:
     ) -> MetricSamples:
         """Samples with start_s <= ts <= end_s."""
         points = self.whole.points.filter(pl.col("ts").is_between(start_s, end_s))
-        chosen = pl.lit(value=every)
-        for selector in selectors:
-            one = pl.col("metric") == selector.metric
-            for label, values in selector.labels.items():
-                one &= pl.col(label).is_null() | pl.col(label).is_in(list(values))
-            chosen |= one
+        chosen = pl.lit(value=True) if every else selected(selectors)
         series = self.whole.series.filter(chosen).join(points, on="series_id", how="semi")
         return MetricSamples(series=series, points=points.join(series, on="series_id", how="semi"))
 

@@ -37,6 +37,17 @@ class Selector:
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+def selected(selectors: Sequence[Selector]) -> pl.Expr:
+    """Return the condition of a row of SERIES_SCHEMA that any of the selectors chooses."""
+    chosen = pl.lit(value=False)
+    for selector in selectors:
+        one = pl.col("metric") == selector.metric
+        for label, values in selector.labels.items():
+            one &= pl.col(label).is_null() | pl.col(label).is_in(list(values))
+        chosen |= one
+    return chosen
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetricSamples:
     """Samples of many series. `series` (SERIES_SCHEMA) names each once, `points` (POINTS_SCHEMA) holds raw values.

@@ -23,6 +23,7 @@ from podpower.sources.protocols import (
     ObjectEvent,
     Selector,
     SeriesFound,
+    selected,
 )
 
 META: Final = "recording.json"
@@ -143,7 +144,7 @@ class Recording:
         if not series_parts or not point_parts:
             return MetricSamples(series=pl.DataFrame(schema=SERIES_SCHEMA), points=pl.DataFrame(schema=POINTS_SCHEMA))
         with scanned(series_parts) as series:
-            chosen = pl.concat(_series(part).filter(_selected(selectors)) for part in series)
+            chosen = pl.concat(_series(part).filter(selected(selectors)) for part in series)
             named = chosen.unique("series_id").sort("series_id").collect()
         with scanned(point_parts) as points:
             within = pl.concat(part.filter(pl.col("ts").is_between(start_s, end_s)) for part in points)
@@ -238,16 +239,6 @@ def _read_lines(path: Path, offset: int, *, damaged: list[str]) -> Iterator[tupl
                 yield _LINE.decode(line), offset
             except ValueError as error:
                 damaged.append(f"{path}: the line that ends at byte {offset} is damaged: {error}")
-
-
-def _selected(selectors: Sequence[Selector]) -> pl.Expr:
-    chosen = pl.lit(value=False)
-    for selector in selectors:
-        one = pl.col("metric") == selector.metric
-        for label, values in selector.labels.items():
-            one &= pl.col(label).is_null() | pl.col(label).is_in(list(values))
-        chosen |= one
-    return chosen
 
 
 def _series(table: pl.LazyFrame) -> pl.LazyFrame:

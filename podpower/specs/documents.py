@@ -11,10 +11,10 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.specs import json_values, yaml_values
+from podpower.specs.shortening import both_ends
 
 MAX_BROKEN: Final = 1000
 _TYPES: Final = {str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
-_MAX_DETAIL: Final = 500  # characters; texts of the input are in it
 
 
 class Rejected(msgspec.Struct, kw_only=True, frozen=True):
@@ -59,7 +59,7 @@ class Objects:
                     return
                 if isinstance(found, InvalidInput):
                     self._broken += 1
-                    yield Rejected(source=self._source, index=index, detail=shortened(str(found)))
+                    yield Rejected(source=self._source, index=index, detail=both_ends(str(found)))
                 else:
                     yield found
 
@@ -67,12 +67,6 @@ class Objects:
 def read_objects(data: bytes, *, source: str) -> Iterator[dict[str, Any] | Rejected]:
     """Yield every object in `data`, as `Objects` does."""
     return iter(Objects(data, source=source))
-
-
-def shortened(detail: str) -> str:
-    """Return a message of bounded length, without its middle."""
-    half = _MAX_DETAIL // 2
-    return detail if len(detail) <= _MAX_DETAIL else f"{detail[:half]} ... {detail[-half:]}"
 
 
 def _text(data: bytes) -> str:

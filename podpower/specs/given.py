@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from podpower.kubernetes.owners import controller_of
 from podpower.specs.kind_names import group_of, is_built_in
+from podpower.specs.shortening import beginning
 
 Object = Mapping[str, Any]
 
@@ -32,12 +33,7 @@ class Given:
     @property
     def title(self) -> str:
         """Kind/name for messages, of bounded length."""
-        return f"{shortened(self.kind)}/{shortened(self.name)}" if self.name else shortened(self.kind)
-
-
-def shortened(text: str) -> str:
-    """Return a name for messages. Kubernetes allows 253 characters, an input any number."""
-    return text if len(text) <= 80 else f"{text[:77]}..."
+        return f"{beginning(self.kind)}/{beginning(self.name)}" if self.name else beginning(self.kind)
 
 
 def given(obj: Object, *, source: str, index: int) -> Given:

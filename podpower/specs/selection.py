@@ -11,12 +11,12 @@ from podpower.kubernetes.kinds import WORKLOAD_KINDS
 from podpower.kubernetes.types import CronJob, Pod, PodTemplate, Workload
 from podpower.specs.autoscalers import Autoscaler, read_autoscaler
 from podpower.specs.documents import Rejected
-from podpower.specs.documents import shortened as shortened_detail
 from podpower.specs.given import Controllers, Given, Object, counted_part_of, given, without_duplicates
 from podpower.specs.kind_names import is_built_in, runs_no_pods
 from podpower.specs.lifecycle import end_of
 from podpower.specs.normalising import request_from_object
 from podpower.specs.requests import InferenceRequest
+from podpower.specs.shortening import both_ends
 from podpower.specs.spelling import field_hints, kind_hint
 from podpower.specs.templates import FoundTemplate, find_templates
 
@@ -232,7 +232,7 @@ class _Selector:
 
     def _fail(self, entry: Given, detail: str) -> None:
         named = f"{entry.kind} {entry.title.partition('/')[2]}: " if entry.kind and entry.name else ""
-        detail = shortened_detail(f"{named}{detail}")
+        detail = both_ends(f"{named}{detail}")
         self._workloads.errors.append(Rejected(source=entry.source, index=entry.index, detail=detail))
 
 

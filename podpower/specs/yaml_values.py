@@ -21,13 +21,13 @@ from yaml.events import (
 )
 
 from podpower.errors import InvalidInput
+from podpower.specs.shortening import beginning
 
 _MAX_DEPTH: Final = 100
 # An alias repeats its anchor's nodes. Beyond the allowance a document repeats at most one node a byte: nodes of honest
 # manifests take about twelve bytes each, so none grows more than tenfold.
 _ALIAS_ALLOWANCE: Final = 10_000
 _MAX_TAG_DIRECTIVES: Final = 100  # libyaml compares each with all before it
-_SHOWN_CHARACTERS: Final = 80
 
 
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|$)[ \t\r]*([^\n]*)\n?|^\.\.\.[ \t\r]*$\n?", re.MULTILINE)
@@ -87,11 +87,6 @@ def value_of(document: str, *, first_line: int) -> Any:
         raise InvalidInput(f"not valid YAML: line {line}: not UTF-8") from None
     except yaml.YAMLError as error:
         raise InvalidInput(f"not valid YAML: {' '.join(str(error).split())[:200]}") from None
-
-
-def shortened(text: str) -> str:
-    """Return the first characters of a text from outside, for a message."""
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
 
 
 class _Anchored(NamedTuple):
@@ -156,7 +151,7 @@ class _Builder:
         return value
 
     def _repeated(self, event: AliasEvent, *, depth: int) -> _Anchored:
-        name = f"*{shortened(event.anchor or '')}"
+        name = f"*{beginning(event.anchor or '')}"
         if event.anchor not in self._anchors:
             raise InvalidInput(
                 f"not valid YAML: {self._at(event)}{name} repeats an anchor that is not defined before it"
@@ -191,7 +186,7 @@ class _Builder:
             if merges:
                 merged |= self._merged(node(event, depth=depth + 1), event)
             elif key in own:
-                raise InvalidInput(f'{self._at(key_event)}the key "{shortened(key)}" stands twice')
+                raise InvalidInput(f'{self._at(key_event)}the key "{beginning(key)}" stands twice')
             else:
                 own[key] = node(event, depth=depth + 1)
         self._nodes += len(own)

@@ -18,35 +18,17 @@ _MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """The windows of each entry in a few numbers: decayed means (m,) and seconds (m,), the mean energy of its jobs
-    (m,), how far its windows are apart (m,); and `residuals` of windows against those before, in units of that spread.
+    """The windows of each entry in a few numbers: `entries` with decayed means and seconds, the mean energy of jobs,
+    and how far windows are apart; and `residuals` of windows against those before, in units of that spread.
     """
 
-    power_w: NDArray[np.float64]
-    total_energy_j: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    next_spread: NDArray[np.float64]
+    entries: MeasuredEntries
     residuals: NDArray[np.float64]
     half_life_s: float
 
-    def entries(self, entries: Entries) -> MeasuredEntries:
-        """The entries with what was measured of them."""
-        places = list(zip(entries.clusters, entries.workloads, strict=True))
-        of_workload = Counter(places)
-        return MeasuredEntries(
-            **{field.name: getattr(entries, field.name) for field in fields(entries)},
-            power_w=self.power_w,
-            total_energy_j=self.total_energy_j,
-            seconds=self.seconds,
-            share=np.array([1.0 / of_workload[place] for place in places]),
-            spread=self.spread,
-            next_spread=self.next_spread,
-        )
-
     @classmethod
     def of(cls, examples: Examples) -> "History":
-        """The history of each entry of the examples."""
+        """Return the history of each entry of the examples."""
         count = len(examples.entries)
         order = np.lexsort((examples.first_s, examples.entry))
         entry = examples.entry[order]
@@ -65,15 +47,23 @@ class History:
         known = ~np.isnan(energy)
         totals = np.bincount(entry[known], weights=energy[known], minlength=count)
         runs = np.bincount(entry[known], minlength=count)
-        return cls(
+        measured = MeasuredEntries(
+            **{field.name: getattr(examples.entries, field.name) for field in fields(examples.entries)},
             power_w=mean[last],
             total_energy_j=np.where(runs > 0, totals / np.maximum(runs, 1), np.nan),
             seconds=np.maximum(seconds[last] * 0.5 ** (age_s / half_life_s), 1e-6),
+            share=_shares(examples.entries),
             spread=spread,
             next_spread=next_spread,
-            residuals=residuals,
-            half_life_s=half_life_s,
         )
+        return cls(entries=measured, residuals=residuals, half_life_s=half_life_s)
+
+
+def _shares(entries: Entries) -> NDArray[np.float64]:
+    """Return one over the number of entries of each entry's workload."""
+    places = list(zip(entries.clusters, entries.workloads, strict=True))
+    of_workload = Counter(places)
+    return np.array([1.0 / of_workload[place] for place in places])
 
 
 def _spread(

@@ -5,9 +5,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
-from podpower.datasets.entries import Examples
+from podpower.datasets.entries import Examples, MeasuredEntries
 from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
 from podpower.datasets.training_set import Rows, TrainingSet
 from podpower.errors import InvalidInput
@@ -66,24 +65,16 @@ def train_examples(
     label_source: str | None = None,
     notes: Sequence[str] = (),
 ) -> KnnModel:
-    """`train` on examples that are already aggregated. `without` names blocks of columns to leave out, by position."""
+    """Train on examples that are already aggregated. `without` names blocks of columns to leave out, by position."""
     check_trainable(examples, neighbors=neighbors)
     neighbours, history = neighbors or DEFAULT_NEIGHBOURS, History.of(examples)
-    entries = history.entries(examples.entries)
-    learned = learn(
-        entries,
-        history.residuals,
-        default_metric(examples.blocks, without=without),
-        target=target,
-        neighbours=neighbours,
-    )
+    entries, start = history.entries, default_metric(examples.blocks, without=without)
+    learned = learn(entries, history.residuals, start, target=target, neighbours=neighbours)
     metrics, inverted_file = learned.metrics, None
     if len(entries) > EXACT_ENTRIES:
         inverted_file = make_inverted_file(entries.vectors, learned.metric.scales())
         entries = replace(entries, vectors=entries.vectors.astype(np.float16))
         metrics = metrics | {"search_recall_at_10": inverted_file.recall_at_10}
-    jobs = ~np.isnan(entries.total_energy_j)
-    workloads = len(set(entries.workloads))
     return KnnModel(
         index=entries,
         inverted_file=inverted_file,
@@ -96,7 +87,7 @@ def train_examples(
             to_log(entries.power_w) - effects_of(learned.cluster_effects, entries.clusters),
             entries.share,
         ),
-        prior_total=_mean(np.log1p(entries.total_energy_j[jobs]), entries.share[jobs]),
+        prior_total=_prior_total(entries),
         similar_within=learned.similar_within,
         intervals=learned.intervals,
         mean_factors=learned.mean_factors,
@@ -110,21 +101,25 @@ def train_examples(
         metrics=metrics,
         labels_end_s=float(examples.last_s.max()),
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        training_size={
-            "rows": len(examples) if row_count is None else row_count,
-            "rows_left_out": sum(examples.left_out.values()),
-            "examples": len(examples),
-            "specs": len(set(entries.spec_hashes)),
-            "workloads": workloads,
-        },
-        notes=[*_notes(examples, workloads=workloads), *notes],
+        training_size=_training_size(examples, row_count=row_count),
+        notes=[*_notes(examples), *notes],
         spec_hash_version=FIRST_VERSION if examples.older_hashes else HASH_VERSION,
     )
 
 
-def _notes(examples: Examples, *, workloads: int) -> list[str]:
+def _training_size(examples: Examples, *, row_count: int | None) -> dict[str, int]:
+    return {
+        "rows": len(examples) if row_count is None else row_count,
+        "rows_left_out": sum(examples.left_out.values()),
+        "examples": len(examples),
+        "specs": len(set(examples.entries.spec_hashes)),
+        "workloads": len(set(examples.entries.workloads)),
+    }
+
+
+def _notes(examples: Examples) -> list[str]:
     notes = []
-    if workloads == 1:
+    if len(set(examples.entries.workloads)) == 1:
         notes.append(
             "trained on one workload only: others are predicted from little more than their resources, and their "
             "intervals are assumed"
@@ -139,5 +134,8 @@ def _notes(examples: Examples, *, workloads: int) -> list[str]:
     return notes
 
 
-def _mean(values: NDArray[np.float64], share: NDArray[np.float64]) -> float:
-    return float(np.average(values, weights=share)) if len(values) else float("nan")
+def _prior_total(entries: MeasuredEntries) -> float:
+    """Return the mean log1p joules of jobs, in which each workload counts once; NaN without any job."""
+    jobs = ~np.isnan(entries.total_energy_j)
+    values = np.log1p(entries.total_energy_j[jobs])
+    return float(np.average(values, weights=entries.share[jobs])) if len(values) else float("nan")

@@ -4,7 +4,8 @@ import pytest
 
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
-from podpower.features.table import FEATURES_SCHEMA, features_table, read_features, write_features
+from podpower.features.table import FEATURES_SCHEMA, features_table, read_features
+from podpower.io.parquet import write_parquet
 from podpower.specs.hashing import spec_hash
 
 
@@ -41,12 +42,12 @@ def test_vectors_of_another_encoder_are_rejected(encoder, cluster):
 
 def test_no_request_gives_an_empty_table(encoder, tmp_path):
     empty = features_table([], encoder.transform([]), encoder=encoder)
-    write_features(empty, tmp_path / "f.parquet")
+    write_parquet(empty, tmp_path / "f.parquet")
     assert read_features(tmp_path / "f.parquet").is_empty()
 
 
 def test_what_is_written_is_read(table, tmp_path):
-    write_features(table, tmp_path / "features.parquet")
+    write_parquet(table, tmp_path / "features.parquet")
     assert read_features(tmp_path / "features.parquet").equals(table)
     assert [path.name for path in tmp_path.iterdir()] == ["features.parquet"]
 
@@ -91,7 +92,7 @@ def test_a_file_that_is_no_parquet_is_rejected(table, tmp_path):
     path.write_bytes(b"namespace,workload_kind\n")
     with pytest.raises(InvalidInput, match="not a readable Parquet file"):
         read_features(path)
-    write_features(table, path)
+    write_parquet(table, path)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InvalidInput, match="is damaged: its end is missing"):
         read_features(path)

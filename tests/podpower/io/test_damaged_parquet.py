@@ -23,9 +23,9 @@ from podpower.datasets.join import join_rows
 from podpower.datasets.tables import keyed, read_training_rows
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
-from podpower.features.table import features_table, read_features, write_features
+from podpower.features.table import features_table, read_features
 from podpower.io.parquet import TableFile, scanned, write_parquet
-from podpower.labels import LabelRequest, label_jobs, label_windows, read_labels, write_labels
+from podpower.labels import LabelRequest, label_jobs, label_windows, read_labels
 from podpower.simulation import simulate
 from podpower.sources.protocols import Selector
 from podpower.sources.recording import SAMPLES, SERIES, TRUTH, Recording
@@ -101,9 +101,9 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
     features = features_table(requests_of(specs), encoder.transform(requests_of(specs)), encoder=encoder)
     rows = join_rows(features, labels)
     write_parquet(specs, folder / "specs.parquet")
-    write_features(features, folder / "features.parquet")
-    write_labels(labels, folder / "labels.parquet")
-    write_labels(jobs, folder / "jobs.parquet")
+    write_parquet(features, folder / "features.parquet")
+    write_parquet(labels, folder / "labels.parquet")
+    write_parquet(jobs, folder / "jobs.parquet")
     write_parquet(rows.chunks(size=200), folder / "rows.parquet")
     readers: dict[str, dict[str, Reader]] = {
         "specs": {},
