@@ -26,7 +26,7 @@ def main() -> None:
     except httpx.HTTPError as error:
         sys.exit(f"error: {url} does not answer ({error}): start it with `make up` or `podpower serve`")
     if answer.is_error:
-        # problem+json: `detail` says what would be right
+        # problem+json: `detail` contains what is wrong and what would be right
         sys.exit(f"error: {answer.json()['detail']}")
     for prediction in answer.json()["predictions"]:
         low, high = prediction["interval"]["avg_power_w"]

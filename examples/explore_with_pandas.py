@@ -5,7 +5,7 @@
 Needs pandas: pip install 'podpower[pipeline,pandas]'. The local workflow of the README writes the files.
 """
 
-# %% Read. Energy that is not known is null; `reason` says why.
+# %% Read. Energy that is not known is null; `reason` has the cause.
 import sys
 from pathlib import Path
 

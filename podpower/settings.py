@@ -125,7 +125,7 @@ class Places:
         return self.given_tables or f"{self._absolute_home}/tables"
 
     def recording(self, *, live: bool) -> str:
-        """The recording, in the home unless it is placed elsewhere; of a live cluster, its journal."""
+        """Return the recording, in the home unless it is placed elsewhere; of a live cluster, its journal."""
         return self.given_recording or f"{self._absolute_home}/{'journal' if live else 'recording'}"
 
     @property

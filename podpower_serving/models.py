@@ -57,7 +57,7 @@ class StoreSource:
 class FileSource:
     """Two artifacts at fixed paths; replaced files are loaded."""
 
-    remedy = "put an encoder and a model of its vectors where ENCODER_PATH and MODEL_PATH say"
+    remedy = "put an encoder and a model of its vectors at ENCODER_PATH and MODEL_PATH"
 
     def __init__(self, *, encoder_path: str, model_path: str) -> None:
         self._encoder_path, self._model_path = Path(encoder_path), Path(model_path)

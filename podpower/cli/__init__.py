@@ -1,7 +1,7 @@
 """The command line: one file for each command, which parses, calls the library and prints.
 
 Command modules import nothing heavy before they run, so that help is quick and the base install, which has neither
-polars nor Dagster, can say which extra a command needs. Results go to standard output, everything else to standard
+polars nor Dagster, can name the extra that a command needs. Results go to standard output, everything else to standard
 error; exit codes are 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 output no longer read.
 """
 

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         cluster, specs, rejected = _live_specs(arguments, start_s=start_s, end_s=end_s)
         with open_prometheus(arguments, cluster=cluster) as prometheus:
             report = _export(arguments, prometheus, specs, start_s=start_s, end_s=end_s)
-    _tell(report, arguments.out)
+    _print_report(report, arguments.out)
     return inputs.report(rejected)
 
 
@@ -170,8 +170,8 @@ def _check_any(report: "LabelReport") -> None:
         raise InvalidInput("no pod has energy counters between start and end: give another window")
 
 
-def _tell(report: "LabelReport", out: str) -> None:
-    """Counts, why energy is unknown, and warnings, on standard error."""
+def _print_report(report: "LabelReport", out: str) -> None:
+    """Print counts, why energy is unknown, and warnings on standard error."""
     output.note(
         f"{out}: {report.known} known of {report.rows} labels of {report.pods} pods, "
         f"{output.quantity(report.total_energy_j, 'J')} in all ({report.energy}, {report.generation})"

@@ -38,7 +38,7 @@ _LINE = msgspec.json.Decoder(EventLine)
 # What is written at once is sorted: owners before what they own, deletions last.
 _GONE = 1 + ownership_rank("Pod")
 _Place = tuple[str, str, str]  # apiVersion, kind and namespace of an object
-_QUIET_S = 20.0  # a journal without events says this often that it is up to date
+_QUIET_S = 20.0  # a journal without events records this often that it is up to date
 
 
 class Locked(Unavailable):

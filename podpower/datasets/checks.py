@@ -33,7 +33,7 @@ def count_rows(rows: pl.LazyFrame, labels: pl.DataFrame) -> RowCounts:
 
 
 def one_row_a_label(counts: Sequence[RowCounts]) -> CheckResult:
-    """Every stored row has a label, and no two rows have the same."""
+    """Check that every stored row has a label, and no two rows have the same."""
     repeated, without = sum(c.repeated for c in counts), sum(c.without_label for c in counts)
     return CheckResult(
         name=ONE_ROW_A_LABEL,

@@ -37,7 +37,7 @@ class Entries:
         return len(self.physical_power_w)
 
     def workload(self, row: int) -> Workload:
-        """Namespace, kind and name of one row."""
+        """Return namespace, kind and name of one row."""
         return self.namespaces[row], self.kinds[row], self.names[row]
 
     @property
@@ -46,12 +46,12 @@ class Entries:
         return list(zip(self.namespaces, self.kinds, self.names, strict=True))
 
     def take(self, index: Positions) -> Self:
-        """The rows at `index` (positions or a mask), in that order."""
+        """Return the rows at `index` (positions or a mask), in that order."""
         positions = np.arange(len(self))[index]
         return self._each(lambda column: _taken(column, positions))
 
     def part(self, rows: slice) -> Self:
-        """The rows of a slice."""
+        """Return the rows of a slice."""
         return self._each(lambda column: column[rows])
 
     def _each(self, of: Any) -> Self:
@@ -115,7 +115,7 @@ class Examples:
         return len(self.power_w)
 
     def queries(self) -> Entries:
-        """The entry of each example: what a model predicts them from."""
+        """Return the entry of each example: what a model predicts them from."""
         return self.entries.take(self.entry)
 
     def at_most(self, count: int) -> "Examples":
@@ -123,12 +123,12 @@ class Examples:
         return self if len(self) <= count else self.take(np.linspace(0, len(self) - 1, count).astype(np.int64))
 
     def encoded(self, vectors: NDArray[np.float32], *, blocks: tuple[int, ...], fingerprint: str) -> "Examples":
-        """The same examples with vectors (m, dim) of another encoder."""
+        """Return the same examples with vectors (m, dim) of another encoder."""
         entries = replace(self.entries, vectors=vectors)
         return replace(self, entries=entries, blocks=blocks, encoder_fingerprint=fingerprint)
 
     def take(self, index: Positions) -> "Examples":
-        """The examples at `index` (positions or a mask), in that order, and the entries they are of."""
+        """Return the examples at `index` (positions or a mask), in that order, and the entries they are of."""
         positions = np.arange(len(self))[index]
         used, entry = np.unique(self.entry[positions], return_inverse=True)
         columns = ("pods", "first_s", "last_s", "power_w", "total_energy_j", "seconds")

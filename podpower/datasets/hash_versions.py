@@ -12,7 +12,7 @@ VERSION_COLUMN: Final = "spec_hash_version"
 
 
 def older_hashes(count: int, total: int, *, command: str) -> str:
-    """Message about spec hashes of an older version."""
+    """Return a message about spec hashes of an older version."""
     return (
         f"{count} of {total} spec hashes are of a version before {HASH_VERSION}: specs whose redacted text differs "
         f"since are not recognized as the same; make them again with `{command}`"

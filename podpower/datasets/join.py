@@ -55,7 +55,7 @@ class JoinReport:
         return "; ".join([*parts, f"{self.specs_without_labels} of {self.specs} specs have no label"])
 
     def warnings(self, *, features: str, labels: str) -> list[str]:
-        """Messages about spec hashes of an older version in the two files."""
+        """Return messages about spec hashes of an older version in the two files."""
         counts = (
             (features, self.older_specs, self.specs, "podpower encode transform"),
             (labels, self.older_labels, self.labels, "podpower label"),
@@ -83,16 +83,16 @@ class JoinedRows:
         return self._rows(self.labels, self.spec)
 
     def chunks(self, *, size: int = 50_000) -> Iterator[pl.DataFrame]:
-        """The rows in parts of `size`; one empty part where there is none."""
+        """Yield the rows in parts of `size`; one empty part where there is none."""
         for start in range(0, max(1, len(self.labels)), size):
             yield self._rows(self.labels.slice(start, size), self.spec.slice(start, size))
 
     def _rows(self, labels: pl.DataFrame, spec: pl.Series) -> pl.DataFrame:
-        told = self.features.select(
+        known = self.features.select(
             column if column in self.features.columns else pl.lit(None, kind).alias(column)
             for column, kind in FROM_SPEC.items()
         )
-        given = told[spec] if len(told) else told
+        given = known[spec] if len(known) else known
         return labels.drop(c for c in FROM_SPEC if c in labels.columns).hstack(given.get_columns())
 
 
@@ -100,7 +100,7 @@ class Joiner:
     """Joins labels to the specs of one table of features, batch by batch.
 
     A label finds its spec by the template that made its pod, where that is known; else by its workload, as of the
-    step; else by a spec of the pod itself. Specs without a time were in force ever since.
+    step; else by a spec of the pod itself. Specs without a time were always in force.
     """
 
     def __init__(self, features: pl.DataFrame) -> None:
@@ -117,7 +117,7 @@ class Joiner:
         self._examples: dict[str, list[str]] = {}
 
     def join(self, labels: pl.DataFrame) -> "JoinedRows":
-        """One row for each label that has a spec, never more; the report is of all batches so far."""
+        """Return one row for each label that has a spec, never more; the report is of all batches so far."""
         matched = self._of(labels).matched(labels)
         found = matched["_spec"].is_not_null()
         spec = matched["_spec"].filter(found).cast(pl.Int64)

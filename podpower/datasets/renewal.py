@@ -14,25 +14,25 @@ F = TypeVar("F", pl.DataFrame, pl.LazyFrame)
 
 
 def is_older() -> pl.Expr:
-    """Expression: the version of a row's spec hash is older than HASH_VERSION, or missing."""
+    """Return the expression: the version of a row's spec hash is older than HASH_VERSION, or missing."""
     return pl.col(VERSION_COLUMN).fill_null(FIRST_VERSION) < HASH_VERSION
 
 
 def with_version(table: F) -> F:
-    """`table` with VERSION_COLUMN, null where it had none."""
+    """Return `table` with VERSION_COLUMN, null where it had none."""
     if VERSION_COLUMN in table.collect_schema().names():
         return table
     return table.with_columns(pl.lit(None, pl.Int64).alias(VERSION_COLUMN))
 
 
 def renewals_of(stored: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
-    """RENEWALS_SCHEMA of specs as stored and, row by row, as hashed `now`."""
+    """Return RENEWALS_SCHEMA of specs as stored and, row by row, as hashed `now`."""
     table = pl.DataFrame([stored[_HASH], now[_HASH].alias(_NEW_HASH), now[VERSION_COLUMN].alias(_NEW_VERSION)])
     return table.cast(RENEWALS_SCHEMA).unique(_HASH, keep="last", maintain_order=True)
 
 
 def renewed(table: pl.DataFrame, renewals: pl.DataFrame) -> pl.DataFrame:
-    """`table` with its older hashes replaced by those of this version, as far as `renewals` has them."""
+    """Return `table` with its older hashes replaced by those of this version, as far as `renewals` has them."""
     table = with_version(table)
     if renewals.is_empty():
         return table
@@ -45,7 +45,7 @@ def renewed(table: pl.DataFrame, renewals: pl.DataFrame) -> pl.DataFrame:
 
 
 def not_renewed(rows: pl.LazyFrame, renewals: pl.DataFrame) -> int:
-    """Number of rows whose hash is older and cannot be replaced by one of this version."""
+    """Return the number of rows whose hash is older and cannot be replaced by one of this version."""
     current = renewals.filter(pl.col(_NEW_VERSION) == HASH_VERSION).lazy()
     older = with_version(rows).filter(is_older() & pl.col(_HASH).is_not_null())
     return int(older.join(current, on=_HASH, how="anti").select(pl.len()).collect().item())

@@ -85,8 +85,8 @@ class RowReader:
         return dict(sorted(self._reasons.items()))
 
     def read(self, batch: pl.DataFrame) -> pl.DataFrame:
-        """The usable rows of a batch with POWER, TOTAL, SECONDS, IS_RUN and all optional columns. InvalidInput when
-        columns are missing or hold no numbers, or the target is in no row.
+        """Return the usable rows of a batch with POWER, TOTAL, SECONDS, IS_RUN and all optional columns. InvalidInput
+        when columns are missing or hold no numbers, or the target is in no row.
         """
         self._check(batch)
         rows = _with_labels(batch, str(self._target))
@@ -152,7 +152,7 @@ class RowReader:
                 raise InvalidInput(f"column {column} must hold numbers, not {rows.schema[column]}")
 
     def _reason(self) -> pl.Expr:
-        """Expression: the reason why a row is not used; null for a used row."""
+        """Return the expression: the reason why a row is not used; null for a used row."""
         label = pl.col(TOTAL) if self._target == "total_energy_j" else pl.col(POWER)
         power, seconds = pl.col(POWER), pl.col(SECONDS)
         reasons: Sequence[tuple[pl.Expr, str]] = (

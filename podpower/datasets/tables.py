@@ -36,16 +36,16 @@ class TrainingRows(Protocol):
     """Rows of docs/reference/file-formats.md."""
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """All rows in batches, at least one, with WIDTH in place of the vectors."""
+        """Yield all rows in batches, at least one, with WIDTH in place of the vectors."""
 
     def vectors(self, keys: pl.DataFrame) -> NDArray[np.float32]:
-        """The vectors (n, dim) of the entries with these KEYS. InvalidInput where one is missing, not finite or of
-        another width.
+        """Return the vectors (n, dim) of the entries with these KEYS. InvalidInput where one is missing, not finite or
+        of another width.
         """
 
 
 def keyed() -> list[pl.Expr]:
-    """KEYS of rows that have the columns of the reference system and `cluster`."""
+    """Return KEYS of rows that have the columns of the reference system and `cluster`."""
     static = (pl.col("workload_kind") == "Node") & pl.col("pod").is_not_null()
     return [
         pl.col("cluster").fill_null("").alias("_cluster"),
@@ -57,20 +57,20 @@ def keyed() -> list[pl.Expr]:
 
 
 def with_columns_of(rows: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
-    """`rows` with those of the columns that they lack, null."""
+    """Return `rows` with those of the columns that they lack, null."""
     return rows.with_columns(pl.lit(None, pl.String).alias(c) for c in columns if c not in rows.columns)
 
 
 def training_rows(rows: "pl.DataFrame | TrainingRows") -> TrainingRows:
-    """Rows in memory; those of files stay as they are."""
+    """Return rows in memory as a table; those of files stay as they are."""
     return RowsInMemory(frame=rows) if isinstance(rows, pl.DataFrame) else rows
 
 
 def read_training_rows(
     *tables: AnyPath | TableFile, encoder_fingerprint: str | None = None, renewals: pl.DataFrame | None = None
 ) -> TrainingRows:
-    """Rows of files, read when they are used; of several encoders only those of one. Older spec hashes are replaced as
-    `renewals` (podpower.datasets.renewal) says. InvalidInput when a file is missing or no Parquet.
+    """Return rows of files, read when they are used; of several encoders only those of one. Older spec hashes are
+    replaced as `renewals` (podpower.datasets.renewal) has them. InvalidInput when a file is missing or no Parquet.
     """
     files = [t if isinstance(t, TableFile) else TableFile(path=t, command=COMMAND) for t in tables]
     for table in files:
@@ -87,11 +87,11 @@ class RowsInMemory:
     frame: pl.DataFrame
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """One batch."""
+        """Yield the one batch."""
         yield _light(self.frame)
 
     def vectors(self, keys: pl.DataFrame) -> NDArray[np.float32]:
-        """The vectors of the entries with these KEYS."""
+        """Return the vectors of the entries with these KEYS."""
         found = _Vectors(keys)
         rows = with_columns_of(self.frame.drop_nulls(FEATURES), _KEYED).with_row_index("_row")
         at = found.missing_in(rows.select("_row", *keyed()))
@@ -108,14 +108,14 @@ class RowsOfFiles:
     renewals: pl.DataFrame | None = None
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """The rows of one file after another."""
+        """Yield the rows of one file after another."""
         for table in self.files:
             with table.parquet() as file:
                 for frame in _batches(file, file.schema_arrow.names):
                     yield self._own(frame)
 
     def vectors(self, keys: pl.DataFrame) -> NDArray[np.float32]:
-        """The vectors of the entries with these KEYS."""
+        """Return the vectors of the entries with these KEYS."""
         found = _Vectors(keys)
         for table in self.files:
             if found.complete:
@@ -168,7 +168,7 @@ class _Vectors:
         return bool(self._found.all())
 
     def missing_in(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The first of `rows` for each key that is not found yet: its `_row` and the key's position `_at`."""
+        """Return the first of `rows` for each key that is not found yet: its `_row` and the key's position `_at`."""
         missing = self._keys.filter(~pl.Series(self._found))
         first = rows.join(missing, on=KEYS, how="inner", nulls_equal=True).sort("_row")
         return first.unique("_at", keep="first", maintain_order=True).select("_row", "_at")
@@ -206,7 +206,7 @@ def _numbered(batches: Iterator[pl.DataFrame]) -> Iterator[tuple[int, pl.DataFra
 def _batches(
     file: VerifiedFile, names: Sequence[str], *, row_groups: Sequence[int] | None = None
 ) -> Iterator[pl.DataFrame]:
-    """Rows without vectors; these are only read where no column has their width. One empty batch of no rows."""
+    """Yield rows without vectors; these are only read where no column has their width. One empty batch of no rows."""
     light = [name for name in names if name != FEATURES or WIDTH not in names]
     size = _BATCH_VECTORS if FEATURES in light else _BATCH_ROWS
     empty = True
@@ -218,7 +218,7 @@ def _batches(
 
 
 def _light(frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows with WIDTH in place of vectors."""
+    """Return rows with WIDTH in place of vectors."""
     if FEATURES not in frame.columns:
         return frame
     kind = frame.schema[FEATURES]
@@ -235,7 +235,7 @@ def _check_type(kind: pa.DataType) -> None:
 
 
 def _as_matrix(vectors: pa.Array) -> NDArray[np.float32]:
-    """Lists of equally many numbers as the rows of one matrix."""
+    """Return lists of equally many numbers as the rows of one matrix."""
     if isinstance(vectors, pa.ChunkedArray):
         vectors = vectors.combine_chunks()
     values = vectors.flatten().to_numpy(zero_copy_only=False)

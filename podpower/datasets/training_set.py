@@ -94,7 +94,7 @@ class TrainingSet:
         )
 
     def where(self, condition: pl.Expr) -> "TrainingSet":
-        """The windows for which it holds, by `ts`, `cluster` and `pod`; maybe none."""
+        """Return the windows for which it holds, by `ts`, `cluster` and `pod`; maybe none."""
         return replace(self, frame=self.frame.filter(condition))
 
     def hours(self) -> pl.DataFrame:
@@ -126,7 +126,9 @@ class TrainingSet:
         return float(first), float(last)  # type: ignore[arg-type]
 
     def examples(self) -> Examples:
-        """Aggregated to (cluster, workload, spec, hour): what is trained on. InvalidInput where there are no rows."""
+        """Return the examples that a model is trained on, a row for each cluster, workload, spec and hour. InvalidInput
+        where there are no rows.
+        """
         short = pl.col(PART)
         span_s = (short.max() - short.min()) * WINDOW_S
         long = (short * WINDOW_S) // HOUR_S

@@ -58,12 +58,12 @@ class Windows:
             self._add_up()
 
     def entries(self) -> pl.DataFrame:
-        """KEYS of each entry, in their order, with columns of its latest label."""
+        """Return KEYS of each entry, in their order, with columns of its latest label."""
         assert self._latest is not None  # noqa: S101 - there is at least one batch
         return self._latest.sort(KEYS).with_row_index(ENTRY)
 
     def frame(self) -> pl.DataFrame:
-        """A row for each window with its means, sorted by entry, window and pod; `cluster` and `pod` are Enums.
+        """Return a row for each window with its means, sorted by entry, window and pod; `cluster` and `pod` are Enums.
 
         A run gives power only where no step of its entry has any in the window, since both measure the same seconds.
         """
@@ -109,7 +109,7 @@ class _Codes:
         self.known = pl.DataFrame(schema=dict.fromkeys(columns, pl.String) | {name: pl.UInt32})
 
     def encoded(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows with their number in place of the columns."""
+        """Return the rows with their number in place of the columns."""
         distinct = rows.select(self._columns).unique(maintain_order=True)
         new = distinct.join(self.known, on=self._columns, how="anti", nulls_equal=True)
         if len(new):
@@ -118,7 +118,7 @@ class _Codes:
         return rows.join(self.known, on=self._columns, how="left", nulls_equal=True).drop(self._columns)
 
     def places(self, ordered: pl.DataFrame) -> NDArray[np.int64]:
-        """The row of `ordered` of each number."""
+        """Return the row of `ordered` of each number."""
         rows = ordered.select(self._columns).with_row_index("_row")
         found = self.known.join(rows, on=self._columns, how="left", nulls_equal=True, maintain_order="left")
         return found["_row"].to_numpy().astype(np.int64)

@@ -74,7 +74,7 @@ class PodResult(msgspec.Struct, frozen=True, kw_only=True):
 
 class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
     """One split: scores by predictor ("podpower" and the baselines) and, for podpower, by basis, kind, namespace and
-    time; what it is without each block of features (only where asked for); and every held-out pod, with what each of
+    time; what it is without each block of features (only where requested); and every held-out pod, with what each of
     the `baselines` predicts for it. `folds` were done of `folds_in_all`.
     """
 

@@ -26,7 +26,7 @@ CONFIDENCE = 0.9
 _NEGLIGIBLE, _GROSS = 0.01, 0.25
 _RESAMPLES = 2000
 _SEED = 1
-_LEAST_COMPARED = 5  # workloads; of fewer the next may say the opposite
+_LEAST_COMPARED = 5  # workloads; one more can reverse a comparison of fewer
 # Labels have shifted when more than half of at least so many known workloads leave their 95 % interval by a factor of
 # two at once; a quarter is enough where the typical factor exceeds three, which a change of load rarely does.
 _LEAST_KNOWN, _MOST_CHANGED, _FACTOR = 5, 0.5, float(np.log(2.0))

@@ -14,6 +14,6 @@ def count_not_finite(vectors: NDArray[np.float32]) -> int:
 
 
 def vectors_are_finite(*, vectors: int, not_finite: int) -> CheckResult:
-    """Every value of every vector is a finite number."""
+    """Check that every value of every vector is a finite number."""
     values = {"vectors": vectors, "not_finite": not_finite}
     return CheckResult(name=VECTORS_ARE_FINITE, passed=not_finite == 0, values=values)

@@ -11,7 +11,7 @@ from podpower.specs.requests import Container, InferenceRequest
 
 FloatArray = NDArray[np.float32]
 
-# Of one pod: replicas, parallelism and completions say how many there are, and are no part of the spec hash either.
+# Of one pod: replicas, parallelism and completions are the number of pods, and are no part of the spec hash either.
 NUMERIC_COLUMNS = (
     "req_cpu_mcpu",
     "req_mem_mib",
@@ -27,7 +27,7 @@ _MAX_CATEGORIES = 12  # more distinct values than this are names, not categories
 
 
 def numeric_values(requests: Sequence[InferenceRequest]) -> FloatArray:
-    """NUMERIC_COLUMNS of each request as log(1 + value), (n, columns); NaN where unknown, which 0 is not."""
+    """Return NUMERIC_COLUMNS of each request as log(1 + value), (n, columns); NaN where unknown, which 0 is not."""
     values = np.array([_numbers(request) for request in requests], dtype=np.float64)
     return np.log1p(np.maximum(values.reshape(len(requests), len(NUMERIC_COLUMNS)), 0.0)).astype(np.float32)
 
@@ -49,7 +49,7 @@ def _numbers(request: InferenceRequest) -> tuple[float, ...]:
 def _effective(
     pod: float | None, pod_default: float | None, containers: Sequence[Container], field: str, default: str | None
 ) -> float:
-    """The pod-level value, else the sum over the containers that have one; a missing request is its limit."""
+    """Return the pod-level value, else the sum over the containers that have one; a missing request is its limit."""
     if pod is not None:
         return pod
     known = []
@@ -65,7 +65,7 @@ def _effective(
 
 
 def categories(request: InferenceRequest) -> tuple[tuple[str, ...], ...]:
-    """The values of CATEGORY_COLUMNS; an empty tuple where there is none. Volume types may be several."""
+    """Return the values of CATEGORY_COLUMNS; an empty tuple where there is none. Volume types may be several."""
     return (
         (controller_kind(request),),
         (request.node_type,) if request.node_type else (),
@@ -85,7 +85,7 @@ def fit_vocabularies(requests: Iterable[InferenceRequest]) -> list[list[str]]:
 
 
 def one_hot(requests: Sequence[InferenceRequest], vocabularies: Sequence[Sequence[str]]) -> FloatArray:
-    """(n, values + one "other" a column): 1 where the request has the value; unknown values are "other"."""
+    """Return (n, values + one "other" a column): 1 where the request has the value; unknown values are "other"."""
     offsets, width = [], 0
     for vocabulary in vocabularies:
         offsets.append(width)

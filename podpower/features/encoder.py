@@ -36,7 +36,7 @@ SCHEMA_VERSION = 3  # of the columns and of how they are computed; raise it when
 _CLIP = 4.0  # robust deviations beyond this are equally far: one giant must not hide all other differences
 _MIN_SCALE = 1.0  # one e-fold: columns that hardly vary in the fitted requests are not blown up
 
-# Embedded when fitting and when encoding: a name or a folder does not tell which weights are behind it.
+# Embedded when fitting and when encoding: a name or a folder does not identify the weights.
 _PROBE = InferenceRequest(workload_kind="Deployment", workload_name="redis-cache", containers=[])
 _PROBE_TOLERANCE = 1e-3  # threads and processors differ by less, other weights by more
 
@@ -44,7 +44,7 @@ _PROBE_TOLERANCE = 1e-3  # threads and processors differ by less, other weights 
 class Encoder:
     """Turns requests into vectors of `dim` float32. Make one with `fit` or `from_state`, never directly.
 
-    `fingerprint` (64 hex digits) tells encoders apart: vectors of different fingerprints must not be compared.
+    `fingerprint` (64 hex digits) identifies the encoder: vectors of different fingerprints must not be compared.
     `column_names` has one name for each number of a vector, `blocks` the widths of the blocks they come in, `text` is
     the text encoder. How much each block counts is learned from labels (`podpower.model.metric`), not set here.
     """
@@ -105,7 +105,7 @@ class Encoder:
         return cls(state)
 
     def transform(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
-        """The vectors of `requests`, (n, dim), each independent of the others in the batch.
+        """Return the vectors of `requests`, (n, dim), each independent of the others in the batch.
 
         With the text encoder "sbert", Unavailable without its library and Refused with other weights than fitted.
         """
@@ -121,7 +121,7 @@ class Encoder:
         return np.concatenate(blocks, axis=1)
 
     def _sentence_vectors(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
-        """Refused when the model found under the stored name is another than the one fitted with."""
+        """Raise Refused when the model found under the stored name is another than the one fitted with."""
         model = self._state["sbert_model"]
         vectors = sbert_vectors([_PROBE, *requests], model)
         if vectors.shape[1] != len(self._state["sbert_probe"]) or (
@@ -131,7 +131,7 @@ class Encoder:
         return vectors[1:]
 
     def _numeric(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
-        """Robust deviations, 0 where unknown, then one indicator column for each unknown value."""
+        """Return robust deviations, 0 where unknown, then one indicator column for each unknown value."""
         values = numeric_values(requests)
         missing = np.isnan(values)
         deviations = (values - self._state["numeric_centers"]) / self._state["numeric_scales"]
@@ -144,7 +144,7 @@ class Encoder:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """The encoder that gave `state`. Refused when the state is of another schema or was changed."""
+        """Return the encoder that gave `state`. Refused when the state is of another schema or was changed."""
         version = state.get("schema_version")
         if version != SCHEMA_VERSION:
             raise Refused(
@@ -163,7 +163,7 @@ class Encoder:
 
 
 def _robust_scales(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Median and interquartile range (as a standard deviation) of each column's known values.
+    """Return the median and interquartile range (as a standard deviation) of each column's known values.
 
     What nobody had when the encoder was fitted has no scale: its values are all equally far (infinite scale), and only
     that they are known at all tells.
@@ -186,7 +186,7 @@ def _column_names(vocabularies: Sequence[Sequence[str]], texts_by_block: Mapping
 
 
 def _digest(state: Mapping[str, Any]) -> str:
-    """SHA-256 of all entries but the fingerprint, in the order of their names."""
+    """Return SHA-256 of all entries but the fingerprint, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(set(state) - {"fingerprint"}):
         value = state[name]

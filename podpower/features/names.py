@@ -17,7 +17,7 @@ _CRONJOB_SUFFIX = re.compile(r"-\d{8,10}(?=$|-)")
 
 
 def main_image_key(request: InferenceRequest) -> str | None:
-    """The image key of the container that the pod is there for: what groups and the per-image baseline go by."""
+    """Return the image key of the container that the pod is there for: what groups and the per-image baseline go by."""
     main = main_container(request.containers)
     return image_key(main.image) if main else None
 
@@ -69,7 +69,7 @@ def controller_kind(request: InferenceRequest) -> str:
 
 @lru_cache(maxsize=1 << 14)
 def stable_name(kind: str, name: str) -> str:
-    """The workload's name without generated parts, so that a pod reads like the controller that made it.
+    """Return the workload's name without generated parts, so that a pod reads like the controller that made it.
 
     >>> stable_name("Pod", "redis-748ffbc5f5-7f2j5"), stable_name("Pod", "prometheus-0")
     ('redis', 'prometheus')

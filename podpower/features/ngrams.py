@@ -42,7 +42,7 @@ Texts = tuple[str, str, str, str]
 
 
 def request_words(request: InferenceRequest) -> Texts:
-    """The text of FIELD_WEIGHTS: image repositories, workload name, container names, command with its flags.
+    """Return the text of FIELD_WEIGHTS: image repositories, workload name, container names, command with its flags.
 
     Of arguments only the names of flags are used: their values are addresses, paths and secrets.
     """
@@ -107,7 +107,7 @@ def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def distinct_texts(requests: Iterable[InferenceRequest]) -> list[Texts]:
-    """The distinct texts in order: what `fit_idf` and `fit_projection` are fitted on."""
+    """Return the distinct texts in order: what `fit_idf` and `fit_projection` are fitted on."""
     return sorted({request_words(request) for request in requests})
 
 
@@ -116,7 +116,7 @@ def _chunks(texts: Sequence[Texts]) -> Iterator[Sequence[Texts]]:
 
 
 def fit_idf(texts: Sequence[Texts]) -> NDArray[np.float32]:
-    """The smoothed inverse document frequency of each bucket, (BUCKETS,), over distinct texts."""
+    """Return the smoothed inverse document frequency of each bucket, (BUCKETS,), over distinct texts."""
     documents = np.zeros(BUCKETS, dtype=np.int64)
     for chunk in _chunks(texts):
         owner, bucket, _ = _ngrams(chunk)
@@ -139,7 +139,7 @@ _REST[np.arange(SKETCH_DIM), _REST_COLUMN] = _REST_SIGN
 
 
 def _sketches(texts: Sequence[Texts], idf: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(n, SKETCH_DIM) of unit length, or zeros where a request has no words."""
+    """Return (n, SKETCH_DIM) of unit length, or zeros where a request has no words."""
     owner, bucket, field = _ngrams(texts)
     weights = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * field
     sums = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(texts) * SKETCH_DIM)
@@ -170,7 +170,7 @@ def fit_projection(texts: Sequence[Texts], idf: NDArray[np.float32]) -> NDArray[
 def ngram_vectors(
     requests: Sequence[InferenceRequest], idf: NDArray[np.float32], projection: NDArray[np.float64]
 ) -> NDArray[np.float32]:
-    """(n, TEXT_DIM) of about unit length, or zeros where a request has no words.
+    """Return (n, TEXT_DIM) of about unit length, or zeros where a request has no words.
 
     Each request is projected by itself, over the cells of its own sketch only: neither the batch nor the threads of a
     matrix product show in a single bit.

@@ -7,7 +7,7 @@ they have no labels and learn from labels how far it is off (`podpower.model.pri
 
 - Watts of a vCPU between idle and full load: 2.76 W (3.50 - 0.74) on average, and 0.392 W a GB of memory: Cloud Carbon
   Footprint, "Methodology", appendix I, coefficients for AWS, https://www.cloudcarbonfootprint.org/docs/methodology/.
-  Where the node type tells the processor: 3.12 W (3.68 - 0.56, Cascade Lake), 1.27 W (1.67 - 0.40, EPYC of the second
+  Where the node type names the processor: 3.12 W (3.68 - 0.56, Cascade Lake), 1.27 W (1.67 - 0.40, EPYC of the second
   generation) and 1.27 W (1.67 - 0.40, Graviton2): the same project's table by architecture, from SPECpower_ssj2008,
   https://github.com/cloud-carbon-footprint/cloud-carbon-coefficients, output/coefficients-aws-use.csv. Kepler's dynamic
   energy leaves the idle share to the node, so only the difference counts.
@@ -50,7 +50,7 @@ _CPU, _MEMORY, _LIMIT = (NUMERIC_COLUMNS.index(name) for name in ("req_cpu_mcpu"
 
 
 def physical_power_w(requests: Sequence[InferenceRequest]) -> NDArray[np.float64]:
-    """Watts of one pod of each request, (n,), always above zero."""
+    """Return watts of one pod of each request, (n,), always above zero."""
     values = np.expm1(numeric_values(requests).astype(np.float64))
     requested = ~np.isnan(values[:, _CPU])
     cpu_mcpu = np.where(requested, values[:, _CPU], UNREQUESTED_CPU_MCPU)
@@ -86,7 +86,7 @@ _PROCESSORS = (
 
 
 def core_power_w(node_type: str | None) -> float:
-    """Watts of a busy vCPU more than of an idle one, on a node of this type of AWS, Google Cloud or Azure.
+    """Return watts of a busy vCPU more than of an idle one, on a node of this type of AWS, Google Cloud or Azure.
 
     >>> core_power_w("m6g.large"), core_power_w("my-machine")
     (1.27, 2.76)
@@ -98,6 +98,6 @@ def core_power_w(node_type: str | None) -> float:
 def _core_power_w(node_type: str) -> float:
     for pattern, processors in _PROCESSORS:
         if named := pattern.fullmatch(node_type):
-            told = (watts for letter, watts in processors.items() if letter in named["kind"])
-            return round(next(told, INTEL_CORE_W), 2)
+            named_w = (watts for letter, watts in processors.items() if letter in named["kind"])
+            return round(next(named_w, INTEL_CORE_W), 2)
     return CORE_W

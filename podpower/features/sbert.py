@@ -15,7 +15,9 @@ DEFAULT_SBERT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 def sbert_vectors(requests: Sequence[InferenceRequest], model_name: str) -> NDArray[np.float32]:
-    """(n, model's width) of unit length. Unavailable without the library, InvalidInput when it finds no such model."""
+    """Return (n, model's width) of unit length. Unavailable without the library, InvalidInput when it finds no such
+    model.
+    """
     texts = [" ".join(filter(None, request_words(request))).replace("/", " ") for request in requests]
     distinct = list(dict.fromkeys(texts))
     vectors = np.asarray(_load(model_name).encode(distinct, normalize_embeddings=True), dtype=np.float32)

@@ -74,7 +74,7 @@ def create_file(path: AnyPath, data: bytes) -> bool:
 
 
 def read_bounded(path: AnyPath, *, limit_bytes: int) -> bytes:
-    """The content of `path`. InvalidInput when there is no such file or it is larger than `limit_bytes`."""
+    """Return the content of `path`. InvalidInput when there is no such file or it is larger than `limit_bytes`."""
     with opened(path) as stream:
         data = stream.read(limit_bytes + 1)
     if len(data) > limit_bytes:
@@ -98,12 +98,12 @@ def opened(path: AnyPath) -> Iterator[BinaryIO]:
 
 
 def place(path: AnyPath) -> UPath:
-    """A path or URL as what it is read and written through. Unavailable where that is not installed, InvalidInput for a
-    scheme that is not known.
+    """Return a path or URL as what it is read and written through. Unavailable where that is not installed,
+    InvalidInput for a scheme that is not known.
     """
     try:
         found = UPath(path)
-        _ = found.fs  # where a file system needs a package, this asks for it
+        _ = found.fs  # where a file system needs a package, this raises an error
     except ImportError as error:
         scheme = str(path).partition("://")[0]
         extra = {"s3a": "s3", "gcs": "gs"}.get(scheme, scheme)

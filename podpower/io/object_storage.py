@@ -26,7 +26,7 @@ class ObjectStorage:
             raise InvalidInput(f"{self.root} is a file, and a model store is a folder")
 
     def read(self, path: UPath, *, limit_bytes: int = _MAX_JSON_BYTES) -> bytes | None:
-        """The bytes of a file; None where there is none. Refused when it may not be read or is too large."""
+        """Return the bytes of a file; None where there is none. Refused when it may not be read or is too large."""
         self.root.fs.invalidate_cache()  # object stores remember listings; other processes write too
         with self._reaching():
             if not path.exists():
@@ -42,7 +42,7 @@ class ObjectStorage:
             return create_file(path, data)
 
     def size_bytes(self, path: UPath) -> int | None:
-        """The size of a file; None where there is none."""
+        """Return the size of a file; None where there is none."""
         self.root.fs.invalidate_cache()
         with self._reaching():
             return path.stat().st_size if path.exists() else None
@@ -96,7 +96,7 @@ def encoded(value: msgspec.Struct) -> bytes:
 
 
 def decoded(data: bytes, kind: type[T], *, what: str) -> T:
-    """A value of this kind. Refused, naming `what`, when the bytes are something else, or no text at all."""
+    """Return a value of this kind. Refused, naming `what`, when the bytes are something else, or no text at all."""
     try:
         return msgspec.json.decode(data, type=kind)
     except ValueError as error:

@@ -60,7 +60,7 @@ def is_gpu(resource: str) -> bool:
 
 @lru_cache(maxsize=256)
 def gpu_part(resource: str) -> float:
-    """The part of a GPU that one device of this resource is.
+    """Return the part of a GPU that one device of this resource is.
 
     >>> gpu_part("nvidia.com/gpu"), round(gpu_part("nvidia.com/mig-1g.10gb"), 3), gpu_part("nvidia.com/gpu.shared")
     (1.0, 0.143, 0.25)
@@ -77,7 +77,7 @@ def gpu_part(resource: str) -> float:
 
 
 def gpu_model(labels: Mapping[str, str], node_type: str | None) -> str | None:
-    """The model that node labels or an instance type name; None where they name none that is known.
+    """Return the model that node labels or an instance type name; None where they name none that is known.
 
     >>> gpu_model({"nvidia.com/gpu.product": "NVIDIA-A100-SXM4-40GB"}, None), gpu_model({}, "g4dn.xlarge")
     ('a100', 't4')
@@ -91,7 +91,7 @@ def gpu_model(labels: Mapping[str, str], node_type: str | None) -> str | None:
 
 @lru_cache(maxsize=256)
 def known_model(name: str) -> str | None:
-    """The known model that a product name contains.
+    """Return the known model that a product name contains.
 
     >>> known_model("Tesla-T4"), known_model("nvidia-h100-80gb"), known_model("my-fpga")
     ('t4', 'h100', None)
@@ -104,5 +104,5 @@ def known_model(name: str) -> str | None:
 
 
 def board_power_w(model: str | None) -> float | None:
-    """The power limit of a board of this model; None for an unknown one."""
+    """Return the power limit of a board of this model; None for an unknown one."""
     return dict(_BOARDS_W).get(model or "")

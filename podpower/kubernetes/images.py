@@ -3,7 +3,7 @@
 from functools import lru_cache
 
 _MAX_CHARS = 1024  # twice what registries accept; what is cached must stay small
-_PARTS = 2  # of a repository that tell the software; what stands before them is a project, or a mirror of another place
+_PARTS = 2  # of a repository that name the software; what stands before them is a project, or a mirror of another place
 
 
 def image_key(image: str | None) -> str | None:

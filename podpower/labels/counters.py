@@ -52,7 +52,7 @@ class Samples:
 
 
 def samples_of(points: pl.DataFrame, series: pl.DataFrame) -> Samples:
-    """Finite samples that are not negative; of several at one time the largest.
+    """Return finite samples that are not negative; of several at one time the largest.
 
     `points`: `series_id`, `ts`, `value`. `series`: `series_id`, `series`, `namespace`, `pod`, `exporter`, `pod_id`, as
     `pod_series` returns them. NaN is Prometheus' staleness marker and measures nothing.
@@ -97,7 +97,7 @@ def samples_of(points: pl.DataFrame, series: pl.DataFrame) -> Samples:
 
 
 def _in_order(key: Ints, values: Floats) -> tuple[Ints, Floats]:
-    """Positions in the order of `key`, each key once, and the largest value of each."""
+    """Return positions in the order of `key`, each key once, and the largest value of each."""
     order = np.arange(len(key)) if (np.diff(key) > 0).all() else np.argsort(key, kind="stable")
     key, values = key[order], values[order]
     begins = np.ones(len(key), dtype=bool)
@@ -151,7 +151,7 @@ def _one_source_at_a_time(samples: Samples) -> Samples:
 
 
 def _told_once(samples: Samples, dropped: pl.DataFrame) -> tuple[str, ...]:
-    """A warning about pods with more than a last sample under two sources at a time."""
+    """Return a warning about pods with more than a last sample under two sources at a time."""
     counts = dropped.group_by("pod").agg(pl.col(TS).n_unique().alias("times")).filter(pl.col("times") > 2).sort("pod")
     if counts.is_empty():
         return ()

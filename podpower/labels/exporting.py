@@ -102,7 +102,7 @@ class Kepler:
         return label_source(self.generations, self._zones, self.request.energy, self._versions)
 
     def _built(self, source: MetricSource) -> str:
-        """The versions of Kepler that ran in the range, where they are shown."""
+        """Return the versions of Kepler that ran in the range, where they are shown."""
         if BUILD_INFO not in self.names:
             return ""
         found = source.series([Selector(metric=BUILD_INFO)], start_s=self.request.start_s, end_s=self.request.end_s)
@@ -131,7 +131,7 @@ class WindowExport:
         )
 
     def node_ratios(self) -> list[NodeRatio]:
-        """The sum of pods over their nodes' counters, by hour and zone."""
+        """Return the sum of pods over their nodes' counters, by hour and zone."""
         return [
             ratio
             for sums, generation in zip(self._sums, self._kepler.generations, strict=True)
@@ -139,7 +139,7 @@ class WindowExport:
         ]
 
     def pieces(self, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
-        """Tables in WINDOWS_SCHEMA in the order of time; `progress` gets pieces done and in all.
+        """Yield tables in WINDOWS_SCHEMA in the order of time; `progress` gets pieces done and in all.
 
         The labels of an hour are held until its sums of pods and nodes are known.
         """
@@ -158,14 +158,14 @@ class WindowExport:
                 progress(done, len(pieces))
 
     def _fetched(self, pieces: list[tuple[float, int]]) -> Iterator[MetricSamples]:
-        """Samples of each piece and its margins. Those of the margins are kept, not fetched again."""
+        """Yield samples of each piece and its margins. Those of the margins are kept, not fetched again."""
         step, margin_s = self._request.step_seconds, ENDED_AFTER_S + self._request.step_seconds
         ends = [start + steps * step + margin_s for start, steps in pieces]
         begins = [pieces[0][0] - margin_s, *(end + 1e-3 for end in ends[:-1])]
         selectors = [*self._kepler.selectors, *self._kepler.node_selectors]
-        asked = [(selectors, begin, end) for begin, end in zip(begins, ends, strict=True)]
+        wanted = [(selectors, begin, end) for begin, end in zip(begins, ends, strict=True)]
         kept = None
-        for number, new in enumerate(prefetched(self._source, asked)):
+        for number, new in enumerate(prefetched(self._source, wanted)):
             whole = new if kept is None else joined(kept, new)
             yield whole
             if number + 1 < len(pieces):
@@ -187,7 +187,7 @@ class WindowExport:
         return table.select(WINDOWS_SCHEMA.names()).cast(WINDOWS_SCHEMA).sort("namespace", "pod", TS)
 
     def _stepped(self, samples: MetricSamples, *, start_s: float, steps: int) -> pl.DataFrame:
-        """Energy of pods; where two generations measured a step, the newest that knows most of it."""
+        """Return energy of pods; where two generations measured a step, the newest that knows most of it."""
         per_generation = [
             self._of_generation(samples, generation, sums, start_s=start_s, steps=steps)
             for generation, sums in zip(self._kepler.generations, self._sums, strict=True)
@@ -231,24 +231,24 @@ def label_windows(source: MetricSource, specs: pl.DataFrame | None, request: Lab
     return Labels(table=table, report=export.report)
 
 
-def prefetched(source: MetricSource, asked: Sequence[tuple[list[Selector], float, float]]) -> Iterator[MetricSamples]:
-    """Samples of each selection and range in order; the next one is fetched while one is used."""
+def prefetched(source: MetricSource, wanted: Sequence[tuple[list[Selector], float, float]]) -> Iterator[MetricSamples]:
+    """Yield samples of each selection and range in order; the next one is fetched while one is used."""
     with ThreadPoolExecutor(max_workers=1) as pool:
 
         def fetch(number: int) -> "Future[MetricSamples]":
-            selectors, start_s, end_s = asked[number]
+            selectors, start_s, end_s = wanted[number]
             return pool.submit(source.samples, selectors, start_s=start_s, end_s=end_s)
 
         coming = fetch(0)
-        for number in range(len(asked)):
+        for number in range(len(wanted)):
             here = coming.result()
-            if number + 1 < len(asked):
+            if number + 1 < len(wanted):
                 coming = fetch(number + 1)
             yield here
 
 
 def joined(first: MetricSamples, second: MetricSamples) -> MetricSamples:
-    """Samples of two ranges as one."""
+    """Return samples of two ranges as one."""
     series = pl.concat([first.series, second.series]).unique("series_id", keep="first", maintain_order=True)
     return MetricSamples(
         series=series,
@@ -259,12 +259,12 @@ def joined(first: MetricSamples, second: MetricSamples) -> MetricSamples:
 
 
 def since(samples: MetricSamples, ts: float) -> MetricSamples:
-    """The samples at `ts` and later."""
+    """Return the samples at `ts` and later."""
     return _of_points(samples, samples.points.filter(pl.col("ts") >= ts), since_s=ts)
 
 
 def since_or_last(samples: MetricSamples, ts: float, *, at_least: float) -> MetricSamples:
-    """The samples at `ts` and later, and the last one of each series that has any after `at_least`."""
+    """Return the samples at `ts` and later, and the last one of each series that has any after `at_least`."""
     last = pl.col("ts") == pl.col("ts").max().over("series_id")
     kept = (pl.col("ts") >= ts) | (last & (pl.col("ts") >= at_least))
     return _of_points(samples, samples.points.filter(kept & pl.col("value").is_finite()), since_s=ts)

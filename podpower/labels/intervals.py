@@ -58,7 +58,7 @@ class _Grid:
     near_s: Floats
     restarts: Ints  # of the exporter so far, by its node's counters
     fell: Bools  # one since the scrape before
-    judged: Bools  # the node's counters tell
+    judged: Bools  # the node's counters show restarts
 
     @property
     def follows(self) -> Bools:
@@ -79,7 +79,7 @@ class _Pairs:
 
 
 def intervals_of(samples: Samples, *, partial: Sequence[Range] = (), clock: pl.DataFrame | None = None) -> Intervals:
-    """The intervals of all pods. Those that overlap a range of `partial` are not known.
+    """Return the intervals of all pods. Those that overlap a range of `partial` are not known.
 
     `clock` (`exporter_clock`) holds scrapes and restarts of exporters that the samples of pods do not show.
     """
@@ -116,7 +116,7 @@ def _grid(samples: Samples, clock: pl.DataFrame | None) -> _Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class _Scrapes:
-    """Scrapes of exporters: seconds since the one before (infinite: none), and what the node's counters tell of a
+    """Scrapes of exporters: seconds since the one before (infinite: none), and what the node's counters show of a
     restart. `of_pod` is the number of each scrape of a pod, `usual_s` the usual time between scrapes by exporter.
     """
 
@@ -173,7 +173,7 @@ def _pairs(samples: Samples, grid: _Grid) -> _Pairs:
 
 
 def _restarted(samples: Samples, grid: _Grid, first: Ints, fell: Bools, counts: Bools) -> Bools:
-    """Pairs during which the exporter restarted, by the counters of pods: most of what they had counted is gone.
+    """Return pairs during which the exporter restarted, by the counters of pods: most of what they had counted is gone.
 
     A restart resets every counter of a node at once, also those that have passed their old value since. A counter that
     went on from a value it cannot have reached anew shows that there was none.
@@ -238,7 +238,7 @@ def _summed(samples: Samples, grid: _Grid, pairs: _Pairs, partial: Sequence[Rang
 
 
 def _of_exporter(grid: _Grid, restarted: Bools) -> Bools:
-    """Scrapes of pods at which any series of their exporter was reset by a restart."""
+    """Return scrapes of pods at which any series of their exporter was reset by a restart."""
     if not restarted.any():
         return restarted
     scrapes = np.bincount(grid.exporter_scrape[restarted], minlength=int(grid.exporter_scrape.max()) + 1) > 0

@@ -1,6 +1,6 @@
 """Intervals into the energy of whole pods, piece by piece: one row for each life of a pod.
 
-Energy that counters show is measured; a pod's mean power stands in for seconds that are lost.
+Energy that counters show is measured; seconds that are lost count with the pod's mean power.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ LIVES_SCHEMA = pl.Schema(
         "spec_hash_version": pl.Int64(),
     }
 )
-_BEFORE_S = 1.0  # a first sample can be this much older than the event that told of the pod
+_BEFORE_S = 1.0  # a first sample can be this much older than the event that created the pod
 # Of the seconds between the samples around a reset at least this share is lost: nothing shows when it happened.
 _LOST_SHARE = 0.1
 LEAST_KNOWN_SHARE = 0.5  # of a run whose total energy is learned
@@ -46,16 +46,16 @@ _BROKEN = pl.Schema({"fragment": pl.Int64(), "joules": pl.Float64(), "seconds": 
 
 
 def no_lives() -> pl.DataFrame:
-    """Lives of a cluster whose objects nobody has seen."""
+    """Return lives of a cluster whose objects nobody has seen."""
     return pl.DataFrame(schema=LIVES_SCHEMA)
 
 
 def lives_of(specs: pl.DataFrame) -> pl.DataFrame:
-    """The pods of the `workload_specs` table, each life once."""
+    """Return the pods of the `workload_specs` table, each life once."""
     pods = with_version(specs).explode("pods").drop_nulls("pods")
-    told = {f.name for f in pods.schema["pods"].fields}  # type: ignore[attr-defined]
+    stored = {f.name for f in pods.schema["pods"].fields}  # type: ignore[attr-defined]
     of_pod = [
-        (pl.col("pods").struct.field(name) if name in told else pl.lit(None, pl.String)).alias(name)
+        (pl.col("pods").struct.field(name) if name in stored else pl.lit(None, pl.String)).alias(name)
         for name in ("pod", "uid", "from_s", "to_s", "outcome")
     ]
     lives = pods.select("namespace", *of_pod, "workload_kind", "workload_name", "_spec_hash", "spec_hash_version")
@@ -77,7 +77,7 @@ class Jobs:
         self.lives = self.lives.sort("namespace", "pod", "from_s").with_row_index("life")
 
     def add(self, intervals: Intervals, *, after_s: float) -> pl.DataFrame:
-        """Take in intervals that end after `after_s`; returns the pods' fragments of lives (`namespace`, `pod`,
+        """Add intervals that end after `after_s`, and return the pods' fragments of lives (`namespace`, `pod`,
         `last_s`).
         """
         if not len(intervals.pod):
@@ -100,7 +100,7 @@ class Jobs:
         return self._fragments[-1]
 
     def _life_of(self, intervals: Intervals) -> Ints:
-        """The row of `lives` at each scrape, by pod_id, else by time; -1 where none is known."""
+        """Return the row of `lives` at each scrape, by pod_id, else by time; -1 where none is known."""
         found = np.full(len(intervals.ts), -1, dtype=np.int64)
         codes = intervals.pods.with_row_index("code").join(self.lives, on=_POD).sort("code", "from_s")
         if codes.is_empty():
@@ -146,7 +146,9 @@ class Jobs:
         return table, pl.DataFrame(lost, schema=_BROKEN)
 
     def _within(self, intervals: Intervals, life: Ints) -> tuple[Floats, Floats]:
-        """Joules and seconds of each interval within the range; its energy is drawn before the pod's known end."""
+        """Return joules and seconds of each interval within the range; its energy is drawn before the pod's
+        known end.
+        """
         begin, finish = intervals.ts, np.append(intervals.ts[1:], 0.0)
         joules = intervals.grown_j + np.append(intervals.first_j[1:], 0.0)
         ended_s = np.append(self.lives["to_s"].fill_null(float("inf")).to_numpy(), np.inf)[life]
@@ -158,7 +160,9 @@ class Jobs:
         return joules * share, seconds
 
     def table(self) -> pl.DataFrame:
-        """One row for each life that has samples in the range: identity, `life`, start, end, energy and reason."""
+        """Return one row for each life that has samples in the range: identity, `life`, start, end, energy
+        and reason.
+        """
         fragments = pl.concat([pl.DataFrame(schema=_FRAGMENTS), *self._fragments])
         fragments = fragments.sort(*_POD, "last_s", maintain_order=True)
         own = (pl.col("life") < 0) & ~pl.col("goes_on")
@@ -237,7 +241,7 @@ def _estimated(lives: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
 
 
 def _splits(intervals: Intervals, life: Ints) -> Bools:
-    """Intervals between two lives of a pod's name: another uid, or a long time that no counter spans."""
+    """Return intervals between two lives of a pod's name: another uid, or a long time that no counter spans."""
     after, changed = np.append(life[1:], -1), np.append(intervals.pod_id[1:], -1) != intervals.pod_id
     long = np.append(np.diff(intervals.ts), 0.0) > ENDED_AFTER_S
     same = (after == life) & (life >= 0)

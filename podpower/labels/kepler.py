@@ -41,13 +41,13 @@ class Generation:
     has_idle: bool
 
     def metrics(self, names: Collection[str]) -> list[str]:
-        """The metrics to read, of those that exist."""
+        """Return the metrics to read, of those that exist."""
         if self.total in names:
             return [str(self.total)]
         return [metric for metric in self.components if metric in names]
 
     def selectors(self, names: Collection[str], *, energy: Energy) -> list[Selector]:
-        """Selectors of the series that add up to `energy`, of the metrics that exist."""
+        """Return selectors of the series that add up to `energy`, of the metrics that exist."""
         if energy not in {"dynamic", "total"}:
             raise InvalidInput(f"unknown energy {energy!r}: use dynamic or total")
         labels: Mapping[str, tuple[str, ...]] = {"zone": _CPU_ZONES}
@@ -56,7 +56,7 @@ class Generation:
         return [Selector(metric=metric, labels=labels) for metric in self.metrics(names)]
 
     def node_selectors(self, names: Collection[str], *, energy: Energy) -> list[Selector]:
-        """Selectors of the counters of whole nodes that exist."""
+        """Return selectors of the counters of whole nodes that exist."""
         labels: Mapping[str, tuple[str, ...]] = {"zone": _CPU_ZONES}
         if self.has_idle:
             labels = {"mode": ("dynamic",) if energy == "dynamic" else ("dynamic", "idle")}
@@ -64,8 +64,8 @@ class Generation:
         return [Selector(metric=metric, labels=labels) for metric in metrics if metric in names]
 
     def comparisons(self, names: Collection[str]) -> Iterator[tuple[Selector, Selector, str, bool]]:
-        """Selectors of pods and of nodes that count the same energy, by zone, of the metrics that exist. The last value
-        is true where the nodes' counter holds more.
+        """Yield selectors of pods and of nodes that count the same energy, by zone, of the metrics that exist. The last
+        value is true where the nodes' counter holds more.
         """
         for zone in (PACKAGE, DRAM) if self.has_idle else _CPU_ZONES:
             pods = f"kepler_container_{zone}_joules_total" if self.has_idle else self.components[0]
@@ -169,7 +169,7 @@ def node_series(series: pl.DataFrame, generation: Generation) -> pl.DataFrame:
 
 
 def _identity() -> pl.Expr:
-    """A counter's own labels: `namespace` and `pod` are the exporter's, and `state` changes when a pod ends."""
+    """Return a counter's own labels: `namespace` and `pod` are the exporter's, and `state` changes when a pod ends."""
     return pl.struct([c for c in ("metric", *LABEL_COLUMNS) if c not in {"state", "namespace", "pod"}]).hash()
 
 

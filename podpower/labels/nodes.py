@@ -16,7 +16,7 @@ from podpower.labels.counters import Samples, most_energy_j, samples_of
 from podpower.labels.kepler import DRAM, GPU, PACKAGE, Generation
 
 LOW_RATIO, HIGH_RATIO = 0.8, 1.1
-_LEAST_J = 100.0  # of less no ratio says anything
+_LEAST_J = 100.0  # a ratio of less is noise
 _ALL = "all"  # pods' counters that are not split by zone
 _PLATFORM = "platform"
 _SOURCES, _SOURCE_CHARACTERS = 3, 200
@@ -73,7 +73,7 @@ def with_ratios(labels: pl.DataFrame, ratios: Iterable[NodeRatio]) -> pl.DataFra
 
 
 def label_notes(sources: Iterable[str | None], ratios: Iterable[float | None]) -> list[str]:
-    """Return what a model says about its labels: where they come from, and hours whose pods do not add up to nodes.
+    """Return a model's notes on its labels: where they come from, and hours whose pods do not add up to their nodes.
 
     >>> label_notes(["Kepler 0.11.1 RAPL package+dram, dynamic"], [0.97, 1.6, None])
     ['labels: Kepler 0.11.1 RAPL package+dram, dynamic', 'labels: pods add up to 1.60 of their nodes in the worst of \
@@ -153,7 +153,7 @@ _WHOLES = ((_PLATFORM, GPU), (PACKAGE, DRAM, GPU))
 
 
 def _increases(samples: Samples, series: pl.DataFrame, *, begin_s: float, end_s: float) -> dict[tuple[str, str], float]:
-    """Increase of all counters of each hour and `group` of `series`; after a reset the new value."""
+    """Return the increase of all counters of each hour and `group` of `series`; after a reset the new value."""
     if not len(samples.ts):
         return {}
     groups = dict(series.select("series", "group").iter_rows())

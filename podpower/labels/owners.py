@@ -47,29 +47,29 @@ class Owning:
         self._by_objects = owners_from_specs(specs) if specs is not None and owner_source != "prom" else None
         self._metrics = frozenset() if owner_source == "k8s" else names & frozenset(OWNER_METRICS)
         self._above = pl.DataFrame(schema=_ABOVE_SCHEMA)
-        self._hours: tuple[float, float] | None = None  # of which `_by_series` tells
+        self._hours: tuple[float, float] | None = None  # that `_by_series` covers
         self._by_series = pl.DataFrame(schema=OWNERS_SCHEMA)
 
     def of(
         self, steps: pl.DataFrame, *, start_s: float, end_s: float, step_seconds: float
     ) -> tuple[pl.DataFrame, tuple[str, ...]]:
-        """`with_owners` of steps in [start_s, end_s], and warnings."""
+        """Return `with_owners` of steps in [start_s, end_s], and warnings."""
         tables = [] if self._by_objects is None else [self._by_objects]
         if not tables and POD_OWNER not in self._metrics:
             return with_owners(steps, owners=[], step_seconds=step_seconds), (NO_OWNERS,)
-        said: tuple[str, ...] = ()
+        warnings: tuple[str, ...] = ()
         if POD_OWNER in self._metrics and not (tables and _all_known(steps, tables[0])):
             # Whole hours at a time: the pieces of an hour have their owners in common.
             begins_s, ends_s = start_s // HOUR_S * HOUR_S, -(-end_s // HOUR_S) * HOUR_S
             hours = (begins_s - ENDED_AFTER_S - step_seconds, ends_s)
             if hours != self._hours:
-                self._by_series, said = self._from_series(start_s=hours[0], end_s=hours[1])
+                self._by_series, warnings = self._from_series(start_s=hours[0], end_s=hours[1])
                 self._hours = hours
             tables.append(self._by_series)
-        return with_owners(steps, owners=tables, step_seconds=step_seconds), said
+        return with_owners(steps, owners=tables, step_seconds=step_seconds), warnings
 
     def _from_series(self, *, start_s: float, end_s: float) -> tuple[pl.DataFrame, tuple[str, ...]]:
-        """OWNERS_SCHEMA of all pods with an owner series in the time, and warnings."""
+        """Return OWNERS_SCHEMA of all pods with an owner series in the time, and warnings."""
         found = self._source.series([Selector(metric=POD_OWNER)], start_s=start_s, end_s=end_s)
         pods = _direct_owners(found.table).with_columns(
             pl.lit(start_s).alias("from_s"),
@@ -84,12 +84,12 @@ class Owning:
                 [pods.join(names, on=_POD, how="anti"), self._lives(pods, names, start_s=start_s, end_s=end_s)]
             )
         pods = pods.unique([*_POD, "workload_kind", "workload_name", "from_s"])
-        said = self._learn_above(pods, start_s=start_s, end_s=end_s)
+        warnings = self._learn_above(pods, start_s=start_s, end_s=end_s)
         pods = pods.join(self._above, on=_WORKLOAD, how="left").with_columns(
             pl.coalesce("above_kind", "workload_kind").alias("workload_kind"),
             pl.coalesce("above_name", "workload_name").alias("workload_name"),
         )
-        return pods.select(OWNERS_SCHEMA.names()).cast(OWNERS_SCHEMA), (*found.warnings, *said)
+        return pods.select(OWNERS_SCHEMA.names()).cast(OWNERS_SCHEMA), (*found.warnings, *warnings)
 
     def _lives(self, pods: pl.DataFrame, names: pl.DataFrame, *, start_s: float, end_s: float) -> pl.DataFrame:
         """Pods whose name had several owners, each with the time between its first and last sample."""
@@ -103,13 +103,13 @@ class Owning:
 
     def _learn_above(self, pods: pl.DataFrame, *, start_s: float, end_s: float) -> tuple[str, ...]:
         """Query the controllers of the ReplicaSets and Jobs of these pods, once for each: they never change."""
-        said: tuple[str, ...] = ()
+        warnings: tuple[str, ...] = ()
         for kind, (metric, label) in _ABOVE.items():
             wanted = pods.filter(pl.col("workload_kind") == kind).select(_WORKLOAD).unique()
             if metric not in self._metrics or not len(wanted.join(self._above, on=_WORKLOAD, how="anti")):
                 continue
             found = self._source.series([Selector(metric=metric)], start_s=start_s, end_s=end_s)
-            said += found.warnings
+            warnings += found.warnings
             above = _controlled(found.table).select(
                 "namespace",
                 pl.lit(kind).alias("workload_kind"),
@@ -120,7 +120,7 @@ class Owning:
             known = pl.concat([self._above, above.cast(_ABOVE_SCHEMA), wanted.join(above, on=_WORKLOAD, how="anti")
                 .with_columns(pl.lit(None, pl.String).alias(c) for c in ("above_kind", "above_name"))])  # fmt: skip
             self._above = known.unique(_WORKLOAD, keep="first", maintain_order=True)
-        return said
+        return warnings
 
 
 def owners_from_specs(specs: pl.DataFrame) -> pl.DataFrame:
@@ -164,7 +164,7 @@ def _direct_owners(series: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_owners(steps: pl.DataFrame, *, owners: list[pl.DataFrame], step_seconds: float) -> pl.DataFrame:
-    """Steps (`namespace`, `pod`, `ts`, ...) with the workload of their pod as of the step and its `_spec_hash`.
+    """Return steps (`namespace`, `pod`, `ts`, ...) with the workload of their pod as of the step and its `_spec_hash`.
 
     The first of `owners` that knows the pod at the time decides; a pod that none knows is its own workload.
     """

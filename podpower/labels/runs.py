@@ -60,9 +60,9 @@ class JobExport:
         """Read all samples and return the labels; `progress` gets pieces done and in all."""
         pieces = self._pieces()
         margin_s = ENDED_AFTER_S
-        asked = [(self._selectors(begin, end), begin, end) for begin, end in pieces]
+        wanted = [(self._selectors(begin, end), begin, end) for begin, end in pieces]
         kept: MetricSamples | None = None
-        for number, samples in enumerate(prefetched(self._source, asked)):
+        for number, samples in enumerate(prefetched(self._source, wanted)):
             begin_s, end_s = pieces[number]
             whole = samples if kept is None else joined(kept, samples)
             self._add(whole, after_s=float("-inf") if kept is None else begin_s, end_s=end_s)
@@ -73,7 +73,7 @@ class JobExport:
         return Labels(table=table, report=self._report(table))
 
     def _pieces(self) -> list[tuple[float, float]]:
-        """Ranges in order of time with a margin on both sides; longer ones where few pods are requested."""
+        """Return ranges in order of time with a margin on both sides; longer ones where few pods are requested."""
         begin_s, end_s = self._request.start_s - ENDED_AFTER_S, self._request.end_s + ENDED_AFTER_S
         pieces = []
         while begin_s < end_s:
@@ -86,12 +86,12 @@ class JobExport:
         return pieces
 
     def _alive(self, begin_s: float, end_s: float) -> pl.Series:
-        """Names of the requested pods that run in the range."""
+        """Return names of the requested pods that run in the range."""
         ended = pl.col("to_s").is_not_null() & (pl.col("to_s") + ENDED_AFTER_S < begin_s)
         return self._lives.filter((pl.col("from_s") <= end_s) & ~ended)["pod"].unique().sort()
 
     def _selectors(self, begin_s: float, end_s: float) -> list[Selector]:
-        """All pods, or those that are asked for by name; the nodes' counters show when exporters were scraped."""
+        """Return selectors of all pods or, by name, of the requested ones; and of nodes, which show scrapes."""
         clock = self._kepler.node_selectors
         if self._only is None:
             return [*self._kepler.selectors, *clock]
@@ -137,7 +137,7 @@ class JobExport:
         return self._named(pl.concat([found, self._never_sampled(found)], how="diagonal"))
 
     def _never_sampled(self, found: pl.DataFrame) -> pl.DataFrame:
-        """Lives in the range that no sample is of."""
+        """Return lives in the range that no sample is of."""
         request = self._request
         ended_s = pl.col("to_s").fill_null(request.end_s)
         lives = self._jobs[0].lives.with_columns(pl.col("life").cast(pl.Int64))

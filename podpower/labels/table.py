@@ -186,7 +186,7 @@ def _check_unique(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
 
 
 def _step_of(table: pl.DataFrame) -> float:
-    """The median spacing of a pod's labels."""
+    """Return the median spacing of a pod's labels."""
     spacing = table.sort("ts").select(pl.col("ts").diff().over("namespace", "pod").alias("d")).drop_nulls()["d"]
     return float(spacing.median() or 60.0) if len(spacing) else 60.0  # type: ignore[arg-type]
 

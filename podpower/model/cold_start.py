@@ -18,7 +18,7 @@ _STEP_SECONDS = 60.0
 
 
 def cold_start_model(encoder: Encoder) -> KnnModel:
-    """A model without any label, for vectors of `encoder`."""
+    """Return a model without any label, for vectors of `encoder`."""
     none = np.zeros(0)
     index = MeasuredEntries(
         spec_hashes=[], clusters=[], namespaces=[], kinds=[], names=[], controllers=[], image_keys=[],

@@ -36,7 +36,7 @@ class Estimates:
     neighbour_weight: NDArray[np.float64]
 
     def interval(self, level: float = DEFAULT_LEVEL) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Low and high watts (m,) of one level."""
+        """Return low and high watts (m,) of one level."""
         at = self.levels.index(level)
         return self.low_w[at], self.high_w[at]
 
@@ -57,7 +57,9 @@ class Contributions:
         weights: NDArray[np.float64],
         entries: Mapping[int, Mapping[int, float]],
     ) -> "Contributions":
-        """The neighbours of largest weight in each row; in the rows of `entries` with the weights of those, too."""
+        """Return the neighbours of largest weight in each row; in the rows of `entries` with the weights of
+        those, too.
+        """
         rows, found = near.shape
         shown = min(EXPLAINED_NEIGHBOURS, found)
         order = np.argsort(-weights, axis=1, kind="stable")[:, :shown]
@@ -89,7 +91,7 @@ class Contributions:
 
 
 def joined(parts: Sequence[Estimates]) -> Estimates:
-    """The estimates of all parts, in order."""
+    """Return the estimates of all parts, in order."""
     columns = {}
     for field in fields(Estimates):
         if field.name != "levels":

@@ -52,7 +52,9 @@ class Estimator:
         self._software_sums = Sums(self._software, entries.share, self.logs)
 
     def leaving_out(self, groups: NDArray[np.int64]) -> "Estimator":
-        """The same estimator that can leave out entries by group: `groups` (n,) number those left out together."""
+        """Return the same estimator that can leave out entries by group: `groups` (n,) number those left
+        out together.
+        """
         estimator = copy.copy(self)
         estimator.groups = groups
         estimator._image_sums = Sums(self._images, self.entries.share, self.logs, groups)
@@ -62,7 +64,7 @@ class Estimator:
     def evidence(
         self, queries: Entries, own_groups: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.float64], dict[Level, Evidence]]:
-        """Positions and squared distances (m, k) of the nearest entries, and the evidence of each level.
+        """Return positions and squared distances (m, k) of the nearest entries, and the evidence of each level.
 
         Entries of a query's own group, of `own_groups` (m,), are left out everywhere.
         """
@@ -89,14 +91,14 @@ class Estimator:
         pseudo_counts: PseudoCounts,
         upto: Iterable[Level] = LEVELS,
     ) -> Pooled:
-        """The estimates: the prior pooled with one level after another."""
+        """Return the estimates: the prior pooled with one level after another."""
         pooled = Pooled.prior(prior_logs, min(self.neighbours, len(self.entries)))
         for level in upto:
             pooled.add(levels[level], pseudo_counts[level])
         return pooled
 
     def at_home(self, spec_hash: str, workload: Workload, cluster: str) -> list[int]:
-        """Entries of this very spec, workload and, as far as clusters are known, cluster."""
+        """Return entries of this very spec, workload and, as far as clusters are known, cluster."""
         return [entry for entry in self._by_spec.find(spec_hash) if self._is_of(entry, workload, cluster)]
 
     def _is_of(self, entry: int, workload: Workload, cluster: str) -> bool:
@@ -108,7 +110,7 @@ class Estimator:
         return Evidence(total=weights.sum(axis=1), weighted=weighted, of_neighbours=weights)
 
     def _alike(self, queries: Entries, near: NDArray[np.int64], same: NDArray[np.float64]) -> Evidence:
-        """Neighbours that are the same software and have nearly the same texts."""
+        """Return neighbours that are the same software and have nearly the same texts."""
         weights = np.zeros(near.shape)
         if self._texts is not None and near.shape[1]:
             columns, factor = self._texts
@@ -124,7 +126,7 @@ class Estimator:
         own_groups: NDArray[np.int64] | None,
         found: Callable[[str, Workload, str], list[tuple[int, float]]],
     ) -> Evidence:
-        """Evidence of single entries, looked up row by row."""
+        """Return evidence of single entries, looked up row by row."""
         total, weighted = np.zeros(len(queries)), np.zeros(len(queries))
         of_entries: dict[int, list[tuple[int, float]]] = {}
         columns = zip(queries.spec_hashes, queries.workloads, queries.clusters, strict=True)
@@ -139,7 +141,7 @@ class Estimator:
         return Evidence(total=total, weighted=weighted, of_entries=of_entries)
 
     def _elsewhere(self, spec_hash: str, workload: Workload, cluster: str) -> list[tuple[int, float]]:
-        """The same spec in other workloads and clusters."""
+        """Return the same spec in other workloads and clusters."""
         found = self._by_spec.find(spec_hash)
         return [(e, float(self.entries.share[e])) for e in found if not self._is_of(e, workload, cluster)]
 
@@ -171,7 +173,7 @@ class Codes:
         return iter(self._numbers)
 
     def find(self, texts: Iterable[str]) -> NDArray[np.int64]:
-        """The number of each text, -1 where it has none."""
+        """Return the number of each text, -1 where it has none."""
         return np.array([self._numbers.get(text, _NONE) for text in texts], dtype=np.int64)
 
 
@@ -217,7 +219,7 @@ class Sums:
     def evidence(
         self, codes: NDArray[np.int64], own_groups: NDArray[np.int64] | None, of_neighbours: NDArray[np.float64]
     ) -> Evidence:
-        """Evidence of the entries of each query's code (-1: none) without its own group."""
+        """Return evidence of the entries of each query's code (-1: none) without its own group."""
         there = codes >= 0
         if not there.any():
             nothing = np.zeros(len(codes))
@@ -237,20 +239,22 @@ class Sums:
 def _scatter(
     count: NDArray[np.float64], total: NDArray[np.float64], squares: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sum of squared deviations from the mean and its degrees of freedom."""
+    """Return the sum of squared deviations from the mean and its degrees of freedom."""
     within = np.maximum(squares - total**2 / np.maximum(count, 1e-9), 0.0)
     degrees = np.maximum(count - 1.0, 0.0)
     return within + _LEAST_SCATTER * degrees, degrees
 
 
 def _software(image_keys: Sequence[str], controllers: Sequence[str]) -> list[str]:
-    """Image key and controller of each row; empty where the image is unknown. A manifest of a static pod is a Pod's."""
+    """Return image key and controller of each row; empty where the image is unknown. A manifest of a static pod is a
+    Pod's.
+    """
     plain = ("Pod" if controller == STATIC_POD else controller for controller in controllers)
     return [f"{image}\0{controller}" if image else "" for image, controller in zip(image_keys, plain, strict=True)]
 
 
 def effects_of(cluster_effects: Mapping[str, float], clusters: Sequence[str]) -> NDArray[np.float64]:
-    """The effect of each row's cluster; 0 where it is unknown."""
+    """Return the effect of each row's cluster; 0 where it is unknown."""
     return np.array([cluster_effects.get(cluster, 0.0) for cluster in clusters], dtype=np.float64)
 
 
@@ -263,11 +267,11 @@ def is_familiar(levels: Mapping[Level, Evidence]) -> NDArray[np.bool_]:
 
 
 def _image_at(images: Codes, key: str) -> str:
-    """A known image key; for an unknown one that of which it may be a mirror or a build."""
+    """Return a known image key; for an unknown one that of which it may be a mirror or a build."""
     return key if not key or key in images else key.rpartition("/")[2]
 
 
 def numbered(items: Iterable[Hashable]) -> NDArray[np.int64]:
-    """A number for each distinct item, in order of appearance."""
+    """Return a number for each distinct item, in order of appearance."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(item, len(numbers)) for item in items], dtype=np.int64)

@@ -26,17 +26,17 @@ class MeanFactors:
     new: float = 1.0
 
     def of(self, familiar: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """The factor of each estimate."""
+        """Return the factor of each estimate."""
         factors: NDArray[np.float64] = np.where(familiar, self.familiar, self.new)
         return factors
 
     def state(self) -> dict[str, float]:
-        """Plain numbers for the artifact."""
+        """Return plain numbers for the artifact."""
         return {"familiar": self.familiar, "new": self.new}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "MeanFactors":
-        """The factors that gave `state`. ValueError when they are none."""
+        """Return the factors that gave `state`. ValueError when they are none."""
         factors = {name: float(state[name]) for name in ("familiar", "new")}
         if not all(0 < factor <= _MOST for factor in factors.values()):
             raise ValueError("factors of means must be positive")
@@ -49,7 +49,7 @@ def fit_mean_factors(
     share: NDArray[np.float64],
     familiar: NDArray[np.bool_],
 ) -> MeanFactors:
-    """The factors over entries left out, each weighed by its share."""
+    """Return the factors over entries left out, each weighed by its share."""
 
     def ratio(at: NDArray[np.bool_]) -> float:
         if not at.any():

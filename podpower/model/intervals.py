@@ -28,7 +28,7 @@ DEFAULT_LEVEL = 0.8
 ASSUMED_RESIDUALS = 4.0
 _ASSUMED_SPREAD = float(np.log(10.0)) / 1.2816
 _ASSUMED = _ASSUMED_SPREAD * np.array([NormalDist().inv_cdf((place + 0.5) / 80) for place in range(80)])
-_BORROWED = 20.0  # what other bases say counts as many residuals as this lacks of a basis' own
+_BORROWED = 20.0  # residuals of other bases count as many residuals as this lacks of a basis' own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Widening:
     expected: tuple[float, ...]
 
     def at(self, remote: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Expected absolute log errors (n,)."""
+        """Return expected absolute log errors (n,)."""
         expected: NDArray[np.float64] = np.interp(remote, self.remote, self.expected)
         return expected
 
@@ -53,7 +53,9 @@ _BELIEVED = 4.0  # residuals of ordinary size that are added to those of a point
 
 
 def fit_widening(remote: NDArray[np.float64], residuals: NDArray[np.float64]) -> Widening:
-    """Mean absolute residuals of equally many by remoteness, pooled until they rise (isotonic regression)."""
+    """Return the mean absolute residuals of equally many by remoteness, pooled until they rise (isotonic
+    regression).
+    """
     if len(residuals) < 2:
         return UNKNOWN_WIDENING
     order = np.argsort(remote, kind="stable")
@@ -69,8 +71,8 @@ def fit_widening(remote: NDArray[np.float64], residuals: NDArray[np.float64]) ->
 
 
 def isotonic(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rising sequence nearest to `values` by weighted least squares, by pooling adjacent violators (Barlow et al.,
-    "Statistical Inference under Order Restrictions", 1972).
+    """Return the rising sequence nearest to `values` by weighted least squares, by pooling adjacent violators (Barlow
+    et al., "Statistical Inference under Order Restrictions", 1972).
     """
     pools: list[tuple[float, float, int]] = []
     for value, weight in zip(values.tolist(), weights.tolist(), strict=True):
@@ -89,7 +91,7 @@ _MOST_UNWATCHED, _UNWATCHED = 0.3, 3.0
 
 
 def least_spread(next_spread: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The standard deviation of log power at other hours, from that one window ahead."""
+    """Return the standard deviation of log power at other hours, from that one window ahead."""
     spread: NDArray[np.float64] = np.minimum(_MOST_UNWATCHED, _UNWATCHED * next_spread)
     return spread
 
@@ -128,7 +130,7 @@ class Intervals:
         least: NDArray[np.float64],
         beside: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The ends (levels, n) of the intervals around log predictions, on the log scale.
+        """Return the ends (levels, n) of the intervals around log predictions, on the log scale.
 
         `source` are positions in SOURCES, `scale` is the expected error, `least` the standard deviation below which no
         interval is narrower, `beside` that of an independent error.
@@ -151,7 +153,7 @@ class Intervals:
         return np.array([[NormalDist().inv_cdf(0.5 + level / 2)] for level in self.bounds])
 
     def state(self) -> dict[str, Any]:
-        """Plain numbers for the artifact."""
+        """Return plain numbers for the artifact."""
         return {
             "levels": list(self.levels),
             "bounds": {basis: [list(self.bounds[level][basis]) for level in self.levels] for basis in SOURCES},
@@ -161,7 +163,7 @@ class Intervals:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Intervals":
-        """The intervals that gave `state`. ValueError when it is none."""
+        """Return the intervals that gave `state`. ValueError when it is none."""
         if set(state["bounds"]) != set(SOURCES) or list(state["levels"]) != sorted(state["levels"]):
             raise ValueError(f"interval bounds for {sorted(state['bounds'])} instead of {sorted(SOURCES)}")
         remote, expected = (tuple(float(number) for number in numbers) for numbers in state["widening"])
@@ -183,12 +185,12 @@ def fit_intervals(
     widening: Widening,
     typical: float = UNKNOWN_ERROR,
 ) -> Intervals:
-    """Intervals from signed log residuals (measured - predicted) by source, each over its expected error.
+    """Return intervals from signed log residuals (measured - predicted) by source, each over its expected error.
 
     All but "seen" with few residuals of their own borrow from all unseen together; `typical` is the expected error of
     the unseen on average. What is assumed before any residual is known counts for ASSUMED_RESIDUALS of them. "seen"
     never borrows, because it errs on another scale: without residuals its interval is `least_spread`. It counts its
-    residuals to both sides: they are of a time in which load rose or fell everywhere at once, which says nothing of
+    residuals to both sides: they are of a time in which load rose or fell everywhere at once, which is no sign of
     the next.
     """
     unseen = np.concatenate([residuals["similar"], residuals["prior"]])
@@ -208,9 +210,9 @@ def fit_intervals(
 
 
 def _quantiles(parts: list[tuple[NDArray[np.float64], float]], level: float) -> tuple[float, float]:
-    """The weighted quantile that leaves (1 - level) / 2 above it, and its mirror. Each part's weight is spread evenly
-    over its residuals. What is assumed stands in for the residual of the new workload itself, which the finite-sample
-    correction of conformal prediction puts at infinity.
+    """Return the weighted quantile that leaves (1 - level) / 2 above it, and its mirror. Each part's weight is spread
+    evenly over its residuals. What is assumed takes the place of the residual of the new workload itself, which the
+    finite-sample correction of conformal prediction puts at infinity.
     """
     values = np.concatenate([residuals for residuals, _ in parts])
     weights = np.concatenate([np.full(len(residuals), weight / len(residuals)) for residuals, weight in parts])

@@ -104,7 +104,7 @@ class KnnModel:
         self._doubts = _doubts(index)
 
     def with_index(self, index: MeasuredEntries, inverted_file: InvertedFile | None) -> Self:
-        """The same model of other entries."""
+        """Return the same model of other entries."""
         plain = {name: getattr(self, name) for name in (*_PLAIN, *_PARTS)}
         return type(self)(index=index, inverted_file=inverted_file, notes=self._notes, **plain)
 
@@ -131,7 +131,7 @@ class KnnModel:
         return sum(self.metric.blocks)
 
     def predict(self, queries: Entries) -> Estimates:
-        """Estimates for m requests; none depends on the others. InvalidInput when the vectors' width is not the
+        """Return estimates for m requests; none depends on the others. InvalidInput when the vectors' width is not the
         model's.
         """
         if queries.vectors.ndim != 2 or queries.vectors.shape[1] != self.dim:
@@ -196,14 +196,16 @@ class KnnModel:
         )
 
     def _cluster_doubt(self, clusters: Sequence[str]) -> NDArray[np.float64]:
-        """The standard deviation of the effect of each query's cluster, where none or few of its pods were measured."""
+        """Return the standard deviation of the effect of each query's cluster, where none or few of its pods were
+        measured.
+        """
         if self._doubts is None:
             return np.zeros(len(clusters))
         doubts = [self._doubts.get(cluster, UNKNOWN_CLUSTER_SPREAD) if cluster else 0.0 for cluster in clusters]
         return np.array(doubts, dtype=np.float64)
 
     def _totals(self, near: NDArray[np.int64], squared: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Joules of a job from those neighbours that are jobs, by the kernel's weights; NaN where none is."""
+        """Return joules of a job from those neighbours that are jobs, by the kernel's weights; NaN where none is."""
         if np.isnan(self.prior_total):
             return np.full(len(near), np.nan)
         logs = self._log_total[near]
@@ -241,7 +243,7 @@ class KnnModel:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """The model that gave `state`. Refused when it is of another schema or its parts do not fit together."""
+        """Return the model that gave `state`. Refused when it is of another schema or its parts do not fit together."""
         state = {"spec_hash_version": FIRST_VERSION, "label_source": None, **state}
         version = state.get("schema_version")
         if version != SCHEMA_VERSION:
@@ -266,8 +268,8 @@ class KnnModel:
 
 
 def _doubts(index: MeasuredEntries) -> dict[str, float] | None:
-    """The standard deviation of each known cluster's effect: none of the largest, less the more was measured. None
-    where rows do not name their cluster: they are of the one that is asked for.
+    """Return the standard deviation of each known cluster's effect: none of the largest, less the more was measured.
+    None where rows do not name their cluster: they are of the requested one.
     """
     sizes: dict[str, float] = {}
     for cluster, share in zip(index.clusters, index.share.tolist(), strict=True):

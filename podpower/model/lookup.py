@@ -28,7 +28,7 @@ class Strings(Sequence[str]):
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> "Strings":
-        """The same texts, packed."""
+        """Return the same texts, packed."""
         encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
         lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
         return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), np.cumsum(lengths, dtype=np.int64))
@@ -57,12 +57,12 @@ class Strings(Sequence[str]):
         return hash((len(self), self._data.tobytes()))
 
     def state(self) -> dict[str, Any]:
-        """Two numeric arrays, for the artifact."""
+        """Return two numeric arrays, for the artifact."""
         return {"data": self._data, "ends": self._ends}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Strings":
-        """The texts that gave `state`. ValueError when it is not one."""
+        """Return the texts that gave `state`. ValueError when it is not one."""
         return cls(np.asarray(state["data"]), np.asarray(state["ends"]))
 
 
@@ -82,7 +82,7 @@ class Lookup:
         self._digests = digests[self._order]
 
     def find(self, text: str) -> list[int]:
-        """The positions, ascending; none where it is not there."""
+        """Return the positions, ascending; none where it is not there."""
         if self._positions is not None:
             return self._positions.get(text, [])
         digest = np.uint64(_digest(text))
@@ -91,13 +91,13 @@ class Lookup:
 
 
 def entries_state(entries: MeasuredEntries) -> dict[str, Any]:
-    """Numeric arrays only, for the artifact."""
+    """Return numeric arrays only, for the artifact."""
     columns = {field.name: getattr(entries, field.name) for field in fields(entries)}
     return {name: Strings.of(column).state() if name in _TEXTS else column for name, column in columns.items()}
 
 
 def entries_from_state(state: Mapping[str, Any]) -> MeasuredEntries:
-    """The entries that gave `state`. ValueError when its columns do not fit together."""
+    """Return the entries that gave `state`. ValueError when its columns do not fit together."""
     columns: dict[str, Any] = {name: Strings.from_state(c) if name in _TEXTS else c for name, c in state.items()}
     if (
         set(columns) != {field.name for field in fields(MeasuredEntries)}

@@ -25,12 +25,12 @@ class Metric:
     weights: tuple[float, ...]
 
     def scales(self) -> NDArray[np.float32]:
-        """The factor of each column (dim,) that makes plain Euclidean distance this metric's."""
+        """Return the factor of each column (dim,) that makes plain Euclidean distance this metric's."""
         return np.repeat(np.sqrt(np.array(self.weights)), self.blocks).astype(np.float32)
 
     def texts(self) -> tuple[slice, np.float32] | None:
-        """The columns that name the software and the factor that gives each text encoder an equal part; None where
-        there are none.
+        """Return the columns that name the software and the factor that gives each text encoder an equal part; None
+        where there are none.
         """
         if len(self.blocks) < _TEXT_BLOCKS or not all(self.weights[_FIRST_TEXT:]) or not all(self.blocks[_FIRST_TEXT:]):
             return None
@@ -38,12 +38,12 @@ class Metric:
         return columns, np.float32(1.0 / np.sqrt(len(self.blocks) - _FIRST_TEXT))
 
     def state(self) -> dict[str, Any]:
-        """Plain numbers for the artifact."""
+        """Return plain numbers for the artifact."""
         return {"blocks": list(self.blocks), "weights": list(self.weights)}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Metric":
-        """The metric that gave `state`. ValueError when it is none."""
+        """Return the metric that gave `state`. ValueError when it is none."""
         blocks, weights = tuple(state["blocks"]), tuple(float(w) for w in state["weights"])
         if len(blocks) != len(weights) or not all(w >= 0 and np.isfinite(w) for w in weights):
             raise ValueError("the metric has no weight for each block")
@@ -51,11 +51,11 @@ class Metric:
 
 
 def kernel(squared_distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights in [0, 1] of squared distances in bandwidths."""
+    """Return weights in [0, 1] of squared distances in bandwidths."""
     weights: NDArray[np.float64] = np.exp(-0.5 * squared_distances)
     return weights
 
 
 def alike_kernel(squared_text_distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights in [0, 1] of squared distances between texts of unit length."""
+    """Return weights in [0, 1] of squared distances between texts of unit length."""
     return kernel(squared_text_distances / ALIKE**2)

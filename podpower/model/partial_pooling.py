@@ -22,7 +22,7 @@ PseudoCounts = Mapping[Level, float]
 
 
 def checked_pseudo_counts(state: Mapping[str, Any]) -> dict[Level, float]:
-    """Pseudo-counts of an artifact. ValueError when they are none."""
+    """Return pseudo-counts of an artifact. ValueError when they are none."""
     counts: dict[Level, float] = {level: float(state[level]) for level in LEVELS}
     if set(state) != set(LEVELS) or not all(count > 0 for count in counts.values()):
         raise ValueError("pseudo-counts must be positive, one a level")
@@ -55,7 +55,7 @@ class Pooled:
 
     @classmethod
     def prior(cls, prior_logs: NDArray[np.float64], neighbours: int) -> "Pooled":
-        """The prior alone."""
+        """Return the prior alone."""
         count = len(prior_logs)
         weights = np.zeros((count, neighbours))
         return cls(logs=prior_logs.copy(), prior_share=np.ones(count), weights=weights, entries={})

@@ -84,7 +84,7 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
 
 class Neighbour(msgspec.Struct, kw_only=True, frozen=True):
     """A measured workload that a prediction rests on: `distance` in the model's metric (0: the same spec; null: a
-    former spec of the same workload that is far from this one), `cluster` where it ran (null: not told), `weight` its
+    former spec of the same workload that is far from this one), `cluster` where it ran (null: unknown), `weight` its
     share in the prediction, `avg_power_w` and `total_energy_j` (null: not a job) its labels for one pod.
     """
 
@@ -143,7 +143,7 @@ class Predictor:
         self.version = version
 
     def predict(self, requests: Sequence[InferenceRequest]) -> list[Prediction]:
-        """A prediction for each request, in order; none depends on the others."""
+        """Return a prediction for each request, in order; none depends on the others."""
         hashes, estimates = self._estimates(requests)
         return [
             Prediction(**self._fields(request, hashes[row], estimates, row)) for row, request in enumerate(requests)
@@ -167,7 +167,7 @@ class Predictor:
         return explanations
 
     def total(self, predictions: Sequence[Prediction], *, errors: int = 0, unknown_kinds: int = 0) -> Total:
-        """Sums of `predictions`; what is unknown is counted and never taken for zero.
+        """Return sums of `predictions`; what is unknown is counted and never taken for zero.
 
         `errors` and `unknown_kinds` are the objects beside them that have no prediction.
         """
@@ -191,7 +191,9 @@ class Predictor:
         )
 
     def total_power(self, predictions: Sequence[Prediction]) -> TotalPower:
-        """Expected watts of all workloads together and their interval; workloads of unknown watts do not count."""
+        """Return expected watts of all workloads together and their interval; workloads of unknown watts do
+        not count.
+        """
         summands = [
             Summand(
                 power_w=prediction.pred_avg_power_w,
@@ -301,7 +303,7 @@ class Predictor:
 
 
 def entries_of(requests: Sequence[InferenceRequest], encoder: Encoder) -> Entries:
-    """Requests in the schema that a model is trained on."""
+    """Return requests in the schema that a model is trained on."""
     return Entries(
         spec_hashes=[spec_hash(request) for request in requests],
         clusters=[request.cluster or "" for request in requests],

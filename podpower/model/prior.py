@@ -2,9 +2,9 @@
 
 On the log scale, power = physical + offset + slope x (physical - typical) + what its kind draws more, by a Bayesian
 linear regression (Bishop, "Pattern Recognition and Machine Learning", 2006, section 3.3): without labels all of these
-are 0, which is the physical estimate itself; with every label the prior knows more of what the cluster says. Pods with
+are 0, which is the physical estimate itself; with every label the prior follows the cluster more. Pods with
 accelerators, which draw a hundred times as much, have an offset of their own: a slope that was learned from web servers
-says nothing of them.
+does not cover them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ KINDS = (
     "StatefulSet",
     "StaticPod",
 )  # as `controller_kind` has them; all others draw like a Deployment
-UNKNOWN_SPREAD = 1.7  # of log power over workloads of a cluster, until the labels tell
+UNKNOWN_SPREAD = 1.7  # of log power over workloads of a cluster, until there are labels
 
 _ACCELERATED_LOG = float(np.log(GPU_W / 5))  # of estimates above it most is accelerators, or a seventh of a large one
 _TERMS = ("offset", "slope", "accelerated", *KINDS)
@@ -52,12 +52,12 @@ class Prior:
         return expected
 
     def state(self) -> dict[str, float]:
-        """Plain numbers for the artifact."""
+        """Return plain numbers for the artifact."""
         return dict(self.terms)
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Prior":
-        """The prior that gave `state`. ValueError when it is none."""
+        """Return the prior that gave `state`. ValueError when it is none."""
         if set(state) != set(_TERMS) or not all(np.isfinite(float(value)) for value in state.values()):
             raise ValueError("the prior has other terms")
         return cls(terms={term: float(state[term]) for term in _TERMS})
@@ -66,7 +66,7 @@ class Prior:
 def fit_prior(
     physical: NDArray[np.float64], kinds: Sequence[str], logs: NDArray[np.float64], share: NDArray[np.float64]
 ) -> Prior:
-    """The prior after n entries: their log physical estimates, kinds, log power and shares, each (n,)."""
+    """Return the prior after n entries: their log physical estimates, kinds, log power and shares, each (n,)."""
     known = _known(physical)
     design = _design(known, kinds)
     weighted = design * share[:, None]
@@ -98,7 +98,7 @@ def _known(physical: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _design(known: NDArray[np.float64], kinds: Sequence[str]) -> NDArray[np.float64]:
-    """The regressors (n, terms) of each entry."""
+    """Return the regressors (n, terms) of each entry."""
     accelerated = known > _ACCELERATED_LOG
     named = np.array(kinds, dtype=object)
     columns = [np.ones(len(known)), known - TYPICAL_LOG, *((named == kind).astype(float) for kind in KINDS)]
@@ -115,6 +115,8 @@ def _variance(logs: NDArray[np.float64], share: NDArray[np.float64]) -> float:
 
 
 def _posterior(products: NDArray[np.float64], sums: NDArray[np.float64], variance: float) -> NDArray[np.float64]:
-    """Means (..., terms) for sums of products (..., terms, terms) and of regressors times residuals (..., terms)."""
+    """Return means (..., terms) for sums of products (..., terms, terms) and of regressors times residuals (...,
+    terms).
+    """
     precisions = products / variance + np.diag(_PRECISIONS)
     return np.linalg.solve(precisions, sums[..., None] / variance)[..., 0].astype(np.float64)

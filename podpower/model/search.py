@@ -32,7 +32,7 @@ class InvertedFile:
     recall_at_10: float
 
     def state(self) -> dict[str, Any]:
-        """Arrays and numbers."""
+        """Return arrays and numbers."""
         return {name: getattr(self, name) for name in ("centroids", "list_of", "nprobe", "recall_at_10")}
 
 
@@ -71,7 +71,8 @@ class Search:
         groups: NDArray[np.int64] | None = None,
         own_groups: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Positions and squared distances of the `count` nearest entries of each vector, (m, count), nearest first.
+        """Return positions and squared distances of the `count` nearest entries of each vector, (m, count), nearest
+        first.
 
         Ties go to the lower position. Entries of `groups` (n,) equal to the query's of `own_groups` (m,) are left out
         (exact search only). Fewer columns where there are fewer entries; where too few were found, the position is 0
@@ -99,7 +100,7 @@ class Search:
         return near, squared
 
     def _screened(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Squared distances (m, n) up to the query's own norm and a rounding error."""
+        """Return squared distances (m, n) up to the query's own norm and a rounding error."""
         screened: NDArray[np.float32] = (
             (self._exact @ queries[0])[None] if len(queries) == 1 else queries @ self._exact.T
         )
@@ -125,7 +126,7 @@ class Search:
         return found if allowed is None else found[allowed[found]]
 
     def _distances(self, query: NDArray[np.float32], at: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Squared distances, each from its two vectors alone."""
+        """Return squared distances, each from its two vectors alone."""
         differences = self._exact[at] - query
         np.multiply(differences, differences, out=differences)
         squared: NDArray[np.float64] = differences.sum(axis=1).astype(np.float64)

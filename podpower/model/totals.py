@@ -55,14 +55,14 @@ class Summand:
 
 
 def shared_correlation(measured_workloads: int) -> float:
-    """The correlation of all errors of a model that knows so many workloads."""
+    """Return the correlation of all errors of a model that knows so many workloads."""
     return min(_MOST_SHARED, _SHARED + _SHARED_ENTRIES / max(1, measured_workloads))
 
 
 def total_power(
     summands: Sequence[Summand], *, level: float = DEFAULT_LEVEL, shared: float = shared_correlation(20)
 ) -> TotalPower:
-    """The expected sum and its interval of `level`; the same summands give the same bits.
+    """Return the expected sum and its interval of `level`; the same summands give the same bits.
 
     `shared` is the correlation of all errors, `shared_correlation` of the model's number of workloads.
 
@@ -92,7 +92,7 @@ def _at(summand: Summand, level: float) -> tuple[float, float]:
 
 
 def _draws(summands: Sequence[Summand], shared: float) -> NDArray[np.float64]:
-    """Sums of _DRAWS draws of all workloads."""
+    """Return sums of _DRAWS draws of all workloads."""
     rng = np.random.default_rng(_SEED)
     of_all = np.sqrt(shared) * rng.standard_normal((_DRAWS, 1))
     images = {key: place for place, key in enumerate(dict.fromkeys(summand.image_key for summand in summands))}

@@ -76,7 +76,7 @@ def workload_energy(request: InferenceRequest, *, pod_power_w: float, run_energy
 def _mean_of_runs(
     request: InferenceRequest, *, energy_j: float | None, running_w: float
 ) -> tuple[float | None, float | None, list[str]]:
-    """Mean power of a CronJob over time, its runs in a month, and reasons for what is unknown."""
+    """Return the mean power of a CronJob over time, its runs in a month, and reasons for what is unknown."""
     if request.schedule is None:
         return None, None, ["its schedule is not given, so mean power and kWh are unknown"]
     runs = runs_per_month(request.schedule, request.time_zone)
@@ -89,7 +89,7 @@ def _mean_of_runs(
 
 
 def pods_at_a_time(request: InferenceRequest) -> int:
-    """Number of pods that run together: a Job's parallelism, else replicas; 1 by default, as in Kubernetes.
+    """Return the number of pods that run together: a Job's parallelism, else replicas; 1 by default, as in Kubernetes.
 
     A DaemonSet has one on each matching node; without `replicas` their number is unknown.
     """
@@ -102,7 +102,7 @@ def pods_at_a_time(request: InferenceRequest) -> int:
 
 
 def pods_in_all(request: InferenceRequest) -> int:
-    """Number of pods of a whole run: a Job's completions, else those that run together."""
+    """Return the number of pods of a whole run: a Job's completions, else those that run together."""
     if request.workload_kind in JOB_KINDS and request.completions is not None:
         return request.completions
     return pods_at_a_time(request)

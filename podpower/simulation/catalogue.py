@@ -123,7 +123,7 @@ WORKLOADS = (
 
 
 def planned(count: int, rng: np.random.Generator) -> list[Planned]:
-    """`count` workloads: those above, then variations of them in teams of their own."""
+    """Return `count` workloads: those above, then variations of them in teams of their own."""
     found = list(WORKLOADS[:count])
     while len(found) < count:
         base = WORKLOADS[len(found) % len(WORKLOADS)]

@@ -46,7 +46,7 @@ class Cluster:
         self._leaving: list[tuple[float, Object]] = []  # objects to delete at a time
 
     def begin(self) -> list[ObjectEvent]:
-        """The cluster as it is found at the start: objects made before it."""
+        """Return the cluster as it is found at the start: objects made before it."""
         ts = self.start_s - _BEFORE_S
         found: list[ObjectEvent] = []
         for workload in self.workloads:
@@ -83,7 +83,7 @@ class Cluster:
         return events
 
     def find(self, namespace: str, kind: str, name: str) -> Workload | None:
-        """The workload of these names."""
+        """Return the workload of these names."""
         return next((w for w in self.workloads if w.key == (namespace, kind, name)), None)
 
     def _routine(self, workload: Workload, ts: float, rng: np.random.Generator) -> list[ObjectEvent]:
@@ -116,7 +116,7 @@ class Cluster:
     def _rollout(
         self, workload: Workload, ts: float, change: dict[str, object], rng: np.random.Generator
     ) -> list[ObjectEvent]:
-        """A new revision: the template changes, and pods are replaced one after another."""
+        """Return a new revision: the template changes, and pods are replaced one after another."""
         workload.revision += 1
         workload.revision_factor *= float(rng.lognormal(0.0, 0.35))
         if "image" in change:

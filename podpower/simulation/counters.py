@@ -67,12 +67,14 @@ class Exporters:
         self._nodes = [self._node(node) for node in range(len(cluster.nodes))]
 
     def series(self, ids: NDArray[np.uint64]) -> pl.DataFrame:
-        """SERIES_SCHEMA of these series."""
+        """Return SERIES_SCHEMA of these series."""
         rows = [{"series_id": i, **self._names[i]} for i in ids.tolist()]
         return pl.DataFrame(rows, schema=SERIES_SCHEMA)
 
     def minute(self, ts: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Samples (POINTS_SCHEMA) and true energy of the minute that begins at `ts`; call after Cluster.minute."""
+        """Return samples (POINTS_SCHEMA) and true energy of the minute that begins at `ts`; call after
+        Cluster.minute.
+        """
         pods = list(self._cluster.pods())
         watts = self._watts(pods, ts)
         begins = np.array([max(p.start_s, ts) for p in pods])
@@ -124,7 +126,7 @@ class Exporters:
         return points, truth.filter(pl.Series(lived_s > 0, dtype=pl.Boolean))
 
     def _watts(self, pods: list[Pod], ts: float) -> FloatArray:
-        """Dynamic power of each pod in the minute: its own, by day and night, with noise."""
+        """Return dynamic power of each pod in the minute: its own, by day and night, with noise."""
         rng = np.random.default_rng([self._cluster.seed, 4, int(ts // MINUTE_S)])
         by_day = np.sin(2 * np.pi * ((ts / 3600.0) % 24 - 9.0) / 24.0)  # most in the afternoon
         swing = np.array([1.0 + p.workload.plan.software.daily_swing * by_day for p in pods])
@@ -133,7 +135,7 @@ class Exporters:
         return watts
 
     def _idle_watts(self, pods: list[Pod]) -> FloatArray:
-        """The node's idle power by requested CPU, as Kepler 0.9 shares it."""
+        """Return the node's idle power by requested CPU, as Kepler 0.9 shares it."""
         weights = np.array([float(p.workload.cpu_mcpu or 50) for p in pods])
         nodes = np.array([p.node for p in pods], dtype=np.int64)
         total = np.bincount(nodes, weights=weights, minlength=len(self._cluster.nodes))
@@ -205,8 +207,8 @@ class Exporters:
         return _Counter(pod=pod, node=node, share=share, series_ids=series_ids, dynamic=dynamic, idle=idle)
 
     def _named(self, metric: str, labels: dict[str, str | None]) -> int:
-        told = "\0".join([metric, *(f"{k}={v}" for k, v in labels.items() if v is not None)])
-        series_id = int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "little")
+        text = "\0".join([metric, *(f"{k}={v}" for k, v in labels.items() if v is not None)])
+        series_id = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
         self._names[series_id] = {**labels, "metric": metric}
         return series_id
 
@@ -226,7 +228,7 @@ class Exporters:
     def _grown(
         self, node: int, times: FloatArray, ts: float, of_pod: dict[str, tuple[float, float, float, float]]
     ) -> FloatArray:
-        """Dynamic joules of each part that the pods of a node draw from `ts` to each of `times`."""
+        """Return dynamic joules of each part that the pods of a node draw from `ts` to each of `times`."""
         grown: FloatArray = np.zeros((len(self._parts), len(times)))
         first = 1 if self._kepler == "0.9" else 0  # after the sum of all parts
         for counter in self._counters.values():
@@ -237,7 +239,7 @@ class Exporters:
         return grown
 
     def _scrapes(self, node: int, ts: float) -> FloatArray:
-        """Times at which the node's exporter is scraped in the minute."""
+        """Return times at which the node's exporter is scraped in the minute."""
         first = np.ceil((ts - self._phases[node]) / self._interval_s) * self._interval_s + self._phases[node]
         times = np.arange(first, ts + MINUTE_S, self._interval_s)
         if node in self._cluster.restarted_exporters:
@@ -266,7 +268,7 @@ class Exporters:
     def _rates(
         self, counter: _Counter, ts: float, of_pod: dict[str, tuple[float, float, float, float]]
     ) -> tuple[float, float, float, float]:
-        """Dynamic and idle watts of the counter, and from when to when it lives in the minute."""
+        """Return dynamic and idle watts of the counter, and from when to when it lives in the minute."""
         if counter.pod is None:
             return counter.base_w, 0.1 * counter.base_w, ts, ts + MINUTE_S
         watts, idle_w, begin, end = of_pod[counter.pod.uid]
@@ -282,7 +284,7 @@ class Exporters:
             counter.idle_j += idle_w * max(end - begin, 0.0)
 
     def _stale(self, ts: float) -> tuple[NDArray[np.uint64], FloatArray]:
-        """A staleness marker for each series of a pod that ended in the minute, at the end of it."""
+        """Return a staleness marker for each series of a pod that ended in the minute, at the end of it."""
         ids, times = [np.zeros(0, dtype=np.uint64)], [np.zeros(0)]
         for key in [k for k, c in self._counters.items() if c.pod is not None and c.pod.end_s <= ts + MINUTE_S]:
             counter = self._end(key, ts)
@@ -313,7 +315,7 @@ class Exporters:
         return self._counters.pop(key)
 
     def _owners(self, pods: list[Pod], ts: float) -> tuple[NDArray[np.uint64], FloatArray]:
-        """kube_pod_owner of each pod, and the owners of their ReplicaSets and Jobs, once a minute."""
+        """Return kube_pod_owner of each pod, and the owners of their ReplicaSets and Jobs, once a minute."""
         ids = []
         above: dict[str, int] = {}
         for pod in (p for p in pods if p.start_s <= ts + 15.0 < p.end_s):

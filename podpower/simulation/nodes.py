@@ -31,7 +31,9 @@ class NodeCounters:
     def sampled(
         self, ts: float, scrapes: FloatArray, grown: FloatArray
     ) -> tuple[NDArray[np.uint64], FloatArray, FloatArray]:
-        """Samples at `scrapes` of the minute from `ts`; `grown` (parts x scrapes) is the joules of pods since `ts`."""
+        """Return samples at `scrapes` of the minute from `ts`; `grown` (parts x scrapes) is the joules of pods since
+        `ts`.
+        """
         joules = (self.dynamic_j[:, None] + grown) / ATTRIBUTED
         idle_j = self.idle_j + self.idle_w * (scrapes - ts)
         values = (self.dynamic @ joules + np.outer(self.idle, idle_j)).round(_JOULES_DIGITS)
@@ -53,7 +55,7 @@ class NodeCounters:
 def node_counters(
     labels: Mapping[str, str | None], *, kepler: str, parts: Sequence[str], idle_w: float, named: Named
 ) -> NodeCounters:
-    """The counters of a node with these labels of its exporter."""
+    """Return the counters of a node with these labels of its exporter."""
     rows = _of_modes(parts) if kepler == "0.9" else _of_zones(parts)
     ids = [named(metric, {**labels, **more}) for metric, more, _, _ in rows]
     return NodeCounters(

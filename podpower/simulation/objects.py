@@ -15,13 +15,13 @@ _VERSION = 1000
 
 
 def uid_of(*parts: object) -> str:
-    """A uid that is the same for the same parts."""
+    """Return a uid that is the same for the same parts."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=16).hexdigest()
     return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
 
 
 def suffix_of(length: int, *parts: object) -> str:
-    """A suffix in the alphabet of generated names."""
+    """Return a suffix in the alphabet of generated names."""
     digest = hashlib.blake2b("/".join(map(str, parts)).encode(), digest_size=16).digest()
     return "".join(_SAFE[byte % len(_SAFE)] for byte in digest[:length])
 
@@ -29,7 +29,7 @@ def suffix_of(length: int, *parts: object) -> str:
 def obj(
     kind: str, name: str, namespace: str, uid: str, *, ts: float, owner: Object | None = None, **body: Any
 ) -> Object:
-    """An object with the metadata that the API server adds; `owner` becomes its controller."""
+    """Return an object with the metadata that the API server adds; `owner` becomes its controller."""
     created = datetime.fromtimestamp(ts, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     metadata: Object = {
         "name": name,
@@ -45,7 +45,7 @@ def obj(
 
 
 def reference(owner: Object) -> Object:
-    """An ownerReference of a controller."""
+    """Return an ownerReference of a controller."""
     metadata = owner["metadata"]
     return {
         "apiVersion": owner["apiVersion"],
@@ -60,7 +60,7 @@ def reference(owner: Object) -> Object:
 def template(
     name: str, software: Software, *, image: str, cpu_mcpu: int | None, sidecar: bool, env: dict[str, str]
 ) -> Object:
-    """A pod template with the defaults that the API server fills in."""
+    """Return a pod template with the defaults that the API server fills in."""
     requests: Object = {}
     limits: Object = {}
     if cpu_mcpu is not None:
@@ -109,7 +109,7 @@ def running_pod(
     node: str,
     labels: Object,
 ) -> Object:
-    """A pod of a template, with what the API server and the kubelet add to it."""
+    """Return a pod of a template, with what the API server and the kubelet add to it."""
     token = {"name": f"kube-api-access-{suffix_of(5, uid)}", "projected": {"defaultMode": 420, "sources": []}}
     spec = pod_template["spec"]
     containers = [
@@ -130,6 +130,6 @@ def running_pod(
 
 
 def with_phase(pod: Object, phase: str, *, ts: float) -> Object:
-    """The pod in another phase."""
+    """Return the pod in another phase."""
     metadata = {**pod["metadata"], "resourceVersion": str(int(ts * _VERSION))}
     return {**pod, "metadata": metadata, "status": {**pod["status"], "phase": phase}}

@@ -145,7 +145,7 @@ def simulate(
     """Write a recording of `hours` from `start_s` (Unix seconds; both in whole minutes) into the new folder `root`.
 
     The same seed gives the same recording. InvalidInput when there is a recording already, or for an argument that
-    cannot be. `progress` is told minutes done and in all.
+    cannot be. `progress` gets minutes done and in all.
     """
     folder = Path(root)
     if kepler not in KEPLERS:

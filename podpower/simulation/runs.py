@@ -41,7 +41,7 @@ class Run:
     power_w: FloatArray
 
     def joules(self, begin_s: float, times: FloatArray) -> FloatArray:
-        """True energy from `begin_s` to each time."""
+        """Return true energy from `begin_s` to each time."""
         edges = self.start_s + NOISE_S * np.arange(len(self.power_w) + 1)
         total = np.append(0.0, np.cumsum(self.power_w * NOISE_S))
         at = np.interp(np.clip(times, self.start_s, self.end_s), edges, total)
@@ -87,8 +87,8 @@ def random_runs(
 def random_exporter(
     rng: np.random.Generator, *, node: str, start_s: float, span_s: float, scrape_s: float, restarts_an_hour: float
 ) -> Exporter:
-    """Scrapes every `scrape_s` with a jitter, without those that failed or fell into a restart. Restarts lie far enough
-    apart for each to be seen.
+    """Return scrapes every `scrape_s` with a jitter, without those that failed or fell into a restart. Restarts lie far
+    enough apart for each to be seen.
     """
     scrapes = np.arange(start_s + rng.uniform(0, scrape_s), start_s + span_s, scrape_s)
     scrapes = (scrapes + rng.uniform(0, 0.05 * min(scrape_s, 20.0), len(scrapes))).round(3)
@@ -100,7 +100,7 @@ def random_exporter(
 
 
 def scraped(runs: Sequence[Run], exporter: Exporter, *, kepler: str) -> MetricSamples:
-    """Samples of the counters of these pods and of their node."""
+    """Return samples of the counters of these pods and of their node."""
     rows: list[dict[str, object]] = []
     points: list[pl.DataFrame] = []
     for run in runs:
@@ -125,7 +125,7 @@ def _add_run(
     alive = exporter.scrapes[(exporter.scrapes >= run.start_s) & (exporter.scrapes < run.end_s)]
     began = np.sort(np.concatenate([[run.start_s], run.resets, exporter.restarts]))
     values = np.array([run.joules(began[began <= t].max(), np.array([t]))[0] for t in alive])
-    # 0.9 counts a restarted container under another id; 0.10 goes on under the pod's.
+    # 0.9 counts a restarted container under another id; 0.10 continues under the pod's.
     life = np.searchsorted(np.array(run.resets), alive) if kepler == "0.9" else np.zeros(len(alive), dtype=np.int64)
     for number in np.unique(life):
         for labels, share in _zones(kepler):
@@ -172,7 +172,7 @@ def _add(
 
 
 def merged(parts: Sequence[MetricSamples]) -> MetricSamples:
-    """Samples of several nodes as those of one cluster."""
+    """Return samples of several nodes as those of one cluster."""
     series, points, first = [], [], 0
     for part in parts:
         series.append(part.series.with_columns(pl.col("series_id") + first))
@@ -189,18 +189,18 @@ class InMemory:
     cluster: str | None = "sim"
 
     def metric_names(self, *, start_s: float, end_s: float) -> frozenset[str]:
-        """Metrics with samples in the range."""
+        """Return metrics with samples in the range."""
         return frozenset(self.samples((), start_s=start_s, end_s=end_s, every=True).series["metric"])
 
     def samples(
         self, selectors: Sequence[Selector], *, start_s: float, end_s: float, every: bool = False
     ) -> MetricSamples:
-        """Samples with start_s <= ts <= end_s."""
+        """Return samples with start_s <= ts <= end_s."""
         points = self.whole.points.filter(pl.col("ts").is_between(start_s, end_s))
         chosen = pl.lit(value=True) if every else selected(selectors)
         series = self.whole.series.filter(chosen).join(points, on="series_id", how="semi")
         return MetricSamples(series=series, points=points.join(series, on="series_id", how="semi"))
 
     def series(self, selectors: Sequence[Selector], *, start_s: float, end_s: float) -> SeriesFound:
-        """Series with samples in the range."""
+        """Return series with samples in the range."""
         return SeriesFound(table=self.samples(selectors, start_s=start_s, end_s=end_s).series)

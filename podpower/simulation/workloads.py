@@ -50,7 +50,7 @@ class Workload:
         return self.plan.namespace, self.plan.kind, self.plan.name
 
     def template(self) -> Object:
-        """The pod template of the present revision."""
+        """Return the pod template of the present revision."""
         plan = self.plan
         env = {**plan.env, "REVISION_FLAGS": f"v{self.revision}"} if self.revision > 1 else plan.env
         made = objects.template(
@@ -61,7 +61,9 @@ class Workload:
         return made
 
     def watts(self) -> float:
-        """Power of one pod in an average hour: from its software, the root of its CPU request, and its own factor."""
+        """Return power of one pod in an average hour: from its software, the root of its CPU request, and its own
+        factor.
+        """
         software = self.plan.software
         grown = 1.0
         if self.cpu_mcpu and software.cpu_mcpu:
@@ -69,7 +71,7 @@ class Workload:
         return software.watts * grown * self.factor * self.revision_factor
 
     def deploy(self, ts: float) -> list[Object]:
-        """The objects of the present revision, owner first: what a rollout writes."""
+        """Return the objects of the present revision, owner first: what a rollout writes."""
         plan = self.plan
         if plan.kind in {"Pod", "Node"}:
             self.owner = self.direct = None
@@ -116,7 +118,7 @@ class Workload:
         return written
 
     def pod_labels(self) -> Object:
-        """The labels that the controller gives its pods."""
+        """Return the labels that the controller gives its pods."""
         hashed = objects.suffix_of(9, *self.key, self.revision)
         if self.plan.kind in _WITH_REPLICA_SETS:
             return {"pod-template-hash": hashed}
@@ -125,7 +127,7 @@ class Workload:
         return {}
 
     def job(self, ts: float) -> Object:
-        """The Job that a CronJob starts at `ts`."""
+        """Return the Job that a CronJob starts at `ts`."""
         plan = self.plan
         name = f"{plan.name}-{int(ts // 60)}"
         spec = {"parallelism": self.replicas, "completions": self.replicas, "template": self.template()}
@@ -133,7 +135,7 @@ class Workload:
         return objects.obj("Job", name, plan.namespace, uid, ts=ts, owner=self.owner, spec=spec)
 
     def make_pod(self, ts: float, *, node: int, node_name: str, owner: Object | None, ordinal: int) -> Pod:
-        """A new pod of the present revision."""
+        """Return a new pod of the present revision."""
         plan = self.plan
         self.made += 1
         uid = objects.uid_of("pod", *self.key, self.made)

@@ -14,7 +14,7 @@ import re
 
 from podpower.specs.secret_names import REDACTED, is_reference, is_secret_name
 
-NAMED = "named"  # kind of an option whose name says that it takes a credential
+NAMED = "named"  # kind of an option whose name shows that it takes a credential
 
 # Letter of the option, and the programs to which its value is a password.
 _PROGRAMS = re.compile(

@@ -11,7 +11,7 @@ import msgspec
 from podpower.errors import InvalidInput
 from podpower.specs.yaml_values import is_separated
 
-# A broken document is scanned up to its error, and reading goes on at a line of it, until so many times the length of
+# A broken document is scanned up to its error, and reading continues at a line of it, until so many times the length of
 # the text was scanned in vain.
 _MAX_WASTE: Final = 1
 

@@ -123,7 +123,7 @@ def _request(
     finishing, native = split_init(pod.init_containers or [])
     containers = [_container(c, where=f"{where}.containers[{i}]") for i, c in enumerate(pod.containers)]
     beside = [_container(c, where=f"{where}.initContainers[{c.name}]") for c in native]
-    node_type = next(iter(_asked_labels(pod, _NODE_TYPE_LABELS).values()), None)
+    node_type = next(iter(_required_labels(pod, _NODE_TYPE_LABELS).values()), None)
     gpus = _gpus([*pod.containers, *native], where=where)
     request = InferenceRequest(
         cluster=cluster,
@@ -140,7 +140,7 @@ def _request(
         runtime_class=pod.runtime_class_name,
         gpu_count=sum(gpus.values()),
         gpus=sum(gpu_part(name) * count for name, count in gpus.items()) if gpus else None,
-        gpu_model=gpu_model(_asked_labels(pod, MODEL_LABELS), node_type) if gpus else None,
+        gpu_model=gpu_model(_required_labels(pod, MODEL_LABELS), node_type) if gpus else None,
         template_digest=template_digest(pod, is_gpu=is_gpu),
         template_digest_version=HASH_VERSION,
         **_pod_amounts(pod, containers, beside, where=where),
@@ -218,10 +218,10 @@ def _volume_types(pod: PodSpec, spec: WorkloadSpec | PodSpec) -> list[str]:
     return sorted(types)
 
 
-def _asked_labels(pod: PodSpec, labels: Sequence[str]) -> dict[str, str]:
-    """Those of the node labels that the pod asks for, by selector or by a required affinity to exactly one value."""
+def _required_labels(pod: PodSpec, labels: Sequence[str]) -> dict[str, str]:
+    """Return the node labels that the pod requires, by selector or by a required affinity to exactly one value."""
     selector = pod.node_selector or {}
-    asked = {label: selector[label] for label in labels if label in selector}
+    required = {label: selector[label] for label in labels if label in selector}
     terms = required_node_terms(pod.affinity)
     expressions = terms[0].get("matchExpressions") if len(terms) == 1 else None
     for expression in expressions if isinstance(expressions, list) else ():
@@ -229,12 +229,12 @@ def _asked_labels(pod: PodSpec, labels: Sequence[str]) -> dict[str, str]:
         key, values = str(one.get("key")), one.get("values")
         value = values[0] if isinstance(values, list) and len(values) == 1 else None
         if key in labels and one.get("operator") == "In" and isinstance(value, str):
-            asked.setdefault(key, value)
-    return asked
+            required.setdefault(key, value)
+    return required
 
 
 def _gpus(containers: Sequence[KubeContainer], *, where: str) -> Counter[str]:
-    """Devices by resource name."""
+    """Return devices by resource name."""
     devices: Counter[str] = Counter()
     for container in containers:
         resources = container.resources

@@ -60,7 +60,7 @@ def requests_of(table: pl.DataFrame) -> list[InferenceRequest]:
 
 
 def rehashed(specs: pl.DataFrame) -> pl.DataFrame:
-    """The `workload_specs` table with hashes of this version, computed from `request` where they are older."""
+    """Return the `workload_specs` table with hashes of this version, computed from `request` where they are older."""
     specs = with_version(specs)
     if not specs.select(is_older().any()).item():
         return specs

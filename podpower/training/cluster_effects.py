@@ -23,7 +23,7 @@ _TO_DEVIATION = 1.25  # from the mean absolute value of a normal to its standard
 def fit_cluster_effects(
     estimator: Estimator, priors: NDArray[np.float64], pseudo_counts: PseudoCounts, widening: Widening
 ) -> dict[str, float]:
-    """The effect of each cluster against the largest, whose own is 0. Empty for one cluster.
+    """Return the effect of each cluster against the largest, whose own is 0. Empty for one cluster.
 
     `priors` (n,) are what is expected of each entry by its resources.
     """
@@ -45,7 +45,7 @@ def fit_cluster_effects(
 
 
 def _effect(residuals: NDArray[np.float64], share: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
-    """The shrunk mean of residuals of one cluster, whose `spread` is corrected by how far they are apart."""
+    """Return the shrunk mean of residuals of one cluster, whose `spread` is corrected by how far they are apart."""
     precision = share / spread**2
     apart = residuals - np.average(residuals, weights=precision)
     correction = (precision @ apart**2 + _DEGREES) / (max(float(share.sum()) - 1.0, 0.0) + _DEGREES)

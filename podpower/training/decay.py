@@ -49,14 +49,16 @@ def smoothed(windows: Windows, half_life_s: float) -> tuple[NDArray[np.float64],
 
 
 def errors_ahead(windows: Windows, half_life_s: float, horizon: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The windows that have one `horizon` before them, and their log power minus that of the mean up to there."""
+    """Return the windows that have one `horizon` before them, and their log power minus that of the mean up
+    to there.
+    """
     mean, _ = smoothed(windows, half_life_s)
     at = np.flatnonzero(windows.rank >= horizon)
     return at, to_log(windows.power_w[at]) - to_log(mean[at - horizon])
 
 
 def choose_half_life(windows: Windows) -> float:
-    """The half-life in seconds, or infinity, that predicted windows best from those before."""
+    """Return the half-life in seconds, or infinity, that predicted windows best from those before."""
     best, least = np.inf, np.inf
     for half_life_s in HALF_LIVES_S:
         _, errors = errors_ahead(windows, half_life_s, 1)

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 
 def linked_groups(workloads: Sequence[Hashable], spec_hashes: Sequence[str]) -> NDArray[np.int64]:
-    """A number for each item such that items of one workload, or of one spec, or linked through others, share it."""
+    """Return a number for each item such that items of one workload, or of one spec, or linked through others, share
+    it.
+    """
     parents: dict[Hashable, Hashable] = {}
 
     def root(key: Hashable) -> Hashable:

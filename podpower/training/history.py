@@ -69,8 +69,8 @@ def _shares(entries: Entries) -> NDArray[np.float64]:
 def _spread(
     windows: Windows, entry: NDArray[np.int64], half_life_s: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The spread of each entry's windows, at the horizon at which they are farthest from what was known and one window
-    ahead; and residuals, each divided by the spread of the other windows, which is what a new window will meet.
+    """Return the spread of each entry's windows, at the horizon at which they are farthest from what was known and one
+    window ahead; and residuals, each divided by the spread of the other windows, which is what a new window will meet.
     """
     parts = [errors_ahead(windows, half_life_s, horizon) for horizon in HORIZONS]
     at, errors = max(parts, key=lambda part: float(np.mean(part[1] ** 2)) if len(part[1]) else -1.0)
@@ -87,8 +87,8 @@ def _spread(
 def _squares(
     owner: NDArray[np.int64], errors: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Sums of squared errors and their number by entry, and the mean square of the median entry: one bursty workload
-    must not make all calm ones look bursty.
+    """Return sums of squared errors and their number by entry, and the mean square of the median entry: one bursty
+    workload must not make all calm ones look bursty.
     """
     squares = np.bincount(owner, weights=errors**2, minlength=count).astype(np.float64)
     number = np.bincount(owner, minlength=count).astype(np.float64)
@@ -96,6 +96,6 @@ def _squares(
 
 
 def _shrunk(squares: NDArray[np.float64], number: NDArray[np.float64], common: float) -> NDArray[np.float64]:
-    """The spread of each entry, to which _PRIOR_WINDOWS windows of the common spread are added."""
+    """Return the spread of each entry, to which _PRIOR_WINDOWS windows of the common spread are added."""
     spread: NDArray[np.float64] = np.sqrt((squares + _PRIOR_WINDOWS * common) / (number + _PRIOR_WINDOWS))
     return spread

@@ -18,7 +18,7 @@ _FINE = 1.2  # more lists than are needed by no more than this factor
 
 
 def make_inverted_file(vectors: NDArray[np.float32], scales: NDArray[np.float32]) -> InvertedFile:
-    """The inverted file of vectors (n, dim) times `scales`, with the nprobe that RECALL_AT_10 takes. Unavailable
+    """Return the inverted file of vectors (n, dim) times `scales`, with the nprobe that RECALL_AT_10 takes. Unavailable
     without faiss.
     """
     try:
@@ -45,7 +45,9 @@ def _measured(
     centroids: NDArray[np.float32],
     list_of: NDArray[np.int64],
 ) -> InvertedFile:
-    """The least nprobe that finds what an exact search finds; queries are entries, which do not count as found."""
+    """Return the least nprobe that finds what an exact search finds; queries are entries, which do not
+    count as found.
+    """
     queries = vectors[np.linspace(0, len(vectors) - 1, _MEASURED_QUERIES).astype(np.int64)]
     _, exact = Search(vectors, scales).near(queries, 11)
     nprobe = min(_FIRST_NPROBE, len(centroids))

@@ -123,7 +123,7 @@ def _learned_metric(
 
 
 def _unlearned(entries: MeasuredEntries, seen: NDArray[np.float64], metric: Metric) -> Learned:
-    """Defaults, with assumed errors."""
+    """Return defaults, with assumed errors."""
     residuals: dict[Source, NDArray[np.float64]] = dict.fromkeys(SOURCES, np.zeros(0))
     residuals["seen"] = seen
     estimator = Estimator(entries, metric=metric, neighbours=1)

@@ -82,7 +82,7 @@ def new_workloads(
 def new_specs(
     estimator: Estimator, priors: NDArray[np.float64], pseudo_counts: PseudoCounts
 ) -> tuple[LeftOut, dict[Level, float]]:
-    """Entries of workloads with several specs, predicted without their spec; and with it the level `owner`."""
+    """Return entries of workloads with several specs, predicted without their spec; and with it the level `owner`."""
     workload = numbered(zip(estimator.entries.clusters, estimator.entries.workloads, strict=True))
     queries = evenly(np.flatnonzero(np.bincount(workload)[workload] > 1), MAX_ENTRIES)
     specs = numbered(estimator.entries.spec_hashes)
@@ -92,8 +92,8 @@ def new_specs(
 def known_specs(
     estimator: Estimator, priors: NDArray[np.float64], pseudo_counts: PseudoCounts
 ) -> tuple[LeftOut, dict[Level, float]]:
-    """Entries whose spec runs in several workloads or clusters, predicted without their own workload; and with it the
-    level `elsewhere`.
+    """Return entries whose spec runs in several workloads or clusters, predicted without their own workload; and with
+    it the level `elsewhere`.
     """
     specs = numbered(estimator.entries.spec_hashes)
     queries = evenly(np.flatnonzero(np.bincount(specs)[specs] > 1), MAX_ENTRIES)
@@ -108,7 +108,7 @@ def predicted_without(
     priors: NDArray[np.float64],
     pseudo_counts: PseudoCounts,
 ) -> LeftOut:
-    """Entries at `queries` predicted without their group."""
+    """Return entries at `queries` predicted without their group."""
     left_out, _ = _predicted(estimator, queries, groups, priors, fixed=pseudo_counts, chosen=())
     return left_out
 
@@ -145,7 +145,7 @@ def _predicted(
 def similar_within(
     remote: NDArray[np.float64], errors: NDArray[np.float64], prior_errors: NDArray[np.float64]
 ) -> float:
-    """The remoteness up to which left-out entries were, in sum, better off than with the prior; below 0 where
+    """Return the remoteness up to which left-out entries were, in sum, better off than with the prior; below 0 where
     neighbours are of no help at all.
     """
     order = np.argsort(remote, kind="stable")

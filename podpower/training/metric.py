@@ -3,7 +3,7 @@
 The metric is learned as in Weinberger and Tesauro, "Metric Learning for Kernel Regression", AISTATS 2007: the squared
 error of left-out entries is minimised over it by its gradient. Here it has one weight a block of columns, and a
 log-normal prior around what was measured to work elsewhere (docs/explanation/evaluation.md), since a cluster of forty
-workloads cannot tell forty weights. The pseudo-counts follow one after another, by the same likelihood, each with its
+workloads cannot give forty weights. The pseudo-counts follow one after another, by the same likelihood, each with its
 own prior.
 """
 
@@ -48,7 +48,7 @@ def default_metric(blocks: tuple[int, ...], *, without: frozenset[int] = frozens
 
 
 def learn_metric(left_out: NearestLeftOut, start: Metric) -> tuple[Metric, float]:
-    """Block weights and the pseudo-count of the prior against neighbours, by maximum a posteriori."""
+    """Return block weights and the pseudo-count of the prior against neighbours, by maximum a posteriori."""
     used = np.flatnonzero(np.array(start.weights) > 0)
     if not len(left_out.own_logs) or not len(used):
         return start, DEFAULT_PSEUDO_COUNTS["neighbours"]
@@ -93,8 +93,8 @@ def choose_pseudo_count(
     share: NDArray[np.float64],
     default: float,
 ) -> float:
-    """The pseudo-count of the estimates `before` (q,) against a level's evidence, by maximum a posteriori over the
-    entries that have any. The default where none has.
+    """Return the pseudo-count of the estimates `before` (q,) against a level's evidence, by maximum a posteriori over
+    the entries that have any. The default where none has.
     """
     at = evidence.total > 0
     if not at.any():

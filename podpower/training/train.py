@@ -27,11 +27,12 @@ DEFAULT_NEIGHBOURS = 32
 def train(
     rows: Rows, *, target: str | None = None, neighbors: int | None = None, notes: Sequence[str] = ()
 ) -> KnnModel:
-    """A model of `target` from `train_rows` (docs/reference/file-formats.md); `neighbors` bounds how many are averaged.
+    """Return a model of `target` from `train_rows` (docs/reference/file-formats.md); `neighbors` bounds how many are
+    averaged.
 
-    `notes` become notes of the model. With one workload only there is nothing to choose or to judge by: the model says
-    so in its notes, and its intervals are wide. InvalidInput when no label is known, all are zero, columns are missing
-    or encoders are mixed.
+    `notes` become notes of the model. With one workload only there is nothing to choose or to judge by: a
+    note states that, and its intervals are wide. InvalidInput when no label is known, all are zero, columns are
+    missing or encoders are mixed.
     """
     training_set = TrainingSet.of(rows, target=target)
     return train_examples(

@@ -1,7 +1,7 @@
 """Answers of /api/v1/query, decoded while they come: what is complete becomes columns, so no answer is ever whole.
 
 An answer reads `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{...},"values":[[ts,"v"],...]},
-...]},"warnings":[...]}`. Series are told apart at `},{"metric":`, which no text inside JSON can hold: a quote in it is
+...]},"warnings":[...]}`. Series are separated at `},{"metric":`, which no text inside JSON can hold: a quote in it is
 escaped. An answer that is written otherwise is decoded when it has come to its end.
 """
 
@@ -95,18 +95,18 @@ class Matrix:
         return sum(len(ids) for ids in self._ids)
 
     def series(self) -> pl.DataFrame:
-        """SERIES_SCHEMA of what came."""
+        """Return SERIES_SCHEMA of what came."""
         columns: dict[str, list[Any]] = {"series_id": list(self._names), "metric": [self._metric] * len(self._names)}
         for label in LABEL_COLUMNS:
             columns[label] = [labels.get(label) for labels in self._names.values()]
         return pl.DataFrame(columns, schema=SERIES_SCHEMA)
 
     def labels(self) -> list[dict[str, str]]:
-        """Labels of each series, whatever they are."""
+        """Return labels of each series, whatever they are."""
         return list(self._names.values())
 
     def points(self) -> pl.DataFrame:
-        """POINTS_SCHEMA of what came; what is no number is NaN."""
+        """Return POINTS_SCHEMA of what came; what is no number is NaN."""
         numbers = np.concatenate([*self._numbers, np.empty((0, 2))])
         ids = np.concatenate([*self._ids, np.empty(0, dtype=np.uint64)])
         return pl.DataFrame({"series_id": ids, "ts": numbers[:, 0], "value": numbers[:, 1]}, schema=POINTS_SCHEMA)
@@ -158,12 +158,12 @@ class Matrix:
 
 
 def decode_answer(data: bytes) -> _Answer:
-    """An answer as a whole. Errors as `Matrix.finish`."""
+    """Return an answer as a whole. Errors as `Matrix.finish`."""
     return _decoded(data, _ANSWER)
 
 
 def decode_names(data: bytes) -> list[str]:
-    """An answer of /api/v1/label/.../values. Errors as `Matrix.finish`."""
+    """Return an answer of /api/v1/label/.../values. Errors as `Matrix.finish`."""
     return _decoded(data, _VALUES).data
 
 
@@ -182,27 +182,27 @@ def _decoded(data: bytes, decoder: "msgspec.json.Decoder[E]") -> E:
             raise Unavailable("the answer of Prometheus was cut short") from None
         raise InvalidInput("what answers is no Prometheus: check the URL") from None
     if answer.status != "success":
-        said = f"Prometheus says {answer.error_type or 'error'}: {answer.error or 'nothing more'}"
-        raise (Unavailable if answer.error_type in _RETRIED_TYPES else InvalidInput)(said)
+        message = f"Prometheus answers {answer.error_type or 'error'}: {answer.error or 'nothing more'}"
+        raise (Unavailable if answer.error_type in _RETRIED_TYPES else InvalidInput)(message)
     return answer
 
 
 def described(labels: dict[str, str]) -> dict[str, str]:
-    """Labels as LABEL_COLUMNS mean them. An owner series that was scraped without `honor_labels` has the labels of
-    what it describes under `exported_`.
+    """Return labels as LABEL_COLUMNS mean them. An owner series that was scraped without `honor_labels` has the labels
+    of what it describes under `exported_`.
     """
     exported = {f"{name}": labels[f"exported_{name}"] for name in ("namespace", "pod") if f"exported_{name}" in labels}
     return labels | exported if exported and "owner_kind" in labels else labels
 
 
 def series_id(labels: dict[str, str]) -> int:
-    """The same for the same labels, in whatever order."""
-    told = "\0".join(f"{name}\1{value}" for name, value in sorted(labels.items()))
-    return int.from_bytes(hashlib.blake2b(told.encode(), digest_size=8).digest(), "little")
+    """Return a number that is the same for the same labels, in whatever order."""
+    text = "\0".join(f"{name}\1{value}" for name, value in sorted(labels.items()))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _numbers(texts: list[bytes]) -> NDArray[np.float64]:
-    """Times and values, two columns, of `[[ts,"v"],...]` or `[ts,"v"]` one after another."""
+    """Return times and values, two columns, of `[[ts,"v"],...]` or `[ts,"v"]` one after another."""
     flat = b",".join(texts).translate(None, b'[]" ')
     if b"N" in flat or b"I" in flat:
         for word in _NOT_NUMBERS:

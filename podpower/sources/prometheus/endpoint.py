@@ -50,7 +50,7 @@ class Endpoint:
                 raise InvalidInput(f'Prometheus: {matcher!r} is not a label matcher: write e.g. cluster="prod"')
 
     def authorization(self) -> dict[str, str]:
-        """The headers of a request. InvalidInput when a file with a secret cannot be read."""
+        """Return the headers of a request. InvalidInput when a file with a secret cannot be read."""
         headers = dict(self.headers)
         token = _secret(self.token_file) if self.token_file else self.token
         if token:
@@ -70,7 +70,9 @@ class Endpoint:
 
 
 def parse_url(url: str) -> tuple[str, str | None, str | None]:
-    """The address without user and password, these two, and without a slash at its end. InvalidInput as `Endpoint`."""
+    """Return the address without user and password, these two, and without a slash at its end. InvalidInput as
+    `Endpoint`.
+    """
     try:
         parts = urlsplit(url.strip())
         port = parts.port

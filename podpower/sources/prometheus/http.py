@@ -107,7 +107,7 @@ def _message(response: httpx.Response) -> str:
         decode_answer(body)
     except (InvalidInput, Unavailable) as error:
         message = str(error)
-        if message.startswith("Prometheus says"):
-            return f": {message.removeprefix('Prometheus says ')}"
+        if message.startswith("Prometheus answers"):
+            return f": {message.removeprefix('Prometheus answers ')}"
     text = " ".join(body[:200].decode(errors="replace").split())
     return f": {text}" if text and not text.startswith("<") else ""
