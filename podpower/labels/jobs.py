@@ -256,9 +256,13 @@ def with_runs(windows: pl.DataFrame, jobs: pl.DataFrame | None) -> pl.DataFrame:
     that is mostly estimated teaches nothing.
     """
     runs = pl.DataFrame(schema=JOBS_SCHEMA) if jobs is None else jobs
-    completed = runs.filter(
+    return pl.concat([windows, runs.filter(is_learned_run())], how="diagonal")
+
+
+def is_learned_run() -> pl.Expr:
+    """Expression: the job label is of a pod that succeeded, and most of its energy is measured."""
+    return (
         (pl.col("outcome") == "succeeded")
         & (pl.col("known_share") >= LEAST_KNOWN_SHARE)
         & pl.col("total_energy_j").is_not_null()
     )
-    return pl.concat([windows, completed], how="diagonal")

@@ -1,10 +1,6 @@
 """The labels table: its schemas, writing it, and reading files of podpower and of the reference system."""
 
-from collections.abc import Iterator
-
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
 from podpower.io.files import AnyPath
@@ -67,8 +63,7 @@ _NUMBERS = (
     "known_s",
     "known_share",
 )
-_UNIQUE = ("cluster", "namespace", "pod", "ts")
-_BATCH_ROWS = 1 << 19
+UNIQUE = ("cluster", "namespace", "pod", "ts")
 _QUANTITIES = ("avg_power_w", "energy_step_j", "total_energy_j", "known_s", "known_share")
 
 
@@ -89,55 +84,14 @@ def read_labels(path: AnyPath) -> pl.DataFrame:
 
 def checked_labels(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
     """Return `table` as `read_labels` does."""
-    whole = _in_schema(table, source=source)
+    whole = in_schema(table, source=source)
     jobs = "ts" not in table.columns
-    _check_values(whole, jobs=jobs, source=source)
-    _check_unique(whole, jobs=jobs, source=source)
-    return _completed(whole, step_s=None if jobs else _step_of(whole))
+    check_values(whole, jobs=jobs, source=source)
+    check_unique(whole, jobs=jobs, source=source)
+    return completed(whole, step_s=None if jobs else step_of(whole))
 
 
-def checked_batches(file: TableFile, *, source: str) -> Iterator[pl.DataFrame]:
-    """Yield the labels of a file as `read_labels` does, in batches of bounded memory.
-
-    Labels without a step have the spacing of the first batch. InvalidInput for labels that share pod and time is raised
-    after the last batch.
-    """
-    step_s: float | None = None
-    hashes: list[NDArray[np.uint64]] = []
-    for number, batch in enumerate(_batches(file)):
-        whole = _in_schema(batch, source=source)
-        jobs = "ts" not in batch.columns
-        _check_values(whole, jobs=jobs, source=source)
-        if not jobs:
-            step_s = _step_of(whole) if number == 0 else step_s
-            hashes.append(whole.select(pl.struct(_UNIQUE).hash()).to_series().to_numpy())
-        yield _completed(whole, step_s=step_s)
-    ordered = np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, dtype=np.uint64)
-    twice = pl.Series(np.unique(ordered[1:][ordered[1:] == ordered[:-1]]))
-    if len(twice):  # equal hashes may be of different labels
-        _check_unique(
-            pl.concat(
-                _in_schema(batch, source=source)
-                .filter(pl.struct(_UNIQUE).hash().is_in(twice.implode()))
-                .select(_UNIQUE)
-                for batch in _batches(file)
-            ),
-            jobs=False,
-            source=source,
-        )
-
-
-def _batches(file: TableFile) -> Iterator[pl.DataFrame]:
-    with file.parquet() as parquet:
-        empty = True
-        for batch in parquet.iter_batches(batch_size=_BATCH_ROWS):
-            empty = False
-            yield pl.from_arrow(batch)  # type: ignore[misc]
-        if empty:
-            yield pl.from_arrow(parquet.schema_arrow.empty_table())  # type: ignore[misc]
-
-
-def _in_schema(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
+def in_schema(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
     """Return the columns of the table's schema first, null where they are missing, without pseudo-pods."""
     jobs = "ts" not in table.columns and "total_energy_j" in table.columns
     schema = JOBS_SCHEMA if jobs else WINDOWS_SCHEMA
@@ -158,7 +112,8 @@ def _in_schema(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
     return whole.select(*schema.names(), pl.exclude(schema.names()))
 
 
-def _check_values(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
+def check_values(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
+    """InvalidInput where a quantity is negative or not finite, or a step has no time or pod."""
     for column in (c for c in _QUANTITIES if c in table.columns):
         bad = table.filter((pl.col(column) < 0) | ~pl.col(column).is_finite())
         if len(bad):
@@ -169,15 +124,22 @@ def _check_values(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
             )
     if jobs:
         return
+    runs = table["total_energy_j"].count() if "total_energy_j" in table.columns else 0
     for column in ("ts", "pod"):
         if nulls := table[column].null_count():
-            raise InvalidInput(f"{source}: column {column} has {nulls} nulls")
+            fix = (
+                f": labels of {runs} runs stand among those of steps; write them to two files and give both"
+                if runs
+                else ""
+            )
+            raise InvalidInput(f"{source}: column {column} has {nulls} nulls{fix}")
 
 
-def _check_unique(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
+def check_unique(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
+    """InvalidInput where two steps share pod and time."""
     if jobs:
         return
-    twice = table.filter(pl.struct(_UNIQUE).is_duplicated())
+    twice = table.filter(pl.struct(UNIQUE).is_duplicated())
     if len(twice):
         row = twice.row(0, named=True)
         raise InvalidInput(
@@ -185,13 +147,13 @@ def _check_unique(table: pl.DataFrame, *, jobs: bool, source: str) -> None:
         )
 
 
-def _step_of(table: pl.DataFrame) -> float:
+def step_of(table: pl.DataFrame) -> float:
     """Return the median spacing of a pod's labels."""
     spacing = table.sort("ts").select(pl.col("ts").diff().over("namespace", "pod").alias("d")).drop_nulls()["d"]
     return float(spacing.median() or 60.0) if len(spacing) else 60.0  # type: ignore[arg-type]
 
 
-def _completed(table: pl.DataFrame, *, step_s: float | None) -> pl.DataFrame:
+def completed(table: pl.DataFrame, *, step_s: float | None) -> pl.DataFrame:
     """Fill in columns from others: the step (None: labels of jobs), power from energy, energy from power."""
     if step_s is None:
         reason = pl.when(pl.col("total_energy_j").is_null()).then(pl.lit(REFERENCE_NULL))

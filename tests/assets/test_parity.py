@@ -16,7 +16,6 @@ from polars.testing import assert_frame_equal
 from podpower.cli import main
 from podpower.evaluation.figures import LISTED, kept_figure
 from podpower.hours import HOUR_S
-from podpower.labels.jobs import with_runs
 from podpower.model.predictor import Predictor
 from podpower.registry import artifacts
 from podpower.sources.recording import Recording
@@ -99,28 +98,25 @@ def table(made: Place, asset: str, hour: str) -> pl.DataFrame:
 def written(made: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Labels and rows of each hour, and a model of all rows, as the command line makes them of the same recording."""
     folder = tmp_path_factory.mktemp("written")
+    whole = ["label", "--recording", made.source.recording, "--mode", "job", "--out", str(folder / "runs.parquet")]
+    assert main(whole) == 0
     for number, hour in enumerate(HOURS):
         start_s = hour_start_s(hour)
         between = ["--start", str(start_s), "--end", str(start_s + HOUR_S)]
         labels = {kind: folder / f"{kind}{number}.parquet" for kind in ("steps", "runs")}
         assert main(["label", "--recording", made.source.recording, *between, "--out", str(labels["steps"])]) == 0
-        completed_runs(table(made, "job_labels", hour)).write_parquet(labels["runs"])
-        rows = []
-        for kind, path in labels.items():
-            rows.append(folder / f"rows-of-{kind}{number}.parquet")
-            features = str(made.tables.path("features", hour))
-            assert main(["join", "--features", features, "--labels", str(path), "--out", str(rows[-1])]) == 0
-        pl.concat(map(pl.read_parquet, rows), how="diagonal").write_parquet(folder / f"rows{number}.parquet")
+        ended = pl.read_parquet(folder / "runs.parquet").filter(
+            pl.col("end_s").is_between(start_s, start_s + HOUR_S, "left")
+        )
+        ended.write_parquet(labels["runs"])
+        features, given = str(made.tables.path("features", hour)), [str(path) for path in labels.values()]
+        out = str(folder / f"rows{number}.parquet")
+        assert main(["join", "--features", features, "--labels", *given, "--out", out]) == 0
     hours = [pl.read_parquet(folder / f"rows{number}.parquet") for number in range(len(HOURS))]
     pl.concat(hours).write_parquet(folder / "train_rows.parquet")
     train = ["train", "--train", str(folder / "train_rows.parquet")]
     assert main([*train, "--out", str(folder / "knn_energy.joblib")]) == 0
     return folder
-
-
-def completed_runs(jobs: pl.DataFrame) -> pl.DataFrame:
-    """The job labels that the rows have beside the labels of steps."""
-    return with_runs(jobs.clear(), jobs)
 
 
 def assert_same_rows(left: pl.DataFrame, right: pl.DataFrame) -> None:
@@ -133,6 +129,16 @@ def test_the_command_line_gives_the_labels_and_rows_of_the_assets(made: Place, w
     for number, hour in enumerate(HOURS):
         assert_same_rows(pl.read_parquet(written / f"steps{number}.parquet"), table(made, "kepler_labels", hour))
         assert_same_rows(pl.read_parquet(written / f"rows{number}.parquet"), table(made, "training_rows", hour))
+
+
+def test_the_command_line_gives_the_job_labels_of_the_assets(made: Place, written: Path) -> None:
+    by_life = ["namespace", "pod", "start_s"]
+    of_assets = pl.concat([table(made, "job_labels", hour) for hour in HOURS]).sort(by_life)
+    labels = pl.read_parquet(written / "runs.parquet")
+    ended = labels.filter(pl.col("outcome").is_not_null()).sort(by_life)
+    assert len(of_assets) > 2
+    assert len(labels) > len(ended)  # those that still ran at the end
+    assert_frame_equal(ended, of_assets)
 
 
 def test_labels_of_a_whole_recording_are_those_of_its_hours(made: Place, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from podpower.errors import InvalidInput
 from podpower.io.parquet import TableFile
 from podpower.labels import read_labels
-from podpower.labels.table import checked_batches
+from podpower.labels.batches import LabelBatches
 
 
 def exported(steps: int = 4, **columns: Any) -> pl.DataFrame:
@@ -80,10 +80,10 @@ def test_what_is_no_parquet_is_told(tmp_path: Path) -> None:
 
 
 def read_in_batches(table: pl.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch) -> pl.DataFrame:
-    monkeypatch.setattr("podpower.labels.table._BATCH_ROWS", 3)
+    monkeypatch.setattr("podpower.labels.batches._BATCH_ROWS", 3)
     table.write_parquet(folder / "labels.parquet")
     file = TableFile(path=folder / "labels.parquet", command="make it")
-    return pl.concat(checked_batches(file, source="labels.parquet"))
+    return pl.concat(LabelBatches({"labels.parquet": file}))
 
 
 def test_a_file_reads_the_same_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,3 +95,46 @@ def test_a_file_reads_the_same_in_batches(tmp_path: Path, monkeypatch: pytest.Mo
 def test_labels_of_one_pod_and_time_in_two_batches_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInput, match="16 rows share pod and ts with another"):
         read_in_batches(pl.concat([exported(steps=8)] * 2), tmp_path, monkeypatch)
+
+
+def runs(outcomes: dict[str, str | None], **columns: Any) -> pl.DataFrame:
+    """Job labels of pods by how they ended."""
+    return pl.DataFrame({"pod": list(outcomes), "outcome": pl.Series(list(outcomes.values()), dtype=pl.String)}).select(
+        pl.lit("n").alias("namespace"), pl.lit("Job").alias("workload_kind"), pl.lit("j").alias("workload_name"),
+        "pod", "outcome", pl.lit(5.0).alias("total_energy_j"), pl.lit(0.9).alias("known_share"),
+        *(pl.lit(value).alias(name) for name, value in columns.items()),
+    )  # fmt: skip
+
+
+def test_steps_and_runs_of_two_files_are_one_table(tmp_path: Path) -> None:
+    ended = runs({"done": "succeeded", "killed": "deleted", "unknown": None}, note="of runs")
+    for name, table in {"steps": exported(steps=4), "runs": ended}.items():
+        table.write_parquet(tmp_path / f"{name}.parquet")
+    files = {name: TableFile(path=tmp_path / f"{name}.parquet", command="make it") for name in ("runs", "steps")}
+    batches = LabelBatches(files)
+    table = pl.concat(batches)
+    assert table["pod"].value_counts().sort("pod").rows() == [("done", 1), ("web-1", 4)]
+    assert table.filter(pl.col("ts").is_null())["pod"].to_list() == ["done"]
+    assert table["note"].drop_nulls().to_list() == ["of runs"]
+    assert batches.runs_left_out == 2
+    alone = LabelBatches({"runs": files["runs"]})
+    assert (len(pl.concat(alone)), alone.runs_left_out) == (3, 0)
+
+
+def test_a_step_that_two_files_have_is_refused(tmp_path: Path) -> None:
+    exported(steps=4).write_parquet(tmp_path / "a.parquet")
+    exported(steps=6).write_parquet(tmp_path / "b.parquet")
+    files = {name: TableFile(path=tmp_path / name, command="make it") for name in ("a.parquet", "b.parquet")}
+    with pytest.raises(InvalidInput, match=r"a.parquet, b.parquet: 8 rows share pod and ts with another"):
+        pl.concat(LabelBatches(files))
+
+
+def test_steps_and_runs_in_one_file_are_refused_with_the_fix(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="labels of 1 runs stand among those of steps; write them to two files"):
+        read(pl.concat([exported(), runs({"done": "succeeded"})], how="diagonal_relaxed"), tmp_path)
+
+
+def test_columns_of_two_types_are_refused_by_their_files(tmp_path: Path) -> None:
+    one, other = exported(steps=1).with_columns(extra=pl.lit(1)), runs({"done": "succeeded"}, extra=[1])
+    with pytest.raises(InvalidInput, match="one, other: columns of different types"):
+        LabelBatches({"one": one, "other": other})
