@@ -6,7 +6,7 @@ versions are of equal specs, so older hashes stay comparable; only a spec whose 
 
 from typing import Final
 
-HASH_VERSION: Final = 2
+HASH_VERSION: Final = 3
 FIRST_VERSION: Final = 1  # of what was written before versions were kept
 VERSION_COLUMN: Final = "spec_hash_version"
 

@@ -8,14 +8,16 @@ hashes (podpower.datasets.hash_versions.HASH_VERSION).
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 from typing import Final
 
 import msgspec
 
+from podpower.specs import command_options, secret_forms, secret_names
 from podpower.specs.command_options import CommandOptions
 from podpower.specs.requests import Container, InferenceRequest
+from podpower.specs.secret_forms import QUOTED
 from podpower.specs.secret_names import REDACTED, is_reference, is_secret_name
 
 MAX_CHARS: Final = 1 << 16  # of a text are searched; Linux runs no program with an argument of twice that
@@ -23,39 +25,18 @@ KEPT_CHARS: Final = 256  # of a longer text
 _CACHED_CHARS = 256
 _MAX_PASSES = 4
 
-_URL_USER = re.compile(r"(?<=://)[^/\s@]++@")
-_HOST_USER = re.compile(  # user:secret@tcp(db:3306)
-    r"(?<![\w.%+-])[\w.%+-]++:[^\s@/:\"'<]++@(?!sha\d)(?=[\w.-]{0,255}(?:\(|:\d))"
-)
 _IMAGE_USER = re.compile(r"[^/@\s:]++:[^/@\s]++@(?!sha256:)")
-_HEADER = re.compile(
-    r"(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)(\\*+[\"']?+\s*+:\s*+[\"']?+)[^\"'\r\n<][^\"'\r\n]*+",
-    re.IGNORECASE,
-)
-_KNOWN_FORMS = re.compile(
-    r"-----BEGIN [A-Z ]++-----.*?(?:-----END [A-Z ]++-----|\Z)"  # PEM blocks
-    r"|\beyJ[\w-]{8,}+(?:\.[\w-]++)*+"  # JSON web tokens
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS access key ids
-    r"|\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|hf_|npm_|AIza|ya29\.|dop_v1_|SG\.)[\w.-]{12,}+"
-    r"|(?i:\b(?:bearer|basic)\s++[\w.~+/=-]{8,}+)",
-    re.DOTALL,
-)
 _ASSIGNED = re.compile(r"(?<![\w.-])(?P<name>[\w.-]++)\\*+[\"']?+\]?+\s*+[=:]{1,2}+>?+\s*+")
-_QUOTED = r"\\*+(?:\"[^\"]*+\"?+|'[^']*+'?+)"
-_VALUE = re.compile(rf"{_QUOTED}|[^\s\"']++")
-_VALUE_IN_LIST = re.compile(rf"{_QUOTED}|[\[{{][^\]}}]*+[\]}}]?+|[^\s,;&\"']++")
-_OPAQUE = re.compile(r"(?<![\w+/.-])[\w+/]{32,}+={0,2}+(?![\w/.-])")
-_OPAQUE_LENGTH = 32
-_OPAQUE_HAS = tuple(map(re.compile, ("[A-Z]", "[a-z]", "[0-9]")))
+_VALUE = re.compile(rf"{QUOTED}|[^\s\"']++")
+_VALUE_IN_LIST = re.compile(rf"{QUOTED}|[\[{{][^\]}}]*+[\]}}]?+|[^\s,;&\"']++")
+_DONE = re.compile(rf"(?:(?:--)?[A-Za-z_][\w.-]*+[=:])?{REDACTED}")  # nothing is left to find
 # A command in a text: where it begins, its options, and the word before which a value of theirs stands.
 _COMMAND = re.compile(r"[;|&\n`(){}]++|(?<![^\s\"'(=`{;|&])-{1,2}[A-Za-z][^\s\"'`;|&()]*+")
 _WORDS = re.compile(r"[^\s\"'`;|&()-][^\s\"'`;|&()]*+")
 _GAP = re.compile(r"\s++")
-# Quick test that most texts fail: only what may match one of the above is searched with them.
-_SUSPECT = re.compile(
-    r"pass|pwd|secret|token|cred|auth|bearer|cookie|session|signature|salt|key|conn|dsn|webhook|@|eyj|-----b|akia|asia"
-    r"|gh[pousr]_|github_pat|glpat|xox|sk-|hf_|npm_|aiza|ya29|dop_v1|sg\.|basic\s|-user|(?<![^\s\"'(=`{;|&])-[puaw]"
-)
+_QUOTES = frozenset("'\"")
+# Quick test that most texts fail: only what may match is searched with the patterns.
+_SUSPECT = re.compile("|".join((secret_names.PARTS, secret_forms.PARTS, command_options.PARTS)))
 # Annotations that hold a whole object or are nobody's business here.
 _DROPPED_ANNOTATIONS = ("last-applied-configuration", "last-applied-config", "kapp.k14s.io/original")
 
@@ -74,28 +55,35 @@ def redact_words(words: Sequence[str] | None) -> list[str] | None:
     """
     if words is None:
         return None
-    kept = list(words)
+    kept = [(word, False) for word in words]
+    stable: Set[tuple[str, bool]] = frozenset()
     for _ in range(_MAX_PASSES):
-        before, kept = kept, _words_pass(kept)
-        if kept == before:
-            return kept
+        before, kept = kept, _words_pass([word for word, _ in kept], stable)
+        if all(word == earlier for (word, _), (earlier, _) in zip(kept, before, strict=True)):
+            return [word for word, _ in kept]
+        stable = set(kept)
     return [REDACTED] * len(kept)
 
 
-def _words_pass(words: Sequence[str]) -> list[str]:
-    kept: list[str] = []
+def _words_pass(words: Sequence[str], stable: Set[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    """Return the words without credentials, each with `commands` as for `_redacted`; those in `stable` come from it."""
+    kept: list[tuple[str, bool]] = []
     options, kind = CommandOptions(), ""
+
+    def keep(word: str, *, commands: bool) -> None:
+        kept.append((word if (word, commands) in stable else _redacted(word, commands=commands), commands))
+
     for word in words:
         if word.startswith("-") and len(word) > 1:
             whole = _GAP.search(word) is not None  # "--token X" in one word: its value is not the next word
             kind = options.awaited(word) if "=" not in word and not whole else ""
-            kept.append(_redacted(options.without_secret(word), commands=whole))
+            keep(options.without_secret(word), commands=whole)
             continue
         if kind:
             word = options.redacted(kind, word)  # noqa: PLW2901
         elif not _GAP.search(word):
-            options.see(word)
-        kept.append(_redacted(word, commands=not kind))
+            word = options.see(word)  # noqa: PLW2901
+        keep(word, commands=not kind)
         kind = ""
     return kept
 
@@ -157,7 +145,8 @@ def _cached(text: str, commands: bool) -> str:
 
 
 def _is_suspect(text: str) -> bool:
-    return len(text) >= _OPAQUE_LENGTH or _SUSPECT.search(text.lower()) is not None
+    lower = text.lower()
+    return _SUSPECT.search(lower) is not None or secret_forms.has_token(text, lower)
 
 
 def _cut(text: str, commands: bool) -> str:
@@ -174,20 +163,18 @@ def _stable(text: str, commands: bool) -> str:
     """Return the text that no further pass changes, or REDACTED when passes keep changing it."""
     for _ in range(_MAX_PASSES):
         before, text = text, _pass(text, commands)
-        if text == before:
+        if text == before or _DONE.fullmatch(text):
             return text
     return REDACTED
 
 
 def _pass(text: str, commands: bool) -> str:
-    text = _URL_USER.sub(f"{REDACTED}@", text)
-    text = _HOST_USER.sub(f"{REDACTED}@", text)
-    text = _KNOWN_FORMS.sub(REDACTED, text)
-    text = _HEADER.sub(rf"\1\2{REDACTED}", text)
-    text = _without_assigned(text)
-    if commands:
+    text = secret_forms.without_known_forms(text)
+    if "=" in text or ":" in text:
+        text = _without_assigned(text)
+    if commands and ("-" in text or _GAP.search(text)):
         text = _without_options(text)
-    return _OPAQUE.sub(_without_opaque, text)
+    return secret_forms.without_opaque(text)
 
 
 def _without_assigned(text: str) -> str:
@@ -212,13 +199,25 @@ def _without_assigned(text: str) -> str:
 
 def _without_options(text: str) -> str:
     """Return a text without the secret values of options of the commands in it: sh -c "mysql -pSECRET db"."""
-    kept, done = [], 0
+    kept: list[str] = []
+    done = 0
     options, seen = CommandOptions(), 0
+
+    def see_words(end: int) -> None:
+        nonlocal done
+        for word in _WORDS.finditer(text, seen, end):
+            if word.start() < done or (left := options.see(word[0])) == word[0]:
+                continue
+            quoted = _VALUE.match(text, word.start() - 1) if text[word.start() - 1 : word.start()] in _QUOTES else None
+            kept.extend((text[done : quoted.start() if quoted else word.start()], left))
+            done = quoted.end() if quoted else word.end()
+
     for match in _COMMAND.finditer(text):
         if match.start() < done:
             continue
-        for word in _WORDS.findall(text, seen, match.start()):
-            options.see(word)
+        see_words(match.start())
+        if match.start() < done:
+            continue
         seen = match.end()
         flag = match[0]
         if not flag.startswith("-"):
@@ -235,9 +234,5 @@ def _without_options(text: str) -> str:
         if gap and value and not value[0].startswith("-"):
             kept += [gap[0], options.redacted(kind, value[0])]
             done = seen = value.end()
+    see_words(len(text))
     return "".join([*kept, text[done:]])
-
-
-def _without_opaque(match: re.Match[str]) -> str:
-    """Return REDACTED for random letters and digits of both cases, a key; words and hexadecimal digests stay."""
-    return REDACTED if all(has.search(match[0]) for has in _OPAQUE_HAS) else match[0]

@@ -10,20 +10,30 @@ _CACHED_CHARS = 64
 # A name is secret where one of its words ends in one of these: DBPASSWORD, apiKey, --token. The lookbehinds are English
 # words that end alike: bypass, monkey, possession.
 _SECRET = re.compile(
-    r"(?:pass(?:wd|word|phrase|code)s?|pwd|secrets?|tokens?|credentials?|auth|bearer|cookies?|signature|dsn"
+    r"(?:pass(?:wd|word|wort|phrase|code)s?|p[as]?swd?|pwd?|secrets?|tokens?|credentials?|auth|authorization|bearer"
+    r"|cookies?|signature|dsn|[ht]?otp|psk|jwt|mnemonic|seed[-_.]?phrase|pin[-_.]?code|docker(?:config(?:json)?|cfg)"
+    r"|kennwort|wachtwoord|contrase(?:n|ñ)a|senha|parola|mot[-_.]?de[-_.]?passe|snmp[-_.]?community"
     r"|(?<!com)(?<!by)(?<!sur)(?<!tres)(?<!over)(?<!under)(?<!high)(?<!low)(?<!band)pass"
     r"|(?<!sa)creds?|(?<!ba)salt|(?<!pos)(?<!ob)session"
     r"|(?<!mon)(?<!don)(?<!tur)(?<!whis)(?<!hoc)(?<!joc)(?<!mic)(?<!lac)(?<!hot)key"
     r"|(?:api|access|private|account|encryption)[-_.]?keys|access[-_.]?keys?[-_.]?id"
-    r"|connection[-_.]?string|conn[-_.]?str|webhook[-_.]?url)(?![a-z])",
+    r"|connection[-_.]?string|conn[-_.]?str|webhook[-_.]?url)(?![a-z])"
+    r"|(?<![a-z])(?:pin|sas|(?<=[-_.])pat)(?:[-_.](?:url|value))?$",  # whole words: they end or begin too many others
     re.IGNORECASE,
+)
+# Texts of which one is in every secret name, in lower case.
+PARTS: Final = (
+    r"pass|pas?swd?|psk|pw|secret|token|cred|auth|bearer|cookie|session|signature|salt|key|conn|dsn|webhook|otp|jwt"
+    r"|mnemonic|phrase|pin[-_.]?code|(?:pin|pat|sas)(?![a-z])|dockerc|kennwort|wachtwoord|contrase|senha|parola"
+    r"|community"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # Properties of a secret are none: --secret-name, TOKEN_TTL, PASSWORD_FILE, and the tokens of a language model.
 _ABOUT = re.compile(
     r"(?:names?|namespaces?|selector|file|path|dir|type|ref|length|size|ttl|timeout|expiry|expiration|enabled?|required"
     r"|algorithm|policy|mode|provider|class|format|prefix|endpoint|issuer|method|audience|header"
-    r"|(?:max|num|new|batched|total|prefill|input|output|prompt|context)[-_.]?tokens)$",
+    r"|(?:max|num|new|batched|total|prefill|input|output|prompt|context)[-_.]?tokens)$"
+    r"|^checksum/",  # annotations of Helm: a digest of the Secret
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(

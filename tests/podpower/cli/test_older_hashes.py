@@ -25,7 +25,7 @@ def older(workflow, tmp_path):
 
 
 def test_join_and_train_count_older_hashes_and_name_file_versions_and_command(older, capsys):
-    told = "spec hashes are of a version before 2"
+    told = "spec hashes are of a version before 3"
     command = "join --features {0}/features.parquet --labels {0}/labels.parquet --out {0}/rows.parquet"
     assert main(command.format(older).split()) == 0
     printed = capsys.readouterr().err
@@ -44,7 +44,7 @@ def test_an_older_model_predicts_and_says_so(older, workflow, capsys):
     command = "predict --input {0}/shop.yaml --encoder {0}/encoder.joblib --model {0}/knn_energy.joblib --format json"
     assert main(command.format(older).split()) == 0
     printed = capsys.readouterr()
-    assert "spec hashes of the model are of version 1, not 2" in printed.err
+    assert "spec hashes of the model are of version 1, not 3" in printed.err
     predictions = json.loads(printed.out)
     listed = predictions if isinstance(predictions, list) else predictions["predictions"]
     assert {prediction["basis"] for prediction in listed} == {"seen"}  # their redaction did not change
@@ -60,5 +60,5 @@ def test_a_request_with_an_older_template_digest_is_counted(older, capsys):
     (older / "old.ndjson").write_text("\n".join(json.dumps(line) for line in lines))
     command = "encode transform --input {0}/old.ndjson --encoder {0}/encoder.joblib --out {0}/again.parquet"
     assert main(command.format(older).split()) == 0
-    assert f"old.ndjson: {len(lines)} of {len(lines)} spec hashes are of a version before 2" in capsys.readouterr().err
+    assert f"old.ndjson: {len(lines)} of {len(lines)} spec hashes are of a version before 3" in capsys.readouterr().err
     assert pl.read_parquet(older / "again.parquet")["spec_hash_version"].unique().to_list() == [1]

@@ -62,7 +62,7 @@ def test_hashes_of_an_older_version_are_counted_and_their_labels_join_by_time() 
     assert hashes(joined) == ["new", "b"]
     assert joined.rows["spec_hash_version"].to_list() == [HASH_VERSION, None]
     first, second = joined.report.warnings(features="features.parquet", labels="labels.parquet")
-    assert first.startswith("features.parquet: 1 of 2 spec hashes are of a version before 2")
+    assert first.startswith("features.parquet: 1 of 2 spec hashes are of a version before 3")
     assert "podpower encode transform" in first
     assert second.startswith("labels.parquet: 1 of 2 spec hashes")
     assert "`podpower label`" in second

@@ -206,6 +206,6 @@ def test_a_model_of_older_spec_hashes_says_so(pair):
     del state["spec_hash_version"]  # as models were before
     old = KnnModel.from_state(state)
     assert old.spec_hash_version == 1
-    assert "of version 1, not 2" in old.notes[-1]
+    assert "of version 1, not 3" in old.notes[-1]
     assert KnnModel.from_state(old.state()).notes == old.notes
     assert old.with_index(old.index, old.inverted_file).notes == old.notes

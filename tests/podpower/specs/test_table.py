@@ -10,6 +10,7 @@ from podpower.specs.hashing import spec_hash
 from podpower.specs.ndjson import encode_request
 from podpower.specs.normalising import request_from_object
 from podpower.specs.observing import Observation
+from podpower.specs.redaction import redact_request
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.table import rehashed, renewals, specs_table
 from tests.podpower.specs.manifests import deployment
@@ -43,6 +44,16 @@ def test_older_specs_are_hashed_again_from_their_request(request_: InferenceRequ
     now = rehashed(stored)
     assert now["_spec_hash"].to_list() == [spec_hash(request_)]
     assert now["spec_hash_version"].to_list() == [HASH_VERSION]
+
+
+def test_specs_of_version_2_whose_secrets_it_did_not_find_are_renewed(request_: InferenceRequest) -> None:
+    container = msgspec.structs.replace(request_.containers[0], args=["vault", "login", "hunter2Hunter2"])
+    kept = msgspec.structs.replace(request_, containers=[container])
+    table = specs_table([Observation(request=kept, spec_hash=OLD_HASH, observed_from_s=0.0)])
+    now = rehashed(table.with_columns(spec_hash_version=pl.lit(2, pl.Int64)))
+    assert now["spec_hash_version"].to_list() == [HASH_VERSION]
+    assert now["_spec_hash"].to_list() == [spec_hash(redact_request(kept))]
+    assert spec_hash(redact_request(kept)) != spec_hash(kept)
 
 
 def test_an_older_template_digest_keeps_its_version(stored: pl.DataFrame) -> None:
