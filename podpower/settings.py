@@ -22,6 +22,8 @@ ENCODER_PATH: Final = "ENCODER_PATH"
 MODEL_PATH: Final = "MODEL_PATH"
 PROMETHEUS_URL: Final = "PODPOWER_PROMETHEUS_URL"
 DAGSTER_HOME: Final = "DAGSTER_HOME"
+TABLES: Final = "PODPOWER_TABLES"
+CLUSTERS: Final = "PODPOWER_CLUSTERS"
 POSTGRES_URL: Final = "PODPOWER_POSTGRES_URL"
 
 DEFAULT_HOME: Final = ".podpower"
@@ -101,11 +103,17 @@ class Places:
     given_recording: str | None = _setting(
         RECORDING, "Recording to read, or the folder where a live cluster's objects are kept."
     )
-    given_tables: str | None = _setting("PODPOWER_TABLES", "Folder or URL of the tables; `tables` in the home.")
+    given_tables: str | None = _setting(TABLES, "Folder or URL of the tables; `tables` in the home.")
     given_model_store: str | None = _setting(MODEL_STORE, "Folder or URL of the model store; `models` in the home.")
     encoder_path: str | None = _setting(ENCODER_PATH, "Encoder to serve in place of the store's; needs `MODEL_PATH`.")
     model_path: str | None = _setting(MODEL_PATH, "Model to serve in place of the store's; needs `ENCODER_PATH`.")
     dagster_home: str | None = _setting(DAGSTER_HOME, "Folder of Dagster's history; `dagster` in the home.")
+    clusters_file: str | None = _setting(
+        CLUSTERS, "File of several clusters; the variables of one cluster and its Prometheus do not count then."
+    )
+    budgets_file: str | None = _setting(
+        "PODPOWER_BUDGETS", "File of budgets in watts by namespace, which count before annotations."
+    )
 
     postgres_url: str | None = _setting(
         POSTGRES_URL,
@@ -127,6 +135,10 @@ class Places:
     def recording(self, *, live: bool) -> str:
         """Return the recording, in the home unless it is placed elsewhere; of a live cluster, its journal."""
         return self.given_recording or f"{self._absolute_home}/{'journal' if live else 'recording'}"
+
+    def cluster_journal(self, name: str) -> str:
+        """Return the journal of a cluster that is not the first."""
+        return f"{self._absolute_home}/clusters/{name}/journal"
 
     @property
     def artifacts(self) -> tuple[str, str] | None:
@@ -185,6 +197,7 @@ class ClusterSettings:
     """Kubernetes cluster and the objects that are observed."""
 
     kubeconfig: str | None = _setting("KUBECONFIG", "Kubeconfig files; else the pod's account, `~/.kube/config`.")
+    context: str | None = _setting("PODPOWER_CONTEXT", "Context of the kubeconfig; its current one by default.")
     ca_file: str | None = _setting("K8S_CA_FILE", "Certificates to trust in place of the kubeconfig's.")
     verify_tls: bool | None = _setting(
         "VERIFY_SSL", "Check the API server's certificate; by default as the kubeconfig sets it.", parse=is_true
@@ -306,6 +319,11 @@ class Settings:
 def read() -> Settings:
     """Return the settings of this process."""
     return Settings(dict(os.environ))
+
+
+def variables(group: type) -> dict[str, str]:
+    """Return the environment variable of each field of a group."""
+    return {declared.name: declared.metadata[_VARIABLE] for declared in dataclasses.fields(group)}
 
 
 @dataclass(frozen=True, kw_only=True)

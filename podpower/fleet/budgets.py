@@ -11,14 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-import msgspec
-
 from podpower.errors import InvalidInput
-from podpower.io.files import AnyPath, read_bounded
+from podpower.io.config_files import read_config
+from podpower.io.files import AnyPath
 
 ANNOTATION: Final = "podpower.dev/budget-watts"
 MOST_W: Final = 1e9
-_LIMIT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,7 @@ class Budgets:
 
 def read_budgets(path: AnyPath) -> Budgets:
     """Return the budgets of a file. InvalidInput names what is wrong."""
-    data = read_bounded(path, limit_bytes=_LIMIT_BYTES)
-    try:
-        found = msgspec.yaml.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    found = read_config(path)
     if not isinstance(found or {}, dict):
         raise InvalidInput(f"{path} must have lines such as `shop: 500`: a namespace and its watts")
     budgets = {}

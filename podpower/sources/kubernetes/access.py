@@ -82,6 +82,7 @@ def cluster_config(settings: ClusterSettings, **given: Any) -> ClusterConfig:
     """Return how to reach the cluster of `settings`; each of `given` that is not None overrides them."""
     found = {
         "kubeconfig": settings.kubeconfig,
+        "context": settings.context,
         "ca_file": settings.ca_file,
         "verify_tls": settings.verify_tls,
         "cluster": settings.name,
