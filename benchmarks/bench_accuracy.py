@@ -11,14 +11,15 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from quality.data import Data, Simulations, read, training_set
-from quality.judge import Figure, bootstrap, coverage, paired, within
+from quality.judge import Figure, bootstrap, coverage, paired, shown, shown_coverage, within
 
 from podpower.cli.output import note, table
 from podpower.datasets.entries import Entries, Workload
@@ -152,17 +153,22 @@ class Bench:
         if self._real is not None:
             kinds = {"real": ["real"]} | kinds
         for name, clusters in kinds.items():
-            inside, groups = 0, 0
+            inside, draws = Counter[int](), Counter[int]()
+            splits = 20 if name == "real" else 4
             for cluster in clusters:
-                hits, count = self._totals_of(self._rows(cluster), splits=20 if cluster == "real" else 4)
-                inside, groups = inside + hits, groups + count
+                self._totals_of(self._rows(cluster), splits=splits, inside=inside, draws=draws)
             # Groups of one split share its errors: chance is that of the splits times the sizes.
-            yield coverage(f"{name}, totals of 5 to 20: in 80%", inside / groups, groups // 10, low=0.75, high=0.88)
+            count = splits * len(clusters)
+            of_all = sum(inside.values()) / sum(draws.values())
+            sizes = len(draws)
+            yield coverage(f"{name}, totals of 5 to 20: in 80%", of_all, count * sizes, low=0.75, high=0.88)
+            for size in draws:
+                yield shown_coverage(f"{name}, totals of {size}: in 80%", inside[size] / draws[size], count)
 
-    def _totals_of(self, rows: TrainingSet, *, splits: int) -> tuple[int, int]:
+    def _totals_of(self, rows: TrainingSet, *, splits: int, inside: Counter[int], draws: Counter[int]) -> None:
         examples, pods = rows.examples(), rows.pods()
         linked = linked_groups(examples.entries.workloads, examples.entries.spec_hashes)
-        rng, inside, count = np.random.default_rng(1), 0, 0
+        rng = np.random.default_rng(1)
         for _ in range(splits):
             held = rng.random(linked.max() + 1) < 0.5
             model = train_examples(examples.take(~held[linked][examples.entry]))
@@ -175,9 +181,8 @@ class Bench:
                 for _ in range(10 if size <= len(part) else 0):
                     at = rng.choice(len(part), size=size, replace=False)
                     low, high = total_power([summands[i] for i in at], shared=shared).interval.avg_power_w
-                    inside += int(low <= part.power_w[at].sum() <= high)
-                    count += 1
-        return inside, count
+                    inside[size] += int(low <= part.power_w[at].sum() <= high)
+                    draws[size] += 1
 
     def first_hour(self) -> Iterator[Figure]:
         """The interval of a steady workload of 6 W within its first hour."""
@@ -195,16 +200,32 @@ class Bench:
         yield within("steady 6 W, first hour: high / low", max(widths), low=1.001, high=2.0)
 
     def second_cluster(self) -> Iterator[Figure]:
-        """A cluster that draws twice as much, of which three workloads are known."""
+        """A cluster that draws twice as much, of which three workloads are known; beside it the errors on the same
+        cluster as it is, and on other pairs of clusters.
+        """
+        pairs, others = ((1, 7, 40), (7, 1, 40), (1, 7, 400)), ((8, 9, 40), (9, 8, 40), (10, 11, 40), (11, 10, 40))
+        errors = self._few_known(pairs, factor=2.0, draws=20)
+        interval = bootstrap(lambda e: float(e.mean()), errors)
+        yield within("twice the power, 3 known: WAPE", float(errors.mean()), high=0.25, interval=interval)
+        for name, of, factor in (
+            ("the same power, 3 known: WAPE", pairs, 1.0),
+            ("twice the power, 3 known, four other pairs: WAPE", others, 2.0),
+            ("the same power, 3 known, four other pairs: WAPE", others, 1.0),
+        ):
+            errors = self._few_known(of, factor=factor, draws=8)
+            yield shown(name, float(errors.mean()), interval=bootstrap(lambda e: float(e.mean()), errors))
+
+    def _few_known(self, pairs: Iterable[tuple[int, int, int]], *, factor: float, draws: int) -> np.ndarray:
+        """WAPE of the unknown workloads of a second cluster whose watts are times `factor`, by draw of three known."""
         errors = []
-        for one, other, size in ((1, 7, 40), (7, 1, 40), (1, 7, 400)):
+        for one, other, size in pairs:
             here = self._simulations.get(workloads=size, hours=6, seed=one)
             there = self._simulations.get(workloads=40, hours=6, seed=other)
-            rows = training_set([here, there], factors={there.name: 2.0})
+            rows = training_set([here, there], factors={there.name: factor})
             examples, pods = rows.examples(), rows.pods()
             own, of_pods = (places(entries, there.name) for entries in (examples.entries, pods.entries))
             names = sorted({workload for workload in own if workload})
-            for draw in range(20):
+            for draw in range(draws):
                 rng = np.random.default_rng(draw)
                 known = {names[i] for i in rng.choice(len(names), size=3, replace=False)}
                 kept = np.array([workload is None or workload in known for workload in own])
@@ -212,8 +233,7 @@ class Bench:
                 model = train_examples(examples.take(kept[examples.entry]))
                 part = pods.take(held[pods.entry])
                 errors.append(wape(part.power_w, model.predict(part.queries()).power_w))
-        interval = bootstrap(lambda e: float(e.mean()), np.array(errors))
-        yield within("twice the power, 3 known: WAPE", float(np.mean(errors)), high=0.25, interval=interval)
+        return np.array(errors)
 
     def _rows(self, cluster: str) -> TrainingSet:
         if cluster == "real":

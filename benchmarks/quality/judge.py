@@ -25,7 +25,8 @@ class Figure:
     def cells(self) -> tuple[str, ...]:
         """As a line of a table."""
         interval = "" if np.isnan(self.low) else f"{self.low:.3f} to {self.high:.3f}"
-        return self.name, f"{self.value:.3f}", interval, self.goal, "yes" if self.met else "NO"
+        met = "yes" if self.met else "NO"
+        return self.name, f"{self.value:.3f}", interval, self.goal, met if self.goal else ""
 
 
 def within(
@@ -40,6 +41,11 @@ def within(
     goal = f"{low:g} to {high:g}" if np.isfinite(low) and np.isfinite(high) else f"at least {low:g}"
     goal = f"at most {high:g}" if np.isinf(low) else goal
     return Figure(name=name, value=value, low=interval[0], high=interval[1], goal=goal, met=bool(low <= value <= high))
+
+
+def shown(name: str, value: float, *, interval: tuple[float, float]) -> Figure:
+    """Return a figure without a goal, which explains another."""
+    return Figure(name=name, value=value, low=interval[0], high=interval[1], goal="", met=True)
 
 
 def bootstrap(
@@ -78,6 +84,15 @@ def paired(name: str, differences: Sequence[tuple[NDArray[np.float64], NDArray[n
 
 
 def coverage(name: str, value: float, count: int, *, low: float, high: float) -> Figure:
-    """The share of labels in their 80 % interval; beside it what chance makes of an honest 80 % over so many."""
-    bounds = binom.ppf((1 - LEVEL) / 2, count, 0.8) / count, binom.ppf((1 + LEVEL) / 2, count, 0.8) / count
-    return within(name, value, low=low, high=high, interval=(float(bounds[0]), float(bounds[1])))
+    """Return the share of labels in their 80 % interval, beside what chance makes of an honest 80 % over so many."""
+    return within(name, value, low=low, high=high, interval=_by_chance(count))
+
+
+def shown_coverage(name: str, value: float, count: int) -> Figure:
+    """Return `coverage` without a goal."""
+    return shown(name, value, interval=_by_chance(count))
+
+
+def _by_chance(count: int) -> tuple[float, float]:
+    low, high = (float(binom.ppf((1 + side * LEVEL) / 2, count, 0.8)) / count for side in (-1, 1))
+    return low, high

@@ -9,7 +9,7 @@ from podpower.collector.journal import Journal, Locked
 from podpower.collector.watch import Watch
 from podpower.io.retries import Note
 from podpower.kubernetes.kinds import ownership_rank
-from podpower.kubernetes.times import present_form_s
+from podpower.kubernetes.times import ended_s, present_form_s
 from podpower.sources.kubernetes.access import Access, ClusterConfig, open_access
 from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.list_watch import EVERYTHING, Found, Selection, Stream, listed, open_streams
@@ -84,7 +84,9 @@ class LiveObjects:
 def present_objects(
     access: Access, selection: Selection = EVERYTHING, *, note: Note = lambda _: None
 ) -> list[ObjectEvent]:
-    """Return the objects that exist now, owners first, each ADDED at the time at which it got its form."""
+    """Return the objects that exist now, owners first, each ADDED at the time at which it got its form; a finished
+    pod at its end.
+    """
 
     async def gathered() -> list[ObjectEvent]:
         async with Api(access, note=note) as api:
@@ -100,6 +102,6 @@ async def _present(api: Api, stream: Stream) -> list[ObjectEvent]:
     events = {}
     async for item in listed(api, stream):
         if isinstance(item, Found):
-            ts = present_form_s(item.object) or 0.0
+            ts = ended_s(item.object) or present_form_s(item.object) or 0.0
             events[item.object["metadata"]["uid"]] = ObjectEvent(ts=ts, type="ADDED", object=essential(item.object))
     return list(events.values())

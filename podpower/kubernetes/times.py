@@ -15,7 +15,7 @@ def happened_s(obj: Mapping[str, Any], type_: EventType, *, now_s: float, listed
 
     `listed`: a list showed the object, which can have had its form for long.
     """
-    own_s = _deleted_s(obj) if type_ == "DELETED" else _ended_s(obj) or present_form_s(obj)
+    own_s = _deleted_s(obj) if type_ == "DELETED" else ended_s(obj) or present_form_s(obj)
     if own_s is None or own_s > now_s:
         return now_s
     return own_s if listed or own_s > now_s - _LAG_S else now_s
@@ -49,7 +49,7 @@ def parse_time(text: Any) -> float | None:
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 
-def _ended_s(pod: Mapping[str, Any]) -> float | None:
+def ended_s(pod: Mapping[str, Any]) -> float | None:
     """Return when the last container of a finished pod ended."""
     status = _mapping(pod.get("status"))
     if pod.get("kind") != "Pod" or status.get("phase") not in {"Succeeded", "Failed"}:

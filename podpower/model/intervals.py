@@ -87,7 +87,7 @@ def isotonic(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArr
 
 # What a known workload does at hours that were never watched: mostly within a third of what it did, and less where it
 # hardly changed from window to window. Chosen on simulated days, over start hours and horizons of 1 to 12 hours.
-_MOST_UNWATCHED, _UNWATCHED = 0.3, 3.0
+_MOST_UNWATCHED, _UNWATCHED = 0.3, 3.3
 
 
 def least_spread(next_spread: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -184,17 +184,20 @@ def fit_intervals(
     *,
     widening: Widening,
     typical: float = UNKNOWN_ERROR,
+    familiar: NDArray[np.float64] | None = None,
 ) -> Intervals:
     """Return intervals from signed log residuals (measured - predicted) by source, each over its expected error.
 
-    All but "seen" with few residuals of their own borrow from all unseen together; `typical` is the expected error of
-    the unseen on average. What is assumed before any residual is known counts for ASSUMED_RESIDUALS of them. "seen"
-    never borrows, because it errs on another scale: without residuals its interval is `least_spread`. It counts its
-    residuals to both sides: they are of a time in which load rose or fell everywhere at once, which is no sign of
-    the next.
+    All but "seen" with few residuals of their own borrow from all unseen together; "elsewhere" from `familiar`, the
+    workloads whose software was measured in another one, since a known spec is at least as well known. `typical` is the
+    expected error of the unseen on average. What is assumed before any residual is known counts for ASSUMED_RESIDUALS
+    of them. "seen" never borrows, because it errs on another scale: without residuals its interval is `least_spread`.
+    It counts its residuals to both sides: they are of a time in which load rose or fell everywhere at once, which is no
+    sign of the next.
     """
     unseen = np.concatenate([residuals["similar"], residuals["prior"]])
     assumed = (_ASSUMED / typical, ASSUMED_RESIDUALS)
+    like = {"elsewhere": familiar} if familiar is not None and len(familiar) else {}
     bounds: dict[float, dict[str, tuple[float, float]]] = {}
     for level in LEVELS:
         bounds[level] = {}
@@ -202,8 +205,9 @@ def fit_intervals(
             own = residuals[basis]
             parts = [(np.concatenate([own, -own]) if basis == "seen" else own, float(len(own)))]
             if basis != "seen":
-                borrowed = max(0.0, _BORROWED - len(own)) if len(unseen) else 0.0
-                parts += [(unseen, min(borrowed, float(len(unseen)))), assumed]
+                others = like.get(basis, unseen)
+                borrowed = max(0.0, _BORROWED - len(own))
+                parts += [(others, min(borrowed, float(len(others)))), assumed]
             parts = [(r, weight) for r, weight in parts if len(r) and weight > 0]
             bounds[level][basis] = _quantiles(parts, level) if parts else (0.0, 0.0)
     return Intervals(bounds=_nested(bounds), widening=widening, typical=typical)

@@ -8,6 +8,7 @@ from typing import Any
 from podpower.errors import InvalidInput
 from podpower.kubernetes.kinds import WORKLOAD_KINDS
 from podpower.kubernetes.owners import Objects, controller_of
+from podpower.kubernetes.times import parse_time
 from podpower.sources.protocols import ObjectEvent
 from podpower.specs.documents import Rejected
 from podpower.specs.hashing import spec_hash
@@ -74,6 +75,7 @@ class _Watcher:
         self._current: dict[str, _Key] = {}  # uid of a workload's own object -> its template now in force
         self._current_keys: Counter[_Key] = Counter()
         self._pods: dict[str, tuple[_Key, ObservedPod]] = {}  # uid of a running pod
+        self._ended: set[str] = set()  # uids of pods that have ended
         self.rejected: list[Rejected] = []
 
     def observations(self) -> list[Observation]:
@@ -110,26 +112,35 @@ class _Watcher:
         metadata = obj.get("metadata") or {}
         uid = str(metadata.get("uid", ""))
         if uid in self._pods:
-            key, pod = self._pods[uid]
+            _, pod = self._pods[uid]
             pod.node = pod.node or (obj.get("spec") or {}).get("nodeName")
             if outcome:
-                del self._pods[uid]
-                pod.to_s, pod.outcome = ts, outcome
-                self._end_if_idle(key, ts)
+                self._end(uid, ts, outcome)
             return
+        from_s = ts
         if outcome:
-            return  # it ended before anything was seen of it
+            made_s = parse_time(metadata.get("creationTimestamp"))
+            if uid in self._ended or made_s is None:
+                return  # nothing shows when it began
+            from_s = min(made_s, ts)
         owner = self._objects.top_owner(obj)
         source = owner.template_object or {**obj, "metadata": {**metadata, "name": owner.name}}
         request = self._read(source, as_kind=owner.kind)
         if request is None:
             return
-        key = self._begin(request, ts)
-        pod = ObservedPod(
-            pod=str(metadata.get("name")), uid=uid, from_s=ts, node=(obj.get("spec") or {}).get("nodeName")
-        )
+        key = self._begin(request, from_s)
+        node = (obj.get("spec") or {}).get("nodeName")
+        pod = ObservedPod(pod=str(metadata.get("name")), uid=uid, from_s=from_s, node=node)
         self._open[key].pods.append(pod)
         self._pods[uid] = (key, pod)
+        if outcome:  # it ended before anything was seen of it
+            self._end(uid, ts, outcome)
+
+    def _end(self, uid: str, ts: float, outcome: str) -> None:
+        key, pod = self._pods.pop(uid)
+        pod.to_s, pod.outcome = ts, outcome
+        self._ended.add(uid)
+        self._end_if_idle(key, ts)
 
     def _read(self, obj: Mapping[str, Any], *, as_kind: str | None = None) -> InferenceRequest | None:
         try:

@@ -96,7 +96,9 @@ def _pooled(
         metric=estimator.metric,
         pseudo_counts=pseudo_counts,
         similar_within=within,
-        intervals=fit_intervals(residuals, widening=widening, typical=typical),
+        intervals=fit_intervals(
+            residuals, widening=widening, typical=typical, familiar=errors[new.familiar] / widening.expected[0]
+        ),
         mean_factors=fit_mean_factors(
             from_log(new.predicted), from_log(measured), entries.share[new.entries], new.familiar
         ),

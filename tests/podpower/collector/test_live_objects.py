@@ -214,6 +214,26 @@ def test_before_it_was_watched_a_cluster_is_known_by_what_still_lives(cluster: F
     assert found[0].observed_from_s == pytest.approx(two_hours_ago_s, abs=1)
 
 
+def test_a_pod_that_finished_before_the_journal_began_is_observed_when_it_ran(
+    cluster: FakeCluster, live: LiveObjects
+) -> None:
+    began_s, ended_s = (float(int(time.time() - hours * HOUR_S)) for hours in (3.0, 2.5))
+    once = deployment("once") | {"apiVersion": "batch/v1", "kind": "Job"}
+    once["metadata"]["creationTimestamp"] = written(began_s)
+    job = cluster.add(once)
+    pod = running_pod("once-x", job, once["spec"]["template"])
+    pod["metadata"]["creationTimestamp"] = written(began_s)
+    ended = {"state": {"terminated": {"finishedAt": written(ended_s)}}}
+    pod["status"] = {"phase": "Succeeded", "containerStatuses": [ended]}
+    cluster.add(pod)
+    [event] = [e for e in present_objects(live.access) if e.object["kind"] == "Pod"]
+    assert event.ts == ended_s
+    poll(live)
+    found = observations(live, start_s=began_s - 60, end_s=ended_s + 60)
+    assert [(o.request.workload_kind, o.request.workload_name) for o in found] == [("Job", "once")]
+    assert [(p.from_s, p.to_s, p.outcome) for p in found[0].pods] == [(began_s, ended_s, "succeeded")]
+
+
 def test_since_when_a_template_is_as_it_is_is_told_by_who_wrote_it(cluster: FakeCluster, live: LiveObjects) -> None:
     now_s = time.time()
     web = deployment("web")

@@ -24,6 +24,17 @@ def fitted(**residuals):
     return fit_intervals(dict.fromkeys(SOURCES, NONE) | residuals, widening=ONE, typical=1.0)
 
 
+def test_a_known_spec_elsewhere_errs_as_software_that_is_known_elsewhere():
+    rng = np.random.default_rng(0)
+    new, known = rng.normal(size=200) * 2.0, rng.normal(size=200) * 0.5
+    residuals = dict.fromkeys(SOURCES, NONE) | {"similar": new}
+    bounds = fit_intervals(residuals, widening=ONE, typical=2.0, familiar=known).bounds[0.8]
+    low, high = bounds["elsewhere"]
+    assert max(-low, high) < 0.6 * bounds["similar"][1]
+    none_known = fit_intervals(residuals, widening=ONE, typical=2.0, familiar=NONE).bounds[0.8]
+    assert none_known["elsewhere"] == none_known["revised"]  # both borrow from all unseen
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_fresh_errors_fall_inside_as_often_as_promised(level):
     """Averaged over many small samples, as conformal prediction promises for any distribution."""

@@ -102,6 +102,32 @@ def test_jobs_of_a_cron_job_belong_to_it() -> None:
     assert (observation.pods[0].from_s, observation.pods[0].to_s) == (6, 9)
 
 
+def finished(made: str | None) -> list[ObjectEvent]:
+    """A Job and its pod, which were listed when both had finished: the pod has the time of its end."""
+    ended = pod("once-x", "busybox:1", owned("Job", "once", "j"), phase="Succeeded")
+    if made:
+        ended["metadata"]["creationTimestamp"] = made
+    return [added(500, obj("Job", "once", "j", spec={"template": template("busybox:1")})), added(400, ended)]
+
+
+def test_a_pod_that_had_ended_when_first_seen_ran_from_its_creation() -> None:
+    gone = deleted(700, finished("1970-01-01T00:05:00Z")[1].object)
+    (job,) = seen([*finished("1970-01-01T00:05:00Z"), gone])
+    assert (job.request.workload_kind, job.request.workload_name) == ("Job", "once")
+    (life,) = job.pods
+    assert (life.pod, life.from_s, life.to_s, life.outcome) == ("once-x", 300.0, 400.0, "succeeded")
+    assert seen(finished("1970-01-01T00:05:00Z"), start_s=450)[0].pods == []
+    assert seen(finished(None))[0].pods == []  # nothing shows when it began
+
+
+def test_a_pod_that_is_first_seen_deleted_ran_until_then() -> None:
+    killed = pod("alone", "busybox:1", None)
+    killed["metadata"]["creationTimestamp"] = "1970-01-01T00:05:00Z"
+    (bare,) = seen([deleted(420, killed)])
+    assert (bare.observed_from_s, bare.observed_to_s) == (300.0, 420.0)
+    assert [(life.from_s, life.to_s, life.outcome) for life in bare.pods] == [(300.0, 420.0, "deleted")]
+
+
 def test_a_daemon_sets_pods_have_the_template_of_their_controller_revision() -> None:
     def revision(name: str, image: str) -> dict[str, Any]:
         return obj(
