@@ -2,6 +2,7 @@
 
 from podpower import __version__
 from podpower.cli import (
+    clusters,
     collect,
     demo,
     doctor,
@@ -29,10 +30,27 @@ workflow:
   label                        write labels.parquet: watts and joules of each step, from energy counters
   join, train                  write train_rows.parquet and knn_energy.joblib
   predict, evaluate, serve     predict manifests, evaluate the model, serve the HTTP API
+  clusters                     list the clusters of the platform, their freshness and gaps
 
 `podpower COMMAND --help` shows the options of a command with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
-_COMMANDS = (doctor, simulate, record, collect, encode, label, join, train, predict, evaluate, serve, models, demo, up)
+_COMMANDS = (
+    doctor,
+    simulate,
+    record,
+    collect,
+    encode,
+    label,
+    join,
+    train,
+    predict,
+    evaluate,
+    serve,
+    models,
+    clusters,
+    demo,
+    up,
+)
 
 
 def build_parser() -> Parser:

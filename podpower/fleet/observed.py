@@ -1,0 +1,23 @@
+"""What a cluster's journal or recording shows of its observation: how far it reaches, and its gaps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from podpower.fleet.summary import Gap
+from podpower.settings import Settings
+from podpower.sources.recording import read_meta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """`cluster` is the name in the journal, `reached_s` the time up to which it was observed."""
+
+    cluster: str = ""
+    reached_s: float | None = None
+    gaps: tuple[Gap, ...] = ()
+
+
+def observed(settings: Settings) -> Observed:
+    """Return the observation of the cluster of `settings`. Unavailable when there is none yet."""
+    meta = read_meta(Path(settings.places.recording(live=settings.prometheus.url is not None)))
+    return Observed(cluster=meta.cluster, reached_s=meta.end_s)
