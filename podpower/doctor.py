@@ -1,6 +1,7 @@
 """Checks of a cluster, its Prometheus and Kepler; each failed one comes with the command that mends it."""
 
 import asyncio
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from podpower.kubernetes.kinds import KINDS, OBSERVED, Kind
 from podpower.kubernetes.times import present_form_s
 from podpower.labels.kepler import PSEUDO_PODS, Generation, detect
 from podpower.labels.nodes import HIGH_RATIO, LOW_RATIO, NodeRatio, failed_ratios
+from podpower.labels.relabelling import FIX, described_missing, missing_labels
 from podpower.sources.kubernetes.access import Access
 from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.list_watch import Found, Stream, listed
@@ -63,7 +65,7 @@ def examine_cluster(open_access: Callable[[], Access], *, kinds: Sequence[Kind] 
 
 
 async def _examine_cluster(access: Access, kinds: Sequence[Kind]) -> list[Finding]:
-    async with Api(access, tries=2) as api:
+    async with Api(access, tries=2, refused_s=0.0) as api:
         try:
             version = msgspec.json.decode(await api.get("/version")).get("gitVersion", "of unknown version")
         except (PodpowerError, ValueError, AttributeError) as error:
@@ -143,6 +145,9 @@ def examine_pods(access: Access, prometheus: Prometheus, *, now_s: float | None 
     try:
         running = asyncio.run(_running_pods(access, since_s=now_s - _YOUNG_S))
         names = prometheus.metric_names(start_s=now_s - WINDOW_S, end_s=now_s)
+        for generation in detect(names):
+            if renamed := _renamed_labels(prometheus, generation, names, now_s=now_s):
+                return dataclasses.replace(renamed, check="pods")
         measured = {
             (labels.get(g.namespace_label), labels.get(g.pod_label))
             for g in detect(names)
@@ -176,7 +181,7 @@ def examine_pods(access: Access, prometheus: Prometheus, *, now_s: float | None 
 async def _running_pods(access: Access, *, since_s: float) -> dict[tuple[str, str], str | None]:
     """Return namespace and name of pods that have run since then, and their node."""
     found = {}
-    async with Api(access, tries=2) as api:
+    async with Api(access, tries=2, refused_s=0.0) as api:
         async for item in listed(api, Stream(kind=KINDS["Pod"])):
             if isinstance(item, Found) and (item.object.get("status") or {}).get("phase") == "Running":
                 if (present_form_s(item.object) or 0.0) > since_s:
@@ -230,9 +235,24 @@ def _energy(
     """Check that the counters count, and that they are scraped often enough."""
     metric = generation.metrics(names)[0]
     try:
+        if renamed := _renamed_labels(prometheus, generation, names, now_s=now_s):
+            yield renamed
+            return
         yield from _counting(prometheus, generation, metric, now_s=now_s)
     except PodpowerError as error:
         yield Finding(check="energy", state="fail", detail=str(error), fix="see docs/how-to/operate.md")
+
+
+def _renamed_labels(
+    prometheus: Prometheus, generation: Generation, names: frozenset[str], *, now_s: float
+) -> Finding | None:
+    """Return a finding where series of pods lack a label that labels are made by."""
+    metric = generation.metrics(names)[0]
+    found = prometheus.label_names(Selector(metric=metric), ts=now_s)
+    missing = missing_labels(generation, metric, found) if found else []
+    if not missing:
+        return None
+    return Finding(check="labels", state="fail", detail=described_missing(metric, missing, found), fix=FIX)
 
 
 def _counting(prometheus: Prometheus, generation: Generation, metric: str, *, now_s: float) -> Iterator[Finding]:

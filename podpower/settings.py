@@ -190,6 +190,18 @@ class PrometheusSettings:
         parse=_matchers,
         default=(),
     )
+    max_answer_mib: int = _setting(
+        "PODPOWER_PROMETHEUS_MAX_ANSWER_MIB",
+        "Largest answer to one query in MiB; a range that has more is read in shorter ranges.",
+        parse=_integer(least=1, most=65_536),
+        default=256,
+    )
+    max_series: int = _setting(
+        "PODPOWER_PROMETHEUS_MAX_SERIES",
+        "Most series of one answer; 300,000 take about 500 MiB of memory.",
+        parse=_integer(least=1, most=100_000_000),
+        default=300_000,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

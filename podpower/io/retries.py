@@ -1,6 +1,7 @@
 """The policy of retries: which failures are tried again, how often, how long to wait, and what is reported."""
 
 import email.utils
+import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,8 +18,12 @@ Note = Callable[[str], None]
 
 RETRIED_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 MAX_RETRY_AFTER_S: Final = 120.0
+REFUSED_S: Final = 60.0  # how long refused credentials that rotate are read again
+_REFUSED_WAITS_S: Final = (0.0, 1.0, 2.0, 4.0, 8.0)
+_LONGEST_SHOWN_S = 1e9
 _LEAST_RETRY_AFTER_S = 1.0  # for less, the growing waits are kept
 _JITTER_S = 0.5
+log_note: Final[Note] = logging.getLogger(__name__).warning  # no wait is silent
 
 
 class Again(Exception):
@@ -34,14 +39,15 @@ class Again(Exception):
 class Retries:
     """Repeats a request that raises Again, up to `attempts` times (None: until it succeeds).
 
-    Waits double from `first_s` to `last_s`, with jitter; a Retry-After of a second or more replaces them.
+    Waits double from `first_s` to `last_s`, with jitter; a Retry-After of a second or more replaces them. One beyond
+    MAX_RETRY_AFTER_S ends the attempts; where they have no end, that bound is waited.
     """
 
     attempts: int | None = 4
     first_s: float = 0.5
     last_s: float = 30.0
 
-    def call(self, request: Callable[[], T], *, what: str, note: Note = lambda _: None) -> T:
+    def call(self, request: Callable[[], T], *, what: str, note: Note = log_note) -> T:
         """Return what `request` returns. Unavailable, which names `what`, after the last attempt.
 
         Each wait is announced with `note`.
@@ -51,6 +57,7 @@ class Retries:
             try:
                 return request()
             except Again as error:
+                self._bound(error, what=what)
                 error.scheduled = _announced(error, what=what, note=note)
                 raise
 
@@ -61,13 +68,14 @@ class Retries:
         except Again as error:
             raise Unavailable(f"{what}: {error}") from None
 
-    async def call_async(self, request: Callable[[], Awaitable[T]], *, what: str, note: Note = lambda _: None) -> T:
+    async def call_async(self, request: Callable[[], Awaitable[T]], *, what: str, note: Note = log_note) -> T:
         """Return what awaiting `request()` returns. Errors and notes as `call`."""
 
         async def once() -> T:
             try:
                 return await request()
             except Again as error:
+                self._bound(error, what=what)
                 error.scheduled = _announced(error, what=what, note=note)
                 raise
 
@@ -77,6 +85,37 @@ class Retries:
             )(_backoff, once)
         except Again as error:
             raise Unavailable(f"{what}: {error}") from None
+
+    def _bound(self, error: Again, *, what: str) -> None:
+        """Raise Unavailable for a wait that is too long to be waited."""
+        if error.wait_s > MAX_RETRY_AFTER_S and self.attempts is not None:
+            raise Unavailable(
+                f"{what}: {error} and requests a wait of {error.wait_s:.0f} s (Retry-After), longer than the "
+                f"{MAX_RETRY_AFTER_S:g} s that podpower waits: try again later, or ask its operators why"
+            ) from None
+        error.wait_s = min(error.wait_s, MAX_RETRY_AFTER_S)
+
+
+class Refusals:
+    """Waits between attempts after refused credentials (401), which are read again each time.
+
+    A token that rotates can be refused for a moment: its file is written later than the old one expires, or the server
+    learns late of the new one.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        """Wait for `patience_s` in all; 0 allows one more attempt."""
+        self._patience_s, self._waits = patience_s, iter(_REFUSED_WAITS_S)
+        self._first_s: float | None = None
+
+    def next_s(self) -> float | None:
+        """Return the seconds until the credentials are read again; None when patience has ended."""
+        now_s = time.monotonic()
+        if self._first_s is None:
+            self._first_s = now_s
+            return next(self._waits)
+        left_s = self._first_s + self._patience_s - now_s
+        return min(next(self._waits, _REFUSED_WAITS_S[-1]), left_s) if left_s > 0 else None
 
 
 class Backoff:
@@ -94,22 +133,22 @@ class Backoff:
         self._next_s = self._first_s
 
     def next_s(self, *, at_least_s: float = 0.0) -> float:
-        """Return the seconds to wait now, at least what the server requests."""
+        """Return the seconds to wait now, at least what the server requests up to MAX_RETRY_AFTER_S."""
         wait_s = self._next_s * random.uniform(0.5, 1.0)  # noqa: S311  # no secret
         self._next_s = min(self._last_s, 2 * self._next_s)
-        return max(wait_s, at_least_s)
+        return max(wait_s, min(at_least_s, MAX_RETRY_AFTER_S))
 
 
-def retry_after_s(headers: Mapping[str, str], *, limit_s: float = MAX_RETRY_AFTER_S) -> float:
-    """Return the seconds of `Retry-After` (a number or a date; RFC 9110, 10.2.3), at most `limit_s`; else 0."""
+def retry_after_s(headers: Mapping[str, str]) -> float:
+    """Return the seconds of `Retry-After` (a number or a date; RFC 9110, 10.2.3), 0 where there is none."""
     text = headers.get("retry-after", "").strip()
     if text.isdecimal():
-        return min(limit_s, float(text))
+        return min(_LONGEST_SHOWN_S, float(text))
     try:
         asked_s = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, TypeError):
         return 0.0
-    return min(limit_s, max(0.0, asked_s))
+    return min(_LONGEST_SHOWN_S, max(0.0, asked_s))
 
 
 def _backoff(error: Exception) -> bool | float:

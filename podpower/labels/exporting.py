@@ -28,6 +28,7 @@ from podpower.labels.kepler import (
 )
 from podpower.labels.nodes import NodeRatio, NodeSums, failed_ratios, label_source, with_ratios
 from podpower.labels.owners import OwnerSource, Owning
+from podpower.labels.relabelling import check_labels
 from podpower.labels.report import NO_GENERATION, LabelReport, ReportBuilder
 from podpower.labels.table import WINDOWS_SCHEMA
 from podpower.labels.windows import ENERGY, steps_of
@@ -90,7 +91,10 @@ class Kepler:
         self._versions = self._built(source)
 
     def series(self, samples: MetricSamples, generation: Generation) -> pl.DataFrame:
-        """`pod_series` of the generation, whose pseudo-pods and zones are counted."""
+        """`pod_series` of the generation, whose pseudo-pods and zones are counted. MissingLabels where pods' series
+        lack a label.
+        """
+        self.report.warn(*check_labels(samples.series, generation, samples.label_names))
         series = pod_series(samples.series, generation, energy=self.request.energy)
         self.report.exclude(series.filter(pl.col("pod").is_in(PSEUDO_PODS))["pod"].n_unique())
         self._zones.update(series[ZONE].unique())
@@ -255,6 +259,7 @@ def joined(first: MetricSamples, second: MetricSamples) -> MetricSamples:
         points=pl.concat([first.points, second.points]),
         warnings=tuple(dict.fromkeys((*first.warnings, *second.warnings))),
         partial_ranges=(*first.partial_ranges, *second.partial_ranges),
+        label_names={**first.label_names, **second.label_names},
     )
 
 
@@ -273,4 +278,4 @@ def since_or_last(samples: MetricSamples, ts: float, *, at_least: float) -> Metr
 def _of_points(samples: MetricSamples, points: pl.DataFrame, *, since_s: float) -> MetricSamples:
     series = samples.series.join(points.select("series_id").unique(), on="series_id", how="semi")
     ranges = tuple(part for part in samples.partial_ranges if part[1] > since_s)
-    return MetricSamples(series=series, points=points, partial_ranges=ranges)
+    return MetricSamples(series=series, points=points, partial_ranges=ranges, label_names=samples.label_names)

@@ -138,10 +138,11 @@ def pod_series(series: pl.DataFrame, generation: Generation, *, energy: Energy) 
         own = _one_of_overlapping_zones(own)
     pod, namespace = pl.col(generation.pod_label), pl.col(generation.namespace_label)
     part = pl.col("metric").str.extract(r"_(package|dram|gpu|other)_joules_total$")
-    return own.filter(pod.is_not_null()).select(
+    pseudo = pod.is_in(PSEUDO_PODS)
+    return own.filter(pod.is_not_null() & (pseudo | namespace.is_not_null())).select(
         "series_id",
         # Every node has pseudo-pods of these names.
-        pl.when(pod.is_in(PSEUDO_PODS)).then(_exporter()).otherwise(namespace.fill_null("")).alias(NAMESPACE),
+        pl.when(pseudo).then(_exporter()).otherwise(namespace).alias(NAMESPACE),
         pod.alias(POD),
         _identity().alias(SERIES),
         _exporter().alias("exporter"),

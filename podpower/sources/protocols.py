@@ -53,13 +53,15 @@ class MetricSamples:
     """Samples of many series. `series` (SERIES_SCHEMA) names each once, `points` (POINTS_SCHEMA) holds raw values.
 
     `partial_ranges` (start and end, Unix seconds): samples are missing in them; nothing can be concluded from those
-    that are there.
+    that are there. `label_names`: names of all labels of each metric's series, beyond LABEL_COLUMNS, where they are
+    known.
     """
 
     series: pl.DataFrame
     points: pl.DataFrame
     warnings: tuple[str, ...] = ()
     partial_ranges: tuple[tuple[float, float], ...] = ()
+    label_names: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

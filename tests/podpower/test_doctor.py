@@ -128,6 +128,10 @@ LABELS = 'pod_namespace="shop",pod_name="web",pod_id="w",zone="package",node_nam
         ([], "kepler", "fail", "helm upgrade --install kepler"),
         (['kepler_node_cpu_joules_total{node_name="n"} 5'], "kepler", "fail", "config.kube.enabled to true"),
         ([f"kepler_pod_cpu_joules_total{{{LABELS}}} 0"], "energy", "fail", "bare metal"),
+        (
+            ['kepler_pod_cpu_joules_total{pod_namespace="shop",exported_pod="web",zone="package"} 5'],
+            "labels", "fail", "have no label pod_name (their labels: exported_pod, pod_namespace, zone)",
+        ),
         ([f"kepler_pod_cpu_joules_total{{{LABELS}}} 5"], "owners", "warn", "kube-state-metrics"),
         ([f"kepler_pod_cpu_joules_total{{{LABELS}}} 5"], "scrapes", "warn", "ServiceMonitor"),
         (
@@ -148,7 +152,7 @@ def test_what_is_missing_comes_with_what_to_do(
     with serving(tmp_path / "tsdb") as url:
         _, found = examined(url, tmp_path / "nowhere", capsys)
     assert found[check]["state"] == state
-    assert told in found[check]["fix"]
+    assert told in found[check]["detail" if check == "labels" else "fix"]
 
 
 def served(tmp_path: Path, lines: list[str]):  # type: ignore[no-untyped-def]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kubernetes.client import Configuration
 
 _IN_CLUSTER = "in-cluster"
+_ROTATING = ("exec", "tokenFile", "auth-provider")  # of a user in a kubeconfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,7 @@ class Access:
     verifies_tls: bool = True
     server_name: str | None = None
     proxy: str | None = field(default=None, repr=False)
+    rotates: bool = False  # the credentials come from a file or plugin that gives new ones
     _config: ClusterConfig = field(default_factory=ClusterConfig, repr=False)
     _configuration: Any = field(default=None, repr=False)
 
@@ -64,7 +66,7 @@ def open_access(config: ClusterConfig) -> Access:
     """Return access to the configured cluster. InvalidInput names what is wrong with the configuration, or that there
     is none.
     """
-    configuration, cluster, proxy = _configured(config)
+    configuration, cluster, proxy, rotates = _configured(config)
     verify = configuration.verify_ssl if config.verify_tls is None else config.verify_tls
     return Access(
         server=configuration.host,
@@ -73,6 +75,7 @@ def open_access(config: ClusterConfig) -> Access:
         verifies_tls=verify or not configuration.host.startswith("https"),
         server_name=configuration.tls_server_name,
         proxy=proxy,
+        rotates=rotates,
         _config=config,
         _configuration=configuration,
     )
@@ -91,8 +94,8 @@ def cluster_config(settings: ClusterSettings, **given: Any) -> ClusterConfig:
     return ClusterConfig(**{**found, **{name: value for name, value in given.items() if value is not None}})
 
 
-def _configured(config: ClusterConfig) -> "tuple[Configuration, str, str | None]":
-    """Return the client's settings, the cluster's name, and its proxy."""
+def _configured(config: ClusterConfig) -> "tuple[Configuration, str, str | None, bool]":
+    """Return the client's settings, the cluster's name, its proxy, and True for credentials that rotate."""
     from kubernetes import config as loading  # noqa: PLC0415  # an extra, and slow to import
     from kubernetes.client import Configuration  # noqa: PLC0415
 
@@ -101,13 +104,15 @@ def _configured(config: ClusterConfig) -> "tuple[Configuration, str, str | None]
     try:
         if inside:
             loading.load_incluster_config(client_configuration=configuration)
-            return configuration, _IN_CLUSTER, None
+            return configuration, _IN_CLUSTER, None, True
         return _from_kubeconfig(config, configuration)
     except loading.ConfigException as error:
         raise InvalidInput(_explained(error, config)) from None
 
 
-def _from_kubeconfig(config: ClusterConfig, configuration: "Configuration") -> "tuple[Configuration, str, str | None]":
+def _from_kubeconfig(
+    config: ClusterConfig, configuration: "Configuration"
+) -> "tuple[Configuration, str, str | None, bool]":
     import yaml  # noqa: PLC0415
     from kubernetes.config.kube_config import KubeConfigLoader, KubeConfigMerger  # noqa: PLC0415
 
@@ -131,7 +136,8 @@ def _from_kubeconfig(config: ClusterConfig, configuration: "Configuration") -> "
         raise Unavailable(f"kubeconfig {paths}: the credential plugin returned no credentials: {reason}")
     name = str(context["cluster"])
     proxy = whole["clusters"].get_with_name(name)["cluster"].safe_get("proxy-url")
-    return configuration, name, proxy
+    rotates = bool(user) and any(way in user["user"] for way in _ROTATING)
+    return configuration, name, proxy, rotates
 
 
 @contextmanager

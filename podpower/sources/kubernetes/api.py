@@ -17,7 +17,7 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.io.http import CONNECT_SECONDS, check_status, failures, open_async_client, redirect_target
-from podpower.io.retries import Again, Note, Retries
+from podpower.io.retries import REFUSED_S, Again, Note, Refusals, Retries, log_note
 from podpower.kubernetes.kinds import Kind
 from podpower.sources.kubernetes.access import Access
 
@@ -32,10 +32,16 @@ class Gone(Exception):
 
 
 class Api:
-    """Client of one API server. `tries` is how often a request is tried, None without end."""
+    """Client of one API server. `tries` is how often a request is tried, None without end.
 
-    def __init__(self, access: Access, *, tries: int | None = 5, note: Note = lambda _: None) -> None:
-        self.access = access
+    Refused credentials are read again at once, and for `refused_s` where they rotate or were accepted before.
+    """
+
+    def __init__(
+        self, access: Access, *, tries: int | None = 5, note: Note = log_note, refused_s: float = REFUSED_S
+    ) -> None:
+        self.access, self._refused_s = access, refused_s
+        self._was_accepted = False
         self._retries, self.note = Retries(attempts=tries), note
         self.clock_ahead_s: float | None = None  # the server's clock minus ours, in the last response
         self._client = open_async_client(
@@ -87,31 +93,44 @@ class Api:
     async def _opened(
         self, method: str, path: str, parameters: Parameters, kind: Kind | None, **more: Any
     ) -> AsyncIterator[httpx.Response]:
-        """Send a request and give a successful response, its body unread. Refused credentials are read again once."""
+        """Send a request and give a successful response, its body unread."""
         untrusted = (
             f"{self.access.server}: its certificate is not trusted: give --ca-file or K8S_CA_FILE, or check the "
             "server's name"
         )
         with failures(untrusted=untrusted):
-            for refresh in (False, True):
-                headers = await asyncio.to_thread(self.access.authorization, refresh=refresh)
-                if "content" in more:
-                    headers["Content-Type"] = "application/json"
-                extensions = {"sni_hostname": self.access.server_name} if self.access.server_name else {}
-                request = self._client.build_request(
-                    method, path, params=dict(parameters), headers=headers, extensions=extensions, **_only(more)
-                )
-                response = await self._client.send(request, stream=True)
-                self.clock_ahead_s = _clock_ahead_s(response.headers.get("date"))
-                try:
-                    if response.status_code == 401 and not refresh:
-                        continue
-                    if not response.is_success:
-                        await self._refuse(response, kind, watches="watch" in parameters)
-                    yield response
-                    return
-                finally:
-                    await response.aclose()
+            response = await self._sent(method, path, parameters, **more)
+            self.clock_ahead_s = _clock_ahead_s(response.headers.get("date"))
+            try:
+                if not response.is_success:
+                    await self._refuse(response, kind, watches="watch" in parameters)
+                self._was_accepted = True
+                yield response
+            finally:
+                await response.aclose()
+
+    async def _sent(self, method: str, path: str, parameters: Parameters, **more: Any) -> httpx.Response:
+        """Return the response to a request. After 401 the credentials are read again, as long as patience lasts."""
+        rotates = self.access.rotates or self._was_accepted
+        refusals, refresh = Refusals(self._refused_s if rotates else 0.0), False
+        extensions = {"sni_hostname": self.access.server_name} if self.access.server_name else {}
+        while True:
+            headers = await asyncio.to_thread(self.access.authorization, refresh=refresh)
+            if "content" in more:
+                headers["Content-Type"] = "application/json"
+            request = self._client.build_request(
+                method, path, params=dict(parameters), headers=headers, extensions=extensions, **_only(more)
+            )
+            response = await self._client.send(request, stream=True)
+            wait_s = refusals.next_s() if response.status_code == 401 else None
+            if wait_s is None:
+                return response
+            await response.aclose()
+            if wait_s > 0:
+                where = f"{self.access.server}{path}"
+                self.note(f"{where}: refuses the credentials (401); reading them again in {wait_s:.0f} s")
+            await asyncio.sleep(wait_s)
+            refresh = True
 
     async def _refuse(self, response: httpx.Response, kind: Kind | None, *, watches: bool) -> None:
         status = response.status_code

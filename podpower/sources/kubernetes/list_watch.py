@@ -159,8 +159,10 @@ async def follow(api: Api, stream: Stream, version: str | None) -> AsyncIterator
             yield Interrupted(stream=stream, reason="gone", detail=f"the server no longer has version {version}")
             version = None
         except Again as error:
-            yield Interrupted(stream=stream, reason="broken", detail=str(error))
-            await asyncio.sleep(backoff.next_s(at_least_s=error.wait_s))
+            wait_s = backoff.next_s(at_least_s=error.wait_s)
+            detail = f"{error}; trying again in {wait_s:.1f} s"
+            yield Interrupted(stream=stream, reason="broken", detail=detail)
+            await asyncio.sleep(wait_s)
 
 
 async def catch_up(

@@ -1,4 +1,4 @@
-"""Answers of /api/v1/query, decoded while they come: what is complete becomes columns, so no answer is ever whole.
+"""Answers of /api/v1/query, decoded while they arrive: complete series become columns, so no answer is in memory whole.
 
 An answer reads `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{...},"values":[[ts,"v"],...]},
 ...]},"warnings":[...]}`. Series are separated at `},{"metric":`, which no text inside JSON can hold: a quote in it is
@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput, Unavailable
+from podpower.sources.prometheus.limits import Budget
 from podpower.sources.protocols import LABEL_COLUMNS, POINTS_SCHEMA, SERIES_SCHEMA
 
 E = TypeVar("E", bound="_Envelope")
@@ -21,6 +22,7 @@ E = TypeVar("E", bound="_Envelope")
 _BETWEEN, _FIRST = b'},{"metric":', b'"result":['
 _BATCH_BYTES = 1 << 20
 _NO_PAIR = "the answer of Prometheus cannot be read: a sample is no pair of time and value"
+_NO_ROWS: list[tuple[()]] = [()] * len(LABEL_COLUMNS)
 _NOT_NUMBERS = (b"NaN", b"+Inf", b"-Inf")
 _RETRIED_TYPES = frozenset({"timeout", "canceled", "unavailable", "internal"})
 
@@ -59,22 +61,29 @@ _NUMBERS = msgspec.json.Decoder(list[float | None])
 
 
 class Matrix:
-    """Takes in the chunks of one answer. `finish` checks that it came to its end; then `series` and `points`."""
+    """Takes in the chunks of one answer. `finish` checks that it came to its end; then `series` and `points`.
 
-    def __init__(self, metric: str) -> None:
-        self._metric = metric
+    `budget` bounds its bytes and series.
+    """
+
+    def __init__(self, metric: str, budget: Budget) -> None:
+        self._metric, self._budget = metric, budget
         self._buffer = bytearray()
         self._look_at = _BATCH_BYTES  # how long the buffer gets before it is looked through
         self._head: bytes | None = None  # what stands before the first series, once that is known
-        self._names: dict[int, dict[str, str]] = {}
+        self._rows: dict[int, tuple[str | None, ...]] = {}  # series -> its LABEL_COLUMNS
+        self._same: dict[str, str] = {}  # each text once, because series share most of theirs
         self._ids: list[NDArray[np.uint64]] = []
         self._numbers: list[NDArray[np.float64]] = []
         self.clusters: set[str] = set()  # values of the label `cluster`
+        self.label_names: set[str] = set()  # of any series
+        self.metrics: set[str] = set()  # values of `__name__`
         self.warnings: tuple[str, ...] = ()
         self.partial = False
 
     def feed(self, chunk: bytes) -> None:
-        """Take in the next bytes. Unavailable or InvalidInput when they are no such answer."""
+        """Take in the next bytes. Unavailable or InvalidInput when they are no such answer, or beyond the budget."""
+        self._budget.take_bytes(len(chunk))
         self._buffer += chunk
         if len(self._buffer) >= self._look_at:
             self._take()
@@ -82,9 +91,9 @@ class Matrix:
 
     def finish(self) -> None:
         """Finish after the last byte. Unavailable for a cut answer or a passing error, else InvalidInput."""
-        head = self._head or b""
-        answer = decode_answer(head + bytes(self._buffer))
+        whole = bytes((self._head or b"") + self._buffer)
         self._buffer.clear()
+        answer = decode_answer(whole)
         self._add(answer.data.result or [] if answer.data else [])
         self.warnings = (*answer.warnings, *answer.infos)
         self.partial = answer.is_partial or any(not w.startswith("PromQL ") for w in answer.warnings)
@@ -96,14 +105,9 @@ class Matrix:
 
     def series(self) -> pl.DataFrame:
         """Return SERIES_SCHEMA of what came."""
-        columns: dict[str, list[Any]] = {"series_id": list(self._names), "metric": [self._metric] * len(self._names)}
-        for label in LABEL_COLUMNS:
-            columns[label] = [labels.get(label) for labels in self._names.values()]
+        columns: dict[str, Any] = {"series_id": list(self._rows), "metric": [self._metric] * len(self._rows)}
+        columns |= zip(LABEL_COLUMNS, zip(*self._rows.values(), strict=True) if self._rows else _NO_ROWS, strict=True)
         return pl.DataFrame(columns, schema=SERIES_SCHEMA)
-
-    def labels(self) -> list[dict[str, str]]:
-        """Return labels of each series, whatever they are."""
-        return list(self._names.values())
 
     def points(self) -> pl.DataFrame:
         """Return POINTS_SCHEMA of what came; what is no number is NaN."""
@@ -129,6 +133,15 @@ class Matrix:
         except ValueError as error:
             raise InvalidInput(f"the answer of Prometheus cannot be read: {error}") from None
 
+    def _name(self, number: int, metric: dict[str, str]) -> None:
+        self._budget.take_series(1)
+        labels, same = described(metric), self._same
+        found = (labels.get(column) for column in LABEL_COLUMNS)
+        self._rows[number] = tuple(None if value is None else same.setdefault(value, value) for value in found)
+        self.label_names.update(metric)
+        self.clusters.add(metric.get("cluster", ""))
+        self.metrics.add(metric.get("__name__", ""))
+
     def _add(self, series: list[_Series]) -> None:
         if not series:
             return
@@ -143,8 +156,8 @@ class Matrix:
             if not commas % 2:
                 raise InvalidInput(_NO_PAIR)
             number = series_id({**one.metric, "__name__": self._metric})
-            self._names.setdefault(number, described(one.metric))
-            self.clusters.add(one.metric.get("cluster", ""))
+            if number not in self._rows:
+                self._name(number, one.metric)
             ids.append(number)
             counts.append((commas + 1) // 2)
             texts.append(text)

@@ -21,7 +21,8 @@ class Endpoint:
     """The address without user and password, and settings of connections.
 
     Of `token`, `token_file` and `username` at most one; files are read anew for each request, because they rotate.
-    `match` are label matchers that every query gets, such as `cluster="prod"`.
+    `match` are label matchers that every query gets, such as `cluster="prod"`. `max_answer_bytes` and `max_series`
+    bound each answer.
     """
 
     url: str
@@ -36,6 +37,8 @@ class Endpoint:
     key_file: str | None = None
     verify_tls: bool = True
     timeout_s: float = 120.0
+    max_answer_bytes: int = PrometheusSettings.max_answer_mib << 20
+    max_series: int = PrometheusSettings.max_series
     match: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -48,6 +51,11 @@ class Endpoint:
         for matcher in self.match:
             if not _MATCHER.fullmatch(matcher):
                 raise InvalidInput(f'Prometheus: {matcher!r} is not a label matcher: write e.g. cluster="prod"')
+
+    @property
+    def rotates(self) -> bool:
+        """True where a file holds the credentials, so that they can change."""
+        return bool(self.token_file or self.password_file)
 
     def authorization(self) -> dict[str, str]:
         """Return the headers of a request. InvalidInput when a file with a secret cannot be read."""
@@ -110,6 +118,8 @@ def endpoint_from(
         key_file=settings.key_file,
         verify_tls=settings.verify_tls,
         match=tuple(match or settings.match),
+        max_answer_bytes=settings.max_answer_mib << 20,
+        max_series=settings.max_series,
     )
 
 

@@ -1,5 +1,6 @@
 """Requests to a Prometheus: repeated by the policy of `podpower.io.retries`, each failure explained in one sentence."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -7,9 +8,10 @@ import httpx
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.http import check_status, failures, open_client, redirect_target
-from podpower.io.retries import Again, Note, Retries
+from podpower.io.retries import REFUSED_S, Again, Note, Refusals, Retries, log_note
 from podpower.sources.prometheus.decoding import decode_answer
 from podpower.sources.prometheus.endpoint import Endpoint
+from podpower.sources.prometheus.limits import TooMuch
 
 T = TypeVar("T")
 
@@ -18,19 +20,24 @@ _TOO_MUCH = ("too many samples", "max number of", "exceed", "limit", "too many",
 _MAX_ERROR_BYTES = 1 << 16
 
 
-class TooMuch(InvalidInput):
-    """The server refuses so many samples at once: split the query."""
-
-
 class NotHere(InvalidInput):
     """The path does not exist or is forbidden."""
 
 
-class Http:
-    """A bounded number of connections to one endpoint. Waits before a retry are announced with `note`."""
+class Unauthorized(InvalidInput):
+    """The credentials are refused."""
 
-    def __init__(self, endpoint: Endpoint, *, connections: int, note: Note = lambda _: None) -> None:
-        self._endpoint, self._note = endpoint, note
+
+class Http:
+    """A bounded number of connections to one endpoint. Waits before a retry are announced with `note`.
+
+    Refused credentials of a file are read again for `refused_s`.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, connections: int, note: Note = log_note, refused_s: float = REFUSED_S
+    ) -> None:
+        self._endpoint, self._note, self._refused_s = endpoint, note, refused_s
         self._client = open_client(
             verify=endpoint.ssl_context(), read_seconds=endpoint.timeout_s, connections=connections
         )
@@ -45,7 +52,20 @@ class Http:
 
         Unavailable when no attempt succeeds, TooMuch and NotHere for what they describe, else InvalidInput.
         """
-        return _RETRIES.call(lambda: self._once(path, parameters, take), what=self._endpoint.url, note=self._note)
+        refusals = Refusals(self._refused_s)
+
+        def authorized() -> T:
+            while True:
+                try:
+                    return self._once(path, parameters, take)
+                except Unauthorized as error:
+                    wait_s = refusals.next_s() if self._endpoint.rotates else None
+                    if wait_s is None:
+                        raise
+                    self._note(f"{error}; reading the credentials again in {wait_s:.0f} s")
+                    time.sleep(wait_s)
+
+        return _RETRIES.call(authorized, what=self._endpoint.url, note=self._note)
 
     def _once(self, path: str, parameters: Mapping[str, str], take: Callable[[httpx.Response], T]) -> T:
         url = f"{self._endpoint.url}{path}"
@@ -66,10 +86,8 @@ class Http:
                 return take(response)
         except Unavailable as error:
             raise Again(str(error)) from None
-        except TooMuch:
-            raise
-        except NotHere as error:
-            raise NotHere(f"{self._endpoint.url}: {error}") from None
+        except (TooMuch, NotHere, Unauthorized) as error:
+            raise type(error)(f"{self._endpoint.url}: {error}") from None
         except InvalidInput as error:
             raise InvalidInput(f"{self._endpoint.url}: {error}") from None
 
@@ -83,9 +101,9 @@ class Http:
         message = _message(response)
         check_status(response, message)
         if status == 422 and any(word in message for word in _TOO_MUCH):
-            raise TooMuch(f"{self._endpoint.url} answers 422{message}")
+            raise TooMuch(f"answers 422{message}: raise the server's limit on queries (--query.max-samples)")
         if status in {401, 403}:
-            raise (NotHere if status == 403 else InvalidInput)(
+            raise (NotHere if status == 403 else Unauthorized)(
                 f"answers {status}{message}: set PODPOWER_PROMETHEUS_TOKEN_FILE, or PODPOWER_PROMETHEUS_USERNAME and "
                 "PODPOWER_PROMETHEUS_PASSWORD_FILE, to credentials that may query"
             )

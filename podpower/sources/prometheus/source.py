@@ -17,10 +17,11 @@ import httpx
 import polars as pl
 
 from podpower.errors import InvalidInput
-from podpower.io.retries import Note
+from podpower.io.retries import REFUSED_S, Note, log_note
 from podpower.sources.prometheus.decoding import Matrix, decode_names
 from podpower.sources.prometheus.endpoint import Endpoint
-from podpower.sources.prometheus.http import Http, NotHere, TooMuch
+from podpower.sources.prometheus.http import Http, NotHere
+from podpower.sources.prometheus.limits import Budget, TooMuch
 from podpower.sources.protocols import (
     POINTS_SCHEMA,
     SERIES_SCHEMA,
@@ -32,23 +33,39 @@ from podpower.sources.protocols import (
 MAX_SAMPLES = 2_000_000  # of one query; Prometheus' own limit is 50 million
 _SHORTEST_S = 60.0  # a shorter range is not split
 _PROBE_S = 300.0
+_SOME_SERIES = 20  # whose labels are looked at
+_WARNINGS, _WARNING_LENGTH = 20, 300  # kept of the server's
 _NAMES = ("kepler_.*", "kube_(pod|replicaset|job)_owner")
+_MAX_NAMES_BYTES = 8 << 20  # Kepler and kube-state-metrics have some hundred names
+_FEWER_NAMES = "this is not a Prometheus with Kepler: check the URL, or restrict it with --match"
 _QUERY, _VALUES = "/api/v1/query", "/api/v1/label/__name__/values"
 # With these, Thanos and VictoriaMetrics fail instead of leaving out what they cannot reach, and VictoriaMetrics
 # includes the newest samples. Others ignore them.
 _WHOLE = {"partial_response": "false", "deny_partial_response": "1", "latency_offset": "1ms", "nocache": "1"}
 
 
+Span = tuple[Selector, float, float]
+
+
 class Prometheus:
-    """A MetricSource. `concurrency` bounds the queries at a time; waits before a retry are announced with `note`."""
+    """A MetricSource. `concurrency` bounds the queries at a time; waits before a retry are announced with `note`.
+
+    Refused credentials of a file are read again for `refused_s`.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, *, cluster: str | None = None, concurrency: int = 2, note: Note = lambda _: None
+        self,
+        endpoint: Endpoint,
+        *,
+        cluster: str | None = None,
+        concurrency: int = 2,
+        note: Note = log_note,
+        refused_s: float = REFUSED_S,
     ) -> None:
         """Raise InvalidInput for an endpoint whose files cannot be used; nothing is requested yet."""
         self.cluster = cluster
         self.endpoint = endpoint
-        self._http = Http(endpoint, connections=concurrency, note=note)
+        self._http = Http(endpoint, connections=concurrency, note=note, refused_s=refused_s)
         self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
         self._density: dict[str, float] = {}  # metric -> samples a second in the last answer
 
@@ -71,17 +88,22 @@ class Prometheus:
         selector = "{" + ",".join((match, *self.endpoint.match)) + "}"
         parameters = {"match[]": selector, "start": f"{start_s:.3f}", "end": f"{end_s:.3f}"}
         try:
-            return frozenset(self._http.request(_VALUES, parameters, _names))
+            return frozenset(self._http.request(_VALUES, parameters, lambda response: self._names(response, selector)))
         except NotHere:  # a proxy that lets only queries through
             span_s = math.ceil(end_s - start_s)
             query = f"group by (__name__) (last_over_time({selector}[{span_s}s]))"
-            return frozenset(labels["__name__"] for labels in self._queried(query, ts=end_s, metric="").labels())
+            return frozenset(self._queried(query, ts=end_s, metric="").metrics)
 
     def instant(self, query: str, *, ts: float | None) -> list[tuple[Mapping[str, str | None], float]]:
         """Return the LABEL_COLUMNS and the value of each element of an instant vector at `ts` (None: now)."""
         matrix = self._queried(query, ts=ts, metric="")
         joined = matrix.points().join(matrix.series(), on="series_id")
         return [({c: row[c] for c in row if c not in POINTS_SCHEMA}, row["value"]) for row in joined.to_dicts()]
+
+    def label_names(self, selector: Selector, *, ts: float) -> frozenset[str]:
+        """Return the names of the labels that some series have at `ts`; none where there is no series."""
+        query = f"topk({_SOME_SERIES}, {self._selector(selector)})"
+        return frozenset(self._queried(query, ts=ts, metric=selector.metric).label_names)
 
     def matched(self, selector: Selector) -> str:
         """Return the PromQL selector of these series, within what the endpoint is restricted to."""
@@ -102,6 +124,7 @@ class Prometheus:
             series=pl.concat([*series, pl.DataFrame(schema=SERIES_SCHEMA)]).unique("series_id", maintain_order=True),
             points=pl.concat([*points, pl.DataFrame(schema=POINTS_SCHEMA)]).filter(within),
             warnings=_warnings_of(found),
+            label_names=_label_names(spans, answers),
             partial_ranges=tuple(
                 (a, b) for (_, a, b), answer in zip(spans, answers, strict=True) if any(m.partial for m in answer)
             ),
@@ -142,9 +165,9 @@ class Prometheus:
         span_ms = math.ceil((end_s - start_s) * 1000) + 1
         try:
             matrix = self._queried(f"{self._selector(selector)}[{span_ms}ms]", ts=end_s, metric=selector.metric)
-        except TooMuch as error:
+        except TooMuch:
             if end_s - start_s < 2 * _SHORTEST_S:
-                raise InvalidInput(f"{error}: raise the server's limit on queries (--query.max-samples)") from None
+                raise
             middle_s = (start_s + end_s) / 2
             return self._raw(selector, start_s, middle_s) + self._raw(selector, middle_s, end_s)
         self._density[selector.metric] = matrix.values / max(end_s - start_s, 1.0)
@@ -152,7 +175,10 @@ class Prometheus:
 
     def _queried(self, query: str, *, ts: float | None, metric: str) -> Matrix:
         def take(response: httpx.Response) -> Matrix:
-            matrix = Matrix(metric)
+            limits = self.endpoint
+            matrix = Matrix(
+                metric, Budget(query=query, max_bytes=limits.max_answer_bytes, max_series=limits.max_series)
+            )
             for chunk in response.iter_bytes():
                 matrix.feed(chunk)
             matrix.finish()
@@ -160,6 +186,19 @@ class Prometheus:
 
         at = {} if ts is None else {"time": f"{ts:.3f}"}
         return self._http.request(_QUERY, {"query": query, **at, **_WHOLE}, take)
+
+    def _names(self, response: httpx.Response, selector: str) -> list[str]:
+        budget = Budget(
+            query=f"{_VALUES}?match[]={selector}",
+            max_bytes=min(_MAX_NAMES_BYTES, self.endpoint.max_answer_bytes),
+            max_series=self.endpoint.max_series,
+            fix=_FEWER_NAMES,
+        )
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            budget.take_bytes(len(chunk))
+            body += chunk
+        return decode_names(bytes(body))
 
     def _selector(self, selector: Selector) -> str:
         matchers = [
@@ -181,9 +220,14 @@ class Prometheus:
             )
 
 
-def _names(response: httpx.Response) -> list[str]:
-    return decode_names(response.read())
-
-
 def _warnings_of(answers: Sequence[Matrix]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"Prometheus: {w}" for matrix in answers for w in matrix.warnings))
+    found = dict.fromkeys(f"Prometheus: {w[:_WARNING_LENGTH]}" for matrix in answers for w in matrix.warnings)
+    return tuple(found)[:_WARNINGS]
+
+
+def _label_names(spans: Sequence[Span], answers: Sequence[list[Matrix]]) -> dict[str, frozenset[str]]:
+    """Return the names of the labels of each metric's series."""
+    names: dict[str, set[str]] = {}
+    for (selector, _, _), answer in zip(spans, answers, strict=True):
+        names.setdefault(selector.metric, set()).update(*(matrix.label_names for matrix in answer))
+    return {metric: frozenset(found) for metric, found in names.items()}

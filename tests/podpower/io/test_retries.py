@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.http import check_status, failures, open_async_client, open_client, redirect_target, tls_context
-from podpower.io.retries import MAX_RETRY_AFTER_S, Again, Retries, retry_after_s
+from podpower.io.retries import MAX_RETRY_AFTER_S, Again, Backoff, Refusals, Retries, retry_after_s
 from tests.clusters.tls import https, self_signed
 
 Script = list[tuple[int, dict[str, str]]]
@@ -173,14 +173,39 @@ def test_a_retry_after_of_nothing_does_not_hammer(server: Server, ask: Ask) -> N
     assert time.monotonic() - began_s >= 0.2 + 0.4
 
 
+@both
+def test_a_wait_that_is_too_long_ends_the_attempts_and_is_named(server: Server, ask: Ask) -> None:
+    server.script = [(503, {"Retry-After": "99999"})] * 2
+    notes: list[str] = []
+    with pytest.raises(Unavailable, match=rf"{server.url}: answers 503 and requests a wait of 99999 s .* 120 s"):
+        ask(server.url, Retries(attempts=4), notes)
+    assert len(server.requests) == 1
+    assert notes == []
+
+
+@both
+@pytest.mark.usefixtures("no_waits")
+def test_attempts_without_end_wait_no_longer_than_the_bound(server: Server, ask: Ask) -> None:
+    server.script = [(503, {"Retry-After": "99999"})]
+    assert ask(server.url, Retries(attempts=None), []) == b"body"
+
+
+def test_refused_credentials_are_read_again_at_once_and_then_until_patience_ends() -> None:
+    patient, hasty = Refusals(60.0), Refusals(0.0)
+    assert [patient.next_s() for _ in range(7)] == pytest.approx([0.0, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0])
+    assert [hasty.next_s() for _ in range(2)] == [0.0, None]
+
+
 @given(st.text() | st.integers(-10, 10**30).map(str) | st.floats(allow_nan=False).map(str))
-def test_a_retry_after_is_bounded_whatever_it_says(text: str) -> None:
-    assert 0.0 <= retry_after_s({"retry-after": text}) <= MAX_RETRY_AFTER_S
+def test_a_retry_after_is_a_number_of_seconds_whatever_it_says(text: str) -> None:
+    wait_s = retry_after_s({"retry-after": text})
+    assert 0.0 <= wait_s <= 1e9
+    assert Backoff().next_s(at_least_s=wait_s) <= MAX_RETRY_AFTER_S
 
 
 def test_a_retry_after_can_be_a_date() -> None:
     assert 28.0 < retry_after_s({"retry-after": formatdate(time.time() + 30, usegmt=True)}) <= 30.0
-    assert retry_after_s({"retry-after": formatdate(time.time() + 1e6, usegmt=True)}) == MAX_RETRY_AFTER_S
+    assert 0.9e6 < retry_after_s({"retry-after": formatdate(time.time() + 1e6, usegmt=True)}) <= 1e6
     assert retry_after_s({"retry-after": formatdate(time.time() - 1e6, usegmt=True)}) == 0.0
     assert retry_after_s({}) == 0.0
 

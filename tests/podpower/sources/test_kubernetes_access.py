@@ -70,6 +70,45 @@ def test_credentials_that_stay_wrong_are_an_error_after_one_more_try(cluster: Fa
     assert len(cluster.requests) == 2
 
 
+def test_a_token_file_that_rotates_late_is_read_again_until_it_is_accepted(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    token, notes = tmp_path / "token", list[str]()
+    token.write_text("old")
+    cluster.token = "old"
+    config = write_kubeconfig(tmp_path / "config", cluster.url, user={"tokenFile": str(token)})
+
+    def note(message: str) -> None:
+        notes.append(message)
+        token.write_text("new")
+
+    async def ask() -> bytes:
+        async with Api(open_access(ClusterConfig(kubeconfig=str(config))), note=note) as api:
+            await api.get("/version")
+            cluster.token = "new"  # the server rotates before the file does
+            return await api.get("/version")
+
+    assert b"gitVersion" in asyncio.run(ask())
+    assert notes == [f"{cluster.url}/version: refuses the credentials (401); reading them again in 1 s"]
+
+
+def test_credentials_that_were_accepted_once_are_an_error_only_when_patience_ends(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    cluster.token = "t0ken"
+    config = write_kubeconfig(tmp_path / "config", cluster.url)
+
+    async def ask() -> None:
+        async with Api(open_access(ClusterConfig(kubeconfig=str(config))), refused_s=0.2) as api:
+            await api.get("/version")
+            cluster.token = "other"
+            with pytest.raises(InvalidInput, match="refuses the credentials"):
+                await api.get("/version")
+
+    asyncio.run(ask())
+    assert len(cluster.requests) == 4
+
+
 def test_a_plugin_that_fails_is_told_of(cluster: FakeCluster, tmp_path: Path) -> None:
     broken = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/nowhere/plugin"}}
     config = write_kubeconfig(tmp_path / "config", cluster.url, user=broken)

@@ -1,7 +1,11 @@
 """Answers that no Prometheus should give: each becomes a clear error or a null, never a wrong number."""
 
 import base64
+import contextlib
 import json
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,9 +21,10 @@ from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.labels import LabelRequest, Labels, label_windows
-from podpower.settings import PrometheusSettings
+from podpower.settings import PrometheusSettings, Settings
 from podpower.sources.prometheus.decoding import Matrix
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from, parse_url
+from podpower.sources.prometheus.limits import Budget
 from podpower.sources.prometheus.source import Prometheus
 from tests.clusters.tls import https, self_signed
 
@@ -35,6 +40,7 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     promised: int | None = None  # Content-Length, where it is not the truth
+    endless: bytes = b""  # sent again and again after the body, as long as the client reads
 
 
 @dataclass
@@ -45,8 +51,15 @@ class Server:
     names_status: int = 0  # how it refuses to tell which metrics there are
     answers: list[Answer] = field(default_factory=list)
     asked: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
+    names: Answer | None = None
+    token: str = ""  # without it, requests are refused
+    sent_bytes: int = 0
 
-    def answer(self, path: str, query: str) -> Answer:
+    def answer(self, path: str, query: str, authorization: str | None) -> Answer:
+        if self.token and authorization != f"Bearer {self.token}":
+            return Answer(b"", 401)
+        if self.names and path.endswith("/values"):
+            return self.names
         if path.endswith("/values"):
             return Answer(b"", self.names_status) if self.names_status else Answer(NAMES)
         if query.startswith("group by (__name__)"):
@@ -72,13 +85,17 @@ def server() -> Iterator[Server]:
         def respond(self, path: str, form: str) -> None:
             parameters = {name: values[0] for name, values in parse_qs(form).items()}
             scripted.asked.append((path, parameters, dict(self.headers)))
-            answer = scripted.answer(path, parameters.get("query", ""))
+            answer = scripted.answer(path, parameters.get("query", ""), self.headers.get("Authorization"))
             self.send_response(answer.status)
             length = len(answer.body) if answer.promised is None else answer.promised
-            for name, value in {"Content-Type": JSON, "Content-Length": str(length), **answer.headers}.items():
+            sized = {} if answer.endless else {"Content-Length": str(length)}
+            for name, value in {"Content-Type": JSON, **sized, **answer.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(answer.body)
+            with contextlib.suppress(OSError):  # the client has closed
+                while answer.endless:
+                    scripted.sent_bytes += self.wfile.write(answer.endless)
             if answer.promised is not None:
                 self.close_connection = True
 
@@ -224,7 +241,7 @@ def test_credentials_and_headers_are_sent_and_shown_nowhere(server: Server, tmp_
     (tmp_path / "token").write_text("s3cret\n")
     server.answers = [Answer(b"", 401)]
     endpoint = Endpoint(url=server.url, token_file=str(tmp_path / "token"), headers={"X-Scope-OrgID": "team-a"})
-    with Prometheus(endpoint) as prometheus, pytest.raises(InvalidInput) as refused:
+    with Prometheus(endpoint, refused_s=0.0) as prometheus, pytest.raises(InvalidInput) as refused:
         label_windows(prometheus, None, HOUR)
     sent = server.asked[-1][2]
     assert sent["Authorization"] == "Bearer s3cret"
@@ -305,6 +322,138 @@ def test_a_server_is_trusted_by_its_certificate_and_may_ask_for_ours(tmp_path: P
     assert names(ca_file=str(certificate), cert_file=str(certificate), key_file=key)
 
 
+MIB = 1 << 20
+MANY_SERIES = b'{"metric":{"pod_name":"p","container_id":"' + b"c" * 1000 + b'"},"value":[1,"2"]},' * 64
+HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
+
+
+def test_a_range_with_too_many_bytes_is_read_in_halves_until_none_is_left(server: Server) -> None:
+    server.answers = [Answer(HEAD, endless=MANY_SERIES)]
+    with pytest.raises(InvalidInput) as refused:
+        labelled(server, max_answer_bytes=MIB)
+    message = str(refused.value)
+    assert message.startswith(f"{server.url}: the answer to kepler_pod_cpu_joules_total{{")
+    assert "is larger than 1 MiB" in message
+    assert "--match" in message
+    assert "PODPOWER_PROMETHEUS_MAX_ANSWER_MIB" in message
+    assert server.sent_bytes < 100 * MIB  # most of it is in sockets' buffers
+
+
+def test_a_range_that_fits_in_halves_is_read_whole(server: Server) -> None:
+    server.answers = [Answer(HEAD, endless=MANY_SERIES), GOOD]
+    assert labelled(server, max_answer_bytes=MIB).report.known == 60
+
+
+def test_an_answer_of_too_many_series_names_query_and_limit_and_is_asked_once(server: Server) -> None:
+    server.answers = [Answer(answered([series(f"pod-{n}", values=[[START_S, "1"]]) for n in range(11)]))]
+    with pytest.raises(InvalidInput) as refused:
+        labelled(server, max_series=10)
+    message = str(refused.value)
+    assert "the answer to kepler_pod_cpu_joules_total{" in message
+    assert "has more than 10 series" in message
+    assert "PODPOWER_PROMETHEUS_MAX_SERIES" in message
+    assert questions(server) == 1
+    assert labelled(server, max_series=11).report.pods == 0  # one sample of each
+
+
+READ_NAMES = """
+import re, sys
+from pathlib import Path
+from podpower.errors import InvalidInput
+from podpower.sources.prometheus.endpoint import Endpoint
+from podpower.sources.prometheus.source import Prometheus
+def mib(): return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
+with Prometheus(Endpoint(url=sys.argv[1])) as prometheus:
+    before = mib()
+    try:
+        prometheus.metric_names(start_s=0, end_s=1)
+    except InvalidInput as error:
+        print(mib() - before, error)
+"""
+
+
+def test_names_without_end_are_an_error_and_take_little_memory(server: Server) -> None:
+    server.names = Answer(b'{"status":"success","data":[', endless=b'"kepler_node_joules_total",' * 4096)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_NAMES, server.url], check=True, capture_output=True, text=True, timeout=60
+    )
+    grown_mib, _, message = done.stdout.partition(" ")
+    assert float(grown_mib) < 64
+    assert "/api/v1/label/__name__/values?match[]={" in message
+    assert "is larger than 8 MiB: this is not a Prometheus with Kepler" in message
+
+
+def test_the_limits_come_from_the_settings() -> None:
+    given = {"PODPOWER_PROMETHEUS_MAX_ANSWER_MIB": "3", "PODPOWER_PROMETHEUS_MAX_SERIES": "7"}
+    endpoint = endpoint_from(Settings(given).prometheus, url="http://prom")
+    assert endpoint is not None
+    assert (endpoint.max_answer_bytes, endpoint.max_series) == (3 * MIB, 7)
+
+
+def test_a_wait_beyond_the_bound_is_an_error_that_names_it(server: Server) -> None:
+    server.answers = [Answer(b"busy", 503, {"Retry-After": "99999"})]
+    with pytest.raises(Unavailable, match=r"503: busy and requests a wait of 99999 s .* longer than the 120 s"):
+        labelled(server)
+    assert questions(server) == 1
+
+
+def test_waits_are_logged_where_nobody_asks_for_them(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    server.answers = [Answer(b"busy", 503, {"Retry-After": "1"}), GOOD]
+    labelled(server)
+    [record] = caplog.records
+    assert re.fullmatch(rf"{server.url}: answers 503: busy; trying again in [\d.]+ s", record.getMessage())
+
+
+def test_a_token_that_rotates_late_is_read_again_until_it_is_accepted(server: Server, tmp_path: Path) -> None:
+    token, notes = tmp_path / "token", list[str]()
+    token.write_text("old")
+    server.answers, server.token = [GOOD], "new"
+
+    def note(message: str) -> None:
+        notes.append(message)
+        if len(notes) == 2:
+            token.write_text("new")
+
+    with Prometheus(Endpoint(url=server.url, token_file=str(token)), note=note) as prometheus:
+        assert label_windows(prometheus, None, HOUR).report.known == 60
+    assert re.search(r"answers 401: .*; reading the credentials again in 1 s", notes[1])
+    assert len(notes) == 2
+
+
+def test_a_token_that_stays_wrong_is_an_error_when_patience_ends(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("old")
+    server.token = "new"
+    endpoint = Endpoint(url=server.url, token_file=str(tmp_path / "token"))
+    with Prometheus(endpoint, refused_s=0.2) as prometheus, pytest.raises(InvalidInput, match="answers 401"):
+        prometheus.metric_names(start_s=0, end_s=1)
+    assert len(server.asked) == 3
+
+
+def renamed(one: dict[str, object], **names: str) -> dict[str, object]:
+    metric = {names.get(label, label): value for label, value in one["metric"].items()}  # type: ignore[attr-defined]
+    return one | {"metric": metric}
+
+
+@pytest.mark.parametrize("label", ["pod_name", "pod_namespace", "zone"])
+def test_a_label_that_was_renamed_is_named_with_those_that_are_there(server: Server, label: str) -> None:
+    server.answers = [Answer(answered([renamed(series(), **{label: "exported_pod"})]))]
+    with pytest.raises(InvalidInput) as refused:
+        labelled(server)
+    message = str(refused.value)
+    there = sorted({"pod_name", "pod_namespace", "zone", "exported_pod"} - {label})
+    assert f"series of kepler_pod_cpu_joules_total have no label {label} (their labels: {', '.join(there)})" in message
+    assert "metric_relabel_configs" in message
+
+
+def test_series_without_a_pod_beside_others_are_counted_in_a_warning(server: Server) -> None:
+    server.answers = [Answer(answered([series(), renamed(series("db"), pod_name="exported_pod")]))]
+    labels = labelled(server)
+    assert labels.report.known == 60
+    assert [w for w in labels.report.warnings if "left out" in w] == [
+        "1 of 2 series of kepler_pod_cpu_joules_total have no label pod_name and are left out"
+    ]
+
+
 LABELS = st.dictionaries(st.text(max_size=8), st.text(max_size=12), max_size=3)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 SERIES = st.tuples(LABELS, st.lists(st.tuples(st.floats(0, 2e9), NUMBERS), max_size=5))
@@ -332,7 +481,7 @@ def taken(feed: Callable[[Matrix], object], *, batch: int) -> list[tuple[str, fl
 
     before, decoding._BATCH_BYTES = decoding._BATCH_BYTES, batch
     try:
-        matrix = Matrix("m")
+        matrix = Matrix("m", Budget(query="m[1h]", max_bytes=1 << 20, max_series=100))
         feed(matrix)
         matrix.finish()
     finally:
