@@ -26,7 +26,9 @@ from podpower.settings import (
 MOST_CLUSTERS: Final = 100
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PROMETHEUS, _CLUSTER = variables(PrometheusSettings), variables(ClusterSettings)
-_OF_ONE_CLUSTER = {*_PROMETHEUS.values(), *_CLUSTER.values(), RECORDING, TABLES}
+# Limits on the memory of this process, whatever cluster it reads.
+_LIMITS = {_PROMETHEUS["max_answer_mib"], _PROMETHEUS["max_series"]}
+_OF_ONE_CLUSTER = {*_PROMETHEUS.values(), *_CLUSTER.values(), RECORDING, TABLES} - _LIMITS
 # Keys whose value is a credential, and what to write in their place.
 _CREDENTIALS = {
     "token": "token_env or token_file",

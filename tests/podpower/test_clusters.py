@@ -71,6 +71,12 @@ def test_without_a_file_there_is_the_cluster_of_the_environment():
     assert (cluster.prefix, cluster.name, cluster.settings()) == ("", "prod", settings)
 
 
+def test_limits_on_answers_hold_for_every_cluster(given):
+    text = "clusters: [{name: a, in_cluster: true, prometheus: {url: 'http://prom'}}]"
+    [cluster] = configured_clusters(given(text, PODPOWER_PROMETHEUS_MAX_SERIES="7", PODPOWER_PROMETHEUS_MATCH="a"))
+    assert (cluster.settings().prometheus.max_series, cluster.settings().prometheus.match) == (7, ())
+
+
 def test_a_context_is_one_of_the_common_kubeconfig(given):
     settings = given("clusters: [{name: a, context: one}, {name: b, context: two}]", KUBECONFIG="/both")
     found = [cluster_config(cluster.settings().cluster) for cluster in configured_clusters(settings)]
