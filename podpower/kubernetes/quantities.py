@@ -8,6 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from podpower.errors import InvalidInput
+from podpower.kubernetes.limits import MAX_CPU_MCPU, MAX_DEVICES, MAX_MEMORY_MIB
 
 MIB_BYTES = 1 << 20
 
@@ -24,6 +25,15 @@ _MAX_EXPONENT = 64  # beyond the cap and the nano from any number that fits in a
 _MAX_LENGTH = 64
 
 
+class NotAQuantity(InvalidInput):
+    """A value that is no quantity, or none of a resource; `must` is what it must be."""
+
+    def __init__(self, value: object, must: str) -> None:
+        shown = f'"{value[:_MAX_LENGTH]}"' if isinstance(value, str) else f"{value!r:.60}"
+        super().__init__(f"{shown} {must}")
+        self.must = must
+
+
 def parse_quantity(value: str | int | float) -> Fraction:
     """Return the amount in base units (cores, bytes, items). InvalidInput, with an example, when it is not a quantity.
 
@@ -36,7 +46,7 @@ def parse_quantity(value: str | int | float) -> Fraction:
 def _text(value: str | int | float) -> str:
     """Return a number as the text that YAML had for it; only then is it hashable and its type plain."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise InvalidInput(f"{value!r:.60} is not a quantity; write e.g. 500m, 1.5 or 512Mi")
+        raise NotAQuantity(value, "is not a quantity; write e.g. 500m, 1.5 or 512Mi")
     return value if isinstance(value, str) else repr(value)
 
 
@@ -44,7 +54,7 @@ def _text(value: str | int | float) -> str:
 def _parse(text: str) -> Fraction:
     match = _GRAMMAR.fullmatch(text) if len(text) <= _MAX_LENGTH else None
     if match is None or (match[4] and match[4] not in _FACTORS):
-        raise InvalidInput(f'"{text[:_MAX_LENGTH]}" is not a quantity; write e.g. {_example(text)}')
+        raise NotAQuantity(text, f"is not a quantity; write e.g. {_example(text)}")
     sign, digits, exponent, suffix = match.groups()
     amount = Fraction(digits.removesuffix("."))
     if exponent is None:
@@ -91,22 +101,30 @@ def item_count(value: str | int | float) -> int:
     """Return a whole number of devices. InvalidInput for a fraction, a negative number, or what is not a quantity."""
     amount = _positive(value)
     if amount.denominator != 1:
-        raise InvalidInput(f'"{value}" is not a whole number of devices; write e.g. 1')
+        raise NotAQuantity(f"{value}", "is not a whole number of devices; write e.g. 1")
+    if amount > MAX_DEVICES:
+        raise NotAQuantity(f"{value}", f"is more than {MAX_DEVICES} devices, which no pod has")
     return int(amount)
 
 
 @lru_cache(maxsize=1 << 14)
 def _cpu(text: str) -> float:
-    return float(_positive(text) * 1000)
+    amount = float(_positive(text) * 1000)
+    if amount > MAX_CPU_MCPU:
+        raise NotAQuantity(text, f"is more than {MAX_CPU_MCPU} millicores, which no pod has")
+    return amount
 
 
 @lru_cache(maxsize=1 << 14)
 def _memory(text: str) -> float:
-    return float(_positive(text) / MIB_BYTES)
+    amount = float(_positive(text) / MIB_BYTES)
+    if amount > MAX_MEMORY_MIB:
+        raise NotAQuantity(text, f"is more than {MAX_MEMORY_MIB} MiB, which no pod has")
+    return amount
 
 
 def _positive(value: str | int | float) -> Fraction:
     amount = parse_quantity(value)
     if amount < 0:
-        raise InvalidInput(f'"{value}" is negative; a resource is 0 or more')
+        raise NotAQuantity(f"{value}", "is negative; a resource is 0 or more")
     return amount

@@ -7,11 +7,15 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from podpower.kubernetes.limits import MAX_CONTAINERS, MAX_COUNT, MAX_LABELS, MAX_WORDS
+
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Resources = dict[str, str | int | float]
 
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+_Words = Annotated[list[str], msgspec.Meta(max_length=MAX_WORDS)]
+_Labels = Annotated[dict[str, str], msgspec.Meta(max_length=MAX_LABELS)]
 
 
 class _Shape(msgspec.Struct, rename="camel", kw_only=True, omit_defaults=True):
@@ -24,8 +28,8 @@ class Metadata(_Shape):
     name: str | None = None
     generate_name: str | None = None
     namespace: str | None = None
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
+    labels: _Labels | None = None
+    annotations: _Labels | None = None
 
 
 class OwnerReference(_Shape):
@@ -74,7 +78,7 @@ class EnvVar(_Shape):
 class Exec(_Shape):
     """A command that a probe runs."""
 
-    command: list[str] | None = None
+    command: _Words | None = None
 
 
 class Probe(_Shape):
@@ -89,9 +93,9 @@ class KubeContainer(_Shape):
 
     name: str | None = None
     image: str | None = None
-    command: list[str] | None = None
-    args: list[str] | None = None
-    env: list[EnvVar] | None = None
+    command: _Words | None = None
+    args: _Words | None = None
+    env: Annotated[list[EnvVar], msgspec.Meta(max_length=MAX_WORDS)] | None = None
     env_from: list[dict[str, Any]] | None = None
     resources: ResourceRequirements | None = None
     restart_policy: str | None = None
@@ -121,9 +125,9 @@ class Affinity(_Shape):
 class PodSpec(_Shape):
     """The spec of a pod."""
 
-    containers: Annotated[list[KubeContainer], msgspec.Meta(min_length=1)]
-    init_containers: list[KubeContainer] | None = None
-    volumes: list[dict[str, Any]] | None = None
+    containers: Annotated[list[KubeContainer], msgspec.Meta(min_length=1, max_length=MAX_CONTAINERS)]
+    init_containers: Annotated[list[KubeContainer], msgspec.Meta(max_length=MAX_CONTAINERS)] | None = None
+    volumes: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=MAX_WORDS)] | None = None
     node_selector: dict[str, str] | None = None
     affinity: Affinity | None = None
     runtime_class_name: str | None = None

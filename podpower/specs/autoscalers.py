@@ -7,11 +7,12 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from podpower.errors import InvalidInput
+from podpower.kubernetes.limits import MAX_COUNT
 from podpower.kubernetes.types import Metadata
 from podpower.specs.normalising import convert
 from podpower.specs.spelling import field_hints
 
-_Replicas = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+_Replicas = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 _KEDA_MAX: Final = 100  # KEDA's default
 
 

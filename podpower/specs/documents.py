@@ -11,7 +11,7 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.specs import json_values, yaml_values
-from podpower.specs.shortening import both_ends
+from podpower.specs.quoting import both_ends
 
 MAX_BROKEN: Final = 1000
 _TYPES: Final = {str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
@@ -114,6 +114,9 @@ def _flattened(value: Any) -> Iterator[dict[str, Any] | InvalidInput | json_valu
                 open_lists.append(iter(item))
                 break
             if isinstance(item, dict):
+                if item.get("kind") == "List" and "metadata" not in item and not isinstance(item.get("items"), list):
+                    yield InvalidInput("items: must be a list of objects, as the kind is List")
+                    continue
                 items = _items(item)
                 if items is not None:
                     open_lists.append(items)

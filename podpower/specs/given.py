@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from podpower.kubernetes.owners import controller_of
 from podpower.specs.kind_names import group_of, is_built_in
-from podpower.specs.shortening import beginning
+from podpower.specs.quoting import quoted
 
 Object = Mapping[str, Any]
 
@@ -33,7 +33,7 @@ class Given:
     @property
     def title(self) -> str:
         """Kind/name for messages, of bounded length."""
-        return f"{beginning(self.kind)}/{beginning(self.name)}" if self.name else beginning(self.kind)
+        return f"{quoted(self.kind)}/{quoted(self.name)}" if self.name else quoted(self.kind)
 
 
 def given(obj: Object, *, source: str, index: int) -> Given:

@@ -10,7 +10,9 @@ import msgspec
 from podpower.errors import InvalidInput
 from podpower.specs import json_values
 from podpower.specs.documents import Rejected
-from podpower.specs.normalising import check_schedule, readable, request_from_object
+from podpower.specs.messages import readable
+from podpower.specs.normalising import check_schedule, check_texts, request_from_object
+from podpower.specs.quoting import quoted
 from podpower.specs.redaction import redact_request
 from podpower.specs.requests import InferenceRequest
 
@@ -51,11 +53,16 @@ def request_from_dict(value: Any) -> InferenceRequest:
     try:
         return _checked(msgspec.convert(known, InferenceRequest))
     except msgspec.ValidationError as error:
-        raise InvalidInput(readable(str(error))) from None
+        raise InvalidInput(readable(str(error), known)) from None
 
 
 def _checked(request: InferenceRequest) -> InferenceRequest:
     check_schedule(request)
+    try:
+        check_texts(request.containers, request.labels, request.annotations)
+    except InvalidInput as error:
+        named = f"{quoted(request.workload_kind)} {quoted(request.workload_name)}"
+        raise InvalidInput(f"{named}: {error}") from None
     return redact_request(request)
 
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,9 +11,12 @@ from podpower.datasets.hash_versions import HASH_VERSION
 from podpower.errors import InvalidInput
 from podpower.kubernetes.accelerators import MODEL_LABELS, gpu_model, gpu_part, is_gpu
 from podpower.kubernetes.kinds import JOB_KINDS, REPLICATED_KINDS, WORKLOAD_KINDS
-from podpower.kubernetes.quantities import cpu_mcpu, item_count, memory_mib
+from podpower.kubernetes.limits import TextBudget
+from podpower.kubernetes.quantities import NotAQuantity, cpu_mcpu, item_count, memory_mib
 from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
 from podpower.specs.digests import required_node_terms, template_digest
+from podpower.specs.messages import readable
+from podpower.specs.quoting import quoted
 from podpower.specs.redaction import redact_command, redact_image, redact_mapping
 from podpower.specs.requests import Container, InferenceRequest
 from podpower.specs.schedules import runs_per_month
@@ -66,6 +69,18 @@ def _cron_job_request(obj: Mapping[str, Any], *, as_kind: str, cluster: str | No
     return request
 
 
+def check_texts(containers: Iterable[KubeContainer | Container], *mappings: Mapping[str, str] | None) -> None:
+    """Raise InvalidInput when a workload has more texts than an object of Kubernetes can have."""
+    budget = TextBudget()
+    for mapping in mappings:
+        budget.add(*(mapping or {}).keys(), *(mapping or {}).values())
+    for container in containers:
+        budget.add(container.image, *(container.command or ()), *(container.args or ()))
+        if isinstance(container, KubeContainer):
+            for variable in container.env or ():
+                budget.add(variable.name, variable.value)
+
+
 def check_schedule(request: InferenceRequest) -> None:
     """Raise InvalidInput when the schedule or time zone of a request cannot be read."""
     if request.schedule is not None:
@@ -97,21 +112,6 @@ def convert(obj: Mapping[str, Any], shape: type[T]) -> T:
         raise InvalidInput(readable(str(error))) from None
 
 
-def readable(message: str) -> str:
-    """Return msgspec's message with the field first: "Expected `str`, got `int` - at `$.spec.replicas`"."""
-    what, found, where = message.rpartition(" - at `$.")
-    if not found:
-        what, where = message, ""
-    missing = re.fullmatch(r"Object missing required field `(\w+)`", what)
-    if missing:
-        return f"{where.removesuffix('`')}.{missing[1]}: missing".removeprefix(".")
-    if "length >= 1" in what and where.removesuffix("`").endswith("containers"):
-        what = "empty; a pod has at least one container"
-    elif "`str" in what and ("got `int`" in what or "got `bool`" in what or "got `float`" in what):
-        what += "; put it in quotes"
-    return f"{where.removesuffix('`')}: {what[:1].lower()}{what[1:]}".removeprefix(": ")
-
-
 def _request(
     kind: str, metadata: Metadata, spec: WorkloadSpec | PodSpec, *, where: str, cluster: str | None
 ) -> InferenceRequest:
@@ -120,6 +120,10 @@ def _request(
     name = metadata.name or (metadata.generate_name or "").rstrip("-.")
     if not name:
         raise InvalidInput("metadata.name: missing; a workload needs a name, e.g. name: web")
+    check_texts(
+        [*pod.containers, *(pod.init_containers or ())],
+        metadata.labels, metadata.annotations, template.labels, template.annotations,
+    )  # fmt: skip
     finishing, native = split_init(pod.init_containers or [])
     containers = [_container(c, where=f"{where}.containers[{i}]") for i, c in enumerate(pod.containers)]
     beside = [_container(c, where=f"{where}.initContainers[{c.name}]") for c in native]
@@ -183,8 +187,8 @@ def _amount(resources: Resources, name: str, *, where: str) -> float | None:
         return None
     try:
         return cpu_mcpu(value) if name == "cpu" else memory_mib(value)
-    except InvalidInput as error:
-        raise InvalidInput(f"{where}.{name}: {error}") from None
+    except NotAQuantity as error:
+        raise InvalidInput(f'{where}.{name}: "{quoted(value)}" {error.must}') from None
 
 
 def _pod_amounts(pod: PodSpec, containers: list[Container], beside: list[Container], *, where: str) -> dict[str, Any]:
@@ -241,6 +245,8 @@ def _gpus(containers: Sequence[KubeContainer], *, where: str) -> Counter[str]:
         amounts = {**(resources.requests or {}), **(resources.limits or {})} if resources else {}
         try:
             devices.update({name: item_count(amount) for name, amount in amounts.items() if is_gpu(name)})
-        except InvalidInput as error:
-            raise InvalidInput(f"{where}: GPUs of container {container.name}: {error}") from None
+        except NotAQuantity as error:
+            value = next((v for n, v in amounts.items() if is_gpu(n)), "")
+            named = quoted(container.name or "")
+            raise InvalidInput(f'{where}: GPUs of container {named}: "{quoted(value)}" {error.must}') from None
     return +devices

@@ -4,10 +4,25 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from podpower.kubernetes.limits import (
+    MAX_CONTAINERS,
+    MAX_COUNT,
+    MAX_CPU_MCPU,
+    MAX_DEVICES,
+    MAX_LABELS,
+    MAX_MEMORY_MIB,
+    MAX_WORDS,
+)
+
 SCHEMA_VERSION: Final = "v1"
 
-Amount = Annotated[float, msgspec.Meta(ge=0)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+Cpu = Annotated[float, msgspec.Meta(ge=0, le=MAX_CPU_MCPU)]
+Memory = Annotated[float, msgspec.Meta(ge=0, le=MAX_MEMORY_MIB)]
+Devices = Annotated[float, msgspec.Meta(ge=0, le=MAX_DEVICES)]
+DeviceCount = Annotated[int, msgspec.Meta(ge=0, le=MAX_DEVICES)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
+Words = Annotated[list[str], msgspec.Meta(max_length=MAX_WORDS)]
+Labels = Annotated[dict[str, str], msgspec.Meta(max_length=MAX_LABELS)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
@@ -16,12 +31,12 @@ class Container(msgspec.Struct, kw_only=True, frozen=True):
 
     name: str | None = None
     image: str | None = None
-    command: list[str] | None = None
-    args: list[str] | None = None
-    req_cpu_mcpu: Amount | None = None
-    req_mem_mib: Amount | None = None
-    lim_cpu_mcpu: Amount | None = None
-    lim_mem_mib: Amount | None = None
+    command: Words | None = None
+    args: Words | None = None
+    req_cpu_mcpu: Cpu | None = None
+    req_mem_mib: Memory | None = None
+    lim_cpu_mcpu: Cpu | None = None
+    lim_mem_mib: Memory | None = None
 
 
 class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
@@ -45,24 +60,24 @@ class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     namespace: Name = "default"
     workload_kind: Name
     workload_name: Name
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    containers: Annotated[list[Container], msgspec.Meta(min_length=1)]
+    labels: Labels = {}
+    annotations: Labels = {}
+    containers: Annotated[list[Container], msgspec.Meta(min_length=1, max_length=MAX_CONTAINERS)]
     init_container_count: Count = 0
     sidecar_count: Count = 0
-    volume_types: list[str] = []
+    volume_types: Words = []
     node_type: str | None = None
     runtime_class: str | None = None
-    gpu_count: Count = 0
+    gpu_count: DeviceCount = 0
     parallelism: Count | None = None
     completions: Count | None = None
 
     cluster: str | None = None
     replicas: Count | None = None
-    pod_req_cpu_mcpu: Amount | None = None
-    pod_req_mem_mib: Amount | None = None
-    pod_lim_cpu_mcpu: Amount | None = None
-    pod_lim_mem_mib: Amount | None = None
+    pod_req_cpu_mcpu: Cpu | None = None
+    pod_req_mem_mib: Memory | None = None
+    pod_lim_cpu_mcpu: Cpu | None = None
+    pod_lim_mem_mib: Memory | None = None
     template_digest: str | None = None
     template_digest_version: Count | None = None
     component: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
@@ -72,5 +87,5 @@ class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
     time_zone: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     concurrency_policy: Literal["Allow", "Forbid", "Replace"] | None = None
     state: Literal["suspended", "finished"] | None = None
-    gpus: Amount | None = None
+    gpus: Devices | None = None
     gpu_model: Annotated[str, msgspec.Meta(max_length=64)] | None = None

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S
+from podpower.specs.quoting import quoted
 
 HOURS_PER_MONTH: Final = 730.0
 _FIRST_YEAR, _YEARS = 2025, 28
@@ -98,7 +99,9 @@ def runs_in(schedule: str, time_zone: str | None, *, first_year: int, years: int
 
 
 def _parse(schedule: str) -> _Schedule:
-    shown = f'"{schedule[:60]}" is not a schedule; write minute, hour, day, month and weekday, e.g. 0 3 * * *'
+    shown = (
+        f'"{quoted(schedule, most=60)}" is not a schedule; write minute, hour, day, month and weekday, e.g. 0 3 * * *'
+    )
     fields = schedule.split()
     if len(fields) != 5 or not _CHARACTERS.fullmatch(schedule):
         raise InvalidInput(shown)
@@ -121,7 +124,7 @@ def _parse(schedule: str) -> _Schedule:
 def _every_seconds(schedule: str) -> float:
     text = schedule.removeprefix("@every ").strip()
     if not _DURATION.fullmatch(text):
-        raise InvalidInput(f'"{schedule[:60]}" is not a schedule; write e.g. @every 1h30m')
+        raise InvalidInput(f'"{quoted(schedule, most=60)}" is not a schedule; write e.g. @every 1h30m')
     seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
     return max(1.0, float(int(seconds)))
 
@@ -145,7 +148,7 @@ def _shifts(time_zone: str, first_year: int, years: int) -> tuple[_Shift, ...]:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         zone = None
     if zone is None:
-        raise InvalidInput(f'"{time_zone[:64]}" is not a time zone; write e.g. Europe/Berlin')
+        raise InvalidInput(f'"{quoted(time_zone, most=64)}" is not a time zone; write e.g. Europe/Berlin')
     shifts = []
     low, end = datetime(first_year, 1, 1, tzinfo=UTC), datetime(first_year + years, 1, 1, tzinfo=UTC)
     while low < end:

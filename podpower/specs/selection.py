@@ -8,6 +8,7 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.kubernetes.kinds import WORKLOAD_KINDS
+from podpower.kubernetes.limits import MAX_COUNT
 from podpower.kubernetes.types import CronJob, Pod, PodTemplate, Workload
 from podpower.specs.autoscalers import Autoscaler, read_autoscaler
 from podpower.specs.documents import Rejected
@@ -15,8 +16,8 @@ from podpower.specs.given import Controllers, Given, Object, counted_part_of, gi
 from podpower.specs.kind_names import is_built_in, runs_no_pods
 from podpower.specs.lifecycle import end_of
 from podpower.specs.normalising import request_from_object
+from podpower.specs.quoting import both_ends, quoted
 from podpower.specs.requests import InferenceRequest
-from podpower.specs.shortening import both_ends
 from podpower.specs.spelling import field_hints, kind_hint
 from podpower.specs.templates import FoundTemplate, find_templates
 
@@ -150,7 +151,7 @@ class _Selector:
         found = target in self._targets
         if found:
             self._autoscalers.setdefault(target, scaler)
-        reason = f"runs no pods; scales {scaler.target}" + ("" if found else ", which is not in the input")
+        reason = f"runs no pods; scales {quoted(scaler.target)}" + ("" if found else ", which is not in the input")
         self._skip(entry, "no_pods", reason)
         return True
 
@@ -231,16 +232,16 @@ class _Selector:
         self._workloads.skipped.append(_skipped(entry, code, reason))
 
     def _fail(self, entry: Given, detail: str) -> None:
-        named = f"{entry.kind} {entry.title.partition('/')[2]}: " if entry.kind and entry.name else ""
+        named = f"{quoted(entry.kind)} {quoted(entry.name)}: " if entry.kind and entry.name else ""
         detail = both_ends(f"{named}{detail}")
         self._workloads.errors.append(Rejected(source=entry.source, index=entry.index, detail=detail))
 
 
 def _skipped(entry: Given, code: SkipCode, reason: str) -> Skipped:
     return Skipped(
-        kind=entry.kind[:_MAX_NAME],
-        name=entry.name[:_MAX_NAME],
-        namespace=entry.namespace[:_MAX_NAME],
+        kind=quoted(entry.kind, most=_MAX_NAME),
+        name=quoted(entry.name, most=_MAX_NAME),
+        namespace=quoted(entry.namespace, most=_MAX_NAME),
         reason=reason,
         code=code,
     )
@@ -256,11 +257,11 @@ def _check_rendered(requests: Sequence[InferenceRequest]) -> None:
     for request in requests:
         for container in request.containers:
             if container.image is not None and "{" in container.image:
-                image = container.image[:60]
+                image = quoted(container.image, most=60)
                 raise InvalidInput(f'the image "{image}" holds a placeholder: render the template first')
 
 
 def _desired_pods(obj: Object) -> int | None:
     status = obj.get("status")
     wanted = status.get("desiredNumberScheduled") if isinstance(status, dict) else None
-    return wanted if isinstance(wanted, int) and not isinstance(wanted, bool) and 0 <= wanted <= 1_000_000_000 else None
+    return wanted if isinstance(wanted, int) and not isinstance(wanted, bool) and 0 <= wanted <= MAX_COUNT else None

@@ -13,6 +13,7 @@ import msgspec
 
 from podpower.kubernetes.types import ResourceRequirements
 from podpower.specs.kind_names import BUILT_IN_KINDS, GROUP_KINDS, SHORT_NAMES
+from podpower.specs.quoting import quoted
 
 _CUTOFF: Final = 0.8
 _MAX_WORD: Final = 48  # characters; a longer word is no slip of the keyboard
@@ -37,19 +38,19 @@ def kind_hint(kind: str, group: str | None) -> str | None:
         return None
     if group is not None and "." not in group and group not in GROUP_KINDS:
         near = _nearest(group, tuple(GROUP_KINDS))
-        return f"apiVersion: no API group {_shown(group)}" + (f"; did you mean {near}?" if near else "")
+        return f"apiVersion: no API group {quoted(group)}" + (f"; did you mean {near}?" if near else "")
     if group is not None and group not in GROUP_KINDS:
         return None
     near = SHORT_NAMES.get(kind.lower()) or _nearest(kind, GROUP_KINDS[group] if group else ())
     near = near or _nearest(kind, tuple(sorted(BUILT_IN_KINDS)))
-    return f"kind: no kind {_shown(kind)}; did you mean {near}?" if near else None
+    return f"kind: no kind {quoted(kind)}; did you mean {near}?" if near else None
 
 
 def field_hints(value: Any, shape: type, *, where: str = "") -> list[str]:
     """Return a message for each misspelt field of an object that is read as `shape`, at most five."""
     hints = []
     for path, key, near in _misspelt(value, shape, where):
-        hints.append(f"{path}{_shown(key)}: no such field; did you mean {near}?")
+        hints.append(f"{path}{quoted(key)}: no such field; did you mean {near}?")
         if len(hints) == _MAX_REPORTED:
             break
     return hints
@@ -126,7 +127,3 @@ def _nearest(word: str, words: tuple[str, ...]) -> str | None:
 
 def _plain(word: str) -> str:
     return word.lower().replace("_", "").replace("-", "")
-
-
-def _shown(word: str) -> str:
-    return word if len(word) <= _MAX_WORD else f"{word[:_MAX_WORD]}..."

@@ -10,6 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from podpower.errors import InvalidInput
+from podpower.kubernetes.limits import MAX_COUNT
+from podpower.specs.quoting import quoted
+
 Object = Mapping[str, Any]
 
 _MAX_DEPTH: Final = 12
@@ -63,7 +67,8 @@ def find_templates(obj: Object, *, group: str | None) -> tuple[list[FoundTemplat
     for template in found:
         for other in found:
             if other is not template and other.path[: len(template.path)] == template.path:
-                return [], f"its pod templates at {template.component} and {other.component} belong together"
+                both = f"{quoted(template.component)} and {quoted(other.component)}"
+                return [], f"its pod templates at {both} belong together"
     return found, None
 
 
@@ -136,8 +141,14 @@ def _scaled(scale: _Scale, holder: Object, multipliers: tuple[str, ...]) -> _Sca
     replicas = scale.replicas
     for count in counts:
         replicas *= count
-    return _Scale(replicas=min(replicas, 1_000_000_000), given=scale.given or bool(counts), limits=limits)
+    if replicas > MAX_COUNT or (limits is not None and limits[1] > MAX_COUNT):
+        raise InvalidInput(f"its replica counts multiply to more than {MAX_COUNT} pods")
+    return _Scale(replicas=replicas, given=scale.given or bool(counts), limits=limits)
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000_000 else None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        return None
+    if value > MAX_COUNT:
+        raise InvalidInput(f"a replica count in it is more than {MAX_COUNT}")
+    return value

@@ -21,7 +21,7 @@ from yaml.events import (
 )
 
 from podpower.errors import InvalidInput
-from podpower.specs.shortening import beginning
+from podpower.specs.quoting import quoted
 
 _MAX_DEPTH: Final = 100
 # An alias repeats its anchor's nodes. Beyond the allowance a document repeats at most one node a byte: nodes of honest
@@ -151,7 +151,7 @@ class _Builder:
         return value
 
     def _repeated(self, event: AliasEvent, *, depth: int) -> _Anchored:
-        name = f"*{beginning(event.anchor or '')}"
+        name = f"*{quoted(event.anchor or '')}"
         if event.anchor not in self._anchors:
             raise InvalidInput(
                 f"not valid YAML: {self._at(event)}{name} repeats an anchor that is not defined before it"
@@ -186,7 +186,7 @@ class _Builder:
             if merges:
                 merged |= self._merged(node(event, depth=depth + 1), event)
             elif key in own:
-                raise InvalidInput(f'{self._at(key_event)}the key "{beginning(key)}" stands twice')
+                raise InvalidInput(f'{self._at(key_event)}the key "{quoted(key)}" is given twice')
             else:
                 own[key] = node(event, depth=depth + 1)
         self._nodes += len(own)

@@ -63,7 +63,7 @@ def test_a_broken_document_does_not_lose_those_around_it() -> None:
         ("[" * 5000, "nested deeper"),
         ('{"a":' * 50_000, "nested deeper"),
         ("- " * 20_000 + "x", "nested deeper"),
-        ("a: 1\na: 2\n", 'the key "a" stands twice'),
+        ("a: 1\na: 2\n", 'the key "a" is given twice'),
         ("? [a]\n: 1\n", "a key must be a plain text"),
         ("<<: 3\n", "merges mappings only"),
         ("just words", "a string is not a Kubernetes object"),

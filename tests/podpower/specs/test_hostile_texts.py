@@ -58,7 +58,7 @@ def test_the_time_of_a_command_line_grows_no_faster_than_its_number_of_words() -
     assert read(4000) <= max(read(500), FLOOR_MS) * 8 * MARGIN
 
 
-@pytest.mark.parametrize("size", [20_000, MEGABYTE])
+@pytest.mark.parametrize("size", [20_000, 300_000])
 @pytest.mark.parametrize("fragment", SLOWEST.values(), ids=SLOWEST)
 def test_a_watched_object_full_of_a_hostile_text_is_read_at_once(fragment: str, size: int) -> None:
     text = hostile(fragment, size)

@@ -47,7 +47,10 @@ def test_the_minimal_example_with_a_raw_pod_spec_is_read() -> None:
         ({}, "workload_kind: missing"),
         ({**MINIMAL, "containers": []}, "containers: empty"),
         ({**MINIMAL, "containers": [{"req_cpu_mcpu": -1}]}, r"containers\[0\]\.req_cpu_mcpu: "),
-        ({**MINIMAL, "containers": [{"req_cpu_mcpu": "100m"}]}, r"containers\[0\]\.req_cpu_mcpu: expected"),
+        (
+            {**MINIMAL, "containers": [{"req_cpu_mcpu": "100m"}]},
+            r"req_cpu_mcpu: must be a number of millicores, for",
+        ),
         ({**MINIMAL, "gpu_count": 1.5}, "gpu_count: "),
         ({**MINIMAL, "schema_version": "v2"}, "schema_version: "),
         ({**MINIMAL, "workload_name": ""}, "workload_name: "),
