@@ -9,7 +9,7 @@ from podpower.specs.documents import Rejected
 from podpower.specs.manifests import read_manifests
 from podpower.specs.ndjson import request_from_dict
 from podpower.specs.requests import InferenceRequest
-from podpower.specs.selection import Options, Workloads, with_options
+from podpower.specs.selection import Options, Workloads
 from podpower_serving.errors import Unreadable, WrongMediaType
 
 JSON: Final = "application/json"
@@ -119,14 +119,15 @@ def _flag(name: str, text: str | None) -> bool:
 
 def _each(rows: Sequence[Any], options: Options) -> Workloads:
     workloads = Workloads()
-    for index, row in enumerate(rows):
-        try:
-            request = request_from_dict(row)
-        except InvalidInput as error:
-            workloads.errors.append(Rejected(source=_SOURCE, index=index, detail=str(error)))
-        else:
-            workloads.requests.append(with_options(request, options))
+    workloads.add((_request(index, row) for index, row in enumerate(rows)), options)
     return workloads
+
+
+def _request(index: int, row: Any) -> InferenceRequest | Rejected:
+    try:
+        return request_from_dict(row)
+    except InvalidInput as error:
+        return Rejected(source=_SOURCE, index=index, detail=str(error))
 
 
 def _check_length(count: int, most: int | None) -> None:

@@ -175,5 +175,10 @@ def _predict_batch(predictor: Predictor, body: bytes, media_type: str, options: 
         predictions=predictions,
         skipped=workloads.skipped,
         errors=[RowError(index=entry.index, detail=entry.detail) for entry in workloads.errors],
-        total=predictor.total(predictions, errors=len(workloads.errors), unknown_kinds=workloads.unknown_kinds),
+        total=predictor.total(
+            predictions,
+            repeated=workloads.repeated,
+            errors=len(workloads.errors),
+            unknown_kinds=workloads.unknown_kinds,
+        ),
     )

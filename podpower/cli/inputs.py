@@ -132,15 +132,9 @@ def _decoded(data: bytes, path: str) -> bytes:
 
 
 def _add_ndjson(workloads: "Workloads", data: bytes, source: str, options: "Options") -> None:
-    from podpower.specs.documents import Rejected  # noqa: PLC0415
     from podpower.specs.ndjson import read_ndjson  # noqa: PLC0415
-    from podpower.specs.selection import with_options  # noqa: PLC0415
 
-    for item in read_ndjson(io.BytesIO(_one_a_line(data)), source=source):
-        if isinstance(item, Rejected):
-            workloads.errors.append(item)
-        else:
-            workloads.requests.append(with_options(item, options))
+    workloads.add(read_ndjson(io.BytesIO(_one_a_line(data)), source=source), options)
 
 
 def _holds_requests(data: bytes) -> bool:

@@ -76,7 +76,9 @@ def run(arguments: argparse.Namespace) -> int:
     workloads = inputs.read_workloads(arguments.paths, options)
     predictor = _predictor(arguments, workloads.requests)
     found = predictor.explain(workloads.requests) if arguments.explain else predictor.predict(workloads.requests)
-    total = predictor.total(found, errors=len(workloads.errors), unknown_kinds=workloads.unknown_kinds)
+    total = predictor.total(
+        found, repeated=workloads.repeated, errors=len(workloads.errors), unknown_kinds=workloads.unknown_kinds
+    )
     answer: dict[str, Any] = {
         "predictions": msgspec.to_builtins(found),
         "skipped": msgspec.to_builtins(workloads.skipped),

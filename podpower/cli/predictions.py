@@ -54,6 +54,8 @@ def show_predictions(predictions: Sequence[dict[str, Any]], *, total: Mapping[st
             last.append(output.quantity(total["total_energy_j"], "J"))
         output.table(columns, rows, right=[c for c in columns if c not in {"workload", "kind", "basis"}], total=last)
         _show_notes(predictions)
+    if total["duplicates"]:
+        print(f"given again later, counted once: {output.count(total['duplicates'], 'workload')}")
     missing = missing_in_total(total)
     if missing:
         print(f"the total is incomplete: {missing}")

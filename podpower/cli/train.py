@@ -72,8 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(_summary(model, report)), file=stream)
     else:
         show_report(report, stream=stream)
-    size = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in model.training_size.items())
-    output.note(f"{arguments.out}: {model.target}, trained on {size}")
+    counts = [f"{model.training_size[name]} {name}" for name in ("examples", "specs", "workloads")]
+    rows = f"{len(training_set)} of {training_set.row_count} rows"
+    output.note(f"{arguments.out}: {model.target}, trained on {rows}: {', '.join(counts)}")
     if older := training_set.older_hashes:
         counted = older_hashes(older, len(training_set.entries), command="podpower encode transform")
         output.note(f"warning: {arguments.train}: {counted}, then join again")

@@ -1,7 +1,7 @@
 """Encoder, model and requests into predictions: the one place, for the command line, HTTP and Dagster alike."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -116,7 +116,8 @@ class Total(msgspec.Struct, kw_only=True, frozen=True):
 
     `unknown_total_energy` counts the jobs whose energy is unknown and hence not in `total_energy_j`, `unknown_power`
     and `unknown_kwh_month` the workloads that are not in `total_avg_power_w` and `kwh_month`. `errors` and
-    `unknown_kinds` count the objects of the input that are in no sum.
+    `unknown_kinds` count the objects of the input that are in no sum, `duplicates` the predictions of workloads that
+    are given again later: each workload counts once.
     """
 
     workloads: int
@@ -130,6 +131,7 @@ class Total(msgspec.Struct, kw_only=True, frozen=True):
     unknown_kwh_month: int
     errors: int
     unknown_kinds: int
+    duplicates: int
 
 
 class Predictor:
@@ -166,11 +168,20 @@ class Predictor:
             )
         return explanations
 
-    def total(self, predictions: Sequence[Prediction], *, errors: int = 0, unknown_kinds: int = 0) -> Total:
+    def total(
+        self,
+        predictions: Sequence[Prediction],
+        *,
+        repeated: Collection[int] = (),
+        errors: int = 0,
+        unknown_kinds: int = 0,
+    ) -> Total:
         """Return sums of `predictions`; what is unknown is counted and never taken for zero.
 
-        `errors` and `unknown_kinds` are the objects beside them that have no prediction.
+        `repeated` are the positions of predictions that do not count, `errors` and `unknown_kinds` the objects beside
+        them that have no prediction.
         """
+        predictions = [prediction for place, prediction in enumerate(predictions) if place not in repeated]
         jobs = [prediction for prediction in predictions if prediction.workload_kind in JOB_KINDS]
         energies = [job.total_energy_j for job in jobs if job.total_energy_j is not None]
         powers = [p.total_avg_power_w for p in predictions if p.total_avg_power_w is not None]
@@ -188,6 +199,7 @@ class Predictor:
             unknown_kwh_month=len(predictions) - len(months),
             errors=errors,
             unknown_kinds=unknown_kinds,
+            duplicates=len(repeated),
         )
 
     def total_power(self, predictions: Sequence[Prediction]) -> TotalPower:

@@ -56,16 +56,37 @@ class Options:
 
 @dataclass(kw_only=True)
 class Workloads:
-    """Requests in the order of the input, what was skipped, and what could not be read."""
+    """Requests in the order of the input, what was skipped, and what could not be read. `repeated` are the positions of
+    requests that are given again later: each has a prediction, and only the last one counts in sums.
+    """
 
     requests: list[InferenceRequest] = field(default_factory=list)
+    repeated: set[int] = field(default_factory=set)
     skipped: list[Skipped] = field(default_factory=list)
     errors: list[Rejected] = field(default_factory=list)
+
+    def add(self, requests: Iterable[InferenceRequest | Rejected], options: Options) -> None:
+        """Append InferenceRequests of a file or body."""
+        places = {_identity(request): place for place, request in enumerate(self.requests)}
+        for request in requests:
+            if isinstance(request, Rejected):
+                self.errors.append(request)
+                continue
+            place, identity = len(self.requests), _identity(found := with_options(request, options))
+            self.requests.append(found)
+            if found.workload_name and not found.workload_name.endswith("*") and identity in places:
+                self.repeated.add(places[identity])
+            places[identity] = place
 
     @property
     def unknown_kinds(self) -> int:
         """Number of objects that can run pods which are in no sum."""
         return sum(entry.code == "unknown_kind" for entry in self.skipped)
+
+
+def _identity(request: InferenceRequest) -> tuple[str | None, ...]:
+    names = (request.namespace, request.workload_kind, request.workload_name)
+    return (request.cluster, *names, request.component)
 
 
 def with_options(request: InferenceRequest, options: Options) -> InferenceRequest:

@@ -93,7 +93,8 @@ def test_several_workloads_are_sent_to_the_batch(client):
 
 
 def test_a_bad_row_fails_no_other(client):
-    rows = [REQUEST_EXAMPLE, {"workload_kind": "Job"}, 7, None, {**REQUEST_EXAMPLE, "gpu_count": -1}, REQUEST_EXAMPLE]
+    other = {**REQUEST_EXAMPLE, "workload_name": "other"}
+    rows = [REQUEST_EXAMPLE, {"workload_kind": "Job"}, 7, None, {**REQUEST_EXAMPLE, "gpu_count": -1}, other]
     batch = ok(client.post("/predict/batch", json=rows))
     assert len(batch["predictions"]) == 2
     assert [error["index"] for error in batch["errors"]] == [1, 2, 3, 4]
@@ -102,6 +103,15 @@ def test_a_bad_row_fails_no_other(client):
     assert batch["total"]["total_avg_power_w"] == pytest.approx(
         sum(p["total_avg_power_w"] for p in batch["predictions"])
     )
+
+
+def test_a_workload_that_is_given_twice_counts_once(client):
+    rows = [{**REQUEST_EXAMPLE, "replicas": replicas} for replicas in (7, 2)]
+    batch = ok(client.post("/predict/batch", json=[*rows, {**rows[0], "namespace": "elsewhere"}]))
+    assert [p["replicas"] for p in batch["predictions"]] == [7, 2, 7]
+    assert {name: batch["total"][name] for name in ("workloads", "replicas", "duplicates")} == {
+        "workloads": 2, "replicas": 9, "duplicates": 1,
+    }  # fmt: skip
 
 
 def test_a_bad_document_fails_no_other(client):

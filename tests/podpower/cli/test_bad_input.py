@@ -204,6 +204,8 @@ def test_rows_that_are_left_out_are_told_with_their_reasons(workflow, tmp_path, 
         assert "5 rows were left out: " in said
         assert "3 because label is negative" in said
         assert "2 because label is over 20 kW a pod" in said
+        if command[0] == "train":
+            assert f"trained on {len(rows) - 5} of {len(rows)} rows: " in said
 
 
 def test_vectors_that_no_encoder_makes_are_refused(workflow, tmp_path, capsys):

@@ -101,6 +101,15 @@ def test_every_form_of_input_gives_the_same(predict, seen, workflow, tmp_path, m
     assert capsys.readouterr().out == expected
 
 
+def test_a_workload_in_two_lines_counts_once(predict, seen, tmp_path, capsys):
+    assert main(["collect", "from-file", str(seen)]) == 0
+    (tmp_path / "twice.ndjson").write_text(capsys.readouterr().out * 2)
+    once, twice = json.loads(predict(seen, "json")), json.loads(predict(tmp_path / "twice.ndjson", "json"))
+    assert len(twice["predictions"]) == 2 * len(once["predictions"])
+    assert twice["total"] == once["total"] | {"duplicates": len(once["predictions"])}
+    assert "counted once" in predict(tmp_path / "twice.ndjson", "table")
+
+
 def test_one_pretty_printed_request_is_read(predict, tmp_path):
     request = {
         "workload_kind": "Deployment",
