@@ -2,7 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 
 _BUCKETS = itertools.count(1)
 
@@ -10,20 +11,40 @@ _BUCKETS = itertools.count(1)
 @contextlib.contextmanager
 def serving_s3() -> Iterator[dict[str, str]]:
     """Serve S3; give the environment in which s3:// URLs reach this server."""
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415  # two seconds that few tests need
+    # Two seconds that few tests need.
+    from moto.moto_server.werkzeug_app import (  # noqa: PLC0415
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server  # noqa: PLC0415
 
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+    application = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     try:
         yield {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_DEFAULT_REGION": "us-east-1",
         }
     finally:
-        server.stop()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _one_at_a_time(application: Callable) -> Callable:
+    """Serve one request after another: moto checks a condition and writes in two steps, which S3 does in one."""
+    lock = threading.Lock()
+
+    def serve(environ: dict, start_response: Callable) -> Iterable[bytes]:
+        with lock:
+            return list(application(environ, start_response))
+
+    return serve
 
 
 def new_bucket(environment: dict[str, str]) -> str:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from podpower.datasets.hash_versions import VERSION_COLUMN
 from podpower.datasets.renewal import renewed
 from podpower.errors import InvalidInput
-from podpower.io.files import AnyPath
 from podpower.io.parquet import TableFile, VerifiedFile
+from podpower.io.places import AnyPath
 
 FEATURES = "features"
 WIDTH = "vec_len"  # of the row's vector; null where it has none

@@ -10,8 +10,8 @@ from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.features.names import main_image_key
 from podpower.features.physical import physical_power_w
-from podpower.io.files import AnyPath
 from podpower.io.parquet import TableFile
+from podpower.io.places import AnyPath
 from podpower.specs.hashing import hash_version, spec_hash
 from podpower.specs.requests import InferenceRequest
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from podpower.errors import InvalidInput
 from podpower.io.config_files import read_config
-from podpower.io.files import AnyPath
+from podpower.io.places import AnyPath
 
 ANNOTATION: Final = "podpower.dev/budget-watts"
 MOST_W: Final = 1e9

@@ -10,8 +10,9 @@ from typing import Final, Literal
 import msgspec
 
 from podpower.errors import PodpowerError, Refused
-from podpower.io.files import AnyPath, write_atomically
+from podpower.io.files import write_atomically
 from podpower.io.object_storage import ObjectStorage, decoded, encoded
+from podpower.io.places import AnyPath
 from podpower.model.totals import PowerInterval
 
 FLEET_FILE: Final = "fleet.json"

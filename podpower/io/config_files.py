@@ -7,7 +7,8 @@ import msgspec
 import yaml
 
 from podpower.errors import InvalidInput
-from podpower.io.files import AnyPath, read_bounded
+from podpower.io.files import read_bounded
+from podpower.io.places import AnyPath
 
 _LIMIT_BYTES: Final = 256 << 10
 T = TypeVar("T")

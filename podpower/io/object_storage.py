@@ -1,18 +1,20 @@
-"""Small files below one root, a local folder or an object store: read, listed, and changed one process at a time."""
+"""Small files below one root, a local folder or an object store. Writers exclude each other by creating files once."""
 
-import contextlib
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from upath import UPath
 
-from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
-from podpower.io.files import AnyPath, create_file, is_local, place, read_bounded
-from podpower.io.locks import WAIT_SECONDS, lock
+from podpower.errors import InvalidInput, Refused
+from podpower.io.files import create_file, read_if_exists, write_atomically
+from podpower.io.places import AnyPath, is_local, place, reaching
+from podpower.io.sealed_json import MAX_BYTES
 
-_MAX_JSON_BYTES = 4 << 20
+_AT_ONCE = 16
 T = TypeVar("T")
 
 
@@ -25,70 +27,62 @@ class ObjectStorage:
         if is_local(self.root) and Path(str(self.root)).is_file():
             raise InvalidInput(f"{self.root} is a file, and a model store is a folder")
 
-    def read(self, path: UPath, *, limit_bytes: int = _MAX_JSON_BYTES) -> bytes | None:
+    def read(self, path: UPath, *, limit_bytes: int = MAX_BYTES) -> bytes | None:
         """Return the bytes of a file; None where there is none. Refused when it may not be read or is too large."""
-        self.root.fs.invalidate_cache()  # object stores remember listings; other processes write too
-        with self._reaching():
-            if not path.exists():
-                return None
-            try:
-                return read_bounded(path, limit_bytes=limit_bytes)
-            except InvalidInput as error:
-                raise Refused(str(error)) from None
+        try:
+            return read_if_exists(path, limit_bytes=limit_bytes)
+        except InvalidInput as error:
+            raise Refused(str(error)) from None
+
+    def read_all(self, paths: Sequence[UPath]) -> list[bytes | None]:
+        """Return the bytes of several files as `read` does; of an object store many at once."""
+        if is_local(self.root):
+            return [self.read(path) for path in paths]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            return list(pool.map(self.read, paths))
 
     def create(self, path: UPath, data: bytes) -> bool:
         """Put `data` at `path`, whole; False when something is there already, which stays as it is."""
-        with self._reaching():
-            return create_file(path, data)
+        return create_file(path, data)
+
+    def write(self, path: UPath, data: bytes) -> None:
+        """Put `data` at `path`, whole, in place of what is there."""
+        write_atomically(path, data)
 
     def size_bytes(self, path: UPath) -> int | None:
         """Return the size of a file; None where there is none."""
-        self.root.fs.invalidate_cache()
-        with self._reaching():
+        with reaching(path):
             return path.stat().st_size if path.exists() else None
 
     def children(self, name: str) -> list[UPath]:
-        """Return the names in a folder without hidden ones; none where the folder does not exist."""
-        self.root.fs.invalidate_cache()
-        with self._reaching():
+        """Return the paths in a folder without hidden ones; none where the folder does not exist."""
+        folder = self.root / name
+        with reaching(folder):
             try:
-                found = list((self.root / name).iterdir())
+                found = list(folder.iterdir())
             except (FileNotFoundError, NotADirectoryError):
                 return []
         return [child for child in found if not child.name.startswith(".")]
 
-    def remove(self, folder: UPath, *, first: str) -> None:
-        """Remove a folder, the file `first` before all others."""
-        with self._reaching():
-            (folder / first).unlink()
+    def idle_s(self, folder: UPath) -> float:
+        """Return the seconds since a file in the folder was last written; 0 where it is empty."""
+        with reaching(folder):
+            times = [child.stat().st_mtime for child in folder.iterdir()]
+        return time.time() - max(times) if times else 0.0
+
+    def unlink(self, path: UPath) -> None:
+        """Remove a file; nothing where there is none."""
+        with reaching(path):
+            path.unlink(missing_ok=True)
+
+    def remove(self, folder: UPath) -> None:
+        """Remove a folder and everything below it."""
+        with reaching(folder):
             folder.fs.rm(folder.path, recursive=True)
-
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """One change at a time. Object stores know no locks: there the last of two wins."""
-        folder = Path(str(self.root))
-        if not is_local(self.root) or not folder.is_dir():
-            yield
-            return
-        with lock(
-            folder / ".lock", wait_seconds=WAIT_SECONDS, busy=f"{folder} is locked by another process: try again"
-        ):
-            yield
-
-    @contextlib.contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except PodpowerError:
-            raise
-        except PermissionError as error:
-            raise Refused(f"cannot access {error.filename or self.root}: {error.strerror or error}") from None
-        except OSError as error:
-            raise Unavailable(f"{self.root} does not answer: {' '.join(str(error).split())}") from error
 
 
 def encoded(value: msgspec.Struct) -> bytes:
-    """JSON. InvalidInput when something in it is no plain value."""
+    """Return JSON. InvalidInput when something in it is no plain value."""
     try:
         return msgspec.json.encode(value)
     except TypeError as error:

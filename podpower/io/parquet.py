@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from podpower.errors import InvalidInput
-from podpower.io.files import AnyPath, atomic_file, is_local, is_stream, opened, place, read_bounded
+from podpower.io.files import atomic_file, opened, read_bounded
+from podpower.io.places import AnyPath, is_local, is_stream, place
 
 MAX_BYTES = 8 << 30
 VerifiedFile: TypeAlias = pq.ParquetFile  # as `TableFile.parquet` gives it

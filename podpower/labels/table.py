@@ -3,8 +3,8 @@
 import polars as pl
 
 from podpower.errors import InvalidInput
-from podpower.io.files import AnyPath
 from podpower.io.parquet import TableFile
+from podpower.io.places import AnyPath
 from podpower.labels.kepler import PSEUDO_PODS
 from podpower.labels.reasons import REFERENCE_NULL
 

@@ -1,23 +1,27 @@
 """Specs in quarantine: their labels left the known range by far, and are not used until a person releases them.
 
-`quarantine.json` in the model store has the specs that the last training left out, and the ranges that were released,
-by a person or because the labels stayed there. Training finds the specs again each time; a lost file loses the releases
-only.
+The last file of `quarantine/` in the model store has the specs that the last training left out, and the ranges that
+were released, by a person or because the labels stayed there. Each change is a numbered file, created once. Training
+finds the specs again each time; a lost file loses the releases only.
 """
 
 import contextlib
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
 from podpower.errors import Refused
-from podpower.io.files import write_atomically
-from podpower.io.object_storage import ObjectStorage, decoded, encoded
+from podpower.io.numbered_files import NumberedFiles
+from podpower.io.object_storage import ObjectStorage
+from podpower.io.sealed_json import Format
 
-QUARANTINE_FILE: Final = "quarantine.json"
+QUARANTINE_FOLDER: Final = "quarantine"
+_FIRST_FILE: Final = "quarantine.json"  # of earlier versions, before there were numbers
 MOST_KEPT: Final = 5_000  # specs in the file; more than a quarter of all workloads stop promotion anyway
+FILES_KEPT: Final = 10
 _MOST_NAMED = 5
 
 Key = tuple[str, str, str, str, str]  # cluster, namespace, kind, name, spec hash
@@ -72,14 +76,18 @@ class Released(_Spec, kw_only=True, frozen=True):
 
 
 class QuarantineState(msgspec.Struct, kw_only=True, frozen=True):
-    """Content of the file: `count` specs in quarantine in labels until `through_s`, of which `specs` are kept, and
-    the released ranges, oldest first.
+    """Content of a file: `count` specs in quarantine in labels until `through_s`, of which `specs` are kept, and the
+    released ranges, oldest first. `writer` is unique to the change.
     """
 
     through_s: float = 0.0
     count: int = 0
     specs: list[Quarantined] = []
     released: list[Released] = []
+    writer: str = ""
+
+
+QUARANTINE: Final = Format(name="quarantine", type=QuarantineState)
 
 
 class QuarantineList:
@@ -87,15 +95,19 @@ class QuarantineList:
 
     def __init__(self, storage: ObjectStorage) -> None:
         self._storage = storage
-        self._path = storage.root / QUARANTINE_FILE
+        self._files = NumberedFiles(storage, QUARANTINE_FOLDER)
 
     def read(self) -> QuarantineState:
         """Return the state; an empty one before the first training. Refused when the file is damaged."""
-        data = self._storage.read(self._path)
+        return self._read(max(self._files.all(), default=0))
+
+    def _read(self, number: int) -> QuarantineState:
+        path = self._files.path(number) if number else self._storage.root / _FIRST_FILE
+        data = self._storage.read(path)
         if data is None:
             return QuarantineState()
         try:
-            return decoded(data, QuarantineState, what=str(self._path))
+            return QUARANTINE.decode(data, what=str(path)).value
         except Refused as error:
             raise Refused(f"{error}: remove it; training writes it again, without what was released") from None
 
@@ -109,34 +121,68 @@ class QuarantineList:
         """Replace the specs in quarantine by `found` and release `accepted`, unless the file is of later labels than
         `through_s`, as when an old day is trained on again.
         """
-        with self._storage.exclusive():
-            state = self.last()
+
+        def recorded(state: QuarantineState) -> QuarantineState | None:
             if state.through_s > through_s or not (found or accepted or state.specs):
-                return
+                return None
             released = _with_released(state.released, accepted)
             specs = list(found[:MOST_KEPT])
-            self._write(QuarantineState(through_s=through_s, count=len(found), specs=specs, released=released))
+            return QuarantineState(through_s=through_s, count=len(found), specs=specs, released=released)
+
+        self._change(recorded, damaged=QuarantineState())
 
     def release(self, name: str | None) -> list[Quarantined]:
         """Release the specs of a workload, named `namespace/kind/name`, or all where None, and return them. Their
         labels are used by the next training. Refused when there is none.
         """
-        with self._storage.exclusive():
-            state = self.read()
-            chosen = [spec for spec in state.specs if name in {None, spec.workload, spec.workload_name}]
-            workloads = sorted({spec.workload for spec in chosen})
-            if name is not None and len(workloads) > 1:
-                raise Refused(f"{name} names several workloads: give one of {', '.join(workloads[:_MOST_NAMED])}")
-            if not chosen:
-                what = "nothing" if name is None else f"no spec of {name}"
-                raise Refused(f"{what} is in quarantine: see `podpower models quarantine list`")
+        chosen: list[Quarantined] = []
+
+        def released(state: QuarantineState) -> QuarantineState:
+            chosen[:] = _named(state, name)
             kept = [spec for spec in state.specs if spec not in chosen]
-            released = _with_released(state.released, chosen)
-            self._write(msgspec.structs.replace(state, specs=kept, released=released, count=state.count - len(chosen)))
+            ranges = _with_released(state.released, chosen)
+            return msgspec.structs.replace(state, specs=kept, released=ranges, count=state.count - len(chosen))
+
+        self._change(released)
         return chosen
 
-    def _write(self, state: QuarantineState) -> None:
-        write_atomically(self._path, encoded(state))
+    def _change(
+        self,
+        change: Callable[[QuarantineState], QuarantineState | None],
+        *,
+        damaged: QuarantineState | None = None,
+    ) -> None:
+        """Write the changed state as the next file, of the state at that moment; nothing where it stays. A damaged one
+        counts as `damaged`, and is an error without.
+        """
+        while True:
+            number = max(self._files.all(), default=0)
+            try:
+                state = self._read(number)
+            except Refused:
+                if damaged is None:
+                    raise
+                state = damaged
+            changed = change(state)
+            if changed is None:
+                return
+            changed = msgspec.structs.replace(changed, writer=uuid.uuid4().hex)
+            if self._files.create(number + 1, QUARANTINE.encode(changed)):
+                break
+        for path in list(self._files.all().values())[:-FILES_KEPT]:
+            self._storage.unlink(path)
+
+
+def _named(state: QuarantineState, name: str | None) -> list[Quarantined]:
+    """Return the specs of a workload, all where None. Refused when there is none, or several workloads."""
+    chosen = [spec for spec in state.specs if name in {None, spec.workload, spec.workload_name}]
+    workloads = sorted({spec.workload for spec in chosen})
+    if name is not None and len(workloads) > 1:
+        raise Refused(f"{name} names several workloads: give one of {', '.join(workloads[:_MOST_NAMED])}")
+    if not chosen:
+        what = "nothing" if name is None else f"no spec of {name}"
+        raise Refused(f"{what} is in quarantine: see `podpower models quarantine list`")
+    return chosen
 
 
 def named(specs: Sequence[Quarantined]) -> str:

@@ -1,110 +1,54 @@
 """The model store: immutable versions, and the pointer to the served one.
 
     versions/20260101T000000Z-0a1b2c3d4e5f/encoder.joblib, knn_energy.joblib, manifest.json
-    promotions/<time>-<random>.json        one a change of what is served; never changed
-    latest.json                            the served version
-    quarantine.json                        specs whose labels are not used
+    promotions/<number>.json               one a change of what is served; the last one decides
+    latest.json                            a copy of a recent change
+    quarantine/<number>.json               specs whose labels are not used; the last one counts
 
-A version is there once its manifest is; the manifest is written last. Local folders and object stores alike.
+A version is there once its manifest is; the manifest is written last. Numbered files are created once, so that of
+several writers at once each sees the others' changes. Local folders and object stores alike.
 """
 
 import contextlib
-import hashlib
-import re
-import shutil
-import uuid
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from types import EllipsisType
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-from upath import UPath
-
-from podpower.errors import InvalidInput, PodpowerError, Refused
-from podpower.features.encoder import Encoder
+from podpower.errors import InvalidInput, Refused
 from podpower.hours import DAY_S
-from podpower.io.files import is_local, write_atomically
-from podpower.io.object_storage import ObjectStorage, decoded, encoded
-from podpower.model.fit import check_fit
-from podpower.model.knn import KnnModel
-from podpower.registry import artifacts
-from podpower.registry.promotions import LATEST_FILE, UNPIN, Clock, Pointer, Promotion, Promotions, Serving, utc_now
-from podpower.registry.quarantine import QuarantineList
-from podpower.registry.sealing import LIMIT_BYTES
+from podpower.io.places import AnyPath
+from podpower.registry.promotions import (
+    LATEST_FILE,
+    UNPIN,
+    Action,
+    Clock,
+    Head,
+    Pointer,
+    Promotion,
+    Promotions,
+    Serving,
+    utc_now,
+)
+from podpower.registry.quarantine import QUARANTINE_FOLDER, QuarantineList
+from podpower.registry.versions import ENCODER_FILE, MANIFEST_FILE, MODEL_FILE, VersionInfo, Versions, checked_version
 
-ENCODER_FILE: Final = "encoder.joblib"
-MODEL_FILE: Final = "knn_energy.joblib"
-MANIFEST_FILE: Final = "manifest.json"
+__all__ = ["ENCODER_FILE", "MANIFEST_FILE", "MODEL_FILE", "ModelStore", "VersionInfo"]
+
 ROLLBACKS_KEPT: Final = 10
 SERVED_KEPT_S: Final = 2 * DAY_S  # the daily evaluation needs what was served the day before
 
-_VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
-_REPLACE = "promote another version, or put the same files in again with `podpower models add`"
 
-
-class StoredFile(msgspec.Struct, kw_only=True, frozen=True):
-    """Digest (SHA-256, 64 hex digits) and size of a file of a version."""
-
-    sha256: str
-    size_bytes: int
-
-
-class VersionInfo(msgspec.Struct, kw_only=True, frozen=True):
-    """The manifest of a version: its contents, its figures, and the metadata given to `add`."""
-
-    version: str
-    created_at: str
-    trained_at: str
-    target: str
-    step_seconds: float
-    encoder_fingerprint: str
-    training_fingerprint: str
-    training_size: dict[str, int]
-    metrics: dict[str, Any]
-    files: dict[str, StoredFile]
-    metadata: dict[str, Any] = {}
-
-
-class ModelStore:
+class ModelStore(Versions):
     """A store at `root`: a folder, or a URL such as s3://bucket/models. Made when first written to.
 
     Every method may raise PodpowerError when the place does not answer or has no room.
     """
 
-    def __init__(self, root: UPath | Path | str, *, clock: Clock = utc_now) -> None:
-        self._storage = ObjectStorage(root)
+    def __init__(self, root: AnyPath, *, clock: Clock = utc_now) -> None:
+        super().__init__(root)
         self._clock = clock
-        self.root = self._storage.root
         self._promotions = Promotions(self._storage, clock=clock)
         self.quarantine = QuarantineList(self._storage)
-
-    def add(self, encoder: Encoder, model: KnnModel, *, metadata: Mapping[str, Any] | None = None) -> str:
-        """Store the pair and return its version; the same pair again is the same version, and nothing is written.
-
-        `metadata` (plain JSON values) is kept in the manifest. Refused when the model was trained with another encoder.
-        """
-        check_fit(encoder, model)
-        contents = {ENCODER_FILE: artifacts.encoder_bytes(encoder), MODEL_FILE: artifacts.model_bytes(model)}
-        files = {name: _described(data) for name, data in contents.items()}
-        info = VersionInfo(
-            version=_version_name(model.trained_at, files),
-            created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            trained_at=model.trained_at,
-            target=model.target,
-            step_seconds=model.step_seconds,
-            encoder_fingerprint=encoder.fingerprint,
-            training_fingerprint=artifacts.training_fingerprint(model),
-            training_size=model.training_size,
-            metrics=model.metrics,
-            files=files,
-            metadata=dict(metadata or {}),
-        )
-        if not self.is_whole(info.version):
-            contents[MANIFEST_FILE] = msgspec.json.format(encoded(info), indent=2)
-            self._publish(info.version, contents)
-        return info.version
 
     def promote(self, version: str, *, instead_of: str | EllipsisType | None = ..., pin: bool = False) -> None:
         """Serve `version` from now on; with `pin` candidates do not replace it. Refused when it cannot be loaded; the
@@ -114,11 +58,28 @@ class ModelStore:
         another one is served by now, or the served one is pinned.
         """
         self.load(version)
-        with self._storage.exclusive():
-            self.info(version)  # nobody has removed it meanwhile
+
+        def promoted(head: Head) -> bool:
             if instead_of is not ...:
                 self._check_unattended(version, instead_of)
-            self._promotions.point_to(version, action="promote", pinned=pin)
+            return self._promotions.append(head, version, action="promote", pinned=pin)
+
+        before = self._change(promoted)
+        if self._storage.read(self._folder(version) / MANIFEST_FILE) is None:  # `prune` was quicker
+            if before is not None:
+                self._change(lambda head: self._point_back(head, version, before))
+            raise Refused(f"version {version} was removed meanwhile: promote another of `podpower models list`")
+
+    def _change(self, change: Callable[[Head], bool]) -> Pointer | None:
+        """Repeat a change on the last state until no other writer comes between; return the pointer before it."""
+        while not change(head := self._promotions.head()):
+            pass
+        return head.pointer
+
+    def _point_back(self, head: Head, version: str, before: Pointer) -> bool:
+        if head.pointer is None or head.pointer.version != version:
+            return True
+        return self._promotions.append(head, before.version, action="rollback", pinned=before.pinned)
 
     def _check_unattended(self, version: str, instead_of: str | None) -> None:
         served = self.latest()
@@ -134,21 +95,21 @@ class ModelStore:
         """Return True when only a person can change the served version: after a rollback, or where it was pinned. A
         version that cannot be served is not pinned; where the pointer is damaged, the history decides.
         """
-        pointer = self._promotions.last()
+        pointer = self._promotions.head().pointer
         return pointer is not None and pointer.pinned and self.is_whole(pointer.version)
 
     def champion(self) -> str | None:
         """Return the version that candidates are compared with: the served one or, where it is damaged, the last one
         before it that can be loaded; None where there is none.
         """
-        pointer = self._promotions.last()
+        pointer = self._promotions.head().pointer
         candidates = [pointer.version] if pointer else []
         candidates += reversed(self._promotions.stack())
         return next((version for version in dict.fromkeys(candidates) if self.is_whole(version)), None)
 
     def last_served(self) -> str | None:
         """Return the served version or, where the pointer is missing or damaged, the last one of the history."""
-        pointer = self._promotions.last()
+        pointer = self._promotions.head().pointer
         return pointer.version if pointer else None
 
     def pin(self) -> str:
@@ -160,30 +121,43 @@ class ModelStore:
         return self._set_pin(False)
 
     def _set_pin(self, pinned: bool) -> str:
-        with self._storage.exclusive():
+        action: Action = "pin" if pinned else "unpin"
+        version = None
+
+        def change(head: Head) -> bool:
+            nonlocal version
             version = self.latest()
             if version is None:
                 raise Refused(f"nothing is promoted in {self.root} yet: see `podpower models promote --help`")
-            if self.pinned() != pinned:
-                self._promotions.point_to(version, action="pin" if pinned else "unpin", pinned=pinned)
-        return version
+            return self.pinned() == pinned or self._promotions.append(head, version, action=action, pinned=pinned)
+
+        self._change(change)
+        return str(version)
 
     def rollback(self) -> str:
         """Serve the version promoted before the served one, pin it, and return it; damaged ones are skipped. Refused
         when there is none.
         """
-        with self._storage.exclusive():
-            before = self._promotions.stack()
-            latest = self.last_served()
-            while before and latest is not None and before.pop() != latest:
-                pass
-            while before:
-                version = before.pop()
-                try:
-                    self.load(version)
-                except Refused:
-                    continue
-                self._promotions.point_to(version, action="rollback", pinned=True)
+        version = ""
+
+        def change(head: Head) -> bool:
+            nonlocal version
+            version = self._before(head)
+            return self._promotions.append(head, version, action="rollback", pinned=True)
+
+        self._change(change)
+        return version
+
+    def _before(self, head: Head) -> str:
+        """Return the last version promoted before the served one that can be loaded. Refused when there is none."""
+        before = self._promotions.stack()
+        latest = head.pointer.version if head.pointer else None
+        while before and latest is not None and before.pop() != latest:
+            pass
+        while before:
+            version = before.pop()
+            with contextlib.suppress(Refused):
+                self.load(version)
                 return version
         raise Refused("no earlier promoted version can be loaded: promote one of `podpower models list`")
 
@@ -193,15 +167,33 @@ class ModelStore:
         """
         if keep < 1:
             raise InvalidInput(f"keep must be at least 1, not {keep}")
-        with self._storage.exclusive():
-            now_s = self._clock().timestamp()
-            recent = self._promotions.serving(now_s - SERVED_KEPT_S, now_s)
-            needed = {self.last_served(), *self._promotions.stack()[-ROLLBACKS_KEPT - 1 :]}
-            needed |= {serving.version for serving in recent}
-            removed = [info.version for info in self.versions()[keep:] if info.version not in needed]
-            for version in removed:
-                self._storage.remove(self._folder(version), first=MANIFEST_FILE)  # without it nothing is listed
+        needed = self.needed()
+        chosen = [info.version for info in self.versions()[keep:] if info.version not in needed]
+        removed = self.remove(chosen) if chosen else []
+        self._promotions.prune()
         return removed
+
+    def needed(self) -> set[str]:
+        """Return the versions that are served, were in the last two days, or that rollbacks go back to."""
+        now_s = self._clock().timestamp()
+        recent = {serving.version for serving in self._promotions.serving(now_s - SERVED_KEPT_S, now_s)}
+        served = self.last_served()
+        return recent | {*self._promotions.stack()[-ROLLBACKS_KEPT - 1 :]} | ({served} if served else set())
+
+    def remove(self, versions: Sequence[str]) -> list[str]:
+        """Remove versions, and return them, without the one that somebody promotes meanwhile: `promote` looks for the
+        manifest after the promotion, and this looks for a promotion after removing the manifest.
+        """
+        manifests = {version: self._folder(version) / MANIFEST_FILE for version in versions}
+        contents = {version: self._storage.read(path) for version, path in manifests.items()}
+        for path in manifests.values():
+            self._storage.unlink(path)
+        served = self.last_served()
+        if (manifest := contents.pop(str(served), None)) is not None:
+            self._storage.create(manifests[str(served)], manifest)
+        for version in contents:
+            self._storage.remove(self._folder(version))
+        return list(contents)
 
     def latest(self) -> str | None:
         """Return the served version; None before the first promotion. Refused when the pointer is damaged."""
@@ -211,7 +203,7 @@ class ModelStore:
     def _pointer(self) -> Pointer | None:
         pointer = self._promotions.pointer()
         if pointer is not None:
-            _checked(pointer.version)
+            checked_version(pointer.version)
         return pointer
 
     def history(self) -> list[Promotion]:
@@ -222,21 +214,15 @@ class ModelStore:
         """Return the versions served in a time range (Unix seconds), oldest first, each with its part of it."""
         return self._promotions.serving(start_s, end_s)
 
-    def versions(self) -> list[VersionInfo]:
-        """Return the manifests of all versions that have one, newest first; see `damaged` for the others."""
-        found = []
-        for path in self._storage.children("versions"):
-            with contextlib.suppress(Refused):
-                found.append(self.info(path.name))
-        return sorted(found, key=lambda info: info.version, reverse=True)
-
     def damaged(self, *, contents: bool = False) -> dict[str, str]:
-        """Return damaged versions, and a damaged pointer: name and reason. Only presence and size of files are checked;
-        with `contents` they are read and compared with their digests.
+        """Return damaged versions, changes, quarantine and pointer: name and reason. Of a version's files presence and
+        size are checked; with `contents` they are read and compared with their digests.
         """
-        found: dict[str, str] = {}
-        for path in self._storage.children("versions"):
-            self._examine(path.name, found, contents=contents)
+        found = self._promotions.unreadable() | self.damaged_versions(contents=contents)
+        try:
+            self.quarantine.read()
+        except Refused as error:
+            found[QUARANTINE_FOLDER] = str(error)
         try:
             served = self.latest()
         except Refused as error:
@@ -245,111 +231,5 @@ class ModelStore:
             if served in found:
                 found[served] += " (it is the one to be served)"
             elif served is not None:
-                self._examine(served, found, contents=False)
+                self.examine(served, found, contents=False)
         return dict(sorted(found.items()))
-
-    def _examine(self, version: str, found: dict[str, str], *, contents: bool) -> None:
-        try:
-            info = self.info(version)
-            for name in info.files:
-                look = self._content if contents else self._check_size
-                look(info, name)
-        except Refused as error:
-            found[version] = str(error)
-
-    def _check_size(self, info: VersionInfo, name: str) -> None:
-        if self._storage.size_bytes(self._folder(info.version) / name) != info.files[name].size_bytes:
-            raise Refused(f"{name} of version {info.version} is missing or cut off: {_REPLACE}")
-
-    def info(self, version: str) -> VersionInfo:
-        """Return the manifest of `version`. Refused when there is none or it is damaged."""
-        data = self._storage.read(self._folder(version) / MANIFEST_FILE)
-        if data is None:
-            raise Refused(f"no version {version} in {self.root}: see `podpower models list`")
-        try:
-            info = decoded(data, VersionInfo, what=f"the manifest of version {version}")
-        except Refused as error:
-            raise Refused(f"{error}: {_REPLACE}") from None
-        if info.version != version or set(info.files) != {ENCODER_FILE, MODEL_FILE}:
-            raise Refused(f"the manifest of version {version} is of another version: {_REPLACE}")
-        return info
-
-    def load(self, version: str) -> tuple[Encoder, KnnModel]:
-        """Return encoder and model of `version`.
-
-        Refused when it is missing, differs from its manifest, cannot be unsealed, or the two do not fit together.
-        """
-        info = self.info(version)
-        contents = {name: self._content(info, name) for name in (ENCODER_FILE, MODEL_FILE)}
-        try:
-            encoder = artifacts.encoder_from_bytes(contents[ENCODER_FILE])
-            model = artifacts.model_from_bytes(contents[MODEL_FILE])
-            check_fit(encoder, model)
-        except Refused as error:
-            raise Refused(f"version {version}: {error}") from None
-        return encoder, model
-
-    def _content(self, info: VersionInfo, name: str) -> bytes:
-        data = self._storage.read(self._folder(info.version) / name, limit_bytes=LIMIT_BYTES)
-        if data is None:
-            raise Refused(f"{name} of version {info.version} is missing: {_REPLACE}")
-        if _described(data) != info.files[name]:
-            raise Refused(f"{name} of version {info.version} does not match its digest in the manifest: {_REPLACE}")
-        return data
-
-    def is_whole(self, version: str) -> bool:
-        """Return True when all files of the version exist and match its manifest."""
-        try:
-            info = self.info(version)
-            for name in info.files:
-                self._content(info, name)
-        except Refused:
-            return False
-        return True
-
-    def _publish(self, version: str, contents: Mapping[str, bytes]) -> None:
-        folder = self._folder(version)
-        if not is_local(self.root):
-            for name, data in contents.items():  # the manifest is the last; without it nothing is listed
-                write_atomically(folder / name, data)
-            return
-        aside = self.root / "versions" / f".{version}.{uuid.uuid4().hex}"
-        try:
-            for name, data in contents.items():
-                write_atomically(aside / name, data)
-            self._move_into_place(Path(str(aside)), Path(str(folder)), version=version)
-        finally:
-            shutil.rmtree(str(aside), ignore_errors=True)
-
-    def _move_into_place(self, aside: Path, folder: Path, *, version: str) -> None:
-        try:
-            aside.rename(folder)
-        except OSError as error:  # it is there: damaged, or another writer was quicker with the same content
-            if not folder.is_dir():
-                raise PodpowerError(f"cannot write {folder}: {error.strerror}") from error
-            if not self.is_whole(version):
-                for name in (ENCODER_FILE, MODEL_FILE, MANIFEST_FILE):
-                    (aside / name).replace(folder / name)
-
-    def _folder(self, version: str) -> UPath:
-        return self.root / "versions" / _checked(version)
-
-
-def _checked(version: str) -> str:
-    if not _VERSION.fullmatch(version):  # never part of a path before it is known to be a plain name
-        raise Refused(f"{version!r} is not a version: they look like 20260101T000000Z-0a1b2c3d4e5f")
-    return version
-
-
-def _version_name(trained_at: str, files: Mapping[str, StoredFile]) -> str:
-    try:
-        moment = datetime.fromisoformat(trained_at)
-    except ValueError:
-        raise Refused(f"trained_at {trained_at!r} of the model is not a time: train it again") from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    content = hashlib.sha256("".join(files[name].sha256 for name in sorted(files)).encode()).hexdigest()
-    return f"{moment:%Y%m%dT%H%M%SZ}-{content[:12]}"
-
-
-def _described(data: bytes) -> StoredFile:
-    return StoredFile(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import polars as pl
 
 from podpower.hours import HOUR_S
-from podpower.io.files import AnyPath, atomic_file
+from podpower.io.files import atomic_file
+from podpower.io.places import AnyPath
 from podpower.sources.protocols import LABEL_COLUMNS, MetricSamples, Selector
 from podpower.sources.recording import Recording
 

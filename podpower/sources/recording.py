@@ -12,9 +12,11 @@ from typing import Any, Final
 import msgspec
 import polars as pl
 
-from podpower.errors import InvalidInput, Unavailable
+from podpower.errors import InvalidInput, Refused, Unavailable
 from podpower.hours import hour_name, hours_between
 from podpower.io.parquet import TableFile, scanned
+from podpower.io.places import local_folder
+from podpower.io.sealed_json import Format
 from podpower.kubernetes.types import EventType
 from podpower.sources.protocols import (
     POINTS_SCHEMA,
@@ -28,15 +30,12 @@ from podpower.sources.protocols import (
 
 META: Final = "recording.json"
 OBJECTS, SNAPSHOTS, SAMPLES, SERIES, TRUTH = "objects", "snapshots", "samples", "series", "truth"
-FORMAT, FORMAT_VERSION = "podpower-recording", 1
 MAX_CHANGES = 50_000  # events of one call of `changes`; the cursor continues from there
 
 
 class Meta(msgspec.Struct, kw_only=True, frozen=True):
     """Content of recording.json. `start_s` and `end_s` (Unix seconds) bound what was written so far."""
 
-    format: str = FORMAT
-    format_version: int = FORMAT_VERSION
     recording_id: str
     cluster: str
     kepler: str
@@ -45,6 +44,9 @@ class Meta(msgspec.Struct, kw_only=True, frozen=True):
     end_s: float
     seed: int | None = None
     workloads: int | None = None
+
+
+META_FORMAT: Final = Format(name="recording", type=Meta)
 
 
 class EventLine(msgspec.Struct, kw_only=True):
@@ -68,7 +70,7 @@ class Recording:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+        self.root = local_folder(root, what="a recording")
         self.meta = read_meta(self.root)
         self.cluster = self.meta.cluster
         self.damaged: list[str] = []  # lines that were skipped so far
@@ -209,17 +211,15 @@ class Recording:
 
 def read_meta(root: Path) -> Meta:
     """Return recording.json of the folder. InvalidInput or Unavailable as `Recording`."""
+    path = root / META
     try:
-        meta = msgspec.json.decode((root / META).read_bytes(), type=Meta)
+        return META_FORMAT.decode(path.read_bytes(), what=str(path)).value
     except FileNotFoundError:
         if root.exists():
             raise InvalidInput(f"{root} is no recording: it has no {META}; make one with `podpower simulate`") from None
         raise Unavailable(f"no recording at {root} yet; make one with `podpower simulate --out {root}`") from None
-    except (ValueError, OSError) as error:
-        raise InvalidInput(f"{root / META} cannot be read: {error}") from None
-    if meta.format != FORMAT or meta.format_version != FORMAT_VERSION:
-        raise InvalidInput(f"{root}: format {meta.format} {meta.format_version} is not {FORMAT} {FORMAT_VERSION}")
-    return meta
+    except (Refused, OSError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from None
 
 
 _LINE = msgspec.json.Decoder(EventLine)

@@ -11,20 +11,21 @@ import polars as pl
 from podpower.hours import hour_name
 from podpower.io.files import atomic_file, write_atomically
 from podpower.io.parquet import write_parquet
+from podpower.io.places import local_folder
 from podpower.kubernetes.types import EventType
 from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, ObjectEvent
-from podpower.sources.recording import META, OBJECTS, SAMPLES, SERIES, SNAPSHOTS, TRUTH, EventLine, Meta
+from podpower.sources.recording import META, META_FORMAT, OBJECTS, SAMPLES, SERIES, SNAPSHOTS, TRUTH, EventLine, Meta
 
 
 class RecordingWriter:
     """Writes a recording below `root`, which the first write makes."""
 
     def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+        self.root = local_folder(root, what="a recording")
 
     def meta(self, meta: Meta) -> None:
         """Write recording.json."""
-        write_atomically(self.root / META, msgspec.json.format(msgspec.json.encode(meta)) + b"\n")
+        write_atomically(self.root / META, META_FORMAT.encode(meta))
 
     def snapshot(self, hour_start_s: float, alive: Iterable[ObjectEvent]) -> None:
         """Write the objects alive when the hour begins, each with the time of its present form."""

@@ -7,7 +7,9 @@ import pytest
 
 from podpower import settings
 from podpower.errors import InvalidInput
+from podpower.io.object_storage import ObjectStorage
 from podpower.registry.artifacts import save_encoder, save_model
+from podpower.registry.promotions import Promotions
 from podpower.registry.store import MODEL_FILE, ModelStore
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
@@ -58,9 +60,9 @@ def test_a_broken_model_is_refused_and_the_old_one_stays(running, tmp_path, pair
     first, second = (store.add(*pair) for pair in pairs)
     store.promote(first)
     with running(Settings(model_store=str(tmp_path), reload_seconds=0.05)) as client:
-        pointer = (tmp_path / "latest.json").read_text()
         (tmp_path / "versions" / second / MODEL_FILE).write_bytes(b"broken")
-        (tmp_path / "latest.json").write_text(pointer.replace(first, second))
+        promotions = Promotions(ObjectStorage(tmp_path))
+        promotions.append(promotions.head(), second, action="promote")
         wait_until(lambda: client.get("/model").json()["refused"])
         model = client.get("/model").json()
         assert (model["version"], model["refused"]["version"]) == (first, second)

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from datetime import UTC, datetime, time, timedelta
 from importlib.util import find_spec
 
@@ -228,6 +229,7 @@ def test_rows_of_another_encoder_are_refused(store, workflow, tmp_path, capsys):
 
 def test_nothing_served_is_nothing_to_compare_with(store, workflow, capsys):
     models, first, _ = store
+    shutil.rmtree(models.root / "promotions")
     (models.root / "latest.json").unlink()
     assert main(["models", "compare", first, "--train", str(workflow / "train_rows.parquet")]) == 1
     assert "give --against" in capsys.readouterr().err
@@ -290,11 +292,12 @@ def test_a_file_is_no_store(workflow, capsys):
     ("url", "message"),
     [
         pytest.param(
-            "s3://bucket/models",
-            "pip install 'podpower[s3]'",
-            marks=pytest.mark.skipif(find_spec("s3fs") is not None, reason="s3fs is installed"),
+            "gs://bucket/models",
+            "pip install 'podpower[gs]'",
+            marks=pytest.mark.skipif(find_spec("gcsfs") is not None, reason="gcsfs is installed"),
         ),
-        ("foo://bucket/models", "give a path, s3:// or gs://"),
+        ("foo://bucket/models", "give a path, s3://, gs:// or az://"),
+        ("s3:/bucket/models", "write s3://"),
     ],
 )
 def test_a_store_that_cannot_be_reached_says_what_to_do(url, message, capsys):

@@ -39,8 +39,3 @@ def test_of_many_writers_at_once_one_creates_the_file(tmp_path: Path) -> None:
     [winner] = created
     assert target.read_bytes() == b"%d" % winner * 100_000
     assert os.listdir(target.parent) == ["b.json"]
-
-
-def test_a_created_file_is_readable_for_others(tmp_path: Path) -> None:
-    create_file(tmp_path / "a", b"x")
-    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644

@@ -1,13 +1,12 @@
 import os
 import resource
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from upath import UPath
 
-from podpower.errors import InvalidInput, PodpowerError, Unavailable
-from podpower.io.files import atomic_file, read_bounded, write_atomically
+from podpower.errors import InvalidInput, PodpowerError
+from podpower.io.files import atomic_file, create_file, read_bounded, write_atomically
 
 
 def test_a_file_appears_whole_and_its_folder_is_made(tmp_path: Path) -> None:
@@ -79,17 +78,6 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
-@pytest.mark.skipif(find_spec("s3fs") is not None, reason="s3fs is installed")
-def test_a_scheme_that_needs_a_package_names_it() -> None:
-    with pytest.raises(Unavailable, match=r"podpower\[s3\]"):
-        read_bounded("s3://bucket/model", limit_bytes=1)
-
-
-def test_a_scheme_that_nobody_knows_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="cannot be read"):
-        read_bounded("foo://bucket/model", limit_bytes=1)
-
-
 def test_object_stores_get_one_put() -> None:
     target = UPath("memory://bucket/a/b.bin")
     write_atomically(target, b"content")
@@ -105,3 +93,14 @@ def test_reading_is_bounded_and_errors_name_the_file(tmp_path: Path) -> None:
         read_bounded(tmp_path / "none", limit_bytes=1)
     with pytest.raises(InvalidInput, match="folder"):
         read_bounded(tmp_path, limit_bytes=1)
+
+
+def test_modes_of_files_and_folders_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "a" / "b", b"x")
+        create_file(tmp_path / "a" / "c", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o750
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "a").iterdir()} == {0o640}

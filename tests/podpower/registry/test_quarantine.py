@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from podpower.errors import Refused
-from podpower.registry.quarantine import Quarantined, named
+from podpower.registry.quarantine import FILES_KEPT, Quarantined, QuarantineState, named
 from podpower.registry.store import ModelStore
 
 
@@ -52,7 +52,8 @@ def test_a_name_is_enough_where_it_is_unique(quarantine):
 
 def test_a_damaged_file_has_a_remedy_and_stops_no_training(quarantine, tmp_path):
     quarantine.record([spec()], accepted=[], through_s=1.0)
-    (tmp_path / "models" / "quarantine.json").write_bytes(b"\xff{")
+    [file] = (tmp_path / "models" / "quarantine").iterdir()
+    file.write_bytes(b"\xff{")
     with pytest.raises(Refused, match="remove it"):
         quarantine.read()
     assert quarantine.last().specs == []
@@ -66,3 +67,20 @@ def test_many_are_counted_and_the_first_are_named():
     assert text.endswith("15 more")
     assert "5e+03 W, known 2 to 3 W" in text
     assert msgspec.json.decode(msgspec.json.encode(spec()), type=Quarantined) == spec()
+
+
+def test_a_file_of_an_earlier_version_is_read_and_continued(quarantine, tmp_path):
+    (tmp_path / "models").mkdir()
+    state = QuarantineState(through_s=3600.0, count=1, specs=[spec()])
+    (tmp_path / "models" / "quarantine.json").write_bytes(msgspec.json.encode(state))
+    assert [found.workload for found in quarantine.read().specs] == ["shop/Deployment/web"]
+    quarantine.release("web")
+    assert quarantine.read().specs == []
+    assert [found.workload for found in quarantine.read().released] == ["shop/Deployment/web"]
+
+
+def test_only_the_last_files_are_kept(quarantine, tmp_path):
+    for number in range(FILES_KEPT + 3):
+        quarantine.record([spec(f"w{number}")], accepted=[], through_s=float(number))
+    files = sorted(path.name for path in (tmp_path / "models" / "quarantine").iterdir())
+    assert (len(files), files[-1]) == (FILES_KEPT, f"{FILES_KEPT + 3:020d}.json")
