@@ -49,8 +49,13 @@ def atomic_file(path: AnyPath) -> Iterator[Path]:
 
 def write_atomically(path: AnyPath, data: bytes) -> None:
     """Put `data` at `path`: readers see the old content or the new, never a part. PodpowerError as `atomic_file`."""
-    with atomic_file(path) as aside:
-        aside.write_bytes(data)
+    target = place(path)
+    if is_local(target):
+        with atomic_file(target) as aside:
+            aside.write_bytes(data)
+    else:
+        with reaching(target):
+            target.fs.pipe_file(target.path, data)
 
 
 def create_file(path: AnyPath, data: bytes) -> bool:

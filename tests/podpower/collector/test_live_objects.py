@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from podpower.collector import live as module
@@ -20,7 +21,8 @@ from podpower.kubernetes.kinds import OBSERVED, parse_kinds
 from podpower.simulation import simulate
 from podpower.sources.kubernetes.access import ClusterConfig
 from podpower.sources.kubernetes.list_watch import Selection
-from podpower.sources.recording import Recording
+from podpower.sources.recording import Recording, read_meta
+from podpower.sources.writing import RecordingWriter
 from podpower.specs.observing import Observation, observe
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, owned, running_pod, write_kubeconfig
@@ -282,9 +284,8 @@ def test_a_journal_that_another_process_keeps_up_to_date_is_read(cluster: FakeCl
     poll(live)
     with Journal.opened(live.root, cluster="test-cluster", kept_days=1.0):
         assert [change.object["metadata"]["name"] for change in live.changes(None)[0]] == ["web"]
-        path = live.root / "recording.json"
-        ended = json.loads(path.read_text())
-        path.write_text(json.dumps(ended | {"end_s": ended["end_s"] - 600}))
+        meta = read_meta(live.root)
+        RecordingWriter(live.root).meta(msgspec.structs.replace(meta, end_s=meta.end_s - 600))
         with pytest.raises(Unavailable, match="another process"):
             live.changes(None)
 
