@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from podpower.cli.processes import free_port
+from podpower.cli.ports import free_port
 from podpower_serving.openapi import REQUEST_EXAMPLE
 
 STARTS, REQUESTS = 3, 1500

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from podpower.cli.processes import free_port
+from podpower.cli.ports import free_port
 
 
 def _binaries() -> Path | None:

@@ -67,6 +67,34 @@ def test_a_module_says_what_may_enter(module):
     assert ast.get_docstring(ast.parse(module.read_text())) or not module.read_text().strip()
 
 
+ARCHITECTURE = (ROOT / "docs/explanation/architecture.md").read_text()
+
+
+def test_every_file_that_the_map_names_exists_and_defines_what_it_names():
+    named = re.findall(r"`([\w./]+(?:\.py|/))`(?:: `(\w+)`)?", ARCHITECTURE)
+    assert len(named) > 50
+    places = (ROOT / "podpower", ROOT)
+    missing = [path for path, _ in named if not any((place / path).exists() for place in places)]
+    assert not missing
+    undefined = [(path, name) for path, name in named if name and not re.search(rf"\b(?:def|class) {name}\b|^{name}\b",
+        (ROOT / "podpower" / path).read_text(), re.MULTILINE)]  # fmt: skip
+    assert not undefined
+
+
+def test_the_map_has_every_package_and_module():
+    rooms = ARCHITECTURE[ARCHITECTURE.index("## Rooms") : ARCHITECTURE.index("## Where do I")]
+    inside = [p for p in (ROOT / "podpower").iterdir() if not p.name.startswith("_") and p.name != "py.typed"]
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in inside]
+    missing = [name for name in [*names, *(f"{p}/" for p in PACKAGES[1:])] if f"| `{name}` |" not in rooms]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda path: path.stem)
+def test_files_of_the_code_that_a_page_names_exist(page):
+    named = re.findall(r"\b((?:podpower(?:_\w+)?|tests|benchmarks|scripts|examples)/[\w./-]+\.py)\b", page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def test_the_readme_shows_commands():
     assert len(readme_commands()) >= 8
 

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from podpower.cli import output, processes
+from podpower.cli import output, ports, supervisor
 from podpower.cli.arguments import Commands, add_command, positive
 from podpower.cli.homes import home_environment
 from podpower.cli.predictions import show_predictions
-from podpower.cli.processes import Processes
+from podpower.cli.signals import terminate_as_interrupt
+from podpower.cli.supervisor import Processes
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.settings import DAGSTER_HOME, ENCODER_PATH, HOME, MODEL_PATH, MODEL_STORE, PROMETHEUS_URL, RECORDING
 
@@ -61,18 +62,18 @@ def run(arguments: argparse.Namespace) -> int:
     theirs = {name: value for name, value in arguments.settings.environment.items() if name not in _PLACES}
     environment = home_environment(home, theirs)
     recording = environment[RECORDING]
-    with processes.terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
+    with terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
         with _step(f"1/4 simulate {arguments.hours} hours of a cluster"):
-            command = processes.podpower_command("simulate", "--out", recording, "--hours", str(arguments.hours))
+            command = supervisor.podpower_command("simulate", "--out", recording, "--hours", str(arguments.hours))
             children.run("simulate", command)
         with _step("2/4 materialize every asset through Dagster, train, promote"):
             children.run("dagster", [sys.executable, "-m", "podpower_assets.materialize"])
         with _step("3/4 serve the promoted model"):
-            number = processes.free_port()
+            number = ports.free_port()
             url = f"http://127.0.0.1:{number}"
-            children.start("api", processes.podpower_command("serve", "--port", str(number)))
+            children.start("api", supervisor.podpower_command("serve", "--port", str(number)))
             ready = f"{url}/readyz"
-            children.wait_until(lambda: processes.answers(ready), what="the API", timeout_seconds=_START_SECONDS)
+            children.wait_until(lambda: ports.answers(ready), what="the API", timeout_seconds=_START_SECONDS)
         with _step(f"4/4 predict {_EXAMPLE} over HTTP"):
             manifest = _EXAMPLE.read_bytes() if _EXAMPLE.exists() else _MANIFEST.encode()
             answer = _predictions(url, manifest)

@@ -183,7 +183,7 @@ def add_version(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     """Print the comparison of the candidate with another version."""
     from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
-    from podpower.evaluation.gate import compare_known, compare_unknown, find_label_shift  # noqa: PLC0415
+    from podpower.evaluation.comparison import compare_known, compare_unknown, find_label_shift  # noqa: PLC0415
     from podpower.evaluation.quarantine import find_quarantined  # noqa: PLC0415
 
     store = _open(arguments)

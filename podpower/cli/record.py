@@ -15,7 +15,7 @@ from podpower.cli.connections import (
     open_prometheus,
     selection,
 )
-from podpower.cli.processes import asked_to_stop
+from podpower.cli.signals import stop_requested
 from podpower.cli.times import parse_hour, parse_time
 
 
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     objects = LiveObjects(root, config(arguments), selection(arguments, kinds="OBSERVED"))
     with open_prometheus(arguments, cluster=objects.cluster) as prometheus:
         recorder = Recorder(objects, prometheus, note=output.note)
-        with asked_to_stop() as stopped:
+        with stop_requested() as stopped:
             recorder.run(since_s=start_s, until_s=end_s, every_s=arguments.every, stop=stopped)
     output.note(f"{root}: {recorder.events} events and {recorder.samples} samples of {objects.cluster}")
     return 130 if stopped() and end_s != float("inf") else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from podpower.cli import output
 from podpower.cli.arguments import Commands, add_command, positive
-from podpower.cli.processes import terminate_as_interrupt
+from podpower.cli.signals import terminate_as_interrupt
 from podpower.cli.times import parse_hour
 from podpower.hours import HOUR_S, start_of_hour
 

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from podpower.cli import output, processes
+from podpower.cli import output, ports, supervisor
 from podpower.cli.arguments import Commands, add_command, port, positive
 from podpower.cli.homes import home_environment
-from podpower.cli.processes import Need, Processes
+from podpower.cli.signals import terminate_as_interrupt
+from podpower.cli.supervisor import Need, Processes
 from podpower.errors import Unavailable
 from podpower.io.locks import lock
 from podpower.settings import DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING
@@ -58,22 +59,22 @@ def run(arguments: argparse.Namespace) -> int:
     dagster_port = arguments.dagster_port or settings.service.dagster_port
     api_port = arguments.api_port or settings.service.api_port
     for name, number in (("Dagster UI", dagster_port), ("prediction API", api_port)):
-        if not processes.is_free(number):
+        if not ports.is_free(number):
             raise Unavailable(f"port {number} for the {name} is taken: stop what listens there, or give another port")
     home = Path(arguments.home or settings.places.home or DEFAULT_HOME).resolve()
     environment = home_environment(home, settings.environment, note=output.note)
     children = Processes(logs=home / "logs", environment=environment)
-    with processes.terminate_as_interrupt(), _alone(Path(environment[DAGSTER_HOME])), children:
+    with terminate_as_interrupt(), _alone(Path(environment[DAGSTER_HOME])), children:
         if settings.prometheus.url:
             output.note(f"following a live cluster, its objects kept in {environment[RECORDING]}")
         elif not settings.places.given_recording:
             _follow(children, environment[RECORDING], arguments)
-        children.start("api", processes.podpower_command("serve", "--port", str(api_port)))
+        children.start("api", supervisor.podpower_command("serve", "--port", str(api_port)))
         _start_dagster(children, Path(environment[DAGSTER_HOME]), dagster_port)
         dagster_url, api_url = f"http://127.0.0.1:{dagster_port}", f"http://127.0.0.1:{api_port}"
         for what, url in (("the Dagster UI", f"{dagster_url}/server_info"), ("the API", f"{api_url}/healthz")):
             output.note(f"waiting for {what}")
-            children.wait_until(lambda url=url: processes.answers(url), what=what, timeout_seconds=_START_SECONDS)  # type: ignore[misc]
+            children.wait_until(lambda url=url: ports.answers(url), what=what, timeout_seconds=_START_SECONDS)  # type: ignore[misc]
         print(f"Dagster UI      {dagster_url}")
         print(f"prediction API  {api_url}/docs   (ready as soon as the first model is promoted)")
         print(f"logs            {home / 'logs'}")
@@ -97,28 +98,28 @@ def _start_dagster(children: Processes, dagster_home: Path, ui_port: int) -> Non
     Runs are processes of the code server's group: where it ends, they do. The daemon starts by failing runs without a
     process, which frees the queue, and retries them; it is stopped while there is no code server to run them.
     """
-    code_port = processes.free_port()
+    code_port = ports.free_port()
     workspace = dagster_home / "workspace.yaml"
     workspace.write_text(
         "# Written at each start of `podpower up`.\n"
         f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {code_port}, location_name: {_LOCATION}}}\n"
     )
     server = ("api", "grpc", "--host", "127.0.0.1", "--port", str(code_port), "--location-name", _LOCATION)
-    children.start("code-server", processes.python_command("dagster", *server, "--module-name", _DEFINITIONS))
+    children.start("code-server", supervisor.python_command("dagster", *server, "--module-name", _DEFINITIONS))
     output.note("waiting for the Dagster definitions")
-    ready = partial(processes.listens, code_port)
+    ready = partial(ports.listens, code_port)
     children.wait_until(ready, what="the code server", timeout_seconds=_START_SECONDS)
     served = ("--workspace", str(workspace))
-    daemon = processes.python_command("podpower_assets.daemon", "run", *served)
+    daemon = supervisor.python_command("podpower_assets.daemon", "run", *served)
     children.start("daemon", daemon, needs=Need("code-server", ready))
     ui = ("--host", "127.0.0.1", "--port", str(ui_port), "--live-data-poll-rate", "2000")
-    children.start("webserver", processes.python_command("dagster_webserver", *ui, *served))
+    children.start("webserver", supervisor.python_command("dagster_webserver", *ui, *served))
 
 
 def _follow(children: Processes, recording: str, arguments: argparse.Namespace) -> None:
     """Start a simulation in real time, or continue the recording of the last one."""
     output.note(f"following a simulated cluster, recorded in {recording}")
     sizes = ("--hours", str(arguments.hours), "--workloads", str(arguments.workloads))
-    children.start("simulation", processes.podpower_command("simulate", "--out", recording, *sizes, "--follow"))
+    children.start("simulation", supervisor.podpower_command("simulate", "--out", recording, *sizes, "--follow"))
     written = Path(recording) / "recording.json"
     children.wait_until(written.exists, what="the simulation", timeout_seconds=_START_SECONDS)

@@ -1,8 +1,8 @@
 """A process that outlives its parent and stops the parent's children: the cleanup that kill -9 of the parent skips.
 
-`processes` runs this file by its path and writes one line to its standard input for each process group: `+PGID` when it
-starts, `-PGID` when it has been stopped. The end of the input means that the parent is gone, however it ended. Imports
-nothing of podpower, so that it starts at once.
+`supervisor` runs this file by its path and writes one line to its standard input for each process group: `+PGID` when
+it starts, `-PGID` when it has been stopped. The end of the input means that the parent is gone, however it ended.
+Imports nothing of podpower, so that it starts at once.
 """
 
 import contextlib

@@ -7,7 +7,7 @@ import polars as pl
 from podpower.datasets.entries import Examples
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
-from podpower.evaluation.gate import Comparison, LabelShift, compare_known, compare_unknown, find_label_shift
+from podpower.evaluation.comparison import Comparison, LabelShift, compare_known, compare_unknown, find_label_shift
 from podpower.evaluation.quarantine import Quarantine, find_quarantined
 from podpower.evaluation.served import Reencode
 from podpower.evaluation.splits import ENOUGH_PODS

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from podpower.datasets.entries import Entries, MeasuredEntries
 from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
 from podpower.errors import InvalidInput, Refused
+from podpower.model.basis import decide_bases
 from podpower.model.estimates import Contributions, Estimates, joined
 from podpower.model.estimator import Estimator, effects_of, is_familiar
 from podpower.model.expected import MeanFactors
-from podpower.model.intervals import SOURCES, Intervals, least_spread
+from podpower.model.intervals import Intervals, least_spread
 from podpower.model.lookup import entries_from_state, entries_state
 from podpower.model.metric import Metric, kernel
 from podpower.model.partial_pooling import PseudoCounts, checked_pseudo_counts, remoteness
@@ -27,9 +28,6 @@ from podpower.model.search import InvertedFile
 
 SCHEMA_VERSION = 6
 _CHUNK_QUERIES = 4096
-_SEEN, _SIMILAR, _PRIOR, _REVISED, _ELSEWHERE = (
-    SOURCES.index(source) for source in ("seen", "similar", "prior", "revised", "elsewhere")
-)
 # Of log power, between clusters that run the same software. Simulated ones differ by less, real ones may by more.
 UNKNOWN_CLUSTER_SPREAD = 0.07
 
@@ -155,23 +153,16 @@ class KnnModel:
         power_w, prior_weight = from_log(pooled.logs + effects), pooled.prior_share
         expected_w = power_w * self.mean_factors.of(is_familiar(levels))
         remote = remoteness(prior_weight, self.pseudo_counts["neighbours"])
-        similar = remote <= self.similar_within
-        basis = np.where(similar, "similar", "prior").astype(object)
-        source = np.where(similar, _SIMILAR, _PRIOR)  # of the residuals that its interval comes from
+        elsewhere, revised = levels["elsewhere"].of_entries, levels["owner"].of_entries
+        bases = decide_bases(remote, similar_within=self.similar_within, revised=revised, elsewhere=elsewhere)
         scale, least = self.intervals.widening.at(remote), np.zeros(len(queries))
-        for of_rows, code, expected in (
-            (levels["elsewhere"].of_entries, _ELSEWHERE, self.intervals.nearest),
-            (levels["owner"].of_entries, _REVISED, self.intervals.typical),
-        ):
-            for row in of_rows:
-                basis[row], source[row], scale[row] = "similar", code, expected
-        for row in levels["elsewhere"].of_entries:
-            basis[row] = "seen"
+        scale[list(elsewhere)], scale[list(revised)] = self.intervals.nearest, self.intervals.typical
         contributions = Contributions.of(near, np.sqrt(squared), pooled.weights, pooled.entries)
         columns = zip(queries.spec_hashes, queries.workloads, queries.clusters, strict=True)
         for row, (spec_hash, workload, cluster) in enumerate(columns):
             if own := self._estimator.at_home(spec_hash, workload, cluster):
-                basis[row], source[row], prior_weight[row], beside[row] = "seen", _SEEN, 0.0, 0.0
+                bases.mark_measured(row)
+                prior_weight[row] = beside[row] = 0.0
                 seconds = self.index.seconds[own]
                 power_w[row] = expected_w[row] = np.average(self.index.power_w[own], weights=seconds)
                 scale[row], least[row] = self._spread(own)
@@ -179,7 +170,7 @@ class KnnModel:
                 total_energy_j[row] = totals[~np.isnan(totals)].mean() if not np.isnan(totals).all() else np.nan
                 contributions.replace(row, [(e, 0.0, s) for e, s in zip(own, seconds / seconds.sum(), strict=True)])
         logs = to_log(power_w)
-        low, high = self.intervals.ends(logs, source, scale, least=least, beside=beside)
+        low, high = self.intervals.ends(logs, bases.source, scale, least=least, beside=beside)
         return Estimates(
             power_w=power_w,
             expected_power_w=expected_w,
@@ -187,7 +178,7 @@ class KnnModel:
             levels=self.intervals.levels,
             low_w=np.minimum(from_log(low), power_w),
             high_w=np.maximum(from_log(high), power_w),
-            basis=basis,
+            basis=bases.basis,
             prior_weight=prior_weight,
             prior_power_w=from_log(prior_logs + effects),
             neighbour_index=contributions.index,

@@ -1,70 +1,10 @@
-"""Candidates: versions of one day's model, with the checks they failed, and their promotion without a person."""
+"""Metadata of candidates, the stored models of a day: which they were compared with, and which checks they failed.
 
-import contextlib
-from dataclasses import dataclass
-
-from podpower.errors import InvalidInput, Refused
-from podpower.registry.promotions import UNPIN
-from podpower.registry.store import ModelStore, VersionInfo
+`podpower.evaluation.gate` decides by it which candidate is promoted.
+"""
 
 # Keys of a candidate's metadata: its day, the served version it was compared with, the comparison, the workloads whose
 # labels were not used, failed checks, and the verdicts and alarms of its evaluation in words.
 PARTITION, COMPARED_WITH, COMPARISON, FAILED_CHECKS = "partition", "judged_against", "judgement", "failed_checks"
 QUARANTINED = "quarantined"
 VERDICTS, ALARMS = "verdicts", "alarms"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Promotion:
-    """Outcome of a candidate: promoted or not, why, and the version that is served now (None: there is none)."""
-
-    candidate: VersionInfo
-    promoted: bool
-    reason: str
-    serving: str | None
-
-
-def candidates_of(store: ModelStore, day: str) -> list[VersionInfo]:
-    """Return the candidates of a day, oldest first."""
-    found = [version for version in store.versions() if version.metadata.get(PARTITION) == day]
-    return sorted(found, key=lambda version: (version.created_at, version.version))
-
-
-def promote_candidate(store: ModelStore, day: str) -> Promotion:
-    """Promote the newest candidate of the day unless something forbids it; InvalidInput when there is none."""
-    found = candidates_of(store, day)
-    if not found:
-        raise InvalidInput(f"no model of {day} in the store: materialize knn_model {day} first")
-    candidate, served = found[-1], _served(store)
-    objection = _objection(store, candidate, served)
-    if objection:
-        return Promotion(candidate=candidate, promoted=False, reason=objection, serving=served)
-    # Compared with one version, it does not replace another that somebody promoted since.
-    compared_with = candidate.metadata.get(COMPARED_WITH, ...) if served else ...
-    store.promote(candidate.version, instead_of=compared_with)
-    return Promotion(candidate=candidate, promoted=True, reason="promoted", serving=candidate.version)
-
-
-def _objection(store: ModelStore, candidate: VersionInfo, served: str | None) -> str:
-    """Return why the candidate must not be promoted, or nothing."""
-    if candidate.version == served:
-        return "it is already served"
-    if store.pinned():
-        return f"the served model is pinned: {UNPIN}"
-    if str(candidate.metadata[PARTITION]) < _day(store, store.champion()):
-        return "a model of a later day is served"
-    failed = candidate.metadata.get(FAILED_CHECKS)
-    return f"checks failed: {', '.join(failed)}; see knn_model" if failed else ""
-
-
-def _served(store: ModelStore) -> str | None:
-    """Return the served version; None where there is none, or where it is damaged and has to be replaced."""
-    with contextlib.suppress(Refused):
-        version = store.latest()
-        return version if version and store.is_whole(version) else None
-    return None
-
-
-def _day(store: ModelStore, version: str | None) -> str:
-    """Return the day of a version; empty where it has none."""
-    return str(store.info(version).metadata.get(PARTITION, "")) if version else ""

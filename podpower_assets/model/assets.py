@@ -14,6 +14,7 @@ from podpower.evaluation.champion import Gate, compare_with_champion, load_champ
 from podpower.evaluation.checks import MODEL_CHECKS, check_model
 from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, evaluate
 from podpower.evaluation.figures import EVALUATION, kept_figures
+from podpower.evaluation.gate import promote_candidate
 from podpower.features.encoder import Encoder
 from podpower.registry.candidates import (
     ALARMS,
@@ -23,7 +24,6 @@ from podpower.registry.candidates import (
     PARTITION,
     QUARANTINED,
     VERDICTS,
-    promote_candidate,
 )
 from podpower.training.train import train
 from podpower_assets import metadata

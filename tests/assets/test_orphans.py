@@ -14,7 +14,7 @@ from dagster._core.events import EngineEventData
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
-from podpower.cli.processes import free_port
+from podpower.cli.ports import free_port
 from podpower_assets import launcher
 from podpower_assets.daemon import fail_orphans
 from podpower_assets.launcher import LocalRunLauncher

@@ -1,16 +1,17 @@
-"""Child processes of `demo` and `up`: each in a process group of its own, all stopped however the parent ends."""
+"""The supervisor of `up` and `demo`: starts their processes, restarts those that end, and stops all at the end.
+
+Each has a process group of its own. `watchdog` stops them where the supervisor itself is killed.
+"""
 
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from podpower.cli import watchdog
 from podpower.errors import PodpowerError, Unavailable
@@ -191,76 +192,6 @@ def python_command(module: str, *arguments: str) -> list[str]:
 def podpower_command(*arguments: str) -> list[str]:
     """Return a podpower command for `start`."""
     return python_command("podpower", *arguments)
-
-
-def answers(url: str) -> bool:
-    """Return whether a GET of `url` succeeds now."""
-    import httpx  # noqa: PLC0415  # an extra
-
-    try:
-        return httpx.get(url, timeout=2.0).is_success
-    except httpx.TransportError:
-        return False
-
-
-def free_port() -> int:
-    """Return a TCP port of the loopback address that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def listens(port: int) -> bool:
-    """Return whether something accepts connections on `port` of the loopback address."""
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def is_free(port: int) -> bool:
-    """Return whether no process listens on `port` of the loopback address."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-@contextlib.contextmanager
-def terminate_as_interrupt() -> Iterator[None]:
-    """End the block at SIGTERM as at Ctrl-C, so that children are stopped."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Give a function that returns whether SIGTERM or Ctrl-C came, for work that chooses where it stops; a second
-    Ctrl-C interrupts it at once.
-    """
-    came: list[int] = []
-
-    def remember(number: int, _frame: FrameType | None) -> None:
-        if came and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda: bool(came)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _wait_for_group(child: subprocess.Popen[bytes]) -> None:

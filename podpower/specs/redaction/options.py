@@ -14,7 +14,7 @@ A text that is redacted without need costs a little accuracy, a credential that 
 import re
 from typing import Final
 
-from podpower.specs.secret_names import REDACTED, is_reference, is_secret_name
+from podpower.specs.redaction.names import REDACTED, is_reference, is_secret_name
 
 NAMED = "named"  # kind of an option whose name shows that it takes a credential
 PAIR = "pair"  # kind of an option that takes NAME=CREDENTIAL

@@ -9,8 +9,8 @@ import time
 import psutil
 import pytest
 
-from podpower.cli import processes
-from podpower.cli.processes import Need, Processes
+from podpower.cli import ports, supervisor
+from podpower.cli.supervisor import Need, Processes
 from podpower.errors import PodpowerError, Unavailable
 
 
@@ -48,7 +48,7 @@ def test_leaving_the_block_stops_children_and_what_they_started(tmp_path):
 
 
 def test_a_child_that_ignores_the_signal_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "_STOP_SECONDS", 0.5)
+    monkeypatch.setattr(supervisor, "_STOP_SECONDS", 0.5)
     code = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
         f"open({str(tmp_path / 'pid')!r}, 'w').write('1'); time.sleep(600)"
@@ -84,9 +84,9 @@ def test_a_run_returns_when_done_and_raises_when_it_failed(children, tmp_path):
 def test_ports():
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
-        assert not processes.is_free(taken)
-        assert not processes.answers(f"http://127.0.0.1:{processes.free_port()}/")
-    assert processes.is_free(processes.free_port())
+        assert not ports.is_free(taken)
+        assert not ports.answers(f"http://127.0.0.1:{ports.free_port()}/")
+    assert ports.is_free(ports.free_port())
 
 
 def supervise(children, until, seconds=30):
@@ -101,7 +101,7 @@ def supervise(children, until, seconds=30):
 
 
 def test_a_killed_child_is_started_again(children, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0, 0.1))
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0, 0.1))
     pids = tmp_path / "pids"
     children.start(
         "worker", python(f"import os, time; print(os.getpid(), file=open({str(pids)!r}, 'a')); time.sleep(600)")
@@ -115,7 +115,7 @@ def test_a_killed_child_is_started_again(children, tmp_path, monkeypatch):
 
 
 def test_what_a_killed_child_left_behind_is_killed_before_it_is_started_again(children, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0,))
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0,))
     code = (
         "import os, subprocess, sys, time; "
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
@@ -137,7 +137,7 @@ def gone(pid):
 
 
 def test_a_child_that_keeps_ending_stops_everything_with_the_reason(tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0, 0.1, 0.2))
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0, 0.1, 0.2))
     steady = tmp_path / "steady"
     reason = r"broken \(process \d+\) ended with exit status 7, 4 times in a row: disk full \(see .*broken.log\)"
     with Processes(logs=tmp_path, environment=os.environ) as children:
@@ -151,8 +151,8 @@ def test_a_child_that_keeps_ending_stops_everything_with_the_reason(tmp_path, mo
 
 
 def test_a_child_that_ran_for_long_is_not_given_up(children, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0,))
-    monkeypatch.setattr(processes, "_STABLE_SECONDS", 0.0)
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0,))
+    monkeypatch.setattr(supervisor, "_STABLE_SECONDS", 0.0)
     starts = tmp_path / "starts"
     children.start("restless", python(f"open({str(starts)!r}, 'a').write('x')"))
     supervise(children, lambda: starts.exists() and len(starts.read_text()) >= 4)
@@ -162,7 +162,7 @@ def test_children_of_a_killed_parent_are_stopped(tmp_path):
     parent = f"""
 import os, sys, time
 from pathlib import Path
-from podpower.cli.processes import Need, Processes
+from podpower.cli.supervisor import Need, Processes
 with Processes(logs=Path({str(tmp_path)!r}), environment=os.environ) as children:
     children.start("worker", [sys.executable, "-c", "import os, time; print(os.getpid(), flush=True); time.sleep(600)"])
     time.sleep(600)
@@ -178,7 +178,7 @@ with Processes(logs=Path({str(tmp_path)!r}), environment=os.environ) as children
 
 
 def test_a_child_is_stopped_and_started_with_the_one_that_it_needs(children, tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "RESTART_SECONDS", (0.0,))
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.0,))
     pids = {name: tmp_path / f"{name}.pids" for name in ("server", "client")}
 
     def count(name):

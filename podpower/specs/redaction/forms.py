@@ -7,7 +7,7 @@ lookbehind finds no earlier character of theirs.
 import re
 from typing import Final
 
-from podpower.specs.secret_names import REDACTED, is_reference
+from podpower.specs.redaction.names import REDACTED, is_reference
 
 QUOTED: Final = r"\\*+(?:\"[^\"]*+\"?+|'[^']*+'?+)"
 OPAQUE_LENGTH: Final = 32  # characters of letters and digits that are a key
@@ -48,7 +48,7 @@ _HEADER = re.compile(
     r"(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie)(\\*+[\"']?+\s*+:\s*+[\"']?+)[^\"'\r\n<][^\"'\r\n]*+",
     re.IGNORECASE,
 )
-# Parameters of a URL that are credentials there and common words elsewhere; secret_names has all others.
+# Parameters of a URL that are credentials there and common words elsewhere; `names` has all others.
 _PARAMETER = re.compile(
     r"(?<=[?&])((?:sig|code|hmac|sid|ticket|upass|assertion|samlresponse)=)([^&\s\"'#]++)", re.IGNORECASE
 )

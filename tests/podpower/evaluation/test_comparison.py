@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from podpower.datasets.training_set import TrainingSet
-from podpower.evaluation.gate import compare_known, compare_unknown, find_label_shift, without
+from podpower.evaluation.comparison import compare_known, compare_unknown, find_label_shift, without
 from podpower.training.train import train
 
 HOUR_S = 3600.0

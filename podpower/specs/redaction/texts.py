@@ -1,9 +1,8 @@
-"""Removal of credentials from everything that is kept: arguments, environment, labels, annotations, images.
+"""Credentials in texts by their form, and the functions that redact commands, mappings, images and whole requests.
 
 What remains of a text still shows what runs. Redacting twice changes nothing. The time that a text takes grows with its
 length and ends at MAX_CHARS: every pattern is linear, because its runs are possessive (`++`) and start only where a
-lookbehind finds no earlier character of theirs. docs/explanation/security.md lists the rules; changing one changes
-hashes (podpower.datasets.hash_versions.HASH_VERSION).
+lookbehind finds no earlier character of theirs.
 """
 
 import hashlib
@@ -14,11 +13,11 @@ from typing import Final
 
 import msgspec
 
-from podpower.specs import command_options, secret_forms, secret_names
-from podpower.specs.command_options import CommandOptions
+from podpower.specs.redaction import forms, names, options
+from podpower.specs.redaction.forms import QUOTED
+from podpower.specs.redaction.names import REDACTED, is_reference, is_secret_name
+from podpower.specs.redaction.options import CommandOptions
 from podpower.specs.requests import Container, InferenceRequest
-from podpower.specs.secret_forms import QUOTED
-from podpower.specs.secret_names import REDACTED, is_reference, is_secret_name
 
 MAX_CHARS: Final = 1 << 16  # of a text are searched; Linux runs no program with an argument of twice that
 KEPT_CHARS: Final = 256  # of a longer text
@@ -36,7 +35,7 @@ _WORDS = re.compile(r"[^\s\"'`;|&()-][^\s\"'`;|&()]*+")
 _GAP = re.compile(r"\s++")
 _QUOTES = frozenset("'\"")
 # Quick test that most texts fail: only what may match is searched with the patterns.
-_SUSPECT = re.compile("|".join((secret_names.PARTS, secret_forms.PARTS, command_options.PARTS)))
+_SUSPECT = re.compile("|".join((names.PARTS, forms.PARTS, options.PARTS)))
 # Annotations that hold a whole object or are nobody's business here.
 _DROPPED_ANNOTATIONS = ("last-applied-configuration", "last-applied-config", "kapp.k14s.io/original")
 
@@ -146,7 +145,7 @@ def _cached(text: str, commands: bool) -> str:
 
 def _is_suspect(text: str) -> bool:
     lower = text.lower()
-    return _SUSPECT.search(lower) is not None or secret_forms.has_token(text, lower)
+    return _SUSPECT.search(lower) is not None or forms.has_token(text, lower)
 
 
 def _cut(text: str, commands: bool) -> str:
@@ -169,12 +168,12 @@ def _stable(text: str, commands: bool) -> str:
 
 
 def _pass(text: str, commands: bool) -> str:
-    text = secret_forms.without_known_forms(text)
+    text = forms.without_known_forms(text)
     if "=" in text or ":" in text:
         text = _without_assigned(text)
     if commands and ("-" in text or _GAP.search(text)):
         text = _without_options(text)
-    return secret_forms.without_opaque(text)
+    return forms.without_opaque(text)
 
 
 def _without_assigned(text: str) -> str:
