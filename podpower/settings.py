@@ -262,7 +262,27 @@ class AssetSettings:
         default=50,
     )
     alert_webhook: str | None = _setting(
-        "PODPOWER_ALERT_WEBHOOK", "URL that gets each failed run as JSON.", secret=True
+        "PODPOWER_ALERT_WEBHOOK",
+        "URL that gets a message for each cause of failed runs and checks, in the form of Slack's webhooks.",
+        secret=True,
+    )
+    stale_labels_hours: int = _setting(
+        "PODPOWER_STALE_LABELS_HOURS",
+        "Age of the newest known label from which labels and rows are stale.",
+        parse=_integer(least=1, most=8760),
+        default=2,
+    )
+    stale_model_hours: int = _setting(
+        "PODPOWER_STALE_MODEL_HOURS",
+        "Age of the newest hour that the served model learned from, from which it is stale.",
+        parse=_integer(least=1, most=8760),
+        default=6,
+    )
+    keep_runs_days: int = _setting(
+        "PODPOWER_KEEP_RUNS_DAYS",
+        "Days of Dagster's history. Older runs go, except the newest of each partition that has a table.",
+        parse=_integer(least=1, most=3650),
+        default=7,
     )
 
 

@@ -1,28 +1,150 @@
-"""Alerts: a failed run is logged and posted."""
+"""`alerts`: one message for each cause, with what to do, to a webhook that understands Slack's messages.
+
+A cause is a job and the first line of its error, or a check of an asset. It is posted when it appears, once a day while
+it lasts, and when a check has passed again.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import dagster as dg
 import httpx
+import msgspec
 
 from podpower import settings
+from podpower.hours import DAY_S
 
 _TIMEOUT_SECONDS = 10.0
+_MOST_RUNS, _MOST_CAUSES, _MOST_CHARS = 50, 200, 300
+_NUMBER = re.compile(r"[0-9a-f]{8,}|[0-9]+")  # ids, dates and counts, which differ within one cause
+
+# What to do about a failed check; of others, their description says it.
+FIXES = {
+    "energy_is_not_all_zero": "Kepler finds no hardware counters: `podpower doctor` names the nodes.",
+    "most_steps_are_known": "`podpower doctor` examines Kepler and Prometheus; the partition's page counts reasons.",
+    "pods_add_up_to_their_nodes": "Compare Kepler's pods with its nodes: `podpower doctor`.",
+    "labels_are_fresh": "`podpower clusters` names what stopped: the collector, Prometheus or Kepler.",
+    "rows_are_fresh": "Look at the runs of training_rows, and at labels_are_fresh.",
+    "served_model_is_fresh": "Look at the newest candidate's checks: `podpower models list`.",
+    "labels_are_plausible": "`podpower models quarantine list` names the workloads; release those that are right.",
+    "no_worse_than_the_served_model": "`podpower models list` compares; promote by hand if the change is real.",
+}
 
 
-@dg.run_failure_sensor(
-    name="run_failures",
+class Sent(msgspec.Struct, kw_only=True):
+    """A cause that was posted last at `at_s` (Unix seconds); `check`: it lasts until the check passes."""
+
+    at_s: float
+    check: bool
+
+
+class Cursor(msgspec.Struct, kw_only=True):
+    """What has been looked at and posted."""
+
+    runs_until_s: float
+    sent: dict[str, Sent] = {}
+
+
+class Alert(msgspec.Struct, kw_only=True, frozen=True):
+    """One cause, and its message."""
+
+    cause: str
+    text: str
+    check: bool = False
+
+
+@dg.sensor(
+    name="alerts",
+    minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Logs every failed run, and posts it to PODPOWER_ALERT_WEBHOOK where that is set.",
+    description="Logs each cause of failed runs and checks once; posts it to PODPOWER_ALERT_WEBHOOK if that is set.",
 )
-def run_failures(context: dg.RunFailureSensorContext) -> None:
-    """Report id, job and partition of the run, and the first line of its error, which contains no credentials."""
-    run = context.dagster_run
-    event = {
-        "run_id": run.run_id,
-        "job": run.job_name,
-        "partition": run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start", ""),
-        "error": (context.failure_event.message or "").splitlines()[0] if context.failure_event.message else "",
-    }
-    context.log.error("run %(run_id)s of %(job)s failed for %(partition)s: %(error)s", event)
+def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Post what failed since the last tick, and what has recovered."""
+    now_s = time.time()
+    cursor = _read(context.cursor, now_s=now_s)
+    failed = _failed_checks(context)
+    found = [*_failed_runs(context.instance, since_s=cursor.runs_until_s), *failed]
+    new = [alert for alert in {a.cause: a for a in found}.values() if _is_due(cursor.sent.get(alert.cause), now_s)]
+    standing = {alert.cause for alert in failed}
+    over = [cause for cause, sent in cursor.sent.items() if sent.check and cause not in standing]
+    lines = [*(alert.text for alert in new), *(f"{cause} passes again" for cause in over)]
+    for line in lines:
+        context.log.warning(line)
+    _post(lines)  # where it fails, the tick fails, and the next one posts the same
+    sent = {cause: was for cause, was in cursor.sent.items() if cause not in over and now_s - was.at_s < 2 * DAY_S}
+    sent |= {alert.cause: Sent(at_s=now_s, check=alert.check) for alert in new}
+    newest = dict(sorted(sent.items(), key=lambda item: item[1].at_s)[-_MOST_CAUSES:])
+    return dg.SensorResult(
+        skip_reason=f"{len(lines)} messages" if lines else "nothing failed",
+        cursor=msgspec.json.encode(Cursor(runs_until_s=now_s, sent=newest)).decode(),
+    )
+
+
+def _read(cursor: str | None, *, now_s: float) -> Cursor:
+    """Return the cursor; a new one where there is none, or one of another version."""
+    try:
+        return msgspec.json.decode(cursor or "", type=Cursor)
+    except msgspec.DecodeError:
+        return Cursor(runs_until_s=now_s - 3600.0)
+
+
+def _is_due(sent: Sent | None, now_s: float) -> bool:
+    return sent is None or now_s - sent.at_s >= DAY_S
+
+
+def _failed_runs(instance: dg.DagsterInstance, *, since_s: float) -> Iterator[Alert]:
+    filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.fromtimestamp(since_s, UTC))
+    for record in instance.get_run_records(filters, limit=_MOST_RUNS):
+        run = record.dagster_run
+        if run.tags.get("dagster/will_retry") == "true":  # killed, and about to be started again
+            continue
+        error = _first_error(instance, run.run_id)
+        partition = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start", "")
+        job = "assets" if run.job_name.startswith("__") else run.job_name
+        text = f"{job}{f' of {partition}' if partition else ''} failed: {error} (run {run.run_id})"
+        yield Alert(cause=f"{job}: {_NUMBER.sub('#', error)}", text=text)
+
+
+def _first_error(instance: dg.DagsterInstance, run_id: str) -> str:
+    """Return the first line of the innermost error of the run: a step's own, else the run's. It has no credentials."""
+    for kind in (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE):
+        for entry in instance.get_records_for_run(run_id, of_type=kind, limit=1).records:
+            event = entry.event_log_entry.dagster_event
+            if event is None:
+                continue
+            data = event.event_specific_data
+            user = getattr(data, "user_failure_data", None)
+            error = getattr(data, "error", None)
+            while error is not None and error.cause is not None:
+                error = error.cause
+            message = (user and user.description) or (error and error.message) or event.message or ""
+            return next((line for line in message.splitlines() if line.strip()), "no reason given")[:_MOST_CHARS]
+    return "no reason given"
+
+
+def _failed_checks(context: dg.SensorEvaluationContext) -> list[Alert]:
+    """Return an alert for each check whose last result is a failure that is no warning."""
+    repository = context.repository_def
+    keys = list(repository.asset_graph.asset_check_keys) if repository else []
+    records = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    found = []
+    for key, record in records.items():
+        evaluation = record.evaluation
+        if evaluation is None or evaluation.passed or evaluation.severity != dg.AssetCheckSeverity.ERROR:
+            continue
+        name = f"{key.asset_key.to_user_string()}: {key.name}"
+        partition = f" of {evaluation.partition}" if evaluation.partition else ""
+        why = (evaluation.description or "failed")[:_MOST_CHARS]
+        fix = FIXES.get(key.name, "")
+        found.append(Alert(cause=name, text=f"{name}{partition} failed: {why} {fix}".rstrip(), check=True))
+    return found
+
+
+def _post(lines: list[str]) -> None:
     webhook = settings.read().assets.alert_webhook
-    if webhook:
-        httpx.post(webhook, json=event, timeout=_TIMEOUT_SECONDS).raise_for_status()
+    if webhook and lines:
+        text = "\n".join(f"podpower: {line}" for line in lines)
+        httpx.post(webhook, json={"text": text}, timeout=_TIMEOUT_SECONDS).raise_for_status()

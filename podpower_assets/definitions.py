@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import dagster as dg
 
 from podpower import settings
-from podpower_assets.alerts import run_failures
+from podpower_assets.alerts import alerts
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import encoder, features
+from podpower_assets.freshness import freshness_checks, freshness_sensor
 from podpower_assets.labels.assets import kepler_labels
 from podpower_assets.labels.jobs import job_labels
 from podpower_assets.labels.schedules import finished_hour, kepler_labels_hourly
@@ -22,6 +23,7 @@ from podpower_assets.model.sensors import drifted
 from podpower_assets.partitions import Partitions
 from podpower_assets.policies import LIMITED
 from podpower_assets.resources import resources_from
+from podpower_assets.retention import retention_schedule
 from podpower_assets.specs.assets import workload_specs
 from podpower_assets.specs.sensors import workload_changes
 from podpower_assets.training_rows.assets import training_rows
@@ -54,11 +56,24 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
         run_tags=LIMITED,
         description="Materializes what depends on changed partitions: labels, rows, the model of today, its promotion.",
     )
+    made = assets(given.assets, clusters)
     return dg.Definitions(
-        assets=assets(given.assets, clusters),
+        assets=made,
         jobs=[*map(finished_hour, clusters), model_job, evaluation_job],
-        schedules=[*map(kepler_labels_hourly, clusters), knn_model_daily, model_evaluation_daily],
-        sensors=[*(workload_changes(given.assets, one) for one in clusters), follow_changes, drifted, run_failures],
+        schedules=[
+            *map(kepler_labels_hourly, clusters),
+            knn_model_daily,
+            model_evaluation_daily,
+            retention_schedule(clusters, made),
+        ],
+        sensors=[
+            *(workload_changes(given.assets, one) for one in clusters),
+            follow_changes,
+            drifted,
+            freshness_sensor(clusters),
+            alerts,
+        ],
+        asset_checks=freshness_checks(clusters),
         resources=resources_from(given),
         # Partitions are small: a process for each of their steps would cost more than the step.
         executor=dg.in_process_executor,

@@ -64,9 +64,9 @@ def test_sensors_and_schedules_run_from_the_start() -> None:
     sensors = {s.name: s.default_status for s in repository.sensor_defs}
     schedules = {s.name: s.default_status for s in repository.schedule_defs}
     assert sensors == dict.fromkeys(
-        ("workload_changes", "follow_changes", "drifted", "run_failures"), dg.DefaultSensorStatus.RUNNING
+        ("workload_changes", "follow_changes", "drifted", "freshness", "alerts"), dg.DefaultSensorStatus.RUNNING
     )
-    names = ("kepler_labels_hourly", "knn_model_daily", "model_evaluation_daily")
+    names = ("kepler_labels_hourly", "knn_model_daily", "model_evaluation_daily", "retention_daily")
     assert schedules == dict.fromkeys(names, dg.DefaultScheduleStatus.RUNNING)
 
 

@@ -1,11 +1,7 @@
 """What is asked for when something changes, when time passes, and when a run fails."""
 
-import json
 import shutil
-import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import dagster as dg
@@ -14,7 +10,6 @@ import pytest
 from podpower.settings import AssetSettings
 from podpower.sources.recording import Recording
 from podpower.sources.writing import RecordingWriter
-from podpower_assets.alerts import run_failures
 from podpower_assets.clusters import FIRST
 from podpower_assets.labels.schedules import kepler_labels_hourly
 from podpower_assets.model.schedules import knn_model_daily, model_evaluation_daily
@@ -93,49 +88,3 @@ def test_schedules_ask_for_what_just_ended(schedule: dg.ScheduleDefinition, at: 
     request = schedule(context)
     assert isinstance(request, dg.RunRequest)
     assert request.partition_key == partition
-
-
-@pytest.fixture
-def webhook() -> Iterator[tuple[str, list[dict[str, str]]]]:
-    received: list[dict[str, str]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/alert", received
-        server.shutdown()
-        thread.join()
-
-
-def test_a_failed_run_is_posted_where_people_asked_for_it(
-    webhook: tuple[str, list[dict[str, str]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url, received = webhook
-    monkeypatch.setenv("PODPOWER_ALERT_WEBHOOK", url)
-
-    @dg.op
-    def breaks() -> None:
-        raise dg.Failure(description="no such thing")
-
-    @dg.job(tags={"dagster/partition": "2026-01-01-09:00"})
-    def broken() -> None:
-        breaks()
-
-    with dg.instance_for_test() as instance:
-        result = broken.execute_in_process(instance=instance, raise_on_error=False)
-        context = dg.build_run_status_sensor_context(
-            sensor_name="run_failures", dagster_instance=instance, dagster_run=result.dagster_run,
-            dagster_event=result.get_run_failure_event(),
-        ).for_run_failure()  # fmt: skip
-        run_failures(context)
-    assert [(r["job"], r["partition"]) for r in received] == [("broken", "2026-01-01-09:00")]
-    assert received[0]["run_id"] == result.run_id

@@ -1,0 +1,168 @@
+"""Freshness: checks that turn red when labels, rows or the served model stop following the cluster.
+
+A sensor evaluates them, because what has stopped starts no run. It reports a verdict when it changes, and once an hour.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from podpower import settings
+from podpower.errors import PodpowerError
+from podpower.hours import DAY_S, HOUR_S
+from podpower.registry.store import ModelStore
+from podpower.sources.recording import read_meta
+from podpower_assets.clusters import Cluster
+from podpower_assets.labels.assets import NAME as LABELS
+from podpower_assets.model.assets import PROMOTED
+from podpower_assets.partitions import hour_start_s
+from podpower_assets.resources import Models, Source, Tables
+from podpower_assets.training_rows.assets import NAME as ROWS
+
+LABELS_ARE_FRESH, ROWS_ARE_FRESH, MODEL_IS_FRESH = "labels_are_fresh", "rows_are_fresh", "served_model_is_fresh"
+_REPEAT_S = HOUR_S
+_LOOK_BACK = 48  # partitions in which the newest known label is looked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freshness:
+    """One verdict. The data reach to `reached_s` (Unix seconds), None where there are none."""
+
+    key: dg.AssetCheckKey
+    reached_s: float | None
+    now_s: float
+    limit_s: float
+
+    @property
+    def passed(self) -> bool:
+        """Return True if there are data, and they do not end too long ago."""
+        return self.reached_s is not None and self.now_s - self.reached_s <= self.limit_s
+
+    @property
+    def description(self) -> str:
+        """How old the newest data are, beside the limit."""
+        if self.reached_s is None:
+            return f"There are none; they should be at most {self.limit_s / HOUR_S:g} h old."
+        age_h = max(0.0, self.now_s - self.reached_s) / HOUR_S
+        return f"The newest are {age_h:.1f} h old; the limit is {self.limit_s / HOUR_S:g} h."
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The time that the data reach to."""
+        return {} if self.reached_s is None else {"reached": dg.MetadataValue.timestamp(self.reached_s)}
+
+    def evaluation(self) -> dg.AssetCheckEvaluation:
+        """Return the verdict as an event outside a run."""
+        return dg.AssetCheckEvaluation(
+            asset_key=self.key.asset_key,
+            check_name=self.key.name,
+            passed=self.passed,
+            description=self.description,
+            metadata=self.metadata,
+        )
+
+
+def freshness_checks(clusters: Sequence[Cluster]) -> list[dg.AssetChecksDefinition]:
+    """Return the checks of each cluster and of the served model. They can be run by hand too."""
+    of_clusters = [_check(key) for cluster in clusters for key in _keys(cluster)]
+    return [*of_clusters, _check(_MODEL)]
+
+
+def freshness_sensor(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
+    """Return the sensor that evaluates all of them."""
+
+    @dg.sensor(
+        name="freshness",
+        minimum_interval_seconds=300,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Evaluates whether labels, rows and the served model follow the cluster; starts no run.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, source: Source, tables: Tables, models: Models) -> dg.SkipReason:
+        """Report each verdict that has changed, and all of them once an hour."""
+        found = list(evaluate(clusters, source, tables, models, now_s=time.time()))
+        last = context.instance.event_log_storage.get_latest_asset_check_execution_by_key([f.key for f in found])
+        stale = [one.key.to_user_string() for one in found if not one.passed]
+        for one in found:
+            record = last.get(one.key)
+            known = record.evaluation if record else None
+            if known is None or known.passed != one.passed or one.now_s - record.create_timestamp >= _REPEAT_S:
+                context.instance.report_runless_asset_event(one.evaluation())
+        return dg.SkipReason(f"stale: {', '.join(stale)}" if stale else "everything is fresh")
+
+    return sensor
+
+
+def evaluate(
+    clusters: Sequence[Cluster], source: Source, tables: Tables, models: Models, *, now_s: float
+) -> Iterator[Freshness]:
+    """Yield the verdicts of all clusters and of the served model."""
+    given = settings.read().assets
+    now_s = _present_s(source.recording, now_s)
+    for cluster in clusters:
+        for key in _keys(cluster):
+            reached_s = _newest_s(tables.of(cluster), key.asset_key.path[-1])
+            yield Freshness(key=key, reached_s=reached_s, now_s=now_s, limit_s=given.stale_labels_hours * HOUR_S)
+    reached_s = _model_reaches_s(models.open())
+    yield Freshness(key=_MODEL, reached_s=reached_s, now_s=now_s, limit_s=given.stale_model_hours * HOUR_S)
+
+
+def _present_s(place: str, now_s: float) -> float:
+    """Return the time that data are compared with: now or, for a recording that ended days ago, its end."""
+    try:
+        end_s = read_meta(Path(place)).end_s
+    except PodpowerError:
+        return now_s
+    return end_s if now_s - end_s > DAY_S else now_s
+
+
+_MODEL = dg.AssetCheckKey(dg.AssetKey(PROMOTED), MODEL_IS_FRESH)
+
+
+def _keys(cluster: Cluster) -> list[dg.AssetCheckKey]:
+    named = ((LABELS, LABELS_ARE_FRESH), (ROWS, ROWS_ARE_FRESH))
+    return [dg.AssetCheckKey(cluster.key(asset), name) for asset, name in named]
+
+
+def _newest_s(tables: Tables, asset: str) -> float | None:
+    """Return the end of the newest step with a known power; None where the latest partitions have none."""
+    for hour in reversed(tables.partitions(asset)[-_LOOK_BACK:]):
+        file, query = tables.file(asset, hour), tables.scan(asset, hour)
+        if query is None:
+            continue
+        known = query.filter(pl.col("avg_power_w").is_not_null())
+        with file.readable():
+            newest = known.select((pl.col("ts") + pl.col("step_seconds")).max()).collect().item()
+        if newest is not None:
+            return min(float(newest), hour_start_s(hour) + HOUR_S)
+    return None
+
+
+def _model_reaches_s(store: ModelStore) -> float | None:
+    """Return the end of the last hour that the served model learned from, or its training time if that is not known."""
+    served = store.latest()
+    if served is None:
+        return None
+    info = store.info(served)
+    last_hour = (info.metadata.get("window") or {}).get("last_hour")
+    if last_hour:
+        return hour_start_s(last_hour) + HOUR_S
+    return datetime.fromisoformat(info.trained_at).timestamp()
+
+
+def _check(key: dg.AssetCheckKey) -> dg.AssetChecksDefinition:
+    """Return the check as Dagster runs it by hand."""
+
+    @dg.asset_check(asset=key.asset_key, name=key.name, description="Follows the cluster; see the sensor `freshness`.")
+    def check(source: Source, tables: Tables, models: Models) -> dg.AssetCheckResult:
+        """Evaluate all, and return this one."""
+        cluster = Cluster("/".join(key.asset_key.path[:-1]))
+        found = {one.key: one for one in evaluate([cluster], source, tables, models, now_s=time.time())}[key]
+        return dg.AssetCheckResult(passed=found.passed, description=found.description, metadata=found.metadata)
+
+    return check

@@ -1,0 +1,113 @@
+"""`retention`, the daily job that keeps every store small, and what it does to Dagster's history.
+
+A run's events hold the materialization of its partitions. Of the runs older than the limit those are kept whose
+materialization or check is the newest of a partition with a table; deleting them would show the partition as missing.
+"""
+
+import shutil
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import dagster as dg
+
+from podpower import settings
+from podpower.hours import DAY_S
+from podpower_assets.clusters import Cluster
+from podpower_assets.policies import LIMITED
+from podpower_assets.resources import Tables
+
+_PAGE = 500
+_ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletedRuns:
+    """Runs that were deleted, and older runs that were kept, because partitions rest on them."""
+
+    deleted: int
+    kept: int
+
+
+def delete_old_runs(instance: dg.DagsterInstance, *, before_s: float, needed: Collection[str]) -> DeletedRuns:
+    """Delete the ended runs that were created before `before_s` (Unix seconds) and are not `needed`.
+
+    Safe to be killed and to be repeated: each run is deleted on its own.
+    """
+    deleted = kept = 0
+    for run_id in list(_ended_before(instance, before_s)):
+        if run_id in needed:
+            kept += 1
+            continue
+        _delete_logs(instance, run_id)
+        instance.delete_run(run_id)
+        deleted += 1
+    return DeletedRuns(deleted=deleted, kept=kept)
+
+
+def needed_runs(instance: dg.DagsterInstance, assets: Collection[dg.AssetKey], *, since: str) -> set[str]:
+    """Return the runs of the newest materialization of each partition from the key `since` on, and of each asset."""
+    needed = set[str]()
+    for asset in assets:
+        newest = instance.event_log_storage.get_latest_storage_id_by_partition(
+            asset, dg.DagsterEventType.ASSET_MATERIALIZATION
+        )
+        wanted = [storage_id for partition, storage_id in newest.items() if partition >= since]
+        last = max(newest.values(), default=None)
+        if last is not None:
+            wanted.append(last)
+        for begin in range(0, len(wanted), _PAGE):
+            chosen = dg.AssetRecordsFilter(asset_key=asset, storage_ids=wanted[begin : begin + _PAGE])
+            found = instance.fetch_materializations(chosen, limit=_PAGE)
+            needed.update(record.run_id for record in found.records)
+        if not newest:  # no partitions
+            needed.update(record.run_id for record in instance.fetch_materializations(asset, limit=1).records)
+    return needed
+
+
+def _ended_before(instance: dg.DagsterInstance, before_s: float) -> Iterator[str]:
+    """Yield the ids of ended runs, page by page."""
+    filters = dg.RunsFilter(statuses=_ENDED, created_before=datetime.fromtimestamp(before_s, UTC))
+    cursor: str | None = None
+    while records := instance.get_run_records(filters, limit=_PAGE, cursor=cursor):
+        yield from (record.dagster_run.run_id for record in records)
+        cursor = records[-1].dagster_run.run_id
+
+
+def _delete_logs(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Delete what the run's steps wrote, also its empty folder where logs are files."""
+    instance.compute_log_manager.delete_logs(prefix=[run_id])
+    folder = Path(instance.storage_directory()) / run_id
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDefinition]) -> dg.ScheduleDefinition:
+    """Return the schedule of the job, which removes what is older than its days in the settings."""
+    keys = [key for asset in assets for key in asset.keys]
+
+    @dg.op(description="Deletes runs with their events and logs, except those that a partition with a table rests on.")
+    def old_runs(context: dg.OpExecutionContext, tables: Tables) -> None:
+        """Delete old runs, and report how many."""
+        days = settings.read().assets.keep_runs_days
+        kept = [tables.of(cluster).partitions(key.path[-1])[:1] for cluster in clusters for key in keys]
+        oldest = min((hours[0] for hours in kept if hours), default="")
+        needed = needed_runs(context.instance, keys, since=oldest[:10])
+        done = delete_old_runs(context.instance, before_s=time.time() - days * DAY_S, needed=needed)
+        context.log.info(f"{done.deleted} runs older than {days} days deleted, {done.kept} kept for their partitions")
+        context.add_output_metadata({"deleted": done.deleted, "kept": done.kept})
+
+    @dg.job(name="retention", tags=LIMITED, description="Removes what is older than its days in the settings.")
+    def retention() -> None:
+        """Remove what is old."""
+        old_runs()
+
+    return dg.ScheduleDefinition(
+        name="retention_daily",
+        job=retention,
+        cron_schedule="37 3 * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Runs retention while little else does.",
+    )

@@ -1,0 +1,145 @@
+"""One message for each cause, with what to do, where people look."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import dagster as dg
+import httpx
+import msgspec
+import pytest
+
+from podpower_assets.alerts import alerts
+
+
+class Webhook(HTTPServer):
+    """A receiver of Slack's messages, which answers `status`."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.received, self.status = [], 200
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.server.status == 200:
+            self.server.received.append(body)
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def webhook(monkeypatch):
+    with Webhook() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv("PODPOWER_ALERT_WEBHOOK", f"http://127.0.0.1:{server.server_port}/alert")
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@dg.op(config_schema={"why": str})
+def breaks(context):
+    raise dg.Failure(description=context.op_config["why"])
+
+
+@dg.job(tags={"dagster/partition": "2026-01-01-09:00"})
+def broken():
+    breaks()
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("energy_is_not_all_zero", asset="labels")])
+def labels(context):
+    passed = "zero" not in context.run.tags
+    return dg.MaterializeResult(
+        check_results=[dg.AssetCheckResult(passed=passed, description="3 hours of zeros" if not passed else None)]
+    )
+
+
+REPOSITORY = dg.Definitions(assets=[labels], jobs=[broken]).get_repository_def()
+
+
+class Desk:
+    """A Dagster instance, and the sensor that goes on from its cursor."""
+
+    def __init__(self, instance):
+        self.instance, self.cursor = instance, None
+
+    def tick(self):
+        with dg.build_sensor_context(instance=self.instance, cursor=self.cursor, repository_def=REPOSITORY) as context:
+            self.cursor = alerts(context).cursor
+
+    def fail(self, why):
+        config = {"ops": {"breaks": {"config": {"why": why}}}}
+        return broken.execute_in_process(config, instance=self.instance, raise_on_error=False)
+
+    def label(self, **tags):
+        assert dg.materialize([labels], instance=self.instance, tags=tags).success
+
+
+@pytest.fixture
+def desk():
+    with dg.instance_for_test() as instance:
+        yield Desk(instance)
+
+
+def test_a_failed_run_is_posted_with_its_partition_and_error(desk, webhook):
+    run = desk.fail("no series at 10.0.0.1: is Kepler scraped?")
+    desk.tick()
+    (message,) = webhook.received
+    assert message == {
+        "text": "podpower: broken of 2026-01-01-09:00 failed: no series at 10.0.0.1: is Kepler scraped? "
+        f"(run {run.run_id})"
+    }
+
+
+def test_a_cause_is_posted_once_however_many_runs_it_fails(desk, webhook):
+    for attempt in range(3):
+        desk.fail(f"no answer within {attempt} s")
+        desk.tick()
+    desk.fail("another reason")
+    desk.tick()
+    assert [m["text"].split("failed: ")[1].split(" (run")[0] for m in webhook.received] == [
+        "no answer within 0 s", "another reason",
+    ]  # fmt: skip
+
+
+def test_what_lasts_a_day_is_posted_again(desk, webhook):
+    desk.label(zero="yes")
+    desk.tick()
+    cursor = msgspec.json.decode(desk.cursor)
+    for sent in cursor["sent"].values():
+        sent["at_s"] -= 86_401
+    desk.cursor = msgspec.json.encode(cursor).decode()
+    desk.tick()
+    desk.tick()
+    assert len(webhook.received) == 2
+
+
+def test_a_failed_check_is_posted_with_its_fix_and_again_when_it_passes(desk, webhook):
+    desk.label()
+    desk.tick()
+    desk.label(zero="yes")
+    desk.tick()
+    desk.tick()
+    desk.label()
+    desk.tick()
+    failed, passed = [m["text"] for m in webhook.received]
+    assert failed.startswith("podpower: labels: energy_is_not_all_zero failed: 3 hours of zeros")
+    assert "podpower doctor" in failed
+    assert passed == "podpower: labels: energy_is_not_all_zero passes again"
+
+
+def test_a_message_that_was_not_taken_is_sent_again(desk, webhook):
+    desk.fail("no room")
+    webhook.status = 503
+    with pytest.raises(httpx.HTTPStatusError):
+        desk.tick()
+    webhook.status = 200
+    desk.tick()
+    assert len(webhook.received) == 1

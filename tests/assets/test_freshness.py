@@ -1,0 +1,63 @@
+"""What goes stale turns red: labels, rows and the served model."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from podpower_assets.clusters import FIRST
+from podpower_assets.freshness import evaluate, freshness_sensor
+from podpower_assets.resources import Models, Tables
+from tests.assets.conftest import START_S, Place
+
+END_S = START_S + 2 * 3600
+
+
+def verdicts(place: Place, now_s: float) -> dict[str, bool]:
+    found = evaluate([FIRST], place.source, place.tables, place.models, now_s=now_s)
+    return {one.key.name: one.passed for one in found}
+
+
+def test_data_up_to_the_present_are_fresh(made: Place) -> None:
+    assert all(verdicts(made, END_S + 60).values())
+
+
+@pytest.mark.parametrize(
+    ("hours_later", "stale"),
+    [
+        (1.9, set()),
+        (2.1, {"labels_are_fresh", "rows_are_fresh"}),
+        (6.1, {"labels_are_fresh", "rows_are_fresh", "served_model_is_fresh"}),
+    ],
+)
+def test_what_stops_is_stale_after_its_limit(made: Place, hours_later: float, stale: set[str]) -> None:
+    found = verdicts(made, END_S + hours_later * 3600)
+    assert {name for name, passed in found.items() if not passed} == stale
+
+
+def test_a_recording_of_another_day_is_as_fresh_as_its_end(made: Place) -> None:
+    assert all(verdicts(made, END_S + 400 * 86_400).values())
+
+
+def test_where_nothing_was_made_yet_everything_is_stale(place: Place, tmp_path: Path) -> None:
+    place.tables, place.models = Tables(root=str(tmp_path / "no")), Models(root=str(tmp_path / "none"))
+    assert not any(verdicts(place, END_S).values())
+
+
+def test_a_verdict_is_reported_when_it_changes_without_a_run(made: Place) -> None:
+    sensor = freshness_sensor([FIRST])
+    with dg.instance_for_test() as instance:
+
+        def tick() -> None:
+            with dg.build_sensor_context(instance=instance, resources=made.resources) as context:
+                sensor(context)
+
+        tick()
+        key = dg.AssetCheckKey(dg.AssetKey("kepler_labels"), "labels_are_fresh")
+        first = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+        assert first.evaluation is not None
+        assert first.evaluation.passed
+        tick()
+        again = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
+        assert again.id == first.id
+        assert not instance.get_run_records()

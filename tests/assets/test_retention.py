@@ -1,0 +1,81 @@
+"""History stays small: old runs go, and no partition is lost with them."""
+
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from podpower_assets.retention import delete_old_runs, needed_runs
+from tests.assets.conftest import DEFS, HOURS, Place
+
+PARTS = dg.StaticPartitionsDefinition(["2026-01-01-00:00", "2026-01-01-01:00", "2026-01-02-00:00"])
+
+
+@dg.asset(partitions_def=PARTS)
+def hourly(context: dg.AssetExecutionContext) -> None:
+    print("made")  # noqa: T201  # a log of the step
+
+
+@dg.asset
+def encoder() -> None: ...
+
+
+@pytest.fixture
+def instance():
+    with dg.instance_for_test() as instance:
+        yield instance
+
+
+def run(instance, asset, **options):
+    return dg.materialize([asset], instance=instance, **options).run_id
+
+
+def test_only_the_newest_run_of_each_kept_partition_is_left(instance):
+    remade = [run(instance, hourly, partition_key="2026-01-02-00:00") for _ in range(3)]
+    older = run(instance, hourly, partition_key="2026-01-01-01:00")
+    pruned = run(instance, hourly, partition_key="2026-01-01-00:00")
+    needed = needed_runs(instance, [hourly.key], since="2026-01-01-01:00")
+    assert needed == {remade[-1], older, pruned}  # `pruned` is the newest event of the asset
+
+    last = run(instance, hourly, partition_key="2026-01-02-00:00")
+    needed = needed_runs(instance, [hourly.key], since="2026-01-01-01:00")
+    done = delete_old_runs(instance, before_s=time.time() + 1, needed=needed)
+    assert (done.deleted, done.kept) == (4, 2)
+    assert {record.dagster_run.run_id for record in instance.get_run_records()} == {older, last}
+    assert instance.get_materialized_partitions(hourly.key) == {"2026-01-01-01:00", "2026-01-02-00:00"}
+    logs = Path(instance.storage_directory())
+    assert {p.name for p in logs.iterdir() if p.name in {*remade, older, pruned, last}} <= {older, last}
+
+
+def test_recent_and_unfinished_runs_are_never_deleted(instance):
+    recent = run(instance, encoder)
+    started = instance.create_run_for_job(
+        dg.define_asset_job("j", selection=[encoder]).resolve(
+            asset_graph=dg.Definitions([encoder]).resolve_asset_graph()
+        ),
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    assert delete_old_runs(instance, before_s=time.time() - 60, needed=set()).deleted == 0
+    assert delete_old_runs(instance, before_s=time.time() + 60, needed={recent}).deleted == 0
+    assert instance.get_run_by_id(started.run_id) is not None
+
+
+def test_an_unpartitioned_asset_keeps_its_last_run(instance):
+    run(instance, encoder)
+    last = run(instance, encoder)
+    assert needed_runs(instance, [encoder.key], since="") == {last}
+
+
+def test_the_job_deletes_what_the_settings_say(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert place.materialize("workload_specs", first=HOURS[0]).success
+    assert place.materialize("workload_specs", first=HOURS[0]).success
+    job = DEFS.resolve_job_def("retention")
+    assert job.execute_in_process(instance=place.instance, resources=place.resources).success
+    assert len(place.instance.get_run_records()) == 3  # nothing is a week old
+    monkeypatch.setattr("time.time", lambda now=time.time: now() + 8 * 86_400)
+    assert job.execute_in_process(instance=place.instance, resources=place.resources).success
+    left = {record.dagster_run.job_name for record in place.instance.get_run_records()}
+    assert len(left & {"retention"}) == 1
+    assert place.instance.get_materialized_partitions(dg.AssetKey("workload_specs")) == {HOURS[0]}
+    assert len(place.instance.get_run_records(dg.RunsFilter(job_name="__ephemeral_asset_job__"))) == 1
