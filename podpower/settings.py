@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from podpower.errors import InvalidInput
+from podpower.setting_values import headers, integer, is_true, matchers, names, number, plain
 
 T = TypeVar("T")
 
@@ -30,62 +31,8 @@ DEFAULT_HOME: Final = ".podpower"
 _VARIABLE, _DESCRIPTION, _PARSE = "variable", "description", "parse"
 
 
-def _text(text: str) -> str:
-    return text
-
-
-def is_true(text: str) -> bool:
-    """Return whether a switch is on: true, false, 1, 0, yes, no, on or off. InvalidInput for anything else."""
-    word = text.strip().lower()
-    if word in {"1", "true", "yes", "on"}:
-        return True
-    if word in {"0", "false", "no", "off"}:
-        return False
-    raise InvalidInput(f"{text!r} is neither true nor false")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.replace(",", " ").split())
-
-
-def _matchers(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _headers(text: str) -> dict[str, str]:
-    found = {}
-    for part in _matchers(text):
-        name, separator, value = part.partition("=")
-        if not separator:
-            raise InvalidInput("write NAME=VALUE, e.g. X-Scope-OrgID=team-a")
-        found[name.strip()] = value.strip()
-    return found
-
-
-def _integer(*, least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or len(text) > 12 or not least <= int(text) <= most:
-            raise InvalidInput(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def _number(*, most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not 0 < value <= most:
-            raise InvalidInput(f"{text!r} is not a number above 0 and up to {most:g}")
-        return value
-
-    return parse
-
-
 def _setting(
-    variable: str, description: str, *, parse: Callable[[str], Any] = _text, default: Any = None, secret: bool = False
+    variable: str, description: str, *, parse: Callable[[str], Any] = plain, default: Any = None, secret: bool = False
 ) -> Any:
     metadata = {_VARIABLE: variable, _DESCRIPTION: description, _PARSE: parse}
     if isinstance(default, dict):
@@ -174,7 +121,7 @@ class PrometheusSettings:
     headers: Mapping[str, str] = _setting(
         "PODPOWER_PROMETHEUS_HEADERS",
         "More headers, `NAME=VALUE` separated by commas, e.g. `X-Scope-OrgID=team-a`.",
-        parse=_headers,
+        parse=headers,
         default={},
         secret=True,
     )
@@ -187,19 +134,19 @@ class PrometheusSettings:
     match: tuple[str, ...] = _setting(
         "PODPOWER_PROMETHEUS_MATCH",
         'Label matchers for every query, separated by commas, e.g. `cluster="prod"`.',
-        parse=_matchers,
+        parse=matchers,
         default=(),
     )
     max_answer_mib: int = _setting(
         "PODPOWER_PROMETHEUS_MAX_ANSWER_MIB",
         "Largest answer to one query in MiB; a range that has more is read in shorter ranges.",
-        parse=_integer(least=1, most=65_536),
+        parse=integer(least=1, most=65_536),
         default=256,
     )
     max_series: int = _setting(
         "PODPOWER_PROMETHEUS_MAX_SERIES",
         "Most series of one answer; 300,000 take about 500 MiB of memory.",
-        parse=_integer(least=1, most=100_000_000),
+        parse=integer(least=1, most=100_000_000),
         default=300_000,
     )
 
@@ -217,15 +164,15 @@ class ClusterSettings:
     name: str | None = _setting("PODPOWER_CLUSTER", "Name of the cluster in tables; the kubeconfig's by default.")
     kinds: str = _setting("PODPOWER_KINDS", "More kinds to observe, e.g. `ray.io/v1/rayclusters`.", default="")
     namespaces: tuple[str, ...] = _setting(
-        "PODPOWER_NAMESPACES", "Namespaces to observe; all by default.", parse=_names, default=()
+        "PODPOWER_NAMESPACES", "Namespaces to observe; all by default.", parse=names, default=()
     )
     exclude_namespaces: tuple[str, ...] = _setting(
-        "PODPOWER_EXCLUDE_NAMESPACES", "Namespaces to leave out.", parse=_names, default=()
+        "PODPOWER_EXCLUDE_NAMESPACES", "Namespaces to leave out.", parse=names, default=()
     )
     history_hours: int = _setting(
         "PODPOWER_HISTORY_HOURS",
         "Hours of samples to label when a cluster is seen for the first time.",
-        parse=_integer(least=0, most=100_000),
+        parse=integer(least=0, most=100_000),
         default=24,
     )
     service_host: str | None = _setting("KUBERNETES_SERVICE_HOST", "Set by Kubernetes inside a pod.")
@@ -246,19 +193,19 @@ class AssetSettings:
     sensor_seconds: int = _setting(
         "PODPOWER_SENSOR_SECONDS",
         "Seconds between two evaluations of the sensors.",
-        parse=_integer(least=1, most=86_400),
+        parse=integer(least=1, most=86_400),
         default=30,
     )
     window_days: int = _setting(
         "PODPOWER_WINDOW_DAYS",
         "Days of training rows of a model.",
-        parse=_integer(least=1, most=3650),
+        parse=integer(least=1, most=3650),
         default=7,
     )
     keep_models: int = _setting(
         "PODPOWER_KEEP_MODELS",
         "Versions that the store keeps beside those that a rollback needs.",
-        parse=_integer(least=1, most=100_000),
+        parse=integer(least=1, most=100_000),
         default=50,
     )
     alert_webhook: str | None = _setting(
@@ -269,19 +216,19 @@ class AssetSettings:
     stale_labels_hours: int = _setting(
         "PODPOWER_STALE_LABELS_HOURS",
         "Age of the newest known label from which labels and rows are stale.",
-        parse=_integer(least=1, most=8760),
+        parse=integer(least=1, most=8760),
         default=2,
     )
     stale_model_hours: int = _setting(
         "PODPOWER_STALE_MODEL_HOURS",
         "Age of the newest hour that the served model learned from, from which it is stale.",
-        parse=_integer(least=1, most=8760),
+        parse=integer(least=1, most=8760),
         default=6,
     )
     keep_runs_days: int = _setting(
         "PODPOWER_KEEP_RUNS_DAYS",
         "Days of Dagster's history. Older runs go, except the newest of each partition that has a table.",
-        parse=_integer(least=1, most=3650),
+        parse=integer(least=1, most=3650),
         default=7,
     )
 
@@ -291,24 +238,24 @@ class ServiceSettings:
     """The prediction API and `podpower up`."""
 
     max_body_mib: float = _setting(
-        "PODPOWER_MAX_BODY_MIB", "Largest accepted body in MiB.", parse=_number(most=1024), default=8.0
+        "PODPOWER_MAX_BODY_MIB", "Largest accepted body in MiB.", parse=number(most=1024), default=8.0
     )
     reload_seconds: float = _setting(
         "PODPOWER_RELOAD_SECONDS",
         "Seconds between two looks for a newly promoted model.",
-        parse=_number(most=3600),
+        parse=number(most=3600),
         default=2.0,
     )
     dagster_port: int = _setting(
         "PODPOWER_DAGSTER_PORT",
         "Port of the Dagster UI of `podpower up`.",
-        parse=_integer(least=1, most=65_535),
+        parse=integer(least=1, most=65_535),
         default=3000,
     )
     api_port: int = _setting(
         "PODPOWER_API_PORT",
         "Port of the prediction API of `podpower up`.",
-        parse=_integer(least=1, most=65_535),
+        parse=integer(least=1, most=65_535),
         default=8000,
     )
 
