@@ -1,13 +1,16 @@
 """Parse request bodies, by media type."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from podpower.errors import InvalidInput
+from podpower.kubernetes.limits import MAX_NODES
 from podpower.specs import json_values
 from podpower.specs.documents import Rejected
 from podpower.specs.manifests import read_manifests
 from podpower.specs.ndjson import request_from_dict
+from podpower.specs.quoting import quoted
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.selection import Options, Workloads
 from podpower_serving.errors import Unreadable, WrongMediaType
@@ -16,6 +19,9 @@ JSON: Final = "application/json"
 YAML_TYPES: Final = ("application/yaml", "application/x-yaml", "text/plain", "text/yaml", "text/x-yaml")
 _CHARSETS: Final = {"utf-8", "utf8", "us-ascii", "ascii"}
 _SOURCE: Final = "body"
+OPTIONS: Final = ("nodes", "lenient", "cluster")  # query parameters of paths that read manifests
+_MAX_CLUSTER: Final = 253
+_MAX_WORD: Final = 48
 
 
 def check_media_type(header: str | None, encoding: str | None, *, accepted: Sequence[str]) -> str:
@@ -24,15 +30,15 @@ def check_media_type(header: str | None, encoding: str | None, *, accepted: Sequ
     WrongMediaType when it is none of `accepted`, not in UTF-8, or compressed.
     """
     if encoding and encoding.strip().lower() != "identity":
-        raise WrongMediaType(f"Content-Encoding {encoding} is not read: send the body as it is")
+        raise WrongMediaType(f"Content-Encoding {quoted(encoding)} is not read: send the body as it is")
     media_type, *parameters = (header or accepted[0]).split(";")
     media_type = media_type.strip().lower()
     if media_type not in accepted:
-        raise WrongMediaType(f"Content-Type {media_type} is not read here: use {' or '.join(accepted)}")
+        raise WrongMediaType(f"Content-Type {quoted(media_type)} is not read here: use {' or '.join(accepted)}")
     for parameter in parameters:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset" and value.strip().strip('"').lower() not in _CHARSETS:
-            raise WrongMediaType(f"charset {value.strip()} is not read: send UTF-8")
+            raise WrongMediaType(f"charset {quoted(value.strip())} is not read: send UTF-8")
     return media_type
 
 
@@ -58,11 +64,11 @@ def manifests(body: bytes, options: Options) -> list[InferenceRequest]:
     if workloads.errors:
         first = workloads.errors[0]
         kind = Unreadable if _is_unreadable(first) else InvalidInput
-        where = f"document {first.index}: " if first.index else ""
+        where = f"document {first.index + 1}: " if first.index else ""
         raise kind(f"{where}{first.detail}")
     if not workloads.requests:
         first_skipped = next(
-            (f"{s.kind[:80]}/{s.name[:80]}: {s.reason}" for s in workloads.skipped), "there is no object in it"
+            (f"{quoted(s.kind)}/{quoted(s.name)}: {s.reason}" for s in workloads.skipped), "there is no object in it"
         )
         raise InvalidInput(
             f"no workload in the manifest ({first_skipped}): send a Deployment, a Job or another kind with pods"
@@ -91,21 +97,39 @@ def batch(body: bytes, *, media_type: str, options: Options) -> Workloads:
     return workloads
 
 
+def check_query(names: Iterable[str], *, known: Sequence[str]) -> None:
+    """Raise InvalidInput for a query parameter that is none of `known`, with the nearest of them."""
+    for name in names:
+        if name in known:
+            continue
+        if not known:
+            raise InvalidInput(f'"{quoted(name)}": this path has no query parameters')
+        near = difflib.get_close_matches(name[:_MAX_WORD], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise InvalidInput(f'no query parameter "{quoted(name)}"; {hint}')
+
+
 def options_of(query: Mapping[str, str], *, max_rows: int) -> Options:
     """Return how manifests are read, from query parameters. InvalidInput names the parameter."""
     return Options(
         max_objects=max_rows,
-        cluster=query.get("cluster") or None,
+        cluster=_cluster(query.get("cluster")),
         nodes=_nodes(query.get("nodes")),
         lenient=_flag("lenient", query.get("lenient")),
     )
 
 
+def _cluster(text: str | None) -> str | None:
+    if text and text != quoted(text, most=_MAX_CLUSTER):
+        raise InvalidInput(f"cluster: must be a name of at most {_MAX_CLUSTER} plain characters")
+    return text or None
+
+
 def _nodes(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 7):
-        raise InvalidInput(f"nodes: {text[:20]!r} is not a number of nodes; write e.g. nodes=12")
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_NODES))):
+        raise InvalidInput(f'nodes: must be a whole number from 0 to {MAX_NODES}; got "{quoted(text)}"')
     return int(text)
 
 
@@ -114,7 +138,7 @@ def _flag(name: str, text: str | None) -> bool:
         return False
     if text in {"", "true", "1"}:
         return True
-    raise InvalidInput(f"{name}: {str(text)[:20]!r} is neither true nor false")
+    raise InvalidInput(f'{name}: must be true or false; got "{quoted(text)}"')
 
 
 def _each(rows: Sequence[Any], options: Options) -> Workloads:

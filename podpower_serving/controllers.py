@@ -1,6 +1,7 @@
 """Endpoints. Each reads a body, calls one function and returns its result."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Controller, Request, get, post
@@ -29,7 +30,8 @@ _BATCH_BODY = {
 _MANIFEST_TYPES = (*bodies.YAML_TYPES, bodies.JSON)  # JSON is YAML
 
 
-async def _body(request: AnyRequest, *accepted: str) -> tuple[bytes, str]:
+async def _body(request: AnyRequest, *accepted: str, query: Sequence[str] = ()) -> tuple[bytes, str]:
+    bodies.check_query(request.query_params, known=query)
     header, encoding = request.headers.get("content-type"), request.headers.get("content-encoding")
     media_type = bodies.check_media_type(header, encoding, accepted=accepted)
     return await request.body(), media_type
@@ -75,10 +77,9 @@ class Predictions(Controller):
         self, request: AnyRequest, served: NamedDependency[Served], settings: NamedDependency[Settings]
     ) -> Prediction:
         """Predict the one workload of a manifest; use /predict/batch for several."""
-        body, _ = await _body(request, *_MANIFEST_TYPES)
-        predictor = served.predictor
+        body, _ = await _body(request, *_MANIFEST_TYPES, query=bodies.OPTIONS)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
-        return predictor.predict([await asyncio.to_thread(bodies.one_manifest, body, options)])[0]
+        return await asyncio.to_thread(_predict_manifest, served.predictor, body, options)
 
     @post(
         "/predict/batch",
@@ -93,7 +94,7 @@ class Predictions(Controller):
         """Predict many workloads, each and together. A bad row is listed in `errors` and fails no other; objects that
         have no prediction of their own are listed in `skipped` with the reason.
         """
-        body, media_type = await _body(request, bodies.JSON, *bodies.YAML_TYPES)
+        body, media_type = await _body(request, bodies.JSON, *bodies.YAML_TYPES, query=bodies.OPTIONS)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         return await asyncio.to_thread(_predict_batch, served.predictor, body, media_type, options)
 
@@ -112,7 +113,7 @@ class Inferences(Controller):
     )
     async def infer_from_yaml(self, request: AnyRequest, settings: NamedDependency[Settings]) -> list[InferenceRequest]:
         """Convert manifests to the InferenceRequests that `/predict` takes, without credentials."""
-        body, _ = await _body(request, *_MANIFEST_TYPES)
+        body, _ = await _body(request, *_MANIFEST_TYPES, query=bodies.OPTIONS)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         return await asyncio.to_thread(bodies.manifests, body, options)
 
@@ -162,6 +163,10 @@ class Operations(Controller):
 
 def _predict_one(predictor: Predictor, body: bytes) -> Prediction:
     return predictor.predict([bodies.one_request(body)])[0]
+
+
+def _predict_manifest(predictor: Predictor, body: bytes, options: Options) -> Prediction:
+    return predictor.predict([bodies.one_manifest(body, options)])[0]
 
 
 def _explain_one(predictor: Predictor, body: bytes) -> Explanation:

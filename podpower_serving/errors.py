@@ -9,6 +9,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
+from podpower.specs.quoting import quoted
 from podpower_serving.schemas import Problem
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -48,10 +49,10 @@ def from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status is HTTPStatus.NOT_FOUND:
-        detail = f"no such path: {request.url.path}; see /docs for those there are"
+        detail = f"no such path: {quoted(request.url.path)}; see /docs for those there are"
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = next((value for name, value in headers.items() if name.lower() == "allow"), "another verb")
-        detail = f"{request.method} is not allowed for {request.url.path}: use {allowed}"
+        detail = f"{request.method} is not allowed for {quoted(request.url.path)}: use {allowed}"
     elif status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         limit = request.app.state.settings.max_body_bytes
         detail = f"the body is larger than {limit} bytes: send fewer workloads at a time"
@@ -71,7 +72,7 @@ def _answer(
     request: Request[Any, Any, Any], status: HTTPStatus, detail: str, headers: dict[str, str]
 ) -> Response[bytes]:
     problem = Problem(
-        status=status.value, title=status.phrase, detail=" ".join(detail.split()), instance=request.url.path
+        status=status.value, title=status.phrase, detail=" ".join(detail.split()), instance=quoted(request.url.path)
     )
     content = msgspec.json.encode(problem)
     return Response(content=content, status_code=status.value, media_type=PROBLEM_JSON, headers=headers)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from podpower.kubernetes.limits import MAX_NODES
+
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d|w|)")
@@ -113,9 +115,9 @@ def positive(text: str) -> int:
 
 
 def count(text: str) -> int:
-    """Return a whole number from 0 to 9,999,999."""
-    if not (text.isascii() and text.isdecimal()) or len(text) > 7:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 9999999")
+    """Return a number of nodes: a whole number from 0 to MAX_NODES."""
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(MAX_NODES)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_NODES}")
     return int(text)
 
 

@@ -110,7 +110,7 @@ def from_file(arguments: argparse.Namespace) -> int:
     for request in workloads.requests:
         out.write(encode_request(request) + b"\n")
     out.flush()
-    code = inputs.report(workloads.errors)
+    code = inputs.report(workloads.errors, nothing_else=not workloads.requests)
     for line in inputs.skipped_lines(workloads.skipped):
         output.note(line)
     if not workloads.requests:

@@ -23,6 +23,8 @@ _RENDERED_BY = {
     "kustomization.yml": "a kustomization: kubectl kustomize {folder} | podpower predict -f -",
 }
 _COMPRESSED = {b"\x1f\x8b": "gzip -dc", b"\xfd7zXZ": "xz -dc", b"BZh": "bzip2 -dc", b"\x28\xb5\x2f\xfd": "zstd -dc"}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_OTHER_UNICODE = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
 _SKIPPED = {
     "no_pods": ("object that runs no pods", "objects that run no pods"),
     "part_of": ("object that is part of another one", "objects that are part of another one"),
@@ -44,7 +46,7 @@ def read_workloads(paths: Sequence[str], options: "Options") -> "Workloads":
     requests: list[tuple[bytes, str]] = []
     for path in files_of(paths):
         data, source = _decoded(streams.read_bytes(path), path), streams.display_name(path)
-        (requests if _holds_requests(data) else manifests).append((data, source))
+        (requests if path.endswith(".ndjson") or _holds_requests(data) else manifests).append((data, source))
     workloads = read_all_manifests(manifests, options=options)
     for data, source in requests:
         _add_ndjson(workloads, data, source, options)
@@ -89,10 +91,16 @@ def files_of(paths: Sequence[str]) -> Iterator[str]:
         yield from map(str, found)
 
 
-def report(errors: "Sequence[Rejected]") -> int:
-    """Print what could not be read on standard error, up to 20 lines; return the exit code."""
+def report(errors: "Sequence[Rejected]", *, nothing_else: bool = False) -> int:
+    """Print what could not be read on standard error, up to 20 lines; return the exit code.
+
+    With `nothing_else` in the input, a single error is left to the message of `none_found`.
+    """
+    if nothing_else and len(errors) == 1:
+        return 1
     for item in errors[:_SHOWN]:
-        output.note(f"rejected: {item.source}, document {item.index}: {' '.join(item.detail.split())}")
+        where = "" if item.detail.startswith("line ") else f", document {item.index + 1}"
+        output.note(f"rejected: {item.source}{where}: {' '.join(item.detail.split())}")
     if len(errors) > _SHOWN:
         output.note(f"rejected: {len(errors) - _SHOWN} more")
     return 1 if errors else 0
@@ -123,7 +131,11 @@ def _decoded(data: bytes, path: str) -> bytes:
     for magic, command in _COMPRESSED.items():
         if data.startswith(magic):
             raise InvalidInput(f"{source} is compressed: unpack it first, e.g. {command} FILE | podpower predict -f -")
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes
+    if data.startswith(b"PK\x03\x04") or data[257:262] == b"ustar":
+        raise InvalidInput(f"{source} is an archive: unpack it into a folder, and name the folder")
+    if data.startswith(_OTHER_UNICODE) or (data[:4].count(0) and not data.startswith(_UTF_16)):
+        raise InvalidInput(f"{source} is not in UTF-8 (perhaps UTF-16 without its mark, or UTF-32): save it as UTF-8")
+    if data.startswith(_UTF_16):  # as PowerShell writes
         try:
             return data.decode("utf-16").encode()
         except UnicodeError:

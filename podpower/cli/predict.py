@@ -86,8 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
         "total": msgspec.to_builtins(total),
     }
     predictions.show(answer, form=arguments.format, notes=inputs.skipped_lines(workloads.skipped))
-    code = inputs.report(workloads.errors)
-    if not workloads.requests and not any(entry.code in _DRAW_NOTHING for entry in workloads.skipped):
+    nothing = not workloads.requests and not any(entry.code in _DRAW_NOTHING for entry in workloads.skipped)
+    code = inputs.report(workloads.errors, nothing_else=nothing)
+    if nothing:
         raise InvalidInput(inputs.none_found(arguments.paths, workloads))
     return code
 

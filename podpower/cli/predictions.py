@@ -45,8 +45,8 @@ def show_predictions(predictions: Sequence[dict[str, Any]], *, total: Mapping[st
         ]  # fmt: skip
         rows = [_cells(prediction) for prediction in predictions]
         last = [
-            "total", "", "", "", "", str(total["replicas"]), output.quantity(total["total_avg_power_w"], "W"),
-            output.quantity_of_kwh(total["kwh_month"]),
+            "total", "", "", "", "", str(total["replicas"]), _of_total(total["total_avg_power_w"], "W"),
+            _of_total(total["kwh_month"], "kWh"),
         ]  # fmt: skip
         if any(prediction["total_energy_j"] is not None for prediction in predictions):
             columns.append("J a job")
@@ -54,11 +54,20 @@ def show_predictions(predictions: Sequence[dict[str, Any]], *, total: Mapping[st
             last.append(output.quantity(total["total_energy_j"], "J"))
         output.table(columns, rows, right=[c for c in columns if c not in {"workload", "kind", "basis"}], total=last)
         _show_notes(predictions)
+    elif total["total_avg_power_w"] is None:
+        print("total: unknown")
     if total["duplicates"]:
         print(f"given again later, counted once: {output.count(total['duplicates'], 'workload')}")
     missing = missing_in_total(total)
     if missing:
         print(f"the total is incomplete: {missing}")
+
+
+def _of_total(value: float | None, unit: str) -> str:
+    """Return a sum for a table cell; "unknown" where no part of it is known."""
+    if value is None:
+        return "unknown"
+    return output.quantity_of_kwh(value) if unit == "kWh" else output.quantity(value, unit)
 
 
 def missing_in_total(total: Mapping[str, Any]) -> str:

@@ -1,7 +1,10 @@
 """`podpower simulate`: record a simulated cluster."""
 
 import argparse
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from podpower.cli import output
@@ -66,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     end_s = start_of_hour(time.time())
     if not (arguments.follow and (Path(arguments.out) / "recording.json").exists()):
-        with output.progress("simulating") as advance:
+        with _removed_when_interrupted(Path(arguments.out)), output.progress("simulating") as advance:
             simulate(
                 arguments.out,
                 seed=arguments.seed,
@@ -88,3 +91,17 @@ def run(arguments: argparse.Namespace) -> int:
         with terminate_as_interrupt():
             follow(arguments.out, stop=lambda: False)
     return 0
+
+
+@contextmanager
+def _removed_when_interrupted(folder: Path) -> Iterator[None]:
+    """Remove a recording whose first hours were interrupted: other commands would take it for a whole one."""
+    new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
+    try:
+        with terminate_as_interrupt():
+            yield
+    except KeyboardInterrupt:
+        if new and folder.is_dir():
+            shutil.rmtree(folder)
+            output.note(f"{folder}: interrupted before it was whole, and removed")
+        raise

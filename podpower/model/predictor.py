@@ -185,7 +185,9 @@ class Predictor:
         jobs = [prediction for prediction in predictions if prediction.workload_kind in JOB_KINDS]
         energies = [job.total_energy_j for job in jobs if job.total_energy_j is not None]
         powers = [p.total_avg_power_w for p in predictions if p.total_avg_power_w is not None]
-        power = None if predictions and not powers else self.total_power(predictions)
+        # Without a known part there is no sum; nothing at all, or what draws nothing, is 0.
+        unknown = bool(predictions) or errors > 0 or unknown_kinds > 0
+        power = None if unknown and not powers else self.total_power(predictions)
         months = [p.kwh_month for p in predictions if p.kwh_month is not None]
         return Total(
             workloads=len(predictions),
@@ -193,7 +195,7 @@ class Predictor:
             total_avg_power_w=None if power is None else math.fsum(powers),
             total_interval=None if power is None else power.interval,
             total_energy_j=math.fsum(energies) if energies else None,
-            kwh_month=None if predictions and not months else math.fsum(months),
+            kwh_month=None if unknown and not months else math.fsum(months),
             unknown_total_energy=len(jobs) - len(energies),
             unknown_power=len(predictions) - len(powers),
             unknown_kwh_month=len(predictions) - len(months),

@@ -13,7 +13,8 @@ from podpower.specs.requests import InferenceRequest
 from podpower.specs.schedules import HOURS_PER_MONTH, runs_per_month
 
 _J_PER_KWH: Final = 3.6e6
-_UNKNOWN_RUN: Final = "the model knows no energy of a whole run, so mean power and kWh are unknown"
+_TRAIN_JOBS: Final = "train it with labels of `podpower label --mode job`"
+_UNKNOWN_RUN: Final = "the model knows no energy of a whole run, so mean power and kWh are unknown: " + _TRAIN_JOBS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ def workload_energy(request: InferenceRequest, *, pod_power_w: float, run_energy
     elif request.workload_kind == "Job":
         kwh = None if energy_j is None else energy_j / _J_PER_KWH
         if energy_j is None and request.state is None:
-            notes.append("the model knows no energy of a whole run, so the kWh are unknown")
+            notes.append(f"the model knows no energy of a whole run, so the kWh are unknown: {_TRAIN_JOBS}")
     if request.state is not None:
         mean_w = kwh = 0.0
         energy_j = 0.0 if request.workload_kind in JOB_KINDS else None
@@ -78,7 +79,7 @@ def _mean_of_runs(
 ) -> tuple[float | None, float | None, list[str]]:
     """Return the mean power of a CronJob over time, its runs in a month, and reasons for what is unknown."""
     if request.schedule is None:
-        return None, None, ["its schedule is not given, so mean power and kWh are unknown"]
+        return None, None, ["its schedule is not given, so mean power and kWh are unknown: give spec.schedule"]
     runs = runs_per_month(request.schedule, request.time_zone)
     if energy_j is None:
         return None, runs, [_UNKNOWN_RUN]

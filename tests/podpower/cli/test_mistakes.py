@@ -1,0 +1,104 @@
+"""Mistakes of new users: each has one answer that names the object and what to do."""
+
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import pytest
+
+from podpower.cli import main
+from tests.podpower.cli.shop import manifest
+
+GOOD = manifest("good", "nginx:1.27")
+
+
+def answer(capsys, *arguments):
+    code = main(list(arguments))
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    return code, printed.out, printed.err
+
+
+def test_a_misspelt_kind_alone_is_named_once(tmp_path, capsys):
+    path = tmp_path / "web.yaml"
+    path.write_text(GOOD.replace("kind: Deployment", "kind: Deploymnt"))
+    for command in (["predict", "-f", str(path)], ["collect", "from-file", str(path)]):
+        code, out, said = answer(capsys, *command)
+        assert code == 1
+        assert said.count("did you mean Deployment?") == 1
+        assert "unknown kind" not in out + said
+
+
+def test_a_total_of_nothing_known_is_unknown(tmp_path, capsys):
+    path = tmp_path / "web.yaml"
+    path.write_text(GOOD.replace("kind: Deployment", "kind: Deploymnt"))
+    assert "total: unknown" in answer(capsys, "predict", "-f", str(path))[1]
+    code, out, _ = answer(capsys, "predict", "-f", str(path), "--format", "json")
+    assert code == 1
+    assert '"total_avg_power_w": null' in out
+    assert '"kwh_month": null' in out
+
+
+def test_a_bad_quantity_in_one_of_four_objects_is_named_and_counted(tmp_path, capsys):
+    names = ("one", "two", "three")
+    bad = manifest("odd", "nginx", memory="1x")
+    (tmp_path / "all.yaml").write_text("---\n".join([manifest(name, "nginx") for name in names] + [bad]))
+    code, out, said = answer(capsys, "predict", "-f", str(tmp_path / "all.yaml"))
+    assert code == 1
+    assert "the total is incomplete: 1 object could not be read" in out
+    assert "rejected: " in said
+    assert "document 4: Deployment odd: " in said
+    assert '"1x" is not a quantity' in said
+
+
+def _zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.yaml", GOOD)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "hint"),
+    [
+        ("a.zip", _zip, "is an archive: unpack it"),
+        ("a.yaml", lambda path: path.write_bytes(GOOD.encode("utf-16-le")), "save it as UTF-8"),
+        ("b.yaml", lambda path: path.write_bytes(GOOD.encode("utf-32")), "save it as UTF-8"),
+        ("c.yaml.gz", lambda path: path.write_bytes(b"\x1f\x8b123"), "gzip -dc"),
+        ("d.yaml", lambda path: path.write_text("kind: {{ .Values.kind }}\n"), "helm template"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_manifest_yet_has_a_hint(name, write, hint, tmp_path, capsys):
+    write(tmp_path / name)
+    code, _, said = answer(capsys, "predict", "-f", str(tmp_path / name))
+    assert code == 1
+    assert hint in said
+    assert said.count("\n") == 1
+
+
+def test_a_line_of_ndjson_is_named_by_its_number(tmp_path, capsys):
+    path = tmp_path / "a.ndjson"
+    line = '{"workload_kind":"Pod","workload_name":"p","containers":[{"req_cpu_mcpu":"x"}]}'
+    good = line.replace('"x"', "1")
+    path.write_text(f"broken\n{good}\n{line}\n")
+    code, out, said = answer(capsys, "predict", "-f", str(path), "--format", "csv")
+    assert code == 1
+    assert len(out.splitlines()) == 2
+    assert "a.ndjson: line 1: not valid JSON" in said
+    assert (
+        'a.ndjson: line 3: containers[0].req_cpu_mcpu: must be a number of millicores, for example 250; got "x"' in said
+    )
+
+
+def test_an_interrupted_simulation_leaves_no_stub(tmp_path):
+    out = tmp_path / "recording"
+    command = [sys.executable, "-m", "podpower", "simulate", "--out", str(out), "--hours", "500"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        while not (out / "recording.json").exists():
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        said = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert not out.exists()
+    assert "interrupted before it was whole, and removed" in said
