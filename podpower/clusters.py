@@ -92,6 +92,16 @@ class Cluster:
         """The name in outputs; of the environment's cluster, None unless it is set, is that of its kubeconfig."""
         return self.entry.name if self.entry else self.given.cluster.name or ""
 
+    @property
+    def place(self) -> str:
+        """The place of its journal, or its recording."""
+        places = self.given.places
+        if self.entry is None:
+            return places.recording(live=self.given.prometheus.url is not None)
+        if self.entry.recording:
+            return self.entry.recording
+        return places.cluster_journal(self.prefix) if self.prefix else places.recording(live=True)
+
     def settings(self) -> Settings:
         """Return the settings of this cluster. InvalidInput when a variable that its entry names is not set, which
         concerns this cluster only.
@@ -102,12 +112,9 @@ class Cluster:
         return Settings({**rest, **dict(self._places()), **dict(self._access()), **dict(self._prometheus())})
 
     def _places(self) -> Iterator[tuple[str, str]]:
-        places, entry = self.given.places, self._entry
-        if entry.recording:
-            yield RECORDING, entry.recording
-        else:
-            yield RECORDING, places.cluster_journal(self.prefix) if self.prefix else places.recording(live=True)
-        yield TABLES, f"{places.tables}/{self.prefix}" if self.prefix else places.tables
+        tables = self.given.places.tables
+        yield RECORDING, self.place
+        yield TABLES, f"{tables}/{self.prefix}" if self.prefix else tables
 
     def _access(self) -> Iterator[tuple[str, str]]:
         entry, environment = self._entry, self.given.environment
@@ -184,8 +191,12 @@ def configured_clusters(settings: Settings) -> tuple[Cluster, ...]:
 
 
 def cluster_of(settings: Settings, name: str) -> Cluster:
-    """Return the cluster of this name, or of this prefix. InvalidInput lists the names where it is none."""
+    """Return the cluster of this name or prefix; without a file, the one of the environment. InvalidInput lists the
+    names where there is no such cluster.
+    """
     clusters = configured_clusters(settings)
+    if settings.places.clusters_file is None:
+        return clusters[0]
     for cluster in clusters:
         if name in {cluster.name, cluster.prefix}:
             return cluster

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 import dagster as dg
 
 from podpower import settings
+from podpower.clusters import configured_clusters
 from podpower_assets.alerts import alerts
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import encoder, features
+from podpower_assets.fleet.assets import fleet_summary
+from podpower_assets.fleet.sensors import fleet_changes
 from podpower_assets.freshness import freshness_checks, freshness_sensor
 from podpower_assets.labels.assets import kepler_labels
 from podpower_assets.labels.jobs import job_labels
@@ -43,6 +46,7 @@ def assets(given: settings.AssetSettings, clusters: Sequence[Cluster] = (FIRST,)
         knn_model(clusters, partitions),
         promoted_model(partitions),
         model_evaluation(clusters, partitions),
+        fleet_summary(clusters, partitions),
     ]
 
 
@@ -69,6 +73,7 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
         sensors=[
             *(workload_changes(given.assets, one) for one in clusters),
             follow_changes,
+            fleet_changes(clusters),
             drifted,
             freshness_sensor(clusters),
             alerts,
@@ -82,5 +87,6 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Return the definitions with the settings of this process."""
-    return definitions(settings.read())
+    """Return the definitions with the settings of this process, and the clusters that they configure."""
+    given = settings.read()
+    return definitions(given, [Cluster(one.prefix) for one in configured_clusters(given)])

@@ -1,4 +1,4 @@
-"""Materialize every asset for a whole recording, in two runs of the instance in DAGSTER_HOME: `python -m` does it."""
+"""Materialize every asset for a whole recording, in three runs of the instance in DAGSTER_HOME: `python -m` does it."""
 
 import sys
 
@@ -12,10 +12,11 @@ from podpower_assets.partitions import day_key, hours_between, known_hours, rang
 
 HOURLY_ASSETS = ("workload_specs", "encoder", "features", "kepler_labels", "job_labels", "training_rows")
 DAILY_ASSETS = ("knn_model", "promoted_model")
+LAST_ASSETS = ("fleet_summary",)  # with predictions of the promoted model
 
 
 def materialize_recording(instance: dg.DagsterInstance) -> None:
-    """Materialize all hours of the recording in one run, then the model of its last day.
+    """Materialize all hours of the recording in one run, then the model of its last day and the fleet summary.
 
     PodpowerError when a run fails.
     """
@@ -29,6 +30,7 @@ def materialize_recording(instance: dg.DagsterInstance) -> None:
     job = definitions(given).resolve_implicit_global_asset_job_def()
     _run(job, instance, HOURLY_ASSETS, first=hours[0], last=hours[-1])
     _run(job, instance, DAILY_ASSETS, first=day, last=day)
+    _run(job, instance, LAST_ASSETS, first=hours[0], last=hours[-1])
 
 
 def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, names: tuple[str, ...], *, first: str, last: str) -> None:

@@ -7,10 +7,12 @@ import dagster as dg
 import polars as pl
 from upath import UPath
 
+from podpower import clusters as configured
 from podpower import settings
 from podpower.collector.opening import Sources, opened_sources
 from podpower.errors import Refused, Unavailable
 from podpower.features.encoder import Encoder
+from podpower.fleet.observed import Observed, observed_at
 from podpower.io.files import read_bounded, write_atomically
 from podpower.io.parquet import TableFile, write_parquet
 from podpower.registry import artifacts
@@ -21,22 +23,34 @@ _MAX_ENCODER_BYTES = 1 << 30
 
 
 class Source(dg.ConfigurableResource):
-    """Source of objects and samples. `recording` is the folder of a recording or, if the environment names a
-    Prometheus, of the live cluster's journal. It contains no credentials, because Dagster stores configurations.
+    """Source of objects and samples of a cluster. `recording` is the folder of a recording or, if the environment names
+    a Prometheus, of the live cluster's journal; where it names a file of clusters, that has the place of each.
+
+    It contains no credentials, because Dagster stores configurations.
     """
 
     recording: str
+    cluster: str = ""
 
     def of(self, cluster: Cluster) -> "Source":
         """Return the source of a cluster: a further one has its place beside the first one's, in `clusters/NAME`."""
         if not cluster.name:
             return self
         parent, _, name = self.recording.rpartition("/")
-        return Source(recording=f"{parent}/clusters/{cluster.name}/{name}")
+        return Source(recording=f"{parent}/clusters/{cluster.name}/{name}", cluster=cluster.name)
 
     def opened(self) -> AbstractContextManager[Sources]:
         """Open the sources; InvalidInput or Unavailable when there are none."""
-        return opened_sources(self.recording, settings.read())
+        place, given = self._place()
+        return opened_sources(place, given.settings())
+
+    def observed(self) -> Observed:
+        """Return how far the cluster is observed. Errors as `opened`."""
+        return observed_at(self._place()[0])
+
+    def _place(self) -> tuple[str, configured.Cluster]:
+        own = configured.cluster_of(settings.read(), self.cluster)
+        return own.place if own.entry else self.recording, own
 
 
 class Tables(dg.ConfigurableResource):
@@ -118,7 +132,7 @@ class Models(dg.ConfigurableResource):
 def resources_from(given: settings.Settings) -> dict[str, dg.ConfigurableResource]:
     """Return the resources where the settings place them."""
     return {
-        "source": Source(recording=given.places.recording(live=given.prometheus.url is not None)),
+        "source": Source(recording=configured.configured_clusters(given)[0].place),
         "tables": Tables(root=given.places.tables),
         "models": Models(
             root=given.places.model_store, window_days=given.assets.window_days, keep=given.assets.keep_models

@@ -42,6 +42,7 @@ def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
     endpoint = endpoint_from(settings.prometheus)
     if endpoint is None:
         recording = Recording(place)
+        recording.cluster = settings.cluster.name or recording.cluster
         yield Sources(objects=recording, metrics=recording, damaged=recording.damaged)
         return
     with opened_live(place, endpoint, settings.cluster) as sources:

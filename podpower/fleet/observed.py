@@ -19,5 +19,10 @@ class Observed:
 
 def observed(settings: Settings) -> Observed:
     """Return the observation of the cluster of `settings`. Unavailable when there is none yet."""
-    meta = read_meta(Path(settings.places.recording(live=settings.prometheus.url is not None)))
+    return observed_at(settings.places.recording(live=settings.prometheus.url is not None))
+
+
+def observed_at(place: str) -> Observed:
+    """Return the observation in the journal or recording at `place`."""
+    meta = read_meta(Path(place))
     return Observed(cluster=meta.cluster, reached_s=meta.end_s)

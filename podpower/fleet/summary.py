@@ -1,23 +1,19 @@
 """`fleet.json`: measured and predicted watts of all clusters, their freshness and gaps, beside the models.
 
-The file has a header (format, schema version, SHA-256 of the bytes of `summary`) and the summary itself. Its size is
-bounded by the constants below, whatever the clusters run. Times in `_s` are Unix seconds.
+Its size is bounded by the constants below, whatever the clusters run. Times in `_s` are Unix seconds.
 """
 
-import hashlib
 from typing import Final, Literal
 
 import msgspec
 
 from podpower.errors import PodpowerError, Refused
-from podpower.io.files import write_atomically
-from podpower.io.object_storage import ObjectStorage, decoded, encoded
+from podpower.io.object_storage import ObjectStorage
 from podpower.io.places import AnyPath
+from podpower.io.sealed_json import Format
 from podpower.model.totals import PowerInterval
 
 FLEET_FILE: Final = "fleet.json"
-FORMAT: Final = "podpower-fleet"
-SCHEMA_VERSION: Final = 1
 MAX_BYTES: Final = 4 << 20
 DAYS: Final = 30
 
@@ -26,8 +22,6 @@ MOST_NAMESPACES, MOST_WORKLOADS = 500, 500
 MOST_NAMESPACE_SERIES, MOST_WORKLOAD_SERIES = 100, 50
 MOST_CLUSTERS, MOST_GAPS, MOST_NOTES = 100, 100, 20
 MOST_CHARS: Final = 500  # of a text from outside
-
-_AGAIN = "materialize fleet_summary again"
 
 
 class Gap(msgspec.Struct, kw_only=True, frozen=True):
@@ -153,16 +147,8 @@ class FleetSummary(msgspec.Struct, kw_only=True, frozen=True):
     model: ModelStatus | None
 
 
-class _File(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    format: str
-    schema_version: int
-    sha256: str
-    summary: msgspec.Raw
-
-
-class _Header(msgspec.Struct, kw_only=True, frozen=True):
-    format: str
-    schema_version: int
+_AGAIN: Final = "materialize fleet_summary again"
+_SUMMARY: Final = Format(name="fleet", type=FleetSummary, compact=True)
 
 
 def write_summary(root: AnyPath, summary: FleetSummary) -> int:
@@ -170,50 +156,27 @@ def write_summary(root: AnyPath, summary: FleetSummary) -> int:
 
     PodpowerError when it is larger than MAX_BYTES, which only texts beyond their bounds can cause.
     """
-    content = encoded(summary)
-    file = _File(
-        format=FORMAT,
-        schema_version=SCHEMA_VERSION,
-        sha256=hashlib.sha256(content).hexdigest(),
-        summary=msgspec.Raw(content),
-    )
-    data = encoded(file) + b"\n"
+    data = _SUMMARY.encode(summary)
     if len(data) > MAX_BYTES:
         raise PodpowerError(f"the fleet summary has {len(data)} bytes, more than {MAX_BYTES}: it was not written")
-    write_atomically(ObjectStorage(root).root / FLEET_FILE, data)
+    storage = ObjectStorage(root)
+    storage.write(storage.root / FLEET_FILE, data)
     return len(data)
 
 
 def read_summary(root: AnyPath) -> FleetSummary | None:
-    """Return the summary below `root`; None where there is none yet. Refused when it is damaged or of another version
+    """Return the summary below `root`; None where there is none yet. Refused when it is damaged or of a newer version
     of the format.
     """
     storage = ObjectStorage(root)
     path = storage.root / FLEET_FILE
     data = storage.read(path, limit_bytes=MAX_BYTES)
-    return None if data is None else _parsed(data, what=str(path))
-
-
-def _parsed(data: bytes, *, what: str) -> FleetSummary:
+    if data is None:
+        return None
     try:
-        content = _content(data, what=what)
+        found = _SUMMARY.decode(data, what=str(path))
     except Refused as error:
         raise Refused(f"{error}: {_AGAIN}") from None
-    return decoded(content, FleetSummary, what=what)
-
-
-def _content(data: bytes, *, what: str) -> bytes:
-    """Return the bytes of the summary, whose digest is that of the header."""
-    header = decoded(data, _Header, what=what)
-    if header.format != FORMAT:
-        raise Refused(f"{what} has the format {header.format!r:.80}, not {FORMAT}")
-    if header.schema_version != SCHEMA_VERSION:
-        raise Refused(
-            f"{what} has version {header.schema_version} of its format, and this podpower reads version "
-            f"{SCHEMA_VERSION}: use one version of podpower for assets and service"
-        )
-    file = decoded(data, _File, what=what)
-    content = bytes(file.summary)
-    if hashlib.sha256(content).hexdigest() != file.sha256:
-        raise Refused(f"{what} is damaged: its digest differs")
-    return content
+    if not found.verified:  # there were never files without a digest
+        raise Refused(f"{path} is damaged (it has no digest): {_AGAIN}")
+    return found.value

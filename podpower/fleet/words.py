@@ -7,19 +7,22 @@ from podpower.fleet.summary import MOST_CHARS, MOST_CLUSTERS, MOST_NOTES, ModelS
 from podpower.model.knn import KnnModel
 from podpower.model.meters import no_meter_note
 from podpower.registry.candidates import ALARMS, FAILED_CHECKS, VERDICTS
-from podpower.registry.promotions import Pointer
-from podpower.registry.store import VersionInfo
+from podpower.registry.store import ModelStore, VersionInfo
+
+_SERVE = ("promote", "rollback")  # changes after which the version is served
 
 
-def model_status(info: VersionInfo, model: KnnModel, pointer: Pointer | None) -> ModelStatus:
-    """Return the state of the served version, with its evaluation in words."""
+def model_status(store: ModelStore, version: str, model: KnnModel) -> ModelStatus:
+    """Return the state of a served version, with its evaluation in words."""
+    info = store.info(version)
+    promotions = [change.at for change in store.history() if change.version == version and change.action in _SERVE]
     failed = [f"failed check: {name}" for name in _texts(info.metadata.get(FAILED_CHECKS))]
     return ModelStatus(
-        version=info.version,
+        version=version,
         trained_at=info.trained_at,
-        promoted_at=pointer.promoted_at if pointer else None,
+        promoted_at=promotions[-1] if promotions else None,
         labels_end_s=model.labels_end_s,
-        pinned=bool(pointer and pointer.pinned),
+        pinned=store.pinned(),
         clusters=list(model.clusters)[:MOST_CLUSTERS],
         evaluation=_texts(info.metadata.get(VERDICTS)) or _figures(info),
         alarms=_bounded([*_texts(info.metadata.get(ALARMS)), *failed]),

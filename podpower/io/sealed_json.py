@@ -46,12 +46,14 @@ class Sealed(Generic[T]):
 class Format(Generic[T]):
     """A kind of file: its name, the version that is written, and the type of its content.
 
-    `migrations` change the fields of an older version, by its number, into those of the next one.
+    `migrations` change the fields of an older version, by its number, into those of the next one. `compact`: the
+    content is on one line, for files of many numbers.
     """
 
     name: str
     type: type[T]
     version: int = _FIRST_SEALED
+    compact: bool = False
     migrations: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = field(default_factory=dict)
 
     def encode(self, value: T) -> bytes:
@@ -59,10 +61,12 @@ class Format(Generic[T]):
         try:
             fields = msgspec.to_builtins(value, str_keys=True)
             head = {"format": f"podpower-{self.name}", "format_version": self.version}
-            text = msgspec.json.format(msgspec.json.encode({**head, **fields}), indent=2)
+            text = msgspec.json.encode({**head, **fields})
+            if not self.compact:
+                text = msgspec.json.format(text, indent=2)
         except TypeError as error:
             raise InvalidInput(f"metadata must be plain JSON values: {error}") from None
-        body = text.removesuffix(b"\n}")
+        body = text.removesuffix(b"}").removesuffix(b"\n")
         return body + b',\n  "sha256": "' + hashlib.sha256(body).hexdigest().encode() + b'"\n}\n'
 
     def decode(self, data: bytes, *, what: str) -> Sealed[T]:

@@ -15,7 +15,7 @@ from podpower_assets.partitions import day_key, hour_key
 from tests.assets.conftest import DEFS, PARTITIONS
 
 FIVE = ("workload_specs", "features", "kepler_labels", "training_rows", "knn_model")
-ASSETS = sorted([*FIVE, "encoder", "job_labels", "promoted_model", "model_evaluation"])
+ASSETS = sorted([*FIVE, "encoder", "job_labels", "promoted_model", "model_evaluation", "fleet_summary"])
 GRAPH = DEFS.resolve_asset_graph()
 
 
@@ -64,7 +64,8 @@ def test_sensors_and_schedules_run_from_the_start() -> None:
     sensors = {s.name: s.default_status for s in repository.sensor_defs}
     schedules = {s.name: s.default_status for s in repository.schedule_defs}
     assert sensors == dict.fromkeys(
-        ("workload_changes", "follow_changes", "drifted", "freshness", "alerts"), dg.DefaultSensorStatus.RUNNING
+        ("workload_changes", "follow_changes", "fleet_changes", "drifted", "freshness", "alerts"),
+        dg.DefaultSensorStatus.RUNNING,
     )
     names = ("kepler_labels_hourly", "knn_model_daily", "model_evaluation_daily", "retention_daily")
     assert schedules == dict.fromkeys(names, dg.DefaultScheduleStatus.RUNNING)

@@ -1,11 +1,11 @@
-import json
-
+import msgspec
 import pytest
 
 from podpower.errors import PodpowerError, Refused
 from podpower.fleet.folding import fold
 from podpower.fleet.hours import ClusterHour, hour_table
-from podpower.fleet.summary import FLEET_FILE, read_summary, write_summary
+from podpower.fleet.summary import FLEET_FILE, FleetSummary, read_summary, write_summary
+from podpower.io.sealed_json import Format
 
 HOUR_S = 3600.0
 START_S = 1_790_000_000.0 // HOUR_S * HOUR_S
@@ -30,7 +30,7 @@ def test_every_flipped_bit_is_an_error_that_names_the_file(summary, tmp_path):
     write_summary(tmp_path, summary)
     path = tmp_path / FLEET_FILE
     whole = path.read_bytes()
-    for place in range(0, len(whole) - 1, 5):  # the line's end is not content
+    for place in range(0, len(whole), 5):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 7]) + whole[place + 1 :])
         with pytest.raises(Refused, match=r"fleet\.json"):
             read_summary(tmp_path)
@@ -45,10 +45,15 @@ def test_a_cut_off_file_is_refused(summary, tmp_path):
 
 
 def test_another_version_of_the_format_is_named(summary, tmp_path):
-    write_summary(tmp_path, summary)
-    path = tmp_path / FLEET_FILE
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 2}))
-    with pytest.raises(Refused, match="version 2 of its format, and this podpower reads version 1"):
+    newer = Format(name="fleet", type=FleetSummary, version=3, compact=True)
+    (tmp_path / FLEET_FILE).write_bytes(newer.encode(summary))
+    with pytest.raises(Refused, match="version 3 of its format, and this podpower reads up to 2"):
+        read_summary(tmp_path)
+
+
+def test_a_file_without_a_digest_is_refused(summary, tmp_path):
+    (tmp_path / FLEET_FILE).write_bytes(msgspec.json.encode(summary))
+    with pytest.raises(Refused, match="no digest"):
         read_summary(tmp_path)
 
 

@@ -1,0 +1,96 @@
+"""`fleet_changes`: runs for the hours whose tables are newer than what the fleet summary was made from."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import dagster as dg
+import msgspec
+
+from podpower.fleet.summary import DAYS
+from podpower.hours import DAY_S, HOUR_S
+from podpower_assets.clusters import Cluster
+from podpower_assets.fleet.assets import NAME, UPSTREAM
+from podpower_assets.partitions import hour_key, hour_start_s, hours_between, range_tags
+from podpower_assets.policies import LIMITED
+
+EVERY_S = 900.0  # hours that change meanwhile share a run
+_HOURS_A_RUN, _RUNS_A_TICK = 24, 4
+
+
+class _Cursor(msgspec.Struct):
+    """The last event of each hour for which a run was requested, and when the last one was."""
+
+    events: dict[str, int] = {}
+    at_s: float = 0.0
+
+
+def fleet_changes(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
+    """Return the sensor. It requests runs of their own: in a run with the tables that it reads, the asset would be
+    skipped where those of one cluster fail.
+    """
+    upstream = [cluster.key(name) for cluster in clusters for name in UPSTREAM]
+
+    @dg.sensor(
+        name="fleet_changes",
+        target=[dg.AssetKey(NAME)],
+        minimum_interval_seconds=60,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Requests the fleet summary of the hours whose tables changed, every 15 minutes at most.",
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        """Request each hour once for its last event: an update during a run is a later one."""
+        cursor = msgspec.json.decode(context.cursor, type=_Cursor) if context.cursor else _Cursor()
+        now_s = time.time()
+        if now_s - cursor.at_s < EVERY_S:
+            return dg.SensorResult(skip_reason="the last request was less than 15 minutes ago", cursor=context.cursor)
+        hours = hours_between(now_s - DAYS * DAY_S, now_s)
+        last = _last_events(context.instance, upstream, hours)
+        changed = [hour for hour in hours if last.get(hour, 0) > cursor.events.get(hour, 0)]
+        groups = list(_contiguous(changed))
+        chosen = groups[-_RUNS_A_TICK:]  # the newest first
+        if not chosen:
+            return dg.SensorResult(skip_reason="no table changed", cursor=context.cursor)
+        requested = {hour for group in chosen for hour in group}
+        kept = {hour: event for hour, event in cursor.events.items() if hour >= hours[0]}
+        known = kept | {hour: last[hour] for hour in requested}
+        # What is left over is requested at the next tick.
+        at_s = now_s if len(chosen) == len(groups) else 0.0
+        return dg.SensorResult(
+            run_requests=[_request(group, last) for group in chosen],
+            cursor=msgspec.json.encode(_Cursor(events=known, at_s=at_s)).decode(),
+        )
+
+    return sensor
+
+
+def _last_events(instance: dg.DagsterInstance, upstream: Sequence[dg.AssetKey], hours: Sequence[str]) -> dict[str, int]:
+    """Return the last materialization of any of the tables of each hour."""
+    found: dict[str, int] = {}
+    for key in upstream:
+        stored = instance.event_log_storage.get_latest_storage_id_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION, set(hours)
+        )
+        for hour, event in stored.items():
+            found[hour] = max(event, found.get(hour, 0))
+    return found
+
+
+def _contiguous(hours: Sequence[str]) -> Iterator[list[str]]:
+    """Yield groups of hours that follow each other, each of at most _HOURS_A_RUN."""
+    group: list[str] = []
+    for hour in hours:
+        follows = group and hour_key(hour_start_s(group[-1]) + HOUR_S) == hour
+        if group and (not follows or len(group) == _HOURS_A_RUN):
+            yield group
+            group = []
+        group.append(hour)
+    if group:
+        yield group
+
+
+def _request(group: Sequence[str], last: Mapping[str, int]) -> dg.RunRequest:
+    return dg.RunRequest(
+        run_key=f"fleet {group[0]} {group[-1]} {max(last[hour] for hour in group)}",
+        asset_selection=[dg.AssetKey(NAME)],
+        tags=range_tags(group[0], group[-1]) | LIMITED,
+    )

@@ -1,0 +1,209 @@
+"""The fleet summary of two clusters, of which one has no samples for a while."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from podpower.fleet.summary import FleetSummary, read_summary
+from podpower.settings import AssetSettings
+from podpower.sources.recording import Recording
+from podpower_assets.clusters import FIRST, Cluster
+from podpower_assets.definitions import assets, defs
+from podpower_assets.fleet import sensors
+from podpower_assets.fleet.sensors import fleet_changes
+from podpower_assets.labels.schedules import HOURLY_ASSETS
+from podpower_assets.partitions import hour_key, hour_start_s
+from podpower_assets.resources import Models, Source, Tables
+from tests.assets.conftest import DAY, HOURS, Place
+
+TWO = (FIRST, Cluster("edge"))
+TABLES = ("workload_specs", "kepler_labels", "job_labels")
+
+
+class Fleet:
+    """Two clusters from copies of one recording, in one home."""
+
+    def __init__(self, instance: dg.DagsterInstance, home: Path) -> None:
+        self.instance, self.home = instance, home
+        self.resources = {
+            "source": Source(recording=str(home / "first")),
+            "tables": Tables(root=str(home / "tables")),
+            "models": Models(root=str(home / "models")),
+        }
+
+    def run(self, keys: list[dg.AssetKey], *hours: str) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            assets(AssetSettings(), TWO),
+            selection=keys,
+            instance=self.instance,
+            tags={"dagster/asset_partition_range_start": hours[0], "dagster/asset_partition_range_end": hours[-1]},
+            resources=self.resources,
+            raise_on_error=False,
+        )
+
+    def summary(self) -> FleetSummary:
+        found = read_summary(self.home / "models")
+        assert found is not None
+        return found
+
+
+@pytest.fixture(scope="module")
+def fleet(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Everything of two clusters and two hours, and the model of both; in the second hour `edge` has no samples."""
+    home = tmp_path_factory.mktemp("fleet")
+    away = home / "clusters" / "edge" / "first"
+    shutil.copytree(recording, home / "first")
+    shutil.copytree(recording, away)
+    with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
+        clusters = f"clusters: [{{name: home, recording: {home / 'first'}}}, {{name: edge, recording: {away}}}]"
+        (home / "clusters.yaml").write_text(clusters)
+        patch.setenv("PODPOWER_CLUSTERS", str(home / "clusters.yaml"))
+        made = Fleet(instance, home)
+        for kind in ("samples", "series"):
+            shutil.rmtree(away / kind / "2026-01-01T10")
+        keys = [cluster.key(name) for cluster in TWO for name in HOURLY_ASSETS]
+        for hour in HOURS[:2]:
+            made.run([*keys, dg.AssetKey("encoder")], hour)
+        assert made.run([dg.AssetKey("knn_model"), dg.AssetKey("promoted_model")], DAY).success
+        assert made.run([dg.AssetKey("fleet_summary")], *HOURS[:2]).success
+        yield made
+
+
+def test_one_cluster_without_samples_stops_no_other(fleet: Fleet) -> None:
+    tables = fleet.resources["tables"]
+    assert isinstance(tables, Tables)
+    assert tables.partitions("training_rows") == HOURS[:2]
+    assert tables.of(TWO[1]).partitions("training_rows") == HOURS[:1]
+
+
+def test_the_model_learns_from_both_clusters(fleet: Fleet) -> None:
+    model = fleet.summary().model
+    assert model is not None
+    assert model.clusters == ["edge", "home"]
+    assert model.evaluation
+
+
+def test_the_summary_has_both_clusters_each_with_its_own_hours(fleet: Fleet) -> None:
+    found = fleet.summary()
+    edge, home = found.clusters
+    assert (edge.cluster, home.cluster) == ("edge", "home")
+    assert [value is None for value in edge.series.measured_w] == [False, True]
+    assert None not in home.series.measured_w
+    assert edge.series.measured_w[0] == pytest.approx(home.series.measured_w[0], rel=0.02)
+    assert None not in edge.series.predicted_w  # the model of both predicts what ran
+    assert home.journal_reached_s is not None
+    for one in found.clusters:
+        assert one.metered
+        assert one.measured_w is not None
+        assert one.predicted_interval is not None
+        assert one.predicted_w is not None
+        assert 0.2 < one.measured_w / one.predicted_w < 5
+    assert {space.cluster for space in found.namespaces} == {"edge", "home"}
+    assert {work.basis for work in found.workloads} >= {"seen"}
+
+
+def test_a_run_for_an_older_hour_keeps_the_newer_content(fleet: Fleet) -> None:
+    before = fleet.summary()
+    assert fleet.run([dg.AssetKey("fleet_summary")], HOURS[0]).success
+    after = fleet.summary()
+    assert (after.start_s, after.end_s) == (before.start_s, before.end_s)
+    assert [c.measured_w for c in after.clusters] == [c.measured_w for c in before.clusters]
+
+
+def test_a_late_hour_is_folded_in(fleet: Fleet, recording: Path) -> None:
+    away = fleet.home / "clusters" / "edge" / "first"
+    for kind in ("samples", "series"):
+        shutil.copytree(recording / kind / "2026-01-01T10", away / kind / "2026-01-01T10")
+    keys = [TWO[1].key(name) for name in HOURLY_ASSETS]
+    assert fleet.run(keys, HOURS[1]).success
+    assert fleet.run([dg.AssetKey("fleet_summary")], HOURS[1]).success
+    edge, home = fleet.summary().clusters
+    assert edge.series.measured_w == pytest.approx(home.series.measured_w, rel=0.02)
+    assert edge.kwh == pytest.approx(home.kwh, rel=0.02)
+
+
+def test_a_damaged_table_of_one_cluster_is_its_error(fleet: Fleet) -> None:
+    tables = fleet.resources["tables"]
+    assert isinstance(tables, Tables)
+    path = Path(str(tables.of(TWO[1]).path("workload_specs", HOURS[1])))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] + b"?" + whole[len(whole) // 2 + 1 :])
+    try:
+        assert fleet.run([dg.AssetKey("fleet_summary")], HOURS[1]).success
+        edge, home = fleet.summary().clusters
+        assert "is damaged" in (edge.last_error or "")
+        assert home.last_error is None
+        assert [value is None for value in edge.series.measured_w] == [False, True]
+    finally:
+        path.write_bytes(whole)
+
+
+def test_the_definitions_have_the_clusters_of_the_file(fleet: Fleet) -> None:
+    keys = {key.to_user_string() for key in defs().resolve_asset_graph().get_all_asset_keys()}
+    assert {"workload_specs", "edge/workload_specs", "fleet_summary"} <= keys
+
+
+class TestTheSensor:
+    """Ticks of `fleet_changes` against events of an instance."""
+
+    @pytest.fixture
+    def instance(self) -> Iterator[dg.DagsterInstance]:
+        with dg.instance_for_test() as instance:
+            yield instance
+
+    def tick(self, instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
+        context = dg.build_sensor_context(instance=instance, cursor=cursor)
+        result = fleet_changes(TWO)(context)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+    def report(self, instance: dg.DagsterInstance, *hours: str, cluster: Cluster = FIRST) -> None:
+        for hour in hours:
+            instance.report_runless_asset_event(dg.AssetMaterialization(cluster.key("kepler_labels"), partition=hour))
+
+    def requested(self, result: dg.SensorResult) -> list[tuple[str, str]]:
+        tags = [request.tags for request in result.run_requests or ()]
+        return [(t["dagster/asset_partition_range_start"], t["dagster/asset_partition_range_end"]) for t in tags]
+
+    def test_each_change_is_requested_once(self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sensors, "EVERY_S", 0.0)
+        assert self.requested(self.tick(instance, None)) == []
+        now, before = hour_key(time.time()), hour_key(time.time() - 3600)
+        self.report(instance, before, now)
+        first = self.tick(instance, None)
+        assert self.requested(first) == [(before, now)]
+        assert self.requested(self.tick(instance, first.cursor)) == []
+        self.report(instance, before, cluster=TWO[1])
+        late = self.tick(instance, first.cursor)
+        assert self.requested(late) == [(before, before)]
+
+    def test_distant_hours_do_not_request_what_is_between(
+        self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sensors, "EVERY_S", 0.0)
+        now_s = hour_start_s(hour_key(time.time()))
+        old, now = hour_key(now_s - 50 * 3600), hour_key(now_s)
+        self.report(instance, old, now)
+        assert self.requested(self.tick(instance, None)) == [(old, old), (now, now)]
+
+    def test_changes_within_a_quarter_of_an_hour_share_a_run(self, instance: dg.DagsterInstance) -> None:
+        now = hour_key(time.time())
+        self.report(instance, now)
+        first = self.tick(instance, None)
+        self.report(instance, now)
+        assert self.requested(self.tick(instance, first.cursor)) == []
+
+
+def test_a_home_of_one_cluster_needs_neither_a_file_nor_a_model(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PODPOWER_CLUSTERS", raising=False)  # of the fixture above
+    assert place.materialize("workload_specs", "kepler_labels", "job_labels", first=HOURS[0]).success
+    assert place.materialize("fleet_summary", first=HOURS[0]).success
+    found = read_summary(place.models.root)
+    assert found is not None
+    [only] = found.clusters
+    assert (only.metered, only.predicted_w, found.model) == (True, None, None)
+    assert only.cluster == Recording(place.source.recording).cluster
