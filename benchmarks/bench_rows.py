@@ -87,7 +87,9 @@ def measure(arguments: list[str]) -> None:
 def run(folder: Path, *arguments: object) -> dict[str, float]:
     out = folder / "measured.json"
     words = [sys.executable, __file__, "--measure", str(out), *map(str, arguments)]
-    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run(words, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, arguments))}: {done.stderr[-2000:]}")
     return json.loads(out.read_text())
 
 

@@ -154,10 +154,20 @@ class JobExport:
             pl.lit(reasons.NEVER_SAMPLED).alias("reason"),
         ).with_columns((pl.col("end_s") - pl.col("start_s")).alias("duration_s"))
 
+    def _warn_of_unknown_ends(self, found: pl.DataFrame) -> None:
+        sampled = found.filter(pl.col("total_energy_j").is_not_null())
+        ended = sampled.filter((pl.col("life") < 0) & (pl.col("end_s") < self._request.end_s))
+        if len(ended):
+            self._kepler.report.warn(
+                f"no object shows the end of {len(ended)} of {len(sampled)} pods: their energy is that up to the last "
+                "sample, and what they drew until the next scrape is not counted"
+            )
+
     def _named(self, found: pl.DataFrame) -> pl.DataFrame:
         """Add owner and template: those of the objects, else of owner series, else the pod itself."""
         lives = self._jobs[0].lives.select(pl.col("life").cast(pl.Int64), *_WORKLOAD, "outcome")
         named = found.join(lives, on="life", how="left", maintain_order="left")
+        self._warn_of_unknown_ends(found)
         owners = pl.concat(self._owners) if self._owners else None
         if owners is not None:
             # A scrape of kube-state-metrics can miss a pod; another piece then knows its owner.

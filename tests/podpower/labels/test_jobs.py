@@ -105,6 +105,15 @@ def test_a_run_is_measured_from_its_first_to_its_last_sample() -> None:
     assert row["known_share"] == 1.0
 
 
+def test_pods_whose_end_no_object_shows_are_counted_in_a_warning() -> None:
+    samples = scraped([steady(2.0, begin=7.0, life=100.0)], exporter(every=15.0), kepler="0.10")
+    source = InMemory(whole=samples)
+    after, until = (LabelRequest(start_s=START_S - 300, end_s=START_S + s) for s in (3600, 90))
+    told, still_running = (" ".join(label_jobs(source, None, request).report.warnings) for request in (after, until))
+    assert "no object shows the end of 1 of 1 pods" in told
+    assert "no object shows the end" not in still_running
+
+
 def test_start_and_end_come_from_the_objects_and_the_rest_is_estimated() -> None:
     run = steady(2.0, begin=7.0, life=100.0)
     row = only(labels_of(scraped([run], exporter(every=15.0), kepler="0.10"), [run]))
