@@ -63,7 +63,7 @@ def test_a_module_is_no_longer_than_400_lines(module):
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_says_what_may_enter(module):
+def test_a_module_has_a_docstring(module):
     assert ast.get_docstring(ast.parse(module.read_text())) or not module.read_text().strip()
 
 

@@ -24,7 +24,7 @@ def requested(instance: dg.DagsterInstance, cursor: object = None) -> tuple[dict
     return asked, result.cursor
 
 
-def test_an_empty_instance_asks_for_nothing() -> None:
+def test_an_empty_instance_requests_nothing() -> None:
     with dg.instance_for_test() as instance:
         asked, cursor = requested(instance)
         assert asked == {}

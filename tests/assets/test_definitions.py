@@ -24,7 +24,7 @@ def test_the_asset_keys_are_these() -> None:
 
 
 @pytest.mark.parametrize("name", ASSETS)
-def test_every_asset_tells_what_it_is_and_whose(name: str) -> None:
+def test_every_asset_has_a_description_and_an_owner(name: str) -> None:
     node = GRAPH.get(dg.AssetKey(name))
     assert node.description
     assert node.owners

@@ -75,13 +75,13 @@ def test_what_was_served_is_scored_on_this_day(place: Place) -> None:
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_a_day_that_is_like_the_one_before_asks_for_nothing(place: Place) -> None:
+def test_a_day_that_is_like_the_one_before_requests_nothing(place: Place) -> None:
     found = outcome(evaluated(place))
     assert (found[ERRORS], found[SPECS]) == (True, True)
     assert isinstance(look(place), dg.SkipReason)
 
 
-def test_workloads_that_draw_something_else_ask_for_a_new_model_once(place: Place) -> None:
+def test_workloads_that_draw_something_else_request_a_new_model_once(place: Place) -> None:
     kept = {hour: place.tables.read("training_rows", hour) for hour in HOURS[3:]}
     try:
         for hour, rows in kept.items():
@@ -101,7 +101,7 @@ def test_workloads_that_draw_something_else_ask_for_a_new_model_once(place: Plac
             place.tables.write("training_rows", hour, rows)
 
 
-def test_a_day_on_which_nothing_was_served_does_not_pass_and_asks_for_nothing(place: Place) -> None:
+def test_a_day_on_which_nothing_was_served_does_not_pass_and_requests_nothing(place: Place) -> None:
     """The first version was served one minute before midnight, after the last label of the day."""
     before = place.instance.event_log_storage.get_latest_asset_check_execution_by_key(list(CHECKS))
     cursor = str(max(record.id for record in before.values()) if before else 0)

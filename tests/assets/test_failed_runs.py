@@ -40,7 +40,7 @@ def test_an_encoder_that_failed_is_requested_again(place: Place) -> None:
     assert asked == {"encoder": {None}}
 
 
-def test_hours_before_the_training_window_are_left_to_whoever_asked_for_them(place: Place) -> None:
+def test_hours_before_the_training_window_are_left_to_whoever_requested_them(place: Place) -> None:
     _, cursor = requested(place, NOON)
     assert not place.materialize("features", first="2025-12-01-00:00").success
     later = datetime.fromtimestamp(hour_start_s("2025-12-01-00:00"), UTC) + timedelta(days=8)

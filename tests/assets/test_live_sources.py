@@ -48,7 +48,7 @@ def tick(place: Place, cursor: str | None = None) -> dg.SensorResult:
     return result
 
 
-def test_the_sensor_asks_for_the_hour_of_a_change(place: Place, lived: Living) -> None:
+def test_the_sensor_requests_the_hour_of_a_change(place: Place, lived: Living) -> None:
     first = tick(place)
     assert first.run_requests is not None
     [request] = first.run_requests

@@ -116,7 +116,7 @@ def test_people_see_counts_schemas_reasons_and_plots(made: Place) -> None:
     assert "data:image/png;base64," in str(model["unseen_scatter"].value)
 
 
-def test_the_good_model_is_promoted_and_lies_in_the_store(made: Place) -> None:
+def test_the_good_model_is_promoted_and_stored(made: Place) -> None:
     store = made.models.open()
     version = store.latest()
     assert version is not None
@@ -146,7 +146,7 @@ def test_an_hour_before_the_recording_is_refused_with_the_reason(place: Place) -
     assert len(specs) == 0
 
 
-def test_features_without_specs_say_what_to_do(place: Place) -> None:
+def test_features_without_specs_are_not_written(place: Place) -> None:
     result = place.materialize("features", first=HOURS[0])
     assert not result.success
     assert place.tables.partitions("features") == []
@@ -185,7 +185,7 @@ def test_rows_of_another_encoder_are_left_out_and_counted(made: Place, tmp_path:
         made.tables.write("training_rows", HOURS[0], rows)
 
 
-def test_a_recording_before_the_first_partition_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_before_the_first_partition_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(tmp_path / "recording", seed=1, start_s=1700000000.0, hours=0.1, workloads=2)
     monkeypatch.setenv("PODPOWER_RECORDING", str(tmp_path / "recording"))
     with dg.instance_for_test() as instance, pytest.raises(InvalidInput, match="set PODPOWER_PARTITIONS_START"):

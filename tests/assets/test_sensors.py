@@ -38,7 +38,7 @@ def asked(result: dg.SensorResult) -> list[tuple[str, str]]:
     return [(t["dagster/asset_partition_range_start"], t["dagster/asset_partition_range_end"]) for t in tags]
 
 
-def test_the_first_look_asks_for_all_hours_in_one_run_and_the_encoder_with_them(
+def test_the_first_tick_requests_all_hours_in_one_run_and_the_encoder_with_them(
     own_recording: Path, tmp_path: Path
 ) -> None:
     result = tick(own_recording, tmp_path)
@@ -48,7 +48,7 @@ def test_the_first_look_asks_for_all_hours_in_one_run_and_the_encoder_with_them(
     assert selection == {"workload_specs", "encoder", "features"}
 
 
-def test_nothing_is_asked_for_twice_and_a_change_asks_for_its_hour_only(own_recording: Path, tmp_path: Path) -> None:
+def test_nothing_is_requested_twice_and_a_change_requests_its_hour_only(own_recording: Path, tmp_path: Path) -> None:
     first = tick(own_recording, tmp_path)
     second = tick(own_recording, tmp_path, first.cursor)
     assert asked(second) == []
@@ -61,12 +61,12 @@ def test_nothing_is_asked_for_twice_and_a_change_asks_for_its_hour_only(own_reco
     assert asked(tick(own_recording, tmp_path, third.cursor)) == []
 
 
-def test_a_tick_that_is_repeated_asks_for_the_same_run(own_recording: Path, tmp_path: Path) -> None:
+def test_a_tick_that_is_repeated_requests_the_same_run(own_recording: Path, tmp_path: Path) -> None:
     keys = [tick(own_recording, tmp_path).run_requests[0].run_key for _ in range(2)]  # type: ignore[index]
     assert keys[0] == keys[1]
 
 
-def test_without_a_recording_the_reason_is_said_and_the_cursor_kept(tmp_path: Path) -> None:
+def test_without_a_recording_the_reason_is_shown_and_the_cursor_kept(tmp_path: Path) -> None:
     result = tick(tmp_path / "nowhere", tmp_path, "cursor")
     assert asked(result) == []
     assert "no recording at" in str(result.skip_reason)
@@ -83,7 +83,7 @@ def test_without_a_recording_the_reason_is_said_and_the_cursor_kept(tmp_path: Pa
     ],
     ids=["an hour", "the last hour of a day", "a day", "a served day"],
 )
-def test_schedules_ask_for_what_just_ended(schedule: dg.ScheduleDefinition, at: datetime, partition: str) -> None:
+def test_schedules_request_what_just_ended(schedule: dg.ScheduleDefinition, at: datetime, partition: str) -> None:
     context = dg.build_schedule_context(scheduled_execution_time=at)
     request = schedule(context)
     assert isinstance(request, dg.RunRequest)

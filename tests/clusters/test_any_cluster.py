@@ -58,7 +58,7 @@ def told(out: Path, number: int) -> list[tuple[str, str | None]]:
         time.sleep(0.1)
 
 
-def test_changes_are_told_across_a_restart(cluster: RealCluster, tmp_path: Path) -> None:
+def test_changes_are_emitted_across_a_restart(cluster: RealCluster, tmp_path: Path) -> None:
     out = tmp_path / "in.ndjson"
     cluster.add(web("a:1"))
     first = watch(cluster, out, "--emit-initial")

@@ -136,7 +136,7 @@ def test_cut_drops_the_connections_of_one_kind(cluster, api, mid_line):
     assert b"".join(received).startswith(b'{"type":"MODIFIED"') == mid_line
 
 
-def test_a_token_is_asked_for_and_requests_are_recorded(cluster, api):
+def test_a_token_is_required_and_requests_are_recorded(cluster, api):
     cluster.token = "secret"
 
     refused = api.get(PODS, params={"limit": 7})
@@ -150,7 +150,7 @@ def test_a_token_is_asked_for_and_requests_are_recorded(cluster, api):
     assert first.at <= second.at <= time.monotonic()
 
 
-def test_forbidden_resources_answer_403_and_the_access_review_says_so(cluster, api):
+def test_forbidden_resources_answer_403_and_the_access_review_denies_them(cluster, api):
     def allowed(verb):
         asked = {"resource": "deployments", "group": "apps", "verb": verb}
         review = {"kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": asked}}

@@ -83,7 +83,7 @@ def test_a_newer_model_is_promoted_after_the_daemon_a_run_and_the_code_server_we
     platform.until("API", platform.model, seconds=60)
 
 
-def test_an_up_that_was_killed_leaves_no_process_and_the_next_one_goes_on(home: Path) -> None:
+def test_an_up_that_was_killed_leaves_no_process_and_the_next_one_continues(home: Path) -> None:
     with up(home) as killed:
         first = killed.until("model", killed.model, seconds=TEN_MINUTES)
         killed.process.kill()

@@ -64,7 +64,7 @@ def test_a_table_is_what_people_get(
     assert "kubectl create clusterrole podpower --verb=get,list,watch --resource=replicasets.apps" in shown
 
 
-def test_clocks_apart_are_told(
+def test_clocks_apart_are_reported(
     measured: str, cluster: FakeCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cluster.clock_skew_s = -120
@@ -88,7 +88,7 @@ def test_pods_without_energy_are_named_with_their_nodes(
     assert "node-9" in found["pods"]["detail"]
 
 
-def test_a_prometheus_that_is_away_is_told_and_the_cluster_still_examined(
+def test_a_prometheus_that_is_away_is_reported_and_the_cluster_still_examined(
     cluster: FakeCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with stamina.set_testing(True):
@@ -99,7 +99,7 @@ def test_a_prometheus_that_is_away_is_told_and_the_cluster_still_examined(
     assert found["rights"]["state"] == "ok"
 
 
-def test_a_cluster_that_is_away_is_told_and_prometheus_still_examined(
+def test_a_cluster_that_is_away_is_reported_and_prometheus_still_examined(
     measured: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, found = examined(measured, tmp_path / "nowhere", capsys)

@@ -137,7 +137,7 @@ def test_what_kubectl_get_all_prints_counts_each_workload_once(client):
 
 
 @pytest.mark.parametrize("path", ["/predict/from-yaml", "/infer/from-yaml", "/predict/batch"])
-def test_query_parameters_say_how_manifests_are_read(client, path):
+def test_query_parameters_select_how_manifests_are_read(client, path):
     daemon = MANIFEST_EXAMPLE.replace("Deployment", "DaemonSet").replace("  replicas: 2\n", "")
     query = {"nodes": 12, "cluster": "east", "lenient": "true"}
     answer = ok(client.post(path, content=daemon.replace("requests:", "request:"), headers=YAML, params=query))
@@ -231,11 +231,11 @@ JSON_HEADERS = {"Content-Type": "application/json"}
         ("/infer/from-yaml", b"\xff\xfe", YAML, 400, "UTF-8"),
     ],
 )
-def test_what_is_wrong_is_told(client, path, content, headers, status, words):
+def test_problems_name_what_is_wrong(client, path, content, headers, status, words):
     assert words in problem(client.post(path, content=content, headers=headers), status)
 
 
-def test_an_alias_bomb_is_told(client):
+def test_an_alias_bomb_is_refused(client):
     levels = "".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]\n" for i in range(1, 12))
     detail = problem(client.post("/predict/from-yaml", content=f"l0: &l0 x\n{levels}", headers=YAML), 422)
     assert "aliases" in detail
@@ -252,12 +252,12 @@ def test_a_hostile_argument_freezes_nobody(running, filled_store, fragment):
         assert time.process_time() - began < 2  # 20 KB took 28 s
 
 
-def test_unknown_paths_and_verbs_are_told(client):
+def test_unknown_paths_and_verbs_are_problems(client):
     assert "/docs" in problem(client.get("/nothing"), 404)
     assert "POST" in problem(client.get("/predict"), 405)
 
 
-def test_without_a_model_it_says_so_and_takes_the_first_one(running, tmp_path):
+def test_without_a_model_it_is_not_ready_and_takes_the_first_one(running, tmp_path):
     with running(Settings(model_store=str(tmp_path / "none"))) as client:
         assert client.get("/healthz").status_code == 200
         problem(client.get("/readyz"), 503)

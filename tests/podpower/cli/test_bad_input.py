@@ -193,7 +193,7 @@ def test_one_workload_is_trained_on_with_a_warning(workflow, tmp_path, capsys):
     assert (tmp_path / "m.joblib").exists()
 
 
-def test_rows_that_are_left_out_are_told_with_their_reasons(workflow, tmp_path, capsys):
+def test_rows_that_are_left_out_are_counted_by_reason(workflow, tmp_path, capsys):
     rows = pl.read_parquet(workflow / "train_rows.parquet").drop("avg_power_w").with_row_index()
     number = pl.col("index")
     spoilt = pl.when(number < 2).then(6e7).when(number < 5).then(-1.0).otherwise("energy_step_j")
@@ -217,7 +217,7 @@ def test_vectors_that_no_encoder_makes_are_refused(workflow, tmp_path, capsys):
     failed(capsys, "encode them again")
 
 
-def test_rows_that_name_no_encoder_make_a_model_that_says_so(workflow, tmp_path, capsys):
+def test_rows_that_name_no_encoder_make_a_model_with_a_note(workflow, tmp_path, capsys):
     rows = pl.read_parquet(workflow / "train_rows.parquet").drop("encoder_fingerprint")
     rows.write_parquet(tmp_path / "rows.parquet")
     assert main(["train", "--train", f"{tmp_path}/rows.parquet", "--out", f"{tmp_path}/m.joblib"]) == 0

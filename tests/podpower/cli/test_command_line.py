@@ -139,7 +139,7 @@ def test_a_missing_extra_is_named(tmp_path):
     assert done.stderr == "error: this command needs polars: pip install 'podpower[pipeline]'\n"
 
 
-def test_an_unexpected_error_asks_to_be_reported(monkeypatch, capsys):
+def test_an_unexpected_error_is_one_line_that_names_debug(monkeypatch, capsys):
     parser = build_parser()
     monkeypatch.setattr("podpower.cli.build_parser", lambda: parser)
     parser.set_defaults()

@@ -124,7 +124,7 @@ def test_a_folder_that_has_to_be_rendered_names_the_command(name, tool, tmp_path
     assert f"{tool} {tmp_path} | podpower predict -f -" in capsys.readouterr().err
 
 
-def test_an_unrendered_template_says_how_to_render_it(predict):
+def test_an_unrendered_template_is_refused_with_the_command_that_renders_it(predict):
     code, _, err = predict(WEB.replace("replicas: 2", "replicas: {{ .Values.replicas }}"))
     assert code == 1
     assert "helm template" in err

@@ -154,7 +154,7 @@ def test_a_damaged_hour_is_recorded_again_by_the_command_that_is_named(
     assert_frame_equal(again.series, before.series)
 
 
-def test_recording_goes_on_until_it_is_stopped_and_is_taken_up_again(lived: Living, tmp_path: Path) -> None:
+def test_recording_runs_until_it_is_stopped_and_is_continued(lived: Living, tmp_path: Path) -> None:
     root = tmp_path / "recorded"
     command = [
         sys.executable, "-m", "podpower", "record", "--out", str(root), "--prom", lived.prometheus_url, "--kubeconfig",

@@ -36,7 +36,7 @@ def test_list_marks_what_is_served(store, capsys):
     assert first in lines[1]
 
 
-def test_list_tells_what_is_damaged(store, capsys):
+def test_list_shows_what_is_damaged(store, capsys):
     models, first, second = store
     (models.root / "versions" / first / "manifest.json").unlink()
     assert main(["models", "list"]) == 0
@@ -209,7 +209,7 @@ def test_a_model_is_no_worse_than_itself(store, workflow, capsys):
     assert main(["models", *arguments]) == 0
 
 
-def test_a_worse_model_is_told_by_the_exit_code(store, workflow, capsys):
+def test_a_worse_model_gives_exit_code_1(store, workflow, capsys):
     models, first, _ = store
     encoder, _ = models.load(first)
     rows = pl.read_parquet(workflow / "train_rows.parquet")
@@ -273,7 +273,7 @@ def test_what_is_not_there_is_refused_in_one_line(arguments, store, capsys):
     assert models.latest() == first
 
 
-def test_an_empty_store_says_so(tmp_path, capsys):
+def test_an_empty_store_is_shown_as_empty(tmp_path, capsys):
     assert main(["models", "list", "--store", str(tmp_path / "none")]) == 0
     assert "no version" in capsys.readouterr().err
     for command in ("show", "resume", "pin"):
@@ -300,7 +300,7 @@ def test_a_file_is_no_store(workflow, capsys):
         ("s3:/bucket/models", "write s3://"),
     ],
 )
-def test_a_store_that_cannot_be_reached_says_what_to_do(url, message, capsys):
+def test_a_store_that_cannot_be_reached_is_an_error_with_a_remedy(url, message, capsys):
     assert main(["models", "list", "--store", url]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")

@@ -40,7 +40,7 @@ def test_join_and_train_count_older_hashes_and_name_file_versions_and_command(ol
     assert told in printed
 
 
-def test_an_older_model_predicts_and_says_so(older, workflow, capsys):
+def test_an_older_model_predicts_with_a_note(older, workflow, capsys):
     command = "predict --input {0}/shop.yaml --encoder {0}/encoder.joblib --model {0}/knn_energy.joblib --format json"
     assert main(command.format(older).split()) == 0
     printed = capsys.readouterr()

@@ -42,7 +42,7 @@ def test_json_has_the_fields_of_the_http_answer(predict, seen):
     assert low <= stranger["pred_energy_step_j"] <= high
 
 
-def test_yaml_and_csv_say_the_same_as_json(predict, seen):
+def test_yaml_and_csv_contain_the_same_as_json(predict, seen):
     answer = json.loads(predict(seen, "json"))
     assert yaml.safe_load(predict(seen, "yaml")) == answer
     expected = answer["predictions"]

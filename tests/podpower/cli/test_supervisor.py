@@ -60,7 +60,7 @@ def test_a_child_that_ignores_the_signal_is_killed(tmp_path, monkeypatch):
     assert time.monotonic() - started < 10
 
 
-def test_a_child_that_ends_is_told_with_the_end_of_its_log(children):
+def test_a_child_that_ends_is_reported_with_the_end_of_its_log(children):
     children.start("broken", python("print('the reason'); raise SystemExit(3)"))
     with pytest.raises(
         Unavailable, match=r"broken \(process \d+\) ended with exit status 3: the reason \(see .*broken.log\)"

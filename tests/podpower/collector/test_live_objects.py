@@ -119,7 +119,7 @@ def test_the_sensor_sees_each_change_once(cluster: FakeCluster, live: LiveObject
 
 
 @pytest.mark.parametrize("how", ["status", "event"])
-def test_after_a_pause_longer_than_the_history_the_difference_is_told(
+def test_after_a_pause_longer_than_the_history_the_difference_is_emitted(
     cluster: FakeCluster, live: LiveObjects, how: str
 ) -> None:
     for name in ("stays", "changes", "goes"):
@@ -236,7 +236,7 @@ def test_a_pod_that_finished_before_the_journal_began_is_observed_when_it_ran(
     assert [(p.from_s, p.to_s, p.outcome) for p in found[0].pods] == [(began_s, ended_s, "succeeded")]
 
 
-def test_since_when_a_template_is_as_it_is_is_told_by_who_wrote_it(cluster: FakeCluster, live: LiveObjects) -> None:
+def test_managed_fields_show_when_a_template_last_changed(cluster: FakeCluster, live: LiveObjects) -> None:
     now_s = time.time()
     web = deployment("web")
     web["metadata"] |= {
@@ -344,7 +344,7 @@ def test_odd_objects_are_rejected_one_by_one(cluster: FakeCluster, live: LiveObj
 
 
 @pytest.mark.parametrize("metadata", [None, {}, [], {"uid": "u"}, {"name": "no-uid", "namespace": "shop"}])
-def test_an_object_without_a_name_is_told_of_and_one_without_uid_is_known_by_its_name(
+def test_an_object_without_a_name_is_reported_and_one_without_uid_is_known_by_its_name(
     tmp_path: Path, metadata: object
 ) -> None:
     good = {**deployment("good"), "metadata": {"name": "good", "uid": "g", "resourceVersion": "1"}}

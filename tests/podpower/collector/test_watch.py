@@ -119,7 +119,7 @@ def test_a_long_hostile_value_of_the_environment_holds_nothing_up(cluster: FakeC
     assert [name for _, name, _ in told] == [*(f"hostile-{n}" for n in range(4)), "web"]
 
 
-def test_without_the_initial_objects_only_changes_are_told(cluster: FakeCluster, watching: Watching) -> None:
+def test_without_the_initial_objects_only_changes_are_emitted(cluster: FakeCluster, watching: Watching) -> None:
     cluster.add(deployment("web"))
     watching.start()
     cluster.update(deployment("web", image="nginx:2"))
@@ -127,7 +127,7 @@ def test_without_the_initial_objects_only_changes_are_told(cluster: FakeCluster,
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_watch_that_is_started_again_goes_on_without_a_gap_or_a_repeat(
+def test_a_watch_that_is_started_again_continues_without_a_gap_or_a_repeat(
     cluster: FakeCluster, watching: Watching, ending: signal.Signals
 ) -> None:
     for name in ("web", "db", "idle"):
@@ -148,7 +148,9 @@ def test_a_watch_that_is_started_again_goes_on_without_a_gap_or_a_repeat(
     assert len(set(identities)) == len(identities)
 
 
-def test_after_a_pause_longer_than_the_history_the_difference_is_told(cluster: FakeCluster, watching: Watching) -> None:
+def test_after_a_pause_longer_than_the_history_the_difference_is_emitted(
+    cluster: FakeCluster, watching: Watching
+) -> None:
     for name in ("stays", "changes", "goes"):
         cluster.add(deployment(name))
     watching.start()
@@ -209,7 +211,7 @@ def test_pods_stand_under_their_top_owner_with_the_template_that_made_them(
     assert {len(line["containers"]) for line in watching.lines()} == {1}
 
 
-def test_what_an_owner_tells_is_not_told_again(cluster: FakeCluster, watching: Watching) -> None:
+def test_owned_objects_are_not_emitted_separately(cluster: FakeCluster, watching: Watching) -> None:
     stored = cluster.add(deployment("web"))
     template = deployment("web")["spec"]["template"]
     replicas = cluster.add(owned("ReplicaSet", "web-1", stored, spec={"template": template}))

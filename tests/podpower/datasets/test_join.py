@@ -100,7 +100,7 @@ def test_kind_and_namespace_are_part_of_a_name() -> None:
     assert joined.report.examples == {NO_SPEC: ["n/Deployment/web", "m/Deployment/web"]}
 
 
-def test_a_label_older_than_its_spec_is_not_joined_and_told() -> None:
+def test_a_label_older_than_its_spec_is_not_joined_and_reported() -> None:
     joined = join_rows(features(spec("web", "a", 500.0)), labels(label("web", 100.0)))
     assert joined.report.unjoined == {NOT_YET_OBSERVED: 1}
 

@@ -34,7 +34,7 @@ def test_rows_of_a_file_are_those_of_memory(tmp_path, rows):
     ],
     ids=["absent", "garbage", "no vectors", "text", "empty", "NaN"],
 )
-def test_files_that_cannot_be_used_are_told(tmp_path, rows, spoil, message):
+def test_files_that_cannot_be_used_are_refused(tmp_path, rows, spoil, message):
     path = tmp_path / "rows.parquet"
     spoil(path, rows)
     with pytest.raises(InvalidInput, match=message):

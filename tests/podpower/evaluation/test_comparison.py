@@ -85,7 +85,7 @@ def test_outliers_of_a_megawatt_are_refused(champion, past, held_out):
     assert compare_known(champion, train(spiked), held_out).verdict == "worse"
 
 
-def test_a_comparison_is_paired_and_says_how_sure_it_is(champion, past, held_out):
+def test_a_comparison_is_paired_and_has_an_interval(champion, past, held_out):
     candidate = train(past)
     result = compare_known(champion, candidate, held_out)
     assert result.workloads == 60

@@ -21,7 +21,7 @@ def young(cluster):
     return cluster.filter(pl.col("ts") > 4 * 3600)
 
 
-def test_a_cluster_that_goes_on_has_not_drifted(model, young):
+def test_an_unchanged_cluster_has_not_drifted(model, young):
     drift = drift_of(model, TrainingSet.of(young).pods())
     assert (drift.specs, drift.errors) == (False, False)
     assert drift.seen == 1.0
@@ -49,7 +49,7 @@ def test_software_that_nobody_measured_is_drift_of_specs(model, young):
     assert drift.coverage is None
 
 
-def test_few_workloads_tell_nothing(model, young):
+def test_few_workloads_show_no_drift(model, young):
     few = young.filter(pl.col("workload_name").is_in(["w0", "w1"]))
     grown = few.with_columns(pl.col("avg_power_w", "energy_step_j") * 9.0)
     assert not drift_of(model, TrainingSet.of(grown).pods()).errors

@@ -32,7 +32,7 @@ def test_each_split_scores_every_pod_beside_the_baselines(report):
     assert json.loads(json.dumps(report.to_dict()))["unit"] == "J"
 
 
-def test_what_neighbours_tell_is_found_and_noise_forward_in_time_is_small(report):
+def test_neighbours_predict_unseen_workloads_and_noise_forward_in_time_is_small(report):
     unseen = split(report, UNSEEN)
     assert unseen.scores[MODEL].log_r2 > 0.7
     assert unseen.scores[MODEL].wape < unseen.scores["constant"].wape
@@ -42,7 +42,7 @@ def test_what_neighbours_tell_is_found_and_noise_forward_in_time_is_small(report
     assert set(forward.by_basis) == {"seen"}
 
 
-def test_intervals_cover_about_as_often_as_they_say(report):
+def test_intervals_cover_about_their_level(report):
     assert 0.65 <= split(report, UNSEEN).scores[MODEL].coverage <= 0.97
 
 
@@ -70,7 +70,7 @@ def test_an_unseen_workload_is_never_answered_from_its_own_labels(report, make_r
     assert len(twinned.pods) == 13
 
 
-def test_labels_that_say_nothing_give_no_false_hope(make_rows):
+def test_random_labels_are_not_predicted_well(make_rows):
     """A leak would show as skill where there is none to have."""
     rng = np.random.default_rng(7)
     report = evaluate(make_rows(workloads=40, watts=np.exp(rng.normal(size=40) * 2)))
@@ -92,7 +92,7 @@ def test_a_part_of_the_rows_is_evaluated_as_if_it_were_all(rows):
     assert part.split(UNSEEN) == alone.split(UNSEEN)
 
 
-def test_very_many_are_left_out_until_more_would_tell_nothing_new(rows, monkeypatch):
+def test_of_very_many_workloads_enough_are_left_out(rows, monkeypatch):
     monkeypatch.setattr(splits, "MAX_LEFT_OUT", 10)
     monkeypatch.setattr(splits, "ENOUGH_PODS", 8)
     unseen = split(evaluate(rows), UNSEEN)
@@ -130,7 +130,7 @@ def test_labels_of_one_time_have_no_future(make_rows):
     assert "no future" in report.notes[0]
 
 
-def test_a_first_half_of_zeros_is_told_not_scored(make_rows):
+def test_a_first_half_of_zeros_is_noted_and_not_scored(make_rows):
     rows = make_rows(workloads=5).drop("avg_power_w")
     rows = rows.with_columns(energy_step_j=pl.when(pl.col("ts") <= 3600).then(0.0).otherwise("energy_step_j"))
     report = evaluate(rows, splits=(UNSEEN, FORWARD))
@@ -138,7 +138,7 @@ def test_a_first_half_of_zeros_is_told_not_scored(make_rows):
     assert "all labels are zero" in report.notes[0]
 
 
-def test_watts_and_joules_tell_the_same_story(rows, report):
+def test_watts_and_joules_give_the_same_scores(rows, report):
     watts = split(evaluate(rows, target="avg_power_w"), UNSEEN)
     assert watts.scores[MODEL].wape == pytest.approx(split(report, UNSEEN).scores[MODEL].wape)
     assert watts.scores[MODEL].log_r2 == pytest.approx(split(report, UNSEEN).scores[MODEL].log_r2)

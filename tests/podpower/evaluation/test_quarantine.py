@@ -82,7 +82,7 @@ def test_after_a_day_the_labels_are_used_and_count_as_known(champion, cluster):
     assert len(found.kept.frame) == len(until(rows, 31).frame)
 
 
-def test_a_stay_goes_on_when_the_champion_is_replaced(champion, cluster):
+def test_a_stay_continues_when_the_champion_is_replaced(champion, cluster):
     """The next champion was trained on the kept labels, which end later."""
     rows = poisoned(cluster)
     first = find_quarantined(champion, until(rows, 12))

@@ -109,7 +109,7 @@ def test_surprises_are_named_even_where_they_are_small():
     assert "Farthest outside" not in render(report(split([giant])))
 
 
-def test_a_page_says_what_it_is_of(rows):
+def test_a_page_names_its_subject(rows):
     page = render(evaluate(rows, splits=(UNSEEN,)))
     assert f"{len(rows):,} labels of 40 workloads, 1970-01-01 00:10 to" in page
 
@@ -136,7 +136,7 @@ def test_pictures_are_the_same_every_time():
     assert plots.to_png(plots.residuals(held_out, unit="J")).startswith(b"\x89PNG")
 
 
-def test_a_report_without_a_split_says_why():
+def test_a_report_without_a_split_has_the_reason():
     page = render(report(notes=["unseen workloads: there is one workload only, hence none to leave out"]))
     assert "there is one workload only" in page
     assert msgspec.json.encode(report().to_dict())

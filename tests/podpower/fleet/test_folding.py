@@ -76,7 +76,7 @@ def test_hours_before_the_last_thirty_days_are_left_out(hours):
     assert fold([aged, new], now_s=0.0) == fold([new], now_s=0.0)
 
 
-def test_clusters_are_told_apart(hours):
+def test_clusters_are_kept_apart(hours):
     found = fold(hours(a=[2.0], b=[5.0]), now_s=0.0)
     assert [(c.cluster, c.measured_w) for c in found.clusters] == [("a", 2.0), ("b", 5.0)]
     assert (workload(found, "web", "a").measured_w, workload(found, "web", "b").measured_w) == (2.0, 5.0)
@@ -108,7 +108,7 @@ def test_current_watts_are_those_of_the_last_labelled_hour_unless_it_is_too_old(
     assert old.predicted_w is not None
 
 
-def test_a_cluster_without_a_meter_says_from_whom_it_is_predicted(hours):
+def test_a_cluster_without_a_meter_names_the_clusters_it_is_predicted_from(hours):
     model = ModelStatus(
         version="v1", trained_at="", promoted_at=None, labels_end_s=0.0, pinned=False, clusters=["a"], evaluation=[],
         alarms=[],

@@ -27,7 +27,7 @@ def test_every_form_the_api_server_knows(text: str | float, amount: Fraction | i
     "text",
     ["", " ", "1.5.2Gi", "1g", "1K", "1 Gi", " 1", "1\n", "Mi", "1e", "1.5e1.5", "--1", "0x10", "nan", "inf", "1Zi"],
 )
-def test_what_is_no_quantity_is_told_with_an_example(text: str) -> None:
+def test_an_invalid_quantity_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"is not a quantity; write e\.g\. "):
         parse_quantity(text)
 

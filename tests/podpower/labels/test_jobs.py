@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podpower.labels import LabelRequest, Labels, label_jobs
+from podpower.labels import LabelRequest, Labels, label_ended_pods, label_jobs
 from podpower.simulation.runs import Exporter, InMemory, Run, merged, random_exporter, random_runs, scraped
 from podpower.sources.protocols import MetricSamples
 from podpower.specs.table import SPECS_SCHEMA
@@ -142,7 +142,7 @@ def test_a_pod_of_one_sample_of_a_new_exporter_is_not_known() -> None:
     assert (row["reason"], row["known_share"]) == ("short_lived", 0.0)
 
 
-def test_a_pod_that_no_scrape_saw_is_told_as_such() -> None:
+def test_a_pod_that_no_scrape_saw_was_never_sampled() -> None:
     run = steady(3.0, begin=31.0, life=20.0)
     other = Run(**{**vars(steady(1.0)), "name": "other", "uid": "o"})
     table = labels_of(scraped([run, other], exporter(), kepler="0.10"), [run, other]).table
@@ -177,16 +177,52 @@ def test_a_name_that_is_used_again_is_another_pod() -> None:
     assert table["total_energy_j"].to_list() == pytest.approx([1200.0, 4800.0], rel=0.02)
 
 
-def test_a_partial_answer_is_estimated_and_reported() -> None:
-    whole = scraped([steady(2.0, begin=1.0, life=1000.0)], exporter(), kepler="0.10")
-    partial = MetricSamples(series=whole.series, points=whole.points, partial_ranges=((START_S + 300, START_S + 500),))
+class Partial(InMemory):
+    """Samples of which some can be missing between 300 and 500 seconds."""
 
-    class Partial(InMemory):
-        def samples(self, *args: object, **given: object) -> MetricSamples:
-            found = super().samples(*args, **given)  # type: ignore[arg-type]
-            return MetricSamples(series=found.series, points=found.points, partial_ranges=partial.partial_ranges)
+    def samples(self, *args: object, **given: object) -> MetricSamples:
+        found = super().samples(*args, **given)  # type: ignore[arg-type]
+        ranges = ((START_S + 300, START_S + 500),)
+        return MetricSamples(series=found.series, points=found.points, partial_ranges=ranges)
 
+
+def partly_seen(run: Run, scrapes: Exporter) -> dict[str, object]:
     request = LabelRequest(start_s=START_S - 300, end_s=START_S + 3600)
-    row = only(label_jobs(Partial(whole=whole), None, request))
+    return only(label_jobs(Partial(whole=scraped([run], scrapes, kepler="0.10")), None, request))
+
+
+def test_a_partial_answer_is_estimated_and_reported() -> None:
+    row = partly_seen(steady(2.0, begin=1.0, life=1000.0), exporter())
     assert row["total_energy_j"] == pytest.approx(2.0 * 989, rel=0.005)
     assert row["known_share"] == pytest.approx(1 - 210 / 990)
+
+
+def test_a_pod_whose_only_interval_is_in_a_partial_answer_has_that_reason() -> None:
+    row = partly_seen(steady(2.0, begin=310.0, life=60.0), exporter(first=330.0))
+    assert (row["total_energy_j"], row["reason"]) == (None, "partial_answer")
+
+
+def test_a_pod_that_ends_between_two_windows_is_in_the_second_one_only() -> None:
+    run = steady(2.0, begin=7.0, life=593.0)
+    source = InMemory(whole=scraped([run], exporter(), kepler="0.10"))
+    windows = [LabelRequest(start_s=START_S + at, end_s=START_S + at + 600) for at in (0, 600)]
+    assert [len(label_ended_pods(source, specs_of([run]), window).table) for window in windows] == [0, 1]
+
+
+@pytest.mark.parametrize("kepler", ["0.9", "0.10"])
+def test_a_later_pod_of_the_same_name_that_nobody_saw_is_not_the_earlier_one(kepler: str) -> None:
+    first, second = steady(2.0, life=600.0), steady(8.0, begin=1000.0, life=600.0)
+    second = Run(**{**vars(second), "uid": "v"})
+    samples = merged([scraped([run], exporter(), kepler=kepler) for run in (first, second)])
+    table = labels_of(samples, [first]).table
+    assert table["outcome"].to_list() == ["succeeded", None]
+    assert table["total_energy_j"].to_list() == pytest.approx([1200.0, 4800.0], rel=0.06)
+
+
+def test_energy_after_a_reset_covers_at_most_nine_tenths_of_the_seconds_between_the_samples() -> None:
+    run = steady(1.0, life=335.0, resets=(305.0,))
+    run.power_w[5:] = 10.0  # 250 J from 305 to 330 s: the mean power of 1 W would need 250 s for them
+    row = unseen(run, exporter())
+    # The pod begins between the scrapes at -30 and 0 s: 360 s, of which 27 of the 30 around the reset count as known.
+    assert row["known_share"] == pytest.approx(357 / 360)
+    assert row["total_energy_j"] == pytest.approx(550 + 3 * 550 / 357)

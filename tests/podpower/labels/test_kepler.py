@@ -73,7 +73,7 @@ def test_the_generation_shows_in_the_names() -> None:
     assert detect({"kepler_container_joules_total", "kepler_pod_cpu_joules_total"}) == [KEPLER_0_10, KEPLER_0_9]
 
 
-def test_a_kepler_without_pods_is_told_how_to_get_them() -> None:
+def test_a_kepler_without_pods_is_an_error_with_the_setting() -> None:
     with pytest.raises(Unavailable, match=r"kube\.enabled: true"):
         detect({"kepler_node_cpu_joules_total"})
     with pytest.raises(Unavailable, match="no Kepler metrics"):

@@ -59,7 +59,7 @@ def test_files_of_the_reference_system_are_read_as_they_are(tmp_path: Path) -> N
         (lambda t: t.with_columns(workload_name=3), "column workload_name holds"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_told_by_its_column(change: Any, message: str, tmp_path: Path) -> None:
+def test_a_wrong_file_is_refused_by_its_column(change: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=message):
         read(change(exported()), tmp_path)
 
@@ -71,7 +71,7 @@ def test_a_file_of_jobs_is_known_by_its_total(tmp_path: Path) -> None:
     assert read(jobs, tmp_path)["total_energy_j"].to_list() == [5.0]
 
 
-def test_what_is_no_parquet_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.parquet").write_text("ts,pod\n")
     with pytest.raises(InvalidInput, match="not a readable Parquet file"):
         read_labels(tmp_path / "labels.parquet")

@@ -92,7 +92,7 @@ def test_errors_that_grow_with_distance_widen_the_interval():
     assert (np.diff(widening.at(np.linspace(0, 9, 50))) >= 0).all()
 
 
-def test_few_residuals_say_little_about_distance():
+def test_few_residuals_do_not_widen_with_distance():
     assert fit_widening(NONE, NONE) == UNKNOWN_WIDENING
     few = fit_widening(np.array([0.0, 1.0, 2.0]), np.array([0.1, -0.1, 4.0]))
     assert len(set(few.expected)) == 1

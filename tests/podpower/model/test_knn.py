@@ -198,7 +198,7 @@ def test_the_prediction_path_imports_nothing_heavy():
     assert json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) == []
 
 
-def test_a_model_of_older_spec_hashes_says_so(pair):
+def test_a_model_of_older_spec_hashes_has_a_note(pair):
     _, model = pair
     assert model.spec_hash_version == HASH_VERSION
     assert not any("spec hashes" in note for note in model.notes)

@@ -18,7 +18,7 @@ def images(make_rows):
     return rows.with_columns(features=pl.Series(features, dtype=pl.List(pl.Float32)))
 
 
-def test_the_image_tells_where_nothing_else_does(images, queries):
+def test_the_image_decides_where_nothing_else_does(images, queries):
     model = train(images)
     far = np.full((2, 24), 3.0)
     known, new = model.predict(queries(far, image_keys=["acme/family3", "never/seen"])).power_w

@@ -108,7 +108,7 @@ def test_a_model_of_another_encoder_is_refused(make_pair, pair):
         Predictor(make_pair(text="none")[0], pair[1], version="v")
 
 
-def test_a_cluster_without_labels_is_predicted_from_the_others_and_told(predictor, known_requests):
+def test_a_cluster_without_labels_is_predicted_from_the_others_with_a_note(predictor, known_requests):
     own, abroad = (msgspec.structs.replace(known_requests[0], cluster=name) for name in ("c", "edge"))
     found, elsewhere = predictor.predict([own, abroad])
     note = (

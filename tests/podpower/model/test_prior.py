@@ -65,7 +65,7 @@ def test_a_job_computes_with_what_it_requests_and_nothing_beyond_its_limit():
         ("a" * 100_000, 2.76),
     ],
 )
-def test_the_node_type_tells_what_a_core_draws(node_type, core_w):
+def test_the_node_type_decides_the_power_of_a_core(node_type, core_w):
     assert core_power_w(node_type) == core_w
     job = of("Job", req_cpu_mcpu=1000.0, node_type=node_type)
     assert physical_power_w([job]) == pytest.approx(core_w, rel=0.01)
@@ -104,7 +104,7 @@ def test_the_slope_is_learned():
         assert low < np.diff(prior.at(ends, services(2)))[0] / np.diff(ends)[0] < high
 
 
-def test_kinds_that_draw_more_are_told_apart_as_far_as_there_are_labels():
+def test_kinds_that_draw_more_are_distinguished_as_far_as_there_are_labels():
     physical = to_log(np.full(60, 1.0))
     kinds = ["DaemonSet" if n % 3 == 0 else "Deployment" for n in range(60)]
     measured = physical + np.where(np.array(kinds) == "DaemonSet", 2.0, 0.0)

@@ -232,7 +232,7 @@ def test_what_is_not_plain_is_not_written(value):
     ],
     ids=["empty", "of scikit-learn", "swapped", "of a later version", "of an earlier version", "a list"],
 )
-def test_refusals_say_what_and_what_to_do(data, kind, words):
+def test_refusals_contain_the_cause_and_the_remedy(data, kind, words):
     with pytest.raises(Refused, match=words) as refusal:
         sealing.unseal(data, kind=kind)
     assert "\n" not in str(refusal.value)

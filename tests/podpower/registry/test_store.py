@@ -172,7 +172,7 @@ def test_writers_at_once_leave_whole_versions(store, pairs):
     assert len(store.history()) == 6
 
 
-def test_of_two_promotions_at_once_one_is_told_to_compare_again(tmp_path, pairs):
+def test_of_two_promotions_at_once_one_is_refused(tmp_path, pairs):
     """Both candidates were compared with `a`; only the first takes its place."""
     store = ModelStore(tmp_path / "models")
     a, b, c = (store.add(*pair) for pair in pairs)
@@ -216,7 +216,7 @@ def test_pruning_keeps_the_newest_and_all_that_may_be_served_again(store, pairs)
         store.prune(keep=0)
 
 
-def test_what_is_damaged_is_told(store, pairs):
+def test_damaged_versions_are_reported(store, pairs):
     a, b, c = (store.add(*pair) for pair in pairs)
     store.promote(a)
     assert store.damaged() == {}

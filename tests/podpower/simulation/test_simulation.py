@@ -95,7 +95,7 @@ def test_counters_only_fall_when_an_exporter_restarts(tmp_path: Path) -> None:
         ({"hours": 0}, "needs a workload, some time"),
     ],
 )
-def test_what_cannot_be_simulated_is_told(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
+def test_what_cannot_be_simulated_is_refused(tmp_path: Path, arguments: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
         small(tmp_path / "r", **arguments)  # type: ignore[arg-type]
 
@@ -130,7 +130,7 @@ def followed(root: Path, minutes: int, meanwhile: Callable[[], None] = lambda: N
     return Recording(root)
 
 
-def test_following_goes_on_where_the_recording_stands(tmp_path: Path) -> None:
+def test_following_continues_at_the_end_of_the_recording(tmp_path: Path) -> None:
     whole = Recording(small(tmp_path / "whole", hours=1))
     parts = followed(followed(small(tmp_path / "parts", hours=0.5), 16).root, 16)
     window = {"start_s": START_S, "end_s": parts.end_s}
@@ -143,7 +143,7 @@ def test_following_goes_on_where_the_recording_stands(tmp_path: Path) -> None:
     assert ours.equals(theirs)
 
 
-def test_a_change_asked_for_is_rolled_out_and_is_still_there_after_a_restart(tmp_path: Path) -> None:
+def test_a_requested_change_is_rolled_out_and_is_still_there_after_a_restart(tmp_path: Path) -> None:
     root = small(tmp_path / "r", hours=0.5)
     _, cursor = Recording(root).changes(None)
     ask = {"namespace": "shop", "kind": "Deployment", "name": "frontend", "image": "nginx:9.9"}

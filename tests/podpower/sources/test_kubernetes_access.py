@@ -109,7 +109,7 @@ def test_credentials_that_were_accepted_once_are_an_error_only_when_patience_end
     assert len(cluster.requests) == 4
 
 
-def test_a_plugin_that_fails_is_told_of(cluster: FakeCluster, tmp_path: Path) -> None:
+def test_a_plugin_that_fails_is_reported(cluster: FakeCluster, tmp_path: Path) -> None:
     broken = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/nowhere/plugin"}}
     config = write_kubeconfig(tmp_path / "config", cluster.url, user=broken)
     with pytest.raises(Unavailable, match=r"credential plugin returned no credentials: .*No such file"):
@@ -133,7 +133,7 @@ def test_a_kind_that_is_not_there_is_named(cluster: FakeCluster, tmp_path: Path)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_what_may_pass_is_tried_again_as_late_as_asked(cluster: FakeCluster, tmp_path: Path, status: int) -> None:
+def test_passing_errors_are_retried_after_retry_after(cluster: FakeCluster, tmp_path: Path, status: int) -> None:
     cluster.fail_next(status, count=2, headers={"Retry-After": 7})
     config = write_kubeconfig(tmp_path / "config", cluster.url)
     assert b"gitVersion" in asked(ClusterConfig(kubeconfig=str(config)))
@@ -156,14 +156,16 @@ def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
         ("apiVersion: v1\nkind: Config\nclusters: []\nusers: []\ncontexts: []\n", "no current context"),
     ],
 )
-def test_a_kubeconfig_that_cannot_be_used_says_why(tmp_path: Path, text: str | None, told: str) -> None:
+def test_a_kubeconfig_that_cannot_be_used_is_refused_with_the_cause(
+    tmp_path: Path, text: str | None, told: str
+) -> None:
     if text is not None:
         (tmp_path / "config").write_text(text)
     with pytest.raises(InvalidInput, match=told):
         open_access(ClusterConfig(kubeconfig=str(tmp_path / "config")))
 
 
-def test_a_context_that_is_not_there_says_how_to_see_them(tmp_path: Path) -> None:
+def test_a_missing_context_is_refused_with_the_command_that_lists_them(tmp_path: Path) -> None:
     config = write_kubeconfig(tmp_path / "config", "http://x")
     with pytest.raises(InvalidInput, match=r"no context 'other'.*get-contexts"):
         open_access(ClusterConfig(kubeconfig=str(config), context="other"))
@@ -199,7 +201,7 @@ def test_a_client_certificate_of_the_kubeconfig_is_shown(tmp_path: Path, authori
             asked(ClusterConfig(kubeconfig=str(without), ca_file=str(authority)))
 
 
-def test_certificates_are_checked_unless_told_otherwise(tmp_path: Path, authority: Path) -> None:
+def test_certificates_are_checked_by_default(tmp_path: Path, authority: Path) -> None:
     skipping = write_kubeconfig(tmp_path / "skip", "https://x", cluster={"insecure-skip-tls-verify": True})
     checking = write_kubeconfig(tmp_path / "check", "https://x")
     assert not open_access(ClusterConfig(kubeconfig=str(skipping))).verifies_tls
@@ -211,7 +213,7 @@ def test_certificates_are_checked_unless_told_otherwise(tmp_path: Path, authorit
         open_access(ClusterConfig(kubeconfig=str(checking), ca_file=str(tmp_path / "check")))
 
 
-def test_the_environment_says_where_and_how() -> None:
+def test_the_environment_configures_the_access() -> None:
     environment = {"KUBECONFIG": "a", "K8S_CA_FILE": "b", "VERIFY_SSL": "no", "PODPOWER_CLUSTER": "c"}
     found = cluster_config(Settings(environment).cluster, context="d")
     assert found == ClusterConfig(kubeconfig="a", ca_file="b", verify_tls=False, cluster="c", context="d")

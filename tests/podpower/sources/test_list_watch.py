@@ -117,7 +117,7 @@ def test_what_is_there_is_listed_in_pages_and_what_changes_is_watched(cluster: F
     assert watch.params["allowWatchBookmarks"] == "true"
 
 
-def test_a_stream_that_is_cut_goes_on_where_it_was(cluster: FakeCluster, follower: Follower) -> None:
+def test_a_stream_that_is_cut_resumes(cluster: FakeCluster, follower: Follower) -> None:
     cluster.put_many([deployment("web")])
     found = follower.run(
         lambda: cluster.update(deployment("web", image="a:1")),
@@ -131,7 +131,7 @@ def test_a_stream_that_is_cut_goes_on_where_it_was(cluster: FakeCluster, followe
 
 
 @pytest.mark.parametrize("how", ["status", "event"])
-def test_a_history_that_is_gone_is_listed_anew_and_only_differences_are_told(
+def test_after_an_expired_history_objects_are_listed_and_only_differences_are_emitted(
     cluster: FakeCluster, follower: Follower, how: str
 ) -> None:
     cluster.put_many([deployment("same"), deployment("changed"), deployment("deleted")])
@@ -179,7 +179,7 @@ def test_a_server_that_was_restored_to_an_older_state_is_listed_again(cluster: F
     assert follower.interruptions[-1] == "gone"
 
 
-def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(cluster: FakeCluster, follower: Follower) -> None:
+def test_a_busy_server_is_retried_after_retry_after(cluster: FakeCluster, follower: Follower) -> None:
     cluster.put_many([deployment("web")])
     cluster.fail_next(429, count=2, headers={"Retry-After": 1}, path="/deployments")
     assert told(follower.run(lambda: None, lambda: None)) == [("ADDED", "web")]
@@ -212,7 +212,7 @@ STEPS = st.lists(
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
-def test_whatever_happens_the_end_is_known_and_no_version_is_told_twice(
+def test_whatever_happens_the_end_is_known_and_no_version_is_emitted_twice(
     tmp_path: Path, steps: list[tuple[str, int]]
 ) -> None:
     with FakeCluster() as cluster:

@@ -62,7 +62,7 @@ def test_known_energy_of_a_pod_is_the_true_energy_within_half_a_percent(backfill
     assert float(errors.max()) < 0.005  # type: ignore[arg-type]
 
 
-def test_what_is_not_known_is_null_and_says_why(labels: Labels) -> None:
+def test_unknown_energy_is_null_with_a_reason(labels: Labels) -> None:
     assert labels.report.known > 0.9 * labels.report.rows
     unknown = labels.table.filter(pl.col("energy_step_j").is_null())
     assert unknown["reason"].null_count() == 0
@@ -127,7 +127,7 @@ def test_a_range_gives_the_same_samples_however_it_is_split(
     assert_frame_equal(parts.points.unique().sort(order), whole.points.sort(order))
 
 
-def test_a_server_that_refuses_so_many_samples_is_asked_for_fewer(backfilled: Backfilled, tmp_path: Path) -> None:
+def test_a_server_that_refuses_so_many_samples_gets_smaller_queries(backfilled: Backfilled, tmp_path: Path) -> None:
     backfill_recording(backfilled.recording.root, tmp_path / "tsdb")
     with serving(tmp_path / "tsdb", "--query.max-samples=20000") as url, Prometheus(Endpoint(url=url)) as narrow:
         few = label_windows(narrow, None, LabelRequest(start_s=START_S, end_s=START_S + 3600))
@@ -135,7 +135,7 @@ def test_a_server_that_refuses_so_many_samples_is_asked_for_fewer(backfilled: Ba
     assert_frame_equal(few.table.drop("cluster"), many.table.drop("cluster"))
 
 
-def test_a_time_without_kepler_says_so(backfilled: Backfilled) -> None:
+def test_a_time_without_kepler_is_an_error(backfilled: Backfilled) -> None:
     with pytest.raises(Unavailable, match="no Kepler metrics in this time range"):
         label_windows(backfilled.prometheus, None, LabelRequest(start_s=1e9, end_s=1e9 + 600))
 
@@ -247,7 +247,7 @@ def test_counters_that_are_all_zero_are_called_so(tmp_path: Path) -> None:
     assert "no hardware counters" in " ".join(report.warnings)
 
 
-def test_a_kepler_without_pods_says_what_to_set(tmp_path: Path) -> None:
+def test_a_kepler_without_pods_is_an_error_with_the_setting(tmp_path: Path) -> None:
     text = Text()
     text.counter("kepler_node_cpu_joules_total", {"node_name": "n1", "zone": "package"}, watts=90.0)
     with text.serve(tmp_path) as url, pytest.raises(Unavailable, match=r"kube\.enabled: true"):

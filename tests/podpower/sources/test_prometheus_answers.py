@@ -162,9 +162,7 @@ GOOD = Answer(answered([series()]))
         (Answer(answered([{"metric": {"a": 1}, "values": []}])), InvalidInput, "does not answer as"),  # type: ignore[dict-item]
     ],
 )  # fmt: skip
-def test_what_is_no_answer_is_an_error_that_says_so(
-    server: Server, answer: Answer, error: type[Exception], told: str
-) -> None:
+def test_an_invalid_answer_is_an_error(server: Server, answer: Answer, error: type[Exception], told: str) -> None:
     server.answers = [answer]
     with pytest.raises(error, match=told):
         labelled(server)
@@ -177,28 +175,26 @@ def test_what_may_pass_is_tried_again(server: Server, status: int) -> None:
     assert questions(server) == len(HOUR.pieces()) + 1
 
 
-def test_an_answer_that_breaks_off_is_asked_for_again_and_counted_once(server: Server) -> None:
+def test_an_answer_that_breaks_off_is_requested_again_and_counted_once(server: Server) -> None:
     server.answers = [Answer(GOOD.body[: len(GOOD.body) // 2], promised=len(GOOD.body)), GOOD]
     assert labelled(server).table["avg_power_w"].to_list() == pytest.approx([5.0] * 60)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_what_will_not_pass_is_asked_once(server: Server, status: int) -> None:
+def test_permanent_errors_are_not_retried(server: Server, status: int) -> None:
     server.answers = [Answer(b'{"status":"error","errorType":"bad_data","error":"no"}', status)]
     with pytest.raises(InvalidInput):
         labelled(server)
     assert questions(server) == 1
 
 
-def test_a_proxy_that_lets_no_post_through_is_asked_by_get(server: Server) -> None:
+def test_a_proxy_that_refuses_post_gets_get_requests(server: Server) -> None:
     server.answers = [Answer(b"", 405), GOOD]
     assert labelled(server).report.known == 60
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_proxy_that_lets_only_queries_through_is_asked_by_a_query_which_metrics_there_are(
-    server: Server, status: int
-) -> None:
+def test_a_proxy_that_allows_only_queries_gets_a_query_for_the_metric_names(server: Server, status: int) -> None:
     server.names_status = status
     server.answers = [GOOD]
     assert labelled(server).report.known == 60
@@ -271,7 +267,7 @@ def test_user_and_password_of_a_url_become_basic_authentication() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "prometheus:9090", "ftp://x", "http://", "http://a:b", "http://[::1"])
-def test_what_is_no_url_says_how_to_write_one(url: str) -> None:
+def test_an_invalid_url_is_refused_with_an_example(url: str) -> None:
     with pytest.raises(InvalidInput, match="URL of a Prometheus"):
         parse_url(url)
 

@@ -100,14 +100,14 @@ def test_cursors_that_do_not_fit_are_refused(tmp_path: Path, cursor: str) -> Non
         Recording(tmp_path).changes(cursor)
 
 
-def test_what_is_no_recording_is_told_from_what_is_not_there_yet(tmp_path: Path) -> None:
+def test_a_missing_recording_and_another_folder_are_different_errors(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=META):
         Recording(tmp_path)
     with pytest.raises(Unavailable, match="simulate"):
         Recording(tmp_path / "later")
 
 
-def test_a_damaged_line_is_passed_over_and_told(tmp_path: Path) -> None:
+def test_a_damaged_line_is_skipped_and_reported(tmp_path: Path) -> None:
     writer = recorded(tmp_path)
     writer.events([event(1, ts=START_S + 1)])
     path = tmp_path / OBJECTS / "2026-01-01T00.ndjson"

@@ -170,7 +170,7 @@ def test_anything_anywhere_in_a_manifest_is_read_or_refused(path: tuple[Any, ...
 
 
 @pytest.mark.parametrize("kind", ["Service", "ConfigMap", "Secret", "CustomResourceDefinition"])
-def test_kinds_without_pods_are_told_apart_from_broken_ones(kind: str) -> None:
+def test_kinds_without_pods_are_distinguished_from_broken_ones(kind: str) -> None:
     with pytest.raises(NotAWorkload, match=f"a {kind} runs no pods"):
         request_from_object({"kind": kind, "metadata": {"name": "x"}})
 

@@ -69,7 +69,7 @@ def test_known_forms_of_credentials_go_wherever_they_stand(text: str) -> None:
     ["--threads=4", "--config=/etc/app.yaml", "--secret-name=app-tls", "--token-file=/var/run/token", "--key=$(KEY)",
      "redis:6379", "registry.k8s.io/etcd:3.5.16-0@sha256:5b" + "0" * 62, "/usr/share/keyrings", "author=me"],
 )  # fmt: skip
-def test_what_tells_about_the_workload_stays(text: str) -> None:
+def test_texts_that_describe_the_workload_stay(text: str) -> None:
     assert redact_text(text) == text
 
 

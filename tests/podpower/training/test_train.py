@@ -10,7 +10,7 @@ from podpower.model.scale import from_log, to_log
 from podpower.training.train import train, train_examples
 
 
-def test_the_model_tells_what_it_was_trained_on(rows):
+def test_the_model_names_what_it_was_trained_on(rows):
     model = train(rows)
     assert model.training_size == {
         "rows": len(rows),
@@ -107,7 +107,7 @@ def test_an_index_entry_is_the_weighted_mean_of_its_windows(make_rows):
     assert index.power_w[0] == pytest.approx(np.average(examples.power_w[:3], weights=examples.seconds[:3]), rel=0.01)
 
 
-def test_one_workload_trains_and_says_that_it_knows_no_error(make_rows, queries, own_queries, known_vectors):
+def test_one_workload_trains_with_a_note_and_assumed_errors(make_rows, queries, own_queries, known_vectors):
     model = train(make_rows(workloads=1, watts=[5.0]))
     assert "one workload only" in model.notes[0]
     new = model.predict(queries(known_vectors(model) + 9))

@@ -62,7 +62,7 @@ def test_another_cluster_names_and_registries_do_not_hide_the_software(trained, 
     assert np.corrcoef(np.log(estimates.power_w), np.log(power_w))[0, 1] > 0.85
 
 
-def test_software_that_no_cluster_knows_is_told_to_be_unknown(trained, queries):
+def test_software_that_no_cluster_knows_is_predicted_as_unknown(trained, queries):
     encoder, model, _ = trained
     strange = [
         InferenceRequest(
