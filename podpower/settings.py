@@ -54,7 +54,9 @@ class Places:
     given_model_store: str | None = _setting(MODEL_STORE, "Folder or URL of the model store; `models` in the home.")
     encoder_path: str | None = _setting(ENCODER_PATH, "Encoder to serve in place of the store's; needs `MODEL_PATH`.")
     model_path: str | None = _setting(MODEL_PATH, "Model to serve in place of the store's; needs `ENCODER_PATH`.")
-    dagster_home: str | None = _setting(DAGSTER_HOME, "Folder of Dagster's history; `dagster` in the home.")
+    dagster_home: str | None = _setting(
+        DAGSTER_HOME, "Folder of Dagster's history; `dagster` in the home; where that is a URL, in `.podpower`."
+    )
     clusters_file: str | None = _setting(
         CLUSTERS, "File of several clusters; the variables of one cluster and its Prometheus do not count then."
     )
@@ -72,7 +74,7 @@ class Places:
     @property
     def model_store(self) -> str:
         """The model store, in the home unless it is placed elsewhere."""
-        return self.given_model_store or f"{self.home or DEFAULT_HOME}/models"
+        return self.given_model_store or f"{(self.home or DEFAULT_HOME).rstrip('/')}/models"
 
     @property
     def tables(self) -> str:
@@ -99,7 +101,7 @@ class Places:
 
     @property
     def _absolute_home(self) -> str:
-        return self.home or os.path.abspath(DEFAULT_HOME)
+        return (self.home or os.path.abspath(DEFAULT_HOME)).rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)

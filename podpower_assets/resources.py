@@ -13,8 +13,9 @@ from podpower.collector.opening import Sources, opened_sources
 from podpower.errors import Refused, Unavailable
 from podpower.features.encoder import Encoder
 from podpower.fleet.observed import Observed, observed_at
-from podpower.io.files import read_bounded, write_atomically
+from podpower.io.files import children, exists, read_bounded, write_atomically
 from podpower.io.parquet import TableFile, write_parquet
+from podpower.io.places import place
 from podpower.registry import artifacts
 from podpower.registry.store import ModelStore
 from podpower_assets.clusters import Cluster
@@ -54,7 +55,7 @@ class Source(dg.ConfigurableResource):
 
 
 class Tables(dg.ConfigurableResource):
-    """One Parquet file a partition of an asset, below `root`: a local folder, s3:// or gs://."""
+    """One Parquet file a partition of an asset, below `root`: a local folder, s3://, gs:// or az://."""
 
     root: str
 
@@ -64,7 +65,7 @@ class Tables(dg.ConfigurableResource):
 
     def path(self, asset: str, partition: str) -> UPath:
         """Return the path of the partition. Colons, which some stores do not allow in names, are left out."""
-        return UPath(self.root) / asset / f"{partition.replace(':', '')}.parquet"
+        return place(self.root) / asset / f"{partition.replace(':', '')}.parquet"
 
     def write(self, asset: str, partition: str, table: pl.DataFrame | Iterable[pl.DataFrame]) -> None:
         """Write the partition, whole or not at all; the last of two writers wins."""
@@ -77,16 +78,15 @@ class Tables(dg.ConfigurableResource):
 
     def read(self, asset: str, partition: str) -> pl.DataFrame | None:
         """Return the table of the partition; None where there is none."""
-        return self.file(asset, partition).read() if self.path(asset, partition).exists() else None
+        return self.file(asset, partition).read() if exists(self.path(asset, partition)) else None
 
     def scan(self, asset: str, partition: str) -> pl.LazyFrame | None:
         """Return the table of the partition as a query; None where there is none."""
-        return self.file(asset, partition).scan() if self.path(asset, partition).exists() else None
+        return self.file(asset, partition).scan() if exists(self.path(asset, partition)) else None
 
     def partitions(self, asset: str) -> list[str]:
         """Return the keys of the hours that have a file, oldest first."""
-        folder = UPath(self.root) / asset
-        names = sorted(p.stem for p in folder.glob("*.parquet")) if folder.exists() else []
+        names = sorted(path.stem for path in children(place(self.root) / asset) if path.suffix == ".parquet")
         return [f"{name[:-2]}:{name[-2:]}" for name in names]
 
     def save_encoder(self, encoder: Encoder) -> None:
@@ -96,7 +96,7 @@ class Tables(dg.ConfigurableResource):
     def encoder(self) -> Encoder | None:
         """Return the encoder; None before the first was fitted."""
         path = self._encoder_path()
-        if not path.exists():
+        if not exists(path):
             return None
         try:
             return artifacts.encoder_from_bytes(read_bounded(path, limit_bytes=_MAX_ENCODER_BYTES))
@@ -114,7 +114,7 @@ class Tables(dg.ConfigurableResource):
         return fitted
 
     def _encoder_path(self) -> UPath:
-        return UPath(self.root) / "encoder" / "encoder.joblib"
+        return place(self.root) / "encoder" / "encoder.joblib"
 
 
 class Models(dg.ConfigurableResource):

@@ -1,7 +1,6 @@
 """`podpower demo`, which `make demo` runs: simulate, train through Dagster, serve, and predict over HTTP."""
 
 import argparse
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 from podpower.cli import output, ports, supervisor
 from podpower.cli.arguments import Commands, add_command, positive
-from podpower.cli.homes import home_environment
+from podpower.cli.homes import home_at, home_environment
 from podpower.cli.predictions import show_predictions
 from podpower.cli.signals import terminate_as_interrupt
 from podpower.cli.supervisor import Processes
@@ -49,7 +48,10 @@ def add(commands: Commands) -> None:
         details="  podpower demo\n  podpower demo --home /tmp/demo --hours 48\n",
     )
     parser.add_argument(
-        "--home", metavar="DIR", default=".podpower/demo", help="folder to work in, emptied first (default %(default)s)"
+        "--home",
+        metavar="DIR_OR_URL",
+        default=".podpower/demo",
+        help="folder or URL to work in, emptied first (default %(default)s)",
     )
     parser.add_argument("--hours", type=positive, default=24, help="hours to simulate (default %(default)s)")
 
@@ -57,12 +59,13 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run every step; leave no process, whatever happens."""
     started_s = time.monotonic()
-    home = _emptied(Path(arguments.home))
+    home = home_at(arguments.home)
+    _empty(home.root)
     # The caller's own set-up must not mix with that of the demo.
     theirs = {name: value for name, value in arguments.settings.environment.items() if name not in _PLACES}
     environment = home_environment(home, theirs)
     recording = environment[RECORDING]
-    with terminate_as_interrupt(), Processes(logs=home / "logs", environment=environment) as children:
+    with terminate_as_interrupt(), Processes(logs=home.local / "logs", environment=environment) as children:
         with _step(f"1/4 simulate {arguments.hours} hours of a cluster"):
             command = supervisor.podpower_command("simulate", "--out", recording, "--hours", str(arguments.hours))
             children.run("simulate", command)
@@ -89,15 +92,18 @@ def run(arguments: argparse.Namespace) -> int:
 _PLACES = (HOME, RECORDING, PROMETHEUS_URL, MODEL_STORE, DAGSTER_HOME, ENCODER_PATH, MODEL_PATH)
 
 
-def _emptied(home: Path) -> Path:
-    """Return `home`, emptied; InvalidInput when it contains files of anything but a demo."""
-    if home.exists() and any(home.iterdir()):
-        if not (home / _MARK).exists():
-            raise InvalidInput(f"{home} contains files that are not the demo's: name another folder with --home")
-        shutil.rmtree(home)
-    home.mkdir(parents=True, exist_ok=True)
-    (home / _MARK).touch()
-    return home.resolve()
+def _empty(home: str) -> None:
+    """Empty the home; InvalidInput when it contains files of anything but a demo."""
+    from podpower.io.files import write_atomically  # noqa: PLC0415
+    from podpower.io.places import place, reaching  # noqa: PLC0415
+
+    root = place(home)
+    with reaching(root):
+        if root.exists() and any(root.iterdir()):
+            if not (root / _MARK).exists():
+                raise InvalidInput(f"{root} contains files that are not the demo's: name another folder with --home")
+            root.fs.rm(root.path, recursive=True)
+    write_atomically(root / _MARK, b"")
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from podpower.settings import DAGSTER_HOME, HOME, MODEL_STORE, POSTGRES_URL, PROMETHEUS_URL, RECORDING
+from podpower.settings import DAGSTER_HOME, DEFAULT_HOME, HOME, MODEL_STORE, POSTGRES_URL, PROMETHEUS_URL, RECORDING
 
 _NO_COLOR = "NO_COLOR"
 _SETTINGS = Path(__file__).with_name("dagster.yaml")  # in a checkout a link to the one at its top
@@ -22,20 +23,44 @@ _OURS = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """A home at `root`, a folder or URL, and the local folder of Dagster's history, logs and simulated recordings."""
+
+    root: str
+    local: Path
+
+    def below(self, name: str) -> str:
+        """Return a place in the home."""
+        return f"{self.root}/{name}"
+
+
+def home_at(given: str) -> Home:
+    """Return the home at a folder or URL. InvalidInput for an unknown scheme, Unavailable without its package."""
+    from podpower.io.places import is_url, local_folder, place  # noqa: PLC0415
+
+    if is_url(given):
+        place(given)
+        return Home(root=given.rstrip("/"), local=Path(DEFAULT_HOME).resolve())
+    folder = local_folder(given, what="a home").resolve()
+    return Home(root=str(folder), local=folder)
+
+
 def home_environment(
-    home: Path, environment: Mapping[str, str], *, note: Callable[[str], None] = lambda _message: None
+    home: Home, environment: Mapping[str, str], *, note: Callable[[str], None] = lambda _message: None
 ) -> dict[str, str]:
-    """Return `environment` with everything below `home` (made here) that it does not place elsewhere itself."""
-    dagster_home = Path(environment.get(DAGSTER_HOME) or home / "dagster")
+    """Return `environment` with everything in the home (made here) that it does not place elsewhere itself."""
+    dagster_home = Path(environment.get(DAGSTER_HOME) or home.local / "dagster")
     dagster_home.mkdir(parents=True, exist_ok=True)
     on_postgres = bool(environment.get(POSTGRES_URL))
     _write_settings(dagster_home / "dagster.yaml", on_postgres=on_postgres, note=note)
+    live = bool(environment.get(PROMETHEUS_URL))
     return {
-        RECORDING: str(home / ("journal" if environment.get(PROMETHEUS_URL) else "recording")),
-        MODEL_STORE: str(home / "models"),
+        RECORDING: home.below("journal") if live else str(home.local / "recording"),
+        MODEL_STORE: home.below("models"),
         _NO_COLOR: "1",  # logs are read in files
         **{name: value for name, value in environment.items() if value},
-        HOME: str(home),
+        HOME: home.root,
         DAGSTER_HOME: str(dagster_home),
     }
 

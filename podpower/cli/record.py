@@ -2,7 +2,6 @@
 
 import argparse
 import time
-from pathlib import Path
 
 from podpower.cli import output
 from podpower.cli.arguments import Commands, UsageError, add_command, seconds
@@ -55,11 +54,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Record until --end, Ctrl-C or SIGTERM."""
     from podpower.collector.live import LiveObjects  # noqa: PLC0415
     from podpower.collector.recorder import Recorder, record_again  # noqa: PLC0415
+    from podpower.io.places import local_folder  # noqa: PLC0415
     from podpower.sources.recording import read_meta  # noqa: PLC0415
 
+    root = local_folder(arguments.out, what="a recording")
     if arguments.again:
         hour_start_s = parse_hour(arguments.again, option="--again")
-        cluster = read_meta(Path(arguments.out)).cluster
+        cluster = read_meta(root).cluster
         with open_prometheus(arguments, cluster=cluster) as prometheus:
             samples = record_again(arguments.out, prometheus, hour_start_s=hour_start_s, note=output.note)
         output.note(f"{arguments.out}: recorded {samples} samples of {arguments.again} again")
@@ -71,7 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("--start must not be in the future, nor after --end")
     if arguments.every > 240.0:
         raise UsageError("--every must be at most 4m: a cluster keeps its history for about five minutes")
-    root = Path(arguments.out)
     if (root / "recording.json").exists():
         start_s = read_meta(root).end_s
         output.note(f"{root}: continuing from {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(start_s))}")

@@ -61,6 +61,7 @@ restarts that reset counters, gaps and short-lived pods.
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate until the window is written, with --follow until Ctrl-C."""
+    from podpower.io.places import local_folder  # noqa: PLC0415
     from podpower.simulation import follow, simulate, simulate_again  # noqa: PLC0415
 
     if arguments.again:
@@ -68,8 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
         output.note(f"{arguments.out}: wrote the samples of {arguments.again} again")
         return 0
     end_s = start_of_hour(time.time())
-    if not (arguments.follow and (Path(arguments.out) / "recording.json").exists()):
-        with _removed_when_interrupted(Path(arguments.out)), output.progress("simulating") as advance:
+    folder = local_folder(arguments.out, what="a recording")
+    if not (arguments.follow and (folder / "recording.json").exists()):
+        with _removed_when_interrupted(folder), output.progress("simulating") as advance:
             simulate(
                 arguments.out,
                 seed=arguments.seed,

@@ -1,7 +1,6 @@
 """Read and write Parquet; `-` is standard input or output."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podpower.cli import streams
@@ -34,7 +33,7 @@ def write_table(table: "pl.DataFrame | Iterable[pl.DataFrame]", out: str) -> Non
     if out == streams.STANDARD:
         write_parquet_to(streams.standard_output(), table)
     else:
-        write_parquet(table, Path(out))
+        write_parquet(table, out)
 
 
 def write_output(data: bytes, out: str) -> None:
@@ -44,4 +43,4 @@ def write_output(data: bytes, out: str) -> None:
     if out == streams.STANDARD:
         streams.standard_output().write(data)
         return
-    write_atomically(Path(out), data)
+    write_atomically(out, data)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from podpower.cli import output, ports, supervisor
 from podpower.cli.arguments import Commands, add_command, port, positive
-from podpower.cli.homes import home_environment
+from podpower.cli.homes import home_at, home_environment
 from podpower.cli.signals import terminate_as_interrupt
 from podpower.cli.supervisor import Need, Processes
 from podpower.errors import Unavailable
+from podpower.io.leftovers import remove_leftovers
 from podpower.io.locks import lock
 from podpower.settings import DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING
 
@@ -41,7 +42,10 @@ the reason printed.
 """,
     )
     parser.add_argument(
-        "--home", metavar="DIR", help="folder for data, models, Dagster's history and logs (default .podpower)"
+        "--home",
+        metavar="DIR_OR_URL",
+        help="folder or URL (s3://, gs://, az://) of data and models (default .podpower); of a URL, Dagster's history "
+        "and logs stay in .podpower",
     )
     parser.add_argument("--dagster-port", type=port, metavar="PORT", help="of the Dagster UI (default 3000)")
     parser.add_argument("--api-port", type=port, metavar="PORT", help="of the prediction API (default 8000)")
@@ -61,10 +65,12 @@ def run(arguments: argparse.Namespace) -> int:
     for name, number in (("Dagster UI", dagster_port), ("prediction API", api_port)):
         if not ports.is_free(number):
             raise Unavailable(f"port {number} for the {name} is taken: stop what listens there, or give another port")
-    home = Path(arguments.home or settings.places.home or DEFAULT_HOME).resolve()
+    home = home_at(arguments.home or settings.places.home or DEFAULT_HOME)
     environment = home_environment(home, settings.environment, note=output.note)
-    children = Processes(logs=home / "logs", environment=environment)
+    children = Processes(logs=home.local / "logs", environment=environment)
     with terminate_as_interrupt(), _alone(Path(environment[DAGSTER_HOME])), children:
+        for part in remove_leftovers(home.local):
+            output.note(f"removed {part}, which a killed writer left")
         if settings.prometheus.url:
             output.note(f"following a live cluster, its objects kept in {environment[RECORDING]}")
         elif not settings.places.given_recording:
@@ -77,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
             children.wait_until(lambda url=url: ports.answers(url), what=what, timeout_seconds=_START_SECONDS)  # type: ignore[misc]
         print(f"Dagster UI      {dagster_url}")
         print(f"prediction API  {api_url}/docs   (ready as soon as the first model is promoted)")
-        print(f"logs            {home / 'logs'}")
+        print(f"logs            {home.local / 'logs'}")
         print("Ctrl-C stops everything.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
             while True:

@@ -138,6 +138,16 @@ def exists(path: UPath) -> bool:
         return bool(path.exists())
 
 
+def children(folder: UPath) -> list[UPath]:
+    """Return the paths in a folder without hidden ones; none where the folder does not exist."""
+    with reaching(folder):
+        try:
+            found = list(folder.iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    return [child for child in found if not child.name.startswith(".")]
+
+
 def _link_unless_exists(target: Path, data: bytes) -> None:
     """FileExistsError when something is there."""
     with part_of(target) as aside:

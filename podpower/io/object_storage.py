@@ -10,7 +10,7 @@ import msgspec
 from upath import UPath
 
 from podpower.errors import InvalidInput, Refused
-from podpower.io.files import create_file, read_if_exists, write_atomically
+from podpower.io.files import children, create_file, read_if_exists, write_atomically
 from podpower.io.places import AnyPath, is_local, place, reaching
 from podpower.io.sealed_json import MAX_BYTES
 
@@ -56,13 +56,7 @@ class ObjectStorage:
 
     def children(self, name: str) -> list[UPath]:
         """Return the paths in a folder without hidden ones; none where the folder does not exist."""
-        folder = self.root / name
-        with reaching(folder):
-            try:
-                found = list(folder.iterdir())
-            except (FileNotFoundError, NotADirectoryError):
-                return []
-        return [child for child in found if not child.name.startswith(".")]
+        return children(self.root / name)
 
     def idle_s(self, folder: UPath) -> float:
         """Return the seconds since a file in the folder was last written; 0 where it is empty."""

@@ -10,6 +10,7 @@ import polars as pl
 from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S, hour_name, start_of_hour
 from podpower.io.files import write_atomically
+from podpower.io.places import local_folder
 from podpower.simulation import objects
 from podpower.simulation.cluster import MINUTE_S, Cluster
 from podpower.simulation.counters import Exporters
@@ -147,7 +148,7 @@ def simulate(
     The same seed gives the same recording. InvalidInput when there is a recording already, or for an argument that
     cannot be. `progress` gets minutes done and in all.
     """
-    folder = Path(root)
+    folder = local_folder(root, what="a recording")
     if kepler not in KEPLERS:
         raise InvalidInput(f"unknown Kepler {kepler!r}: use one of {', '.join(KEPLERS)}")
     if workloads < 1 or hours <= 0 or not 1 <= scrape_interval_s <= MINUTE_S:
@@ -182,7 +183,7 @@ def follow(
 
     InvalidInput when the recording is not a simulation.
     """
-    simulation = _simulated(Path(root))
+    simulation = _simulated(local_folder(root, what="a recording"))
     simulation.replay(simulation.meta.end_s)
     while not stop():
         now_minute_s = clock() // MINUTE_S * MINUTE_S
@@ -197,7 +198,7 @@ def simulate_again(root: Path | str, *, hour_start_s: float) -> None:
 
     InvalidInput when the recording is not a simulation or has no such hour.
     """
-    _simulated(Path(root)).write_again(hour_start_s)
+    _simulated(local_folder(root, what="a recording")).write_again(hour_start_s)
 
 
 def _simulated(folder: Path) -> Simulation:
@@ -220,7 +221,7 @@ def change_workload(
 
     InvalidInput when there is no such workload, or nothing to change.
     """
-    folder = Path(root)
+    folder = local_folder(root, what="a recording")
     meta = read_meta(folder)
     if image is None and cpu_mcpu is None:
         raise InvalidInput("nothing to change: give an image or an amount of CPU")

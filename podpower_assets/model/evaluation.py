@@ -17,6 +17,7 @@ from podpower.evaluation.report import render
 from podpower.evaluation.served import ServedEvaluation, evaluate_served
 from podpower.features.encoder import Encoder
 from podpower.io.files import write_atomically
+from podpower.io.places import place
 from podpower_assets.checks import check_results, check_specs
 from podpower_assets.clusters import Cluster
 from podpower_assets.model.report import figures, report_metadata
@@ -52,7 +53,7 @@ def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.
         with translate_errors():
             encoder, own = tables.require_encoder(), [tables.of(cluster) for cluster in clusters]
             found = per_partition(
-                context, tables, lambda day: _evaluate_day(own, UPath(tables.root) / NAME, models, encoder, day)
+                context, tables, lambda day: _evaluate_day(own, place(tables.root) / NAME, models, encoder, day)
             )
         return dg.MaterializeResult(check_results=check_results(check_served(found[-1])))
 

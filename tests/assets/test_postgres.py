@@ -3,7 +3,7 @@
 import dagster as dg
 import pytest
 
-from podpower.cli.homes import home_environment
+from podpower.cli.homes import home_at, home_environment
 from podpower.settings import DAGSTER_HOME, POSTGRES_URL
 from tests.assets.conftest import HOURS, Place
 from tests.postgres import serving_postgres
@@ -16,7 +16,7 @@ def postgres_url():
 
 
 def test_runs_events_and_ticks_are_kept_on_postgresql(postgres_url, recording, tmp_path, monkeypatch):
-    environment = home_environment(tmp_path, {POSTGRES_URL: postgres_url})
+    environment = home_environment(home_at(str(tmp_path)), {POSTGRES_URL: postgres_url})
     monkeypatch.setenv(POSTGRES_URL, postgres_url)
     with dg.DagsterInstance.from_config(environment[DAGSTER_HOME]) as instance:
         place = Place(instance, recording, tmp_path)

@@ -1,8 +1,13 @@
+import contextlib
 from pathlib import Path
 
+import pytest
 import yaml
 
-from podpower.cli.homes import home_environment
+from podpower.cli import main
+from podpower.cli.demo import _MANIFEST as MANIFEST
+from podpower.cli.homes import home_at, home_environment
+from podpower.io.files import read_bounded
 
 ROOT = Path(__file__).parents[3]
 FORMER = "# Settings of the Dagster instance: what holds on a laptop. History lies in DAGSTER_HOME.\ntelemetry: {}\n"
@@ -10,7 +15,7 @@ FORMER = "# Settings of the Dagster instance: what holds on a laptop. History li
 
 def settings(home, environment=None):
     notes = []
-    home_environment(home, environment or {}, note=notes.append)
+    home_environment(home_at(str(home)), environment or {}, note=notes.append)
     return (home / "dagster" / "dagster.yaml").read_text(), notes
 
 
@@ -43,3 +48,48 @@ def test_history_on_postgresql_is_named_by_its_variable_and_not_by_its_password(
     assert "secret" not in text
     assert yaml.safe_load(text)["storage"] == {"postgres": {"postgres_url": {"env": "PODPOWER_POSTGRES_URL"}}}
     assert "storage" not in yaml.safe_load(settings(tmp_path)[0])
+
+
+def test_a_home_at_a_url_keeps_history_and_logs_in_a_folder(s3_url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    home = home_at(f"{s3_url}/podpower/")
+    environment = home_environment(home, {"PODPOWER_PROMETHEUS_URL": "http://prometheus:9090"})
+    assert environment["PODPOWER_HOME"] == f"{s3_url}/podpower"
+    assert environment["PODPOWER_MODEL_STORE"] == f"{s3_url}/podpower/models"
+    assert environment["PODPOWER_RECORDING"] == f"{s3_url}/podpower/journal"
+    assert environment["DAGSTER_HOME"] == str(tmp_path / ".podpower" / "dagster")
+    simulated = home_environment(home, {})
+    assert simulated["PODPOWER_RECORDING"] == str(tmp_path / ".podpower" / "recording")
+    assert [path.name for path in tmp_path.iterdir()] == [".podpower"]
+
+
+@pytest.mark.parametrize(
+    "command", [["up", "--home"], ["demo", "--home"], ["simulate", "--out"], ["models", "list", "--store"]]
+)
+@pytest.mark.parametrize("url", ["foo://bucket/podpower", "s3:/bucket/podpower"])
+def test_a_url_that_cannot_be_used_is_one_error_and_no_folder(command, url, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, url]) == 1
+    [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert url in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_at_a_url_is_one_error_and_no_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["simulate", "--out", "s3://bucket/recording", "--hours", "1"]) == 1
+    assert "a recording needs a local folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_writes_its_output_to_a_url(s3_url, tmp_path, monkeypatch):
+    """It used to make a folder named s3:."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.yaml").write_text(MANIFEST)
+    with (tmp_path / "in.ndjson").open("w") as out, contextlib.redirect_stdout(out):
+        assert main(["collect", "from-file", "in.yaml"]) == 0
+    assert main(["encode", "fit", "--input", "in.ndjson", "--text", "none", "--out", f"{s3_url}/encoder.joblib"]) == 0
+    transform = ["encode", "transform", "--input", "in.ndjson", "--encoder", f"{s3_url}/encoder.joblib"]
+    assert main([*transform, "--out", f"{s3_url}/features.parquet"]) == 0
+    assert read_bounded(f"{s3_url}/features.parquet", limit_bytes=1 << 20)[:4] == b"PAR1"
+    assert {path.name for path in tmp_path.iterdir()} == {"in.yaml", "in.ndjson"}
