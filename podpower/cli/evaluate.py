@@ -56,9 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not report.splits:
         raise InvalidInput(f"nothing could be evaluated: {'; '.join(report.notes)}")
     if arguments.html:
+        from podpower.evaluation.pages import sealed_page  # noqa: PLC0415
         from podpower.evaluation.report import render  # noqa: PLC0415
 
-        write_output(render(report).encode(), arguments.html)
+        write_output(sealed_page(render(report)), arguments.html)
     if arguments.json:
         print(json.dumps(report.to_dict()))
     elif arguments.html != "-":

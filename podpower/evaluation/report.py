@@ -10,6 +10,7 @@ import numpy as np
 
 from podpower.evaluation import figures, plots
 from podpower.evaluation.evaluate import MODEL, EvaluationReport, PodResult, SplitReport
+from podpower.evaluation.pages import MARK
 from podpower.evaluation.scores import Score
 
 _WORST = 10
@@ -73,7 +74,7 @@ def render(report: EvaluationReport, *, title: str = "How good are the predictio
         *(_split(split, report.unit) for split in report.splits),
     ]
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n{MARK}\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
         + "\n".join(body)

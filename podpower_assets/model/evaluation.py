@@ -13,6 +13,7 @@ from podpower.errors import InvalidInput
 from podpower.evaluation.champion import load_champion, quarantined
 from podpower.evaluation.checks import DRIFT_CHECKS, SERVED_CHECKS, check_served
 from podpower.evaluation.evaluate import TRANSFER, UNITS, UNSEEN, EvaluationReport, evaluate
+from podpower.evaluation.pages import sealed_page
 from podpower.evaluation.report import render
 from podpower.evaluation.served import ServedEvaluation, evaluate_served
 from podpower.features.encoder import Encoder
@@ -73,7 +74,7 @@ def _evaluate_day(
     splits = [served.split, *report.splits] if served.split else report.splits
     report = msgspec.structs.replace(report, splits=splits, notes=[*served.notes, *report.notes])
     page = pages / f"{day}.html"
-    write_atomically(page, render(report, title=f"How good were the predictions of {day}?").encode())
+    write_atomically(page, sealed_page(render(report, title=f"How good were the predictions of {day}?")))
     return Partition(metadata=_metadata(report, served, page), found=served)
 
 

@@ -1,13 +1,16 @@
 """The HTML report and its pictures, from reports made here."""
 
+import random
 import re
 from html.parser import HTMLParser
 
 import msgspec
 import pytest
 
+from podpower.errors import Refused
 from podpower.evaluation import plots
 from podpower.evaluation.evaluate import UNSEEN, EvaluationReport, PodResult, Score, SplitReport, evaluate
+from podpower.evaluation.pages import read_page, sealed_page
 from podpower.evaluation.report import render
 
 
@@ -140,3 +143,22 @@ def test_a_report_without_a_split_has_the_reason():
     page = render(report(notes=["unseen workloads: there is one workload only, hence none to leave out"]))
     assert "there is one workload only" in page
     assert msgspec.json.encode(report().to_dict())
+
+
+def test_a_flipped_bit_in_a_page_is_an_error_with_its_name(tmp_path):
+    page = sealed_page(render(report(split([pod("web", 1.0, 2.0)]))))
+    path, draw = tmp_path / "2026-01-01.html", random.Random(14)
+    path.write_bytes(page)
+    assert read_page(path) == page
+    tail = len(page) - 90  # the digest and what is around it
+    for at in [*(draw.randrange(len(page) * 8) for _ in range(200)), *range(tail * 8, len(page) * 8)]:
+        changed = bytearray(page)
+        changed[at // 8] ^= 1 << at % 8
+        path.write_bytes(changed)
+        with pytest.raises(Refused, match=r"2026-01-01\.html is damaged"):
+            read_page(path)
+
+
+def test_a_page_of_an_earlier_version_is_read(tmp_path):
+    (tmp_path / "old.html").write_bytes(b"<!doctype html>\n<html></html>\n")
+    assert read_page(tmp_path / "old.html").startswith(b"<!doctype html>")
