@@ -63,6 +63,7 @@ def write_rows(specs: int, path: Path, seed: int = 0) -> None:
                     "encoder_fingerprint": "f" * 64,
                     "image_key": [f"acme/{i}" for i in family],
                     "physical_power_w": watts * np.exp(rng.normal(size=count)),
+                    "vec_len": DIM,
                     "feature_blocks": pl.Series([list(BLOCKS)] * count),
                     "features": pl.Series(vectors, dtype=pl.Array(pl.Float32, DIM)).arr.to_list(),
                     "step_seconds": 60.0,

@@ -27,7 +27,7 @@ SPEC_HASH, FINGERPRINT = "_spec_hash", "encoder_fingerprint"
 # The key of an entry: where a Node owns the pod, the pod itself is the workload.
 KEYS = ("_cluster", "_namespace", "_kind", "_name", SPEC_HASH)
 _KEYED = ("cluster", "namespace", "workload_kind", "workload_name", "pod", SPEC_HASH)
-_BATCH_ROWS = 1 << 19
+_BATCH_ROWS = 1 << 17  # without vectors; each batch has a cost of its own
 _BATCH_VECTORS = 1 << 13
 _MAX_VALUE = 1e6  # an encoder's are below ten
 
@@ -209,12 +209,18 @@ def _batches(
     """Yield rows without vectors; these are only read where no column has their width. One empty batch of no rows."""
     light = [name for name in names if name != FEATURES or WIDTH not in names]
     size = _BATCH_VECTORS if FEATURES in light else _BATCH_ROWS
+    pending: list[pl.DataFrame] = []
     empty = True
     for batch in file.iter_batches(batch_size=size, columns=light, row_groups=row_groups):
         empty = False
-        yield _light(pl.from_arrow(batch))  # type: ignore[arg-type]
+        pending.append(_light(pl.from_arrow(batch)))  # type: ignore[arg-type]
+        if sum(map(len, pending)) >= _BATCH_ROWS:
+            yield pl.concat(pending)
+            pending = []
     if empty:
-        yield _light(pl.from_arrow(file.schema_arrow.empty_table().select(light)))  # type: ignore[arg-type]
+        pending.append(_light(pl.from_arrow(file.schema_arrow.empty_table().select(light))))  # type: ignore[arg-type]
+    if pending:
+        yield pl.concat(pending)
 
 
 def _light(frame: pl.DataFrame) -> pl.DataFrame:

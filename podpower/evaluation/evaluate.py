@@ -163,6 +163,8 @@ def evaluate(
     target = training_set.target
     examples = training_set.examples()
     check_trainable(examples, neighbors=neighbors)
+    workloads = len(set(examples.entries.workloads))
+    del examples  # as large as all rows; each split makes its own
     reports, notes = [], []
     for name in splits:
         held_out = _HeldOut(target)
@@ -189,7 +191,7 @@ def evaluate(
         splits=reports,
         notes=notes,
         row_count=len(training_set),
-        workloads=len(set(examples.entries.workloads)),
+        workloads=workloads,
         first_s=first_s,
         last_s=last_s,
     )

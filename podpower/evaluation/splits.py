@@ -19,7 +19,7 @@ from podpower.training.groups import linked_groups
 
 MAX_LEFT_OUT = 60  # up to so many groups each is left out on its own; beyond, FOLDS folds of groups or more
 FOLDS = 10
-ENOUGH_PODS = 20_000  # figures of so many move by less than a hundredth: the remaining folds are not trained
+ENOUGH_PODS = 10_000  # figures of so many move by less than a hundredth: the remaining folds are not trained
 MAX_STEPS = 8  # of the time range
 _LEAST_STEP_S = 600.0
 

@@ -24,6 +24,7 @@ BASE_IMAGE_FACTOR = 30.0  # a runtime or base image counts so much less: what it
 _DEGREES = 4.0  # of freedom of what is assumed of an image's scatter before its workloads are compared
 _LEAST_SCATTER = 0.05**2  # of log power within an image; less is rounding
 _NONE = -1
+_PAIRS_AT_ONCE = 1 << 14  # of vectors that are compared: 16 MB of texts
 
 
 class Estimator:
@@ -114,10 +115,12 @@ class Estimator:
         weights = np.zeros(near.shape)
         if self._texts is not None and near.shape[1]:
             columns, factor = self._texts
-            row, place = np.nonzero(same > 0)
-            texts = self.entries.vectors[near[row, place], columns].astype(np.float32)
-            apart = (texts - queries.vectors[row, columns].astype(np.float32)) * factor
-            weights[row, place] = alike_kernel((apart**2).sum(axis=1).astype(np.float64)) * same[row, place]
+            rows, places = np.nonzero(same > 0)
+            for start in range(0, len(rows), _PAIRS_AT_ONCE):
+                row, place = rows[start : start + _PAIRS_AT_ONCE], places[start : start + _PAIRS_AT_ONCE]
+                texts = self.entries.vectors[near[row, place], columns].astype(np.float32)
+                apart = (texts - queries.vectors[row, columns].astype(np.float32)) * factor
+                weights[row, place] = alike_kernel((apart**2).sum(axis=1).astype(np.float64)) * same[row, place]
         return self._weighted(near, weights)
 
     def _of_rows(

@@ -16,7 +16,6 @@ from podpower.model.scale import from_log, to_log
 from podpower.training.cluster_effects import fit_cluster_effects
 from podpower.training.groups import linked_groups
 from podpower.training.leave_out import (
-    FIT_NEIGHBOURS,
     known_specs,
     left_out_metrics,
     nearest_left_out,
@@ -120,8 +119,7 @@ def _learned_metric(
         entries, groups = entries.take(at), groups[at]
         values = np.log1p(entries.total_energy_j)
     priors = _priors(entries, values, groups)
-    estimator = Estimator(entries, metric=metric, neighbours=FIT_NEIGHBOURS)
-    return learn_metric(nearest_left_out(estimator, groups, values, priors, metric.blocks), metric)
+    return learn_metric(nearest_left_out(entries, metric, groups, values, priors), metric)
 
 
 def _unlearned(entries: MeasuredEntries, seen: NDArray[np.float64], metric: Metric) -> Learned:

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from podpower.datasets.entries import MeasuredEntries
 from podpower.model.estimator import Estimator, is_familiar, numbered
+from podpower.model.metric import Metric
 from podpower.model.partial_pooling import LEVELS, Level, PseudoCounts
 from podpower.model.scale import from_log
+from podpower.model.search import Search
 from podpower.training.metric import DEFAULT_PSEUDO_COUNTS, NearestLeftOut, choose_pseudo_count
 
 MAX_ENTRIES = 2000  # predicted from all others: enough to choose and to judge by
@@ -38,17 +41,18 @@ def evenly(positions: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def nearest_left_out(
-    estimator: Estimator,
+    entries: MeasuredEntries,
+    metric: Metric,
     groups: NDArray[np.int64],
     values: NDArray[np.float64],
     priors: NDArray[np.float64],
-    blocks: tuple[int, ...],
 ) -> NearestLeftOut:
-    """Return the data that the metric is learned from: entries with their nearest by the initial metric."""
-    entries = estimator.entries
+    """Return the data that the metric is learned from: entries with their nearest by the initial `metric`."""
+    blocks = metric.blocks
+    search = Search(entries.vectors, metric.scales())
     queries = evenly(np.arange(len(entries)), FIT_ENTRIES)
     vectors = entries.vectors
-    near, squared = estimator.search.near(vectors[queries], FIT_NEIGHBOURS, groups=groups, own_groups=groups[queries])
+    near, squared = search.near(vectors[queries], FIT_NEIGHBOURS, groups=groups, own_groups=groups[queries])
     there, ends = np.isfinite(squared), np.cumsum(blocks)
     apart = np.zeros((len(ends), *near.shape))
     for block, (first, last) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):

@@ -5,7 +5,6 @@ An answer reads `{"status":"success","data":{"resultType":"matrix","result":[{"m
 escaped. An answer that is written otherwise is decoded when it has come to its end.
 """
 
-import hashlib
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.sources.prometheus.limits import Budget
+from podpower.sources.prometheus.names import Named, SeriesNames
 from podpower.sources.protocols import LABEL_COLUMNS, POINTS_SCHEMA, SERIES_SCHEMA
 
 E = TypeVar("E", bound="_Envelope")
@@ -28,7 +28,7 @@ _RETRIED_TYPES = frozenset({"timeout", "canceled", "unavailable", "internal"})
 
 
 class _Series(msgspec.Struct):
-    metric: dict[str, str] = {}
+    metric: msgspec.Raw = msgspec.Raw(b"{}")
     values: msgspec.Raw = msgspec.Raw(b"[]")
     value: msgspec.Raw = msgspec.Raw(b"[]")
 
@@ -63,16 +63,15 @@ _NUMBERS = msgspec.json.Decoder(list[float | None])
 class Matrix:
     """Takes in the chunks of one answer. `finish` checks that it came to its end; then `series` and `points`.
 
-    `budget` bounds its bytes and series.
+    `budget` bounds its bytes and series; `names` remembers labels from one answer to the next.
     """
 
-    def __init__(self, metric: str, budget: Budget) -> None:
-        self._metric, self._budget = metric, budget
+    def __init__(self, names: SeriesNames, budget: Budget) -> None:
+        self._labels, self._budget = names, budget
         self._buffer = bytearray()
         self._look_at = _BATCH_BYTES  # how long the buffer gets before it is looked through
         self._head: bytes | None = None  # what stands before the first series, once that is known
         self._rows: dict[int, tuple[str | None, ...]] = {}  # series -> its LABEL_COLUMNS
-        self._same: dict[str, str] = {}  # each text once, because series share most of theirs
         self._ids: list[NDArray[np.uint64]] = []
         self._numbers: list[NDArray[np.float64]] = []
         self.clusters: set[str] = set()  # values of the label `cluster`
@@ -105,7 +104,7 @@ class Matrix:
 
     def series(self) -> pl.DataFrame:
         """Return SERIES_SCHEMA of what came."""
-        columns: dict[str, Any] = {"series_id": list(self._rows), "metric": [self._metric] * len(self._rows)}
+        columns: dict[str, Any] = {"series_id": list(self._rows), "metric": [self._labels.metric] * len(self._rows)}
         columns |= zip(LABEL_COLUMNS, zip(*self._rows.values(), strict=True) if self._rows else _NO_ROWS, strict=True)
         return pl.DataFrame(columns, schema=SERIES_SCHEMA)
 
@@ -133,20 +132,20 @@ class Matrix:
         except ValueError as error:
             raise InvalidInput(f"the answer of Prometheus cannot be read: {error}") from None
 
-    def _name(self, number: int, metric: dict[str, str]) -> None:
+    def _keep(self, named: Named) -> None:
         self._budget.take_series(1)
-        labels, same = described(metric), self._same
-        found = (labels.get(column) for column in LABEL_COLUMNS)
-        self._rows[number] = tuple(None if value is None else same.setdefault(value, value) for value in found)
-        self.label_names.update(metric)
-        self.clusters.add(metric.get("cluster", ""))
-        self.metrics.add(metric.get("__name__", ""))
+        self._rows[named.number] = named.row
+        self.clusters.add(named.cluster)
+        self.metrics.add(named.metric)
+        if not named.names <= self.label_names:
+            self.label_names |= named.names
 
     def _add(self, series: list[_Series]) -> None:
         if not series:
             return
         ids, counts, texts = [], [], []
         for one in series:
+            named = self._labels.read(bytes(one.metric))
             text = bytes(one.values)
             if text == b"[]":
                 text = bytes(one.value)
@@ -155,10 +154,9 @@ class Matrix:
             commas = text.count(b",")
             if not commas % 2:
                 raise InvalidInput(_NO_PAIR)
-            number = series_id({**one.metric, "__name__": self._metric})
-            if number not in self._rows:
-                self._name(number, one.metric)
-            ids.append(number)
+            if named.number not in self._rows:
+                self._keep(named)
+            ids.append(named.number)
             counts.append((commas + 1) // 2)
             texts.append(text)
         if not texts:
@@ -198,20 +196,6 @@ def _decoded(data: bytes, decoder: "msgspec.json.Decoder[E]") -> E:
         message = f"Prometheus answers {answer.error_type or 'error'}: {answer.error or 'nothing more'}"
         raise (Unavailable if answer.error_type in _RETRIED_TYPES else InvalidInput)(message)
     return answer
-
-
-def described(labels: dict[str, str]) -> dict[str, str]:
-    """Return labels as LABEL_COLUMNS mean them. An owner series that was scraped without `honor_labels` has the labels
-    of what it describes under `exported_`.
-    """
-    exported = {f"{name}": labels[f"exported_{name}"] for name in ("namespace", "pod") if f"exported_{name}" in labels}
-    return labels | exported if exported and "owner_kind" in labels else labels
-
-
-def series_id(labels: dict[str, str]) -> int:
-    """Return a number that is the same for the same labels, in whatever order."""
-    text = "\0".join(f"{name}\1{value}" for name, value in sorted(labels.items()))
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _numbers(texts: list[bytes]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from podpower.sources.prometheus.decoding import Matrix, decode_names
 from podpower.sources.prometheus.endpoint import Endpoint
 from podpower.sources.prometheus.http import Http, NotHere
 from podpower.sources.prometheus.limits import Budget, TooMuch
+from podpower.sources.prometheus.names import SeriesNames
 from podpower.sources.protocols import (
     POINTS_SCHEMA,
     SERIES_SCHEMA,
@@ -67,6 +68,7 @@ class Prometheus:
         self.endpoint = endpoint
         self._http = Http(endpoint, connections=concurrency, note=note, refused_s=refused_s)
         self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
+        self._series_names: dict[str, SeriesNames] = {}  # of each metric
         self._density: dict[str, float] = {}  # metric -> samples a second in the last answer
 
     def __enter__(self) -> "Prometheus":
@@ -177,7 +179,8 @@ class Prometheus:
         def take(response: httpx.Response) -> Matrix:
             limits = self.endpoint
             matrix = Matrix(
-                metric, Budget(query=query, max_bytes=limits.max_answer_bytes, max_series=limits.max_series)
+                self._series_names.setdefault(metric, SeriesNames(metric=metric)),
+                Budget(query=query, max_bytes=limits.max_answer_bytes, max_series=limits.max_series),
             )
             for chunk in response.iter_bytes():
                 matrix.feed(chunk)

@@ -25,6 +25,7 @@ from podpower.settings import PrometheusSettings, Settings
 from podpower.sources.prometheus.decoding import Matrix
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from, parse_url
 from podpower.sources.prometheus.limits import Budget
+from podpower.sources.prometheus.names import SeriesNames
 from podpower.sources.prometheus.source import Prometheus
 from tests.clusters.tls import https, self_signed
 
@@ -477,7 +478,7 @@ def taken(feed: Callable[[Matrix], object], *, batch: int) -> list[tuple[str, fl
 
     before, decoding._BATCH_BYTES = decoding._BATCH_BYTES, batch
     try:
-        matrix = Matrix("m", Budget(query="m[1h]", max_bytes=1 << 20, max_series=100))
+        matrix = Matrix(SeriesNames(metric="m"), Budget(query="m[1h]", max_bytes=1 << 20, max_series=100))
         feed(matrix)
         matrix.finish()
     finally:
