@@ -19,10 +19,12 @@ _SIGPIPE_CODE = 141  # 128 + SIGPIPE, as shells report other programs in a pipe
 
 # The extra that installs a missing package.
 _EXTRAS = {
-    "pipeline": ("polars", "pyarrow", "sklearn", "matplotlib"),
-    "serving": ("litestar", "uvicorn"),
-    "k8s": ("httpx", "kubernetes", "prometheus_client"),
-    "assets": ("dagster", "dagster_webserver"),
+    "pipeline": ("polars", "pyarrow", "sklearn", "scipy", "matplotlib", "faiss"),
+    "serving": ("litestar", "uvicorn", "swagger_ui"),
+    "k8s": ("kubernetes", "prometheus_client", "httpx", "stamina"),
+    "assets": ("dagster", "dagster_webserver", "psutil"),
+    "postgres": ("dagster_postgres", "sqlalchemy", "psycopg2"),
+    "pandas": ("pandas",),
     "sbert": ("sentence_transformers",),
     "s3": ("s3fs",),
     "gs": ("gcsfs",),
@@ -32,10 +34,11 @@ _EXTRAS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, `sys.argv` unless given, and return its exit code."""
     _open_closed_streams()
-    debug = False
+    debug, command = False, ""
     try:
         arguments = build_parser().parse_args(argv)
         debug = getattr(arguments, "debug", False)
+        command = str(getattr(arguments, "command", ""))
         arguments.settings = settings.read()
         code: int = arguments.run(arguments)
         sys.stdout.flush()  # a closed pipe raises here and not at exit
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         if isinstance(error, UsageError):
             return Parser.complain(arguments.prog, str(error))
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        print(f"error: {_one_line(error, command=command)}", file=sys.stderr)
         return 1
     return code
 
@@ -66,11 +69,11 @@ def _open_closed_streams() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: Exception, *, command: str = "") -> str:
     """Return the message of an error in one line, with what to do about it."""
     if isinstance(error, PodpowerError):
         message = str(error)
-    elif isinstance(error, ModuleNotFoundError) and (hint := _missing_package(error.name or "")):
+    elif isinstance(error, ModuleNotFoundError) and (hint := _missing_package(error.name or "", command)):
         message = hint
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
@@ -83,9 +86,20 @@ def _one_line(error: Exception) -> str:
     return " ".join(message.split())
 
 
-def _missing_package(name: str) -> str | None:
+# The extras that a command needs as a whole, so that no hint is followed by another one.
+_NEEDS = {
+    **dict.fromkeys(("simulate", "encode", "label", "join", "train", "evaluate"), "pipeline"),
+    **dict.fromkeys(("collect", "record", "doctor"), "k8s"),
+    "serve": "serving",
+    **dict.fromkeys(("demo", "up"), "assets,serving"),
+}
+_OF_COMMANDS = ("pipeline", "serving", "k8s", "assets")
+
+
+def _missing_package(name: str, command: str) -> str | None:
     package = name.partition(".")[0]
-    for extra, packages in _EXTRAS.items():
+    for found, packages in _EXTRAS.items():
         if package in packages:
+            extra = _NEEDS.get(command, found) if found in _OF_COMMANDS else found
             return f"this command needs {package}: pip install 'podpower[{extra}]'"
     return None

@@ -13,7 +13,16 @@ _WIDE = 220  # columns where there is no terminal: nothing is cut in files and p
 
 def note(message: str) -> None:
     """Print one line on standard error."""
-    print(message, file=sys.stderr)
+    print(_plain(message), file=sys.stderr)
+
+
+def _plain(text: str) -> str:
+    """Return a text without control characters, which a manifest can hold."""
+    if text.isprintable():
+        return text
+    from podpower.specs.quoting import printable  # noqa: PLC0415  # rarely needed
+
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def table(
@@ -46,7 +55,7 @@ def table(
         justify = "right" if column in right else "left"
         shown.add_column(column, footer=Text(footer), justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))  # Text: a name such as "[red]" is a name
+        shown.add_row(*(Text(_plain(cell)) for cell in row))  # Text: a name such as "[red]" is a name
     console.print(shown)
 
 

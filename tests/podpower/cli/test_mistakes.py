@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from podpower.cli import main
+from podpower.cli import _one_line, main
 from tests.podpower.cli.shop import manifest
 
 GOOD = manifest("good", "nginx:1.27")
@@ -102,3 +102,21 @@ def test_an_interrupted_simulation_leaves_no_stub(tmp_path):
     assert running.returncode == 130
     assert not out.exists()
     assert "interrupted before it was whole, and removed" in said
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "extra"),
+    [("httpx", "label", "pipeline"), ("httpx", "collect", "k8s"), ("polars", "demo", "assets,serving"),
+     ("stamina", "doctor", "k8s"), ("dagster_postgres", "up", "postgres"), ("s3fs", "train", "s3")],
+)  # fmt: skip
+def test_a_missing_package_is_answered_with_all_extras_of_the_command(package, command, extra):
+    missing = ModuleNotFoundError(f"No module named {package!r}", name=package)
+    assert _one_line(missing, command=command) == f"this command needs {package}: pip install 'podpower[{extra}]'"
+
+
+def test_control_characters_of_a_manifest_are_not_printed(tmp_path, capsys):
+    path = tmp_path / "web.yaml"
+    path.write_text(GOOD.replace("name: good", 'name: "go\\e[31mod"'))
+    _, out, said = answer(capsys, "predict", "-f", str(path))
+    assert "[31mod" in out
+    assert "\x1b" not in out + said
