@@ -73,6 +73,7 @@ class RowReader:
             c: set() for c in ("step_seconds", "energy", FINGERPRINT, WIDTH, "label_source", "node_ratio")
         }
         self._blocks: set[tuple[int, ...]] = set()
+        self._clusters: dict[str, tuple[int, float]] = {}  # usable rows of each, and its largest label
 
     @property
     def target(self) -> str:
@@ -98,10 +99,26 @@ class RowReader:
         _check_agreement(known)
         for column, values in self._values.items():
             values.update(known[column].drop_nulls().unique().to_list())
+        self._count_clusters(known)
         self._blocks.update(tuple(blocks) for blocks in known[BLOCKS].drop_nulls().head(1))
         return known.with_columns(
             pl.col("step_seconds").fill_null(DEFAULT_STEP_SECONDS), pl.col(VERSION_COLUMN).fill_null(FIRST_VERSION)
         )
+
+    def unmetered(self) -> dict[str, int]:
+        """Return the clusters whose labels are all 0 beside others that have energy, with their rows: Kepler finds no
+        hardware counters there.
+        """
+        if not any(most > 0 for _, most in self._clusters.values()):
+            return {}
+        return {cluster: rows for cluster, (rows, most) in sorted(self._clusters.items()) if most == 0}
+
+    def _count_clusters(self, known: pl.DataFrame) -> None:
+        label = TOTAL if self._target == "total_energy_j" else POWER
+        found = known.group_by(pl.col("cluster").fill_null("")).agg(pl.len(), pl.col(label).max())
+        for cluster, rows, most in found.iter_rows():
+            before = self._clusters.get(cluster, (0, 0.0))
+            self._clusters[cluster] = before[0] + rows, max(before[1], most)
 
     def facts(self) -> Facts:
         """Return the properties that all rows share. InvalidInput when no row is usable, or the rows are mixed."""

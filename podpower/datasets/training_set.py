@@ -6,6 +6,7 @@ batches that are reduced to sums over windows of ten minutes, so that memory doe
 parts of their time and single clusters are cut from those windows.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,7 +53,8 @@ class TrainingSet:
         """Read `train_rows` (docs/reference/file-formats.md) of window or job labels.
 
         Without a `target` it is "energy_step_j", or "total_energy_j" of rows that are all of jobs. Rows without a
-        finite, non-negative label or without features are counted, not used. InvalidInput when columns are missing,
+        finite, non-negative label or without features are counted, not used, and so are those of a cluster whose
+        labels are all 0 beside others. InvalidInput when columns are missing,
         the target is in no row or another than that of rows already read, nothing usable is left, or vectors of two
         encoders, two step lengths or two kinds of energy are mixed.
         """
@@ -66,10 +68,10 @@ class TrainingSet:
         reader, windows = RowReader(target), Windows()
         for batch in source.batches():
             windows.add(reader.read(batch))
-        facts, entries = reader.facts(), windows.entries()
+        facts, entries, unmetered = reader.facts(), windows.entries(), reader.unmetered()
         return cls(
             target=reader.target,
-            frame=windows.frame(),
+            frame=_without_clusters(windows.frame(), unmetered),
             entries=Entries(
                 spec_hashes=entries[SPEC_HASH].to_list(),
                 clusters=entries["_cluster"].to_list(),
@@ -85,7 +87,7 @@ class TrainingSet:
             step_seconds=facts.step_seconds,
             energy=facts.energy,
             encoder_fingerprint=facts.encoder_fingerprint,
-            left_out=reader.left_out,
+            left_out=reader.left_out | {_no_meter(cluster): rows for cluster, rows in unmetered.items()},
             row_count=reader.row_count,
             # Hashes of another system have no version.
             older_hashes=len(entries.filter(is_older())) if facts.encoder_fingerprint else 0,
@@ -178,6 +180,14 @@ class TrainingSet:
             left_out=self.left_out,
             older_hashes=self.older_hashes,
         )
+
+
+def _without_clusters(frame: pl.DataFrame, clusters: Collection[str]) -> pl.DataFrame:
+    return frame.filter(~pl.col("cluster").cast(pl.String).fill_null("").is_in(list(clusters))) if clusters else frame
+
+
+def _no_meter(cluster: str) -> str:
+    return f"all labels of cluster {cluster or 'without a name'} are 0: it has no meter"
 
 
 Rows = pl.DataFrame | TrainingRows | TrainingSet

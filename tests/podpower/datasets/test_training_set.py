@@ -249,3 +249,22 @@ def test_spec_hashes_of_an_older_version_are_counted(make_rows):
     assert train(older).spec_hash_version == 1
     foreign = current.drop("encoder_fingerprint", "spec_hash_version")  # another system's hashes have no version
     assert TrainingSet.of(foreign).older_hashes == 0
+
+
+@pytest.mark.parametrize("target", [None, "avg_power_w"])
+def test_a_cluster_whose_labels_are_all_zero_is_not_trained_on(make_rows, target):
+    metered = make_rows(workloads=4).with_columns(cluster=pl.lit("eu-1"))
+    zero = {"cluster": pl.lit("edge"), "avg_power_w": pl.lit(0.0), "energy_step_j": pl.lit(0.0)}
+    both = pl.concat([metered, metered.with_columns(**zero)])
+    found = TrainingSet.of(both, target=target)
+    assert found.left_out == {"all labels of cluster edge are 0: it has no meter": len(metered)}
+    assert len(found) == len(metered)
+    assert set(found.examples().entries.clusters) == {"eu-1"}
+    assert train(found).clusters == ("eu-1",)
+
+
+def test_zeros_of_the_only_cluster_are_left_to_the_training(make_rows):
+    rows = make_rows(workloads=4, watts=[0.0] * 4)
+    assert TrainingSet.of(rows).left_out == {}
+    with pytest.raises(InvalidInput, match="all labels are zero"):
+        train(rows)
