@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the API server of the tests
+from podpower.sources.journal.reader import JournalReader
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, owned, running_pod, write_kubeconfig
 
@@ -36,9 +37,9 @@ def main() -> None:
         config = write_kubeconfig(Path(folder) / "config", cluster.url)
         fill(cluster, arguments.pods)
         listed = list_all(config, Path(folder) / "listed.ndjson", pods=arguments.pods)
-        polled = poll_all(config, Path(folder) / "journal")
+        collected = collect_all(config, Path(folder) / "journal")
         told = follow(cluster, config, Path(folder) / "told.ndjson", seconds=arguments.seconds)
-    print(json.dumps({"pods": arguments.pods, **listed, **polled, **told}))
+    print(json.dumps({"pods": arguments.pods, **listed, **collected, **told}))
 
 
 def fill(cluster: FakeCluster, pods: int) -> None:
@@ -78,21 +79,23 @@ def list_all(config: Path, out: Path, *, pods: int) -> dict[str, object]:
     return {"list_and_normalise_s": round(seconds, 1), "list_peak_mib": round(peak)}
 
 
-def poll_all(config: Path, journal: Path) -> dict[str, object]:
-    """The first poll of the sensor, and one that finds nothing new."""
-    code = (
-        "import sys, time; from pathlib import Path\n"
-        "from podpower.collector.live import LiveObjects\n"
-        "from podpower.sources.kubernetes.access import ClusterConfig\n"
-        "live = LiveObjects(Path(sys.argv[2]), ClusterConfig(kubeconfig=sys.argv[1])); times = []\n"
-        "for _ in range(2):\n"
-        "    began = time.perf_counter(); live.poll(); times.append(time.perf_counter() - began)\n"
-        "peak = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0]\n"
-        "print(*times, int(peak.split()[1]) / 1024)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, config, journal], check=True, capture_output=True, text=True)
-    first, second, peak = map(float, done.stdout.split())
-    return {"first_poll_s": round(first, 1), "next_poll_s": round(second, 1), "poll_peak_mib": round(peak)}
+def collect_all(config: Path, journal: Path) -> dict[str, object]:
+    """The first list of the collector, and a tick of a sensor that finds nothing new."""
+    began = time.perf_counter()
+    command = ["collect", "watch", "--kubeconfig", str(config), "--journal", str(journal)]
+    collector = subprocess.Popen([sys.executable, "-m", "podpower", *command], stderr=subprocess.DEVNULL)
+    process = psutil.Process(collector.pid)
+    peak = 0.0
+    while not (journal / "journal.json").exists():
+        peak = max(peak, process.memory_info().rss / 2**20)
+        time.sleep(0.1)
+    first_s = time.perf_counter() - began
+    _, cursor = JournalReader(journal).changes(None)
+    began = time.perf_counter()
+    JournalReader(journal).changes(cursor)
+    tick_s = time.perf_counter() - began
+    stop(collector)
+    return {"journal_begins_s": round(first_s, 1), "collector_peak_mib": round(peak), "quiet_tick_s": round(tick_s, 3)}
 
 
 def follow(cluster: FakeCluster, config: Path, out: Path, *, seconds: int) -> dict[str, object]:

@@ -177,6 +177,12 @@ class ClusterSettings:
         parse=integer(least=0, most=100_000),
         default=24,
     )
+    keep_journal_days: int = _setting(
+        "PODPOWER_KEEP_JOURNAL_DAYS",
+        "Days that the journal of the cluster is kept.",
+        parse=integer(least=1, most=3650),
+        default=30,
+    )
     service_host: str | None = _setting("KUBERNETES_SERVICE_HOST", "Set by Kubernetes inside a pod.")
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podpower.cli import inputs, output, streams
-from podpower.cli.arguments import Commands, UsageError, add_command, add_group, port
+from podpower.cli.arguments import Commands, UsageError, add_command, add_group, port, seconds
 from podpower.cli.connections import add_kubernetes, add_selection, open_cluster, selection
 from podpower.errors import InvalidInput
 
@@ -69,12 +69,15 @@ object owns have no line; a pod of a kind that is not watched is listed under it
 it. With --output, a watch that starts again continues where the last one stopped, which FILE.state holds. Objects that
 cannot be read and lines that --post refuses are kept in FILE.rejected.
 
-With --journal, this is the one process that observes the cluster: sensors and assets read the journal and poll no more.
+With --journal, this is the one process that observes the cluster for `podpower up`, which starts it: sensors and assets
+read the journal and never write it. Of two such processes the second is refused. PODPOWER_NAMESPACES,
+PODPOWER_EXCLUDE_NAMESPACES and PODPOWER_KINDS are the defaults of its options.
 
   podpower collect watch --emit-initial --output data/in.ndjson
   podpower collect watch --kinds Deployment Job CronJob Pod --namespaces shop --output data/in.ndjson
   podpower collect watch --emit-initial --post http://localhost:8000/predict > in.ndjson
   podpower collect watch --journal .podpower/journal
+  podpower collect watch --journal s3://bucket/podpower/journal --metrics-port 9100
 """,
     )
     add_selection(parser, kinds="kinds that create pods")
@@ -83,8 +86,14 @@ With --journal, this is the one process that observes the cluster: sensors and a
         "--output", metavar="FILE", help="where to append lines (default: standard output; with --journal, nowhere)"
     )
     parser.add_argument(
-        "--journal", metavar="DIR", help="also append every change to the journal that sensors and assets read"
+        "--journal",
+        metavar="URL",
+        help="folder or URL (s3://, gs://, az://) of the journal that sensors and assets read",
     )
+    parser.add_argument(
+        "--flush-every", type=seconds, default=5.0, metavar="SPAN",
+        help="store changes in the journal after so long (default 5s, at most 10s)",
+    )  # fmt: skip
     parser.add_argument("--post", metavar="URL", help="also send each line as JSON, in order, until it is accepted")
     parser.add_argument(
         "--post-token-file", metavar="FILE", help="bearer token for --post; the file is read for each request"
@@ -145,7 +154,8 @@ def watch(arguments: argparse.Namespace) -> int:
 
     if arguments.post_token_file and not arguments.post:
         raise UsageError("--post-token-file goes with --post URL")
-    chosen = selection(arguments, kinds="OBSERVED" if arguments.journal else "WORKLOADS")
+    for_journal = arguments.journal is not None
+    chosen = selection(arguments, kinds="OBSERVED" if for_journal else "WORKLOADS", with_settings=for_journal)
     access = open_cluster(arguments)
     metrics = Metrics()
     if arguments.metrics_port is not None:
@@ -156,7 +166,7 @@ def watch(arguments: argparse.Namespace) -> int:
         if arguments.output or arguments.post or not arguments.journal:
             sinks.append(stack.enter_context(_ndjson(arguments, metrics)))
         if arguments.journal:
-            sinks.append(stack.enter_context(_journal(arguments.journal, access.cluster)))
+            sinks.append(stack.enter_context(_journal(arguments, access.cluster, metrics)))
         job = Watch(
             access=access, selection=chosen, sinks=sinks, note=output.note, metrics=metrics,
             pods_later_s=1.0 if arguments.journal else 0.0,
@@ -207,14 +217,15 @@ def _ndjson(arguments: argparse.Namespace, metrics: "Metrics") -> "Iterator[Ndjs
         lines.close()
 
 
-def _journal(place: str, cluster: str) -> "AbstractContextManager[Journal]":
+def _journal(arguments: argparse.Namespace, cluster: str, metrics: "Metrics") -> "AbstractContextManager[Journal]":
     from podpower.collector.journal import Journal  # noqa: PLC0415
-    from podpower.collector.live import KEPT_DAYS  # noqa: PLC0415
 
-    if "://" in place and not place.startswith("file://"):
-        raise InvalidInput(f"--journal {place}: the journal is kept in a local folder, not at a URL: give a path")
-    root = Path(place.removeprefix("file://"))
-    return Journal.opened(root, cluster=cluster, kept_days=KEPT_DAYS, note=output.note)
+    if arguments.flush_every > 10.0:
+        raise UsageError("--flush-every must be at most 10s: readers call a journal stale after two minutes")
+    return Journal.opened(
+        arguments.journal, cluster=cluster, kept_days=arguments.settings.cluster.keep_journal_days,
+        flush_s=arguments.flush_every, note=output.note, metrics=metrics,
+    )  # fmt: skip
 
 
 def _keep(path: Path | None, what: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from podpower.cli import output
 from podpower.cli.arguments import Parser, positive
 from podpower.errors import InvalidInput
+from podpower.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from podpower.sources.kubernetes.access import Access, ClusterConfig
@@ -71,16 +72,19 @@ def open_cluster(arguments: argparse.Namespace) -> "Access":
     return access
 
 
-def selection(arguments: argparse.Namespace, *, kinds: str) -> "Selection":
-    """Return the objects that the options select; `kinds` names the default in podpower.kubernetes.kinds."""
+def selection(arguments: argparse.Namespace, *, kinds: str, with_settings: bool = False) -> "Selection":
+    """Return the objects that the options select; `kinds` names the default in podpower.kubernetes.kinds.
+    `with_settings`: options that are not given are those of the environment.
+    """
     from podpower.kubernetes import kinds as known  # noqa: PLC0415
     from podpower.sources.kubernetes.list_watch import Selection  # noqa: PLC0415
 
-    chosen = known.parse_kinds(arguments.kinds) if arguments.kinds else getattr(known, kinds)
+    given = arguments.settings.cluster if with_settings else ClusterSettings()
+    default = (*getattr(known, kinds), *known.parse_kinds([given.kinds]))
     return Selection(
-        kinds=chosen,
-        namespaces=tuple(dict.fromkeys(arguments.namespaces)),
-        exclude=tuple(arguments.exclude_namespaces),
+        kinds=known.parse_kinds(arguments.kinds) if arguments.kinds else tuple(dict.fromkeys(default)),
+        namespaces=tuple(dict.fromkeys(arguments.namespaces or given.namespaces)),
+        exclude=tuple(arguments.exclude_namespaces or given.exclude_namespaces),
         labels=arguments.selector,
     )
 

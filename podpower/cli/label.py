@@ -114,7 +114,7 @@ def _live_specs(
     called = arguments.cluster or cluster.name
     if arguments.owner_source == "prom" or not (named or cluster.is_inside or arguments.owner_source == "k8s"):
         return called, None, []
-    from podpower.collector.live import present_objects  # noqa: PLC0415
+    from podpower.collector.present import present_objects  # noqa: PLC0415
     from podpower.specs.observing import observe  # noqa: PLC0415
     from podpower.specs.table import specs_table  # noqa: PLC0415
 

@@ -9,13 +9,14 @@ from podpower.cli.connections import (
     add_kubernetes,
     add_prometheus,
     add_selection,
-    config,
     open_cluster,
     open_prometheus,
     selection,
 )
 from podpower.cli.signals import stop_requested
 from podpower.cli.times import parse_hour, parse_time
+
+_KEPT_DAYS = 36_500.0  # a recording keeps everything
 
 
 def add(commands: Commands) -> None:
@@ -38,7 +39,11 @@ objects that still exist.
     parser.add_argument("--start", metavar="T", default="now", help="begin of the samples (default: now)")
     parser.add_argument("--end", metavar="T", help="end of the recording, e.g. now, +6h (default: until Ctrl-C)")
     parser.add_argument(
-        "--every", type=seconds, default=60.0, metavar="SPAN", help="interval between reads; at most 4m (default 60s)"
+        "--every",
+        type=seconds,
+        default=60.0,
+        metavar="SPAN",
+        help="interval between reads of the samples (default 60s)",
     )
     parser.add_argument(
         "--again",
@@ -52,10 +57,12 @@ objects that still exist.
 
 def run(arguments: argparse.Namespace) -> int:
     """Record until --end, Ctrl-C or SIGTERM."""
-    from podpower.collector.live import LiveObjects  # noqa: PLC0415
+    from podpower.collector.journal import Journal  # noqa: PLC0415
+    from podpower.collector.migration import migrate_recording  # noqa: PLC0415
     from podpower.collector.recorder import Recorder, record_again  # noqa: PLC0415
+    from podpower.collector.watch import Watch  # noqa: PLC0415
     from podpower.io.places import local_folder  # noqa: PLC0415
-    from podpower.sources.recording import read_meta  # noqa: PLC0415
+    from podpower.sources.recording import JOURNAL, read_meta  # noqa: PLC0415
 
     root = local_folder(arguments.out, what="a recording")
     if arguments.again:
@@ -70,16 +77,21 @@ def run(arguments: argparse.Namespace) -> int:
     end_s = parse_time(arguments.end, now_s=now_s, option="--end") if arguments.end else float("inf")
     if start_s > min(now_s, end_s):
         raise UsageError("--start must not be in the future, nor after --end")
-    if arguments.every > 240.0:
-        raise UsageError("--every must be at most 4m: a cluster keeps its history for about five minutes")
     if (root / "recording.json").exists():
         start_s = read_meta(root).end_s
+        migrate_recording(root, note=output.note)
         output.note(f"{root}: continuing from {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(start_s))}")
-    open_cluster(arguments)  # complains and warns before anything is written
-    objects = LiveObjects(root, config(arguments), selection(arguments, kinds="OBSERVED"))
-    with open_prometheus(arguments, cluster=objects.cluster) as prometheus:
-        recorder = Recorder(objects, prometheus, note=output.note)
-        with stop_requested() as stopped:
-            recorder.run(since_s=start_s, until_s=end_s, every_s=arguments.every, stop=stopped)
-    output.note(f"{root}: {recorder.events} events and {recorder.samples} samples of {objects.cluster}")
+    access = open_cluster(arguments)
+    chosen = selection(arguments, kinds="OBSERVED")
+    with (
+        open_prometheus(arguments, cluster=access.cluster) as prometheus,
+        Journal.opened(
+            root / JOURNAL, cluster=access.cluster, kept_days=_KEPT_DAYS, begins_s=start_s, note=output.note
+        ) as journal,
+        stop_requested() as stopped,
+    ):
+        watch = Watch(access=access, selection=chosen, sinks=[journal], note=output.note, pods_later_s=1.0)
+        recorder = Recorder(root, watch, journal, prometheus, note=output.note)
+        recorder.run(since_s=start_s, until_s=end_s, every_s=arguments.every, stop=stopped)
+    output.note(f"{root}: {recorder.events} events and {recorder.samples} samples of {access.cluster}")
     return 130 if stopped() and end_s != float("inf") else 0

@@ -31,7 +31,8 @@ def add(commands: Commands) -> None:
         run,
         summary="Run the Dagster UI with sensors and schedules, and the prediction API, until Ctrl-C.",
         details=f"""\
-With {PROMETHEUS_URL} the live cluster of KUBECONFIG is followed. Without it, and without a recording of yours in
+With {PROMETHEUS_URL} a collector observes the live cluster of KUBECONFIG; --no-collector reads the journal of one that
+runs elsewhere. Without it, and without a recording of yours in
 {RECORDING}, a simulated cluster is followed in real time.
 A process that ends is started again, after longer and longer waits; when one keeps ending, everything is stopped and
 the reason printed.
@@ -49,6 +50,12 @@ the reason printed.
     )
     parser.add_argument("--dagster-port", type=port, metavar="PORT", help="of the Dagster UI (default 3000)")
     parser.add_argument("--api-port", type=port, metavar="PORT", help="of the prediction API (default 8000)")
+    parser.add_argument(
+        "--collector",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="start the collector of a live cluster (default: yes)",
+    )
     parser.add_argument(
         "--hours", type=positive, default=6, help="hours of simulated history to begin with (default %(default)s)"
     )
@@ -72,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         for part in remove_leftovers(home.local):
             output.note(f"removed {part}, which a killed writer left")
         if settings.prometheus.url:
-            output.note(f"following a live cluster, its objects kept in {environment[RECORDING]}")
+            _collect(children, environment[RECORDING], starts=arguments.collector)
         elif not settings.places.given_recording:
             _follow(children, environment[RECORDING], arguments)
         children.start("api", supervisor.podpower_command("serve", "--port", str(api_port)))
@@ -120,6 +127,15 @@ def _start_dagster(children: Processes, dagster_home: Path, ui_port: int) -> Non
     children.start("daemon", daemon, needs=Need("code-server", ready))
     ui = ("--host", "127.0.0.1", "--port", str(ui_port), "--live-data-poll-rate", "2000")
     children.start("webserver", supervisor.python_command("dagster_webserver", *ui, *served))
+
+
+def _collect(children: Processes, journal: str, *, starts: bool) -> None:
+    """Start the collector, the only writer of the journal; without it, another process is."""
+    if not starts:
+        output.note(f"reading the journal {journal}, which another collector writes")
+        return
+    output.note(f"following a live cluster, its objects kept in {journal}")
+    children.start("collector", supervisor.podpower_command("collect", "watch", "--journal", journal))
 
 
 def _follow(children: Processes, recording: str, arguments: argparse.Namespace) -> None:

@@ -18,14 +18,11 @@ _ENTRIES = 1000  # the log is rewritten after so many checkpoints
 
 
 class Checkpoint(msgspec.Struct, kw_only=True, frozen=True):
-    """`versions`: the resourceVersion at which each stream resumes. `written` and `posted`: bytes of an output.
-    `hour`: the newest hour of a journal.
-    """
+    """`versions`: the resourceVersion at which each stream resumes. `written` and `posted`: bytes of an output."""
 
     versions: dict[str, str] = {}
     written: int = 0
     posted: int = 0
-    hour: str = ""
 
 
 class _Entry(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -1,300 +1,271 @@
-"""The journal sink: what a live cluster's objects did, appended to a recording.
+"""The journal sink: what a live cluster's objects did, on a folder or an object store.
 
 The journal is its own memory: a watch that starts again continues from what was written. Objects are kept without
-credentials and without what podpower does not read (`podpower.specs.essentials`).
+credentials and without what podpower does not read (`podpower.specs.essentials`). Events and versions of a flush are
+stored together, so that nothing is mended after a kill.
 """
 
 import asyncio
-import os
+import contextlib
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
-import msgspec
-from filelock import BaseFileLock
-
-from podpower.collector.checkpoint import Checkpoint, CheckpointFile
+from podpower.collector.alive import content_of
+from podpower.collector.flushing import Batch, Beginning, Flusher, HourEnd
 from podpower.collector.known import Change, Known
-from podpower.errors import InvalidInput, Unavailable
-from podpower.hours import HOUR_S, hour_name, hour_start_s
-from podpower.io.locks import lock
-from podpower.io.retries import Note
+from podpower.collector.loading import Written, load
+from podpower.collector.metrics import Metrics
+from podpower.collector.migration import clear, migrate
+from podpower.collector.seen import Seen
+from podpower.collector.single_writer import Locked, await_silence, locked
+from podpower.errors import InvalidInput, PodpowerError
+from podpower.hours import DAY_S, HOUR_S, hour_name, hour_start_s
+from podpower.io.places import AnyPath
+from podpower.io.retries import Backoff, Note
 from podpower.kubernetes.kinds import ownership_rank
 from podpower.kubernetes.times import happened_s
-from podpower.kubernetes.types import EventType
+from podpower.sources.journal.files import JournalFiles
+from podpower.sources.journal.format import JournalMeta, event_line
+from podpower.sources.journal.reader import JournalReader
 from podpower.sources.kubernetes.api import Api
-from podpower.sources.kubernetes.list_watch import Nameless, Stream
-from podpower.sources.recording import META, OBJECTS, SNAPSHOTS, EventLine, Meta, read_meta
-from podpower.sources.writing import RecordingWriter, event_line
+from podpower.sources.kubernetes.list_watch import Item, Nameless, Stream
 from podpower.specs.essentials import essential
 
-STATE, LOCK = "journal.state", "journal.lock"
-_OLD_VERSIONS = "versions.json"  # the checkpoint of earlier versions
-_LINE = msgspec.json.Decoder(EventLine)
-# What is written at once is sorted: owners before what they own, deletions last.
+KEPT_DAYS = 30.0
+FLUSH_S = 5.0  # events are stored after so many seconds
+_QUIET = 6  # a journal without events writes that it is up to date this much less often
+_MAX_WAITING = 100_000  # events in memory while the store does not answer; then the watch waits
+_MAX_GAPS = 1000
+# What is taken at once is sorted: owners before what they own, deletions last.
 _GONE = 1 + ownership_rank("Pod")
-_Place = tuple[str, str, str]  # apiVersion, kind and namespace of an object
-_QUIET_S = 20.0  # a journal without events records this often that it is up to date
-
-
-class Locked(Unavailable):
-    """Another process writes the journal."""
-
-
-@dataclass(slots=True)
-class _Entry:
-    """An object: the time of its last change, its resourceVersion, its place, and the rest of it as JSON."""
-
-    ts: float
-    version: str
-    place: _Place
-    content: bytes
 
 
 class Journal:
-    """The recording in `root`, open to be written; a `Sink`. Use `opened`."""
+    """The journal at `files`, open to be written; a `Sink`. Use `opened`."""
 
-    def __init__(self, root: Path, meta: Meta, *, now_s: float, kept_days: float, note: Note) -> None:
-        self.root, self.meta = root, meta
-        self._kept_days, self._note = kept_days, note
-        self._writer = RecordingWriter(root)
-        self._alive: dict[str, _Entry] = {}
-        self._gone: dict[str, _Entry] = {}  # objects whose deletion the server can send again
-        self._taken: list[list[bytes]] = [[] for _ in range(_GONE + 1)]
-        self._streams: list[str] = []
+    def __init__(
+        self, files: JournalFiles, meta: JournalMeta, written: Written | None, *, kept_days: float, flush_s: float,
+        note: Note, metrics: Metrics,
+    ) -> None:  # fmt: skip
+        self.files, self.meta = files, meta
+        self._kept_days, self._flush_s, self._quiet_s = kept_days, flush_s, _QUIET * flush_s
+        self._note, self._metrics = note, metrics
+        self.begun = written is not None
         self.events = 0
-        self._begins = not (root / META).exists()
-        if self._begins:
-            _clear(root)
-        self._state = CheckpointFile(root / STATE)
-        last = self._state.last if self._state.exists else _old_checkpoint(root)
-        self._load(since=last.hour)
-        self._state.begin(last)
-        for left in (*root.glob(f".{META}.*.part"), *(root / SNAPSHOTS).glob(".*.part")):  # of writes that were killed
-            left.unlink()
-        newest = max((path.stem for path in (root / SNAPSHOTS).glob("*.ndjson")), default="")
-        self._hour = max(newest, hour_name(meta.start_s)) if self._begins else newest
-        self._roll(now_s)
+        written = written or Written(hour=hour_name(meta.start_s))
+        last = written.last
+        self._objects, self._hour = written.objects, written.hour
+        self._gaps, self._hour_gaps = written.gaps, written.hour_gaps
+        self._uid = last.cluster_uid if last else meta.cluster_uid
+        self._versions = dict(last.versions) if last else {}
+        self._seen = Seen(self._versions, reached_s=last.reached_s if last else meta.start_s)
+        self._flusher = Flusher(
+            files, meta, written, kept_days=kept_days, note=note, metrics=metrics, quiet_s=self._quiet_s
+        )
+        self._streams: list[str] = []
+        self._taken: list[list[bytes]] = [[] for _ in range(_GONE + 1)]
+        self._queue: deque[Batch | Beginning | HourEnd] = deque()
+        self._waiting, self._refused = 0, False
+        self._wake, self._room, self._storing = asyncio.Event(), asyncio.Event(), asyncio.Lock()
+        self._room.set()
 
     @classmethod
     @contextmanager
     def opened(
-        cls, root: Path, *, cluster: str, kept_days: float, begins_s: float | None = None, note: Note = lambda _: None
-    ) -> "Iterator[Journal]":
-        """Open the journal in `root`, and begin it if there is none, at `begins_s` or now. Locked while another process
+        cls, url: AnyPath, *, cluster: str, kept_days: float = KEPT_DAYS, begins_s: float | None = None,
+        flush_s: float = FLUSH_S, note: Note = lambda _: None, metrics: Metrics | None = None,
+    ) -> "Iterator[Journal]":  # fmt: skip
+        """Open the journal at `url`, and begin it if there is none, at `begins_s` or now. Locked while another process
         writes it; InvalidInput when it is of another cluster.
         """
-        now_s = time.time()
-        root.mkdir(parents=True, exist_ok=True)
-        with _locked(root):
-            meta = _meta(root, cluster, now_s if begins_s is None else begins_s)
-            journal = cls(root, meta, now_s=now_s, kept_days=kept_days, note=note)
-            try:
-                yield journal
-            finally:
-                journal._state.close()
+        files, metrics = JournalFiles(url), metrics or Metrics()
+        with locked(files) or contextlib.nullcontext():
+            files.remove_parts()
+            migrate(files, note=note)
+            meta, written = files.meta(), None
+            if meta is None:
+                clear(files)
+                start_s = time.time() if begins_s is None else begins_s
+                meta = JournalMeta(journal_id=str(uuid.uuid4()), cluster=cluster, start_s=start_s)
+            elif meta.cluster != cluster:
+                raise InvalidInput(f"{files} records the cluster {meta.cluster}, not {cluster}: name another place")
+            else:
+                await_silence(files, note=note)
+                reader = JournalReader(url)
+                written = load(reader, now_s=time.time())
+                for damage in reader.damaged:
+                    note(f"damaged: {damage}")
+                metrics.damaged(len(reader.damaged))
+            yield cls(files, meta, written, kept_days=kept_days, flush_s=flush_s, note=note, metrics=metrics)
 
     @property
     def versions(self) -> Mapping[str, str]:
         """Return the version at which each stream resumes."""
-        return self._state.last.versions
+        return self._versions
 
     def known(self, stream: Stream) -> Known:
         """Return what the journal has of a stream."""
-        alive = {uid: entry.version for uid, entry in self._alive.items() if _is_in(entry.place, stream)}
-        gone = {uid: entry.version for uid, entry in self._gone.items() if _is_in(entry.place, stream)}
-        return Known(alive=alive, gone=gone, reached=self.versions.get(stream.key))
+        return self._objects.known(stream, reached=self._versions.get(stream.key))
+
+    def identify(self, uid: str) -> None:
+        """Take the identity of the cluster, "" where it is unknown. A rebuilt cluster is listed again: the versions of
+        the former one mean nothing, and what was alive has gone.
+        """
+        if uid and self._uid and uid != self._uid:
+            self._note(f"the cluster {self.meta.cluster} was rebuilt: listing everything; what was alive is gone")
+            self._versions = {}
+            self._seen.rebuilt()
+        self._uid = uid or self._uid
 
     def begin(self, api: Api, streams: list[Stream]) -> None:  # noqa: ARG002
         """Prepare to take changes of these streams."""
         self._streams = [stream.key for stream in streams]
+        self._seen.watch(self._streams, now_s=time.time())
 
     async def run(self) -> None:
-        """Wait: the journal has nothing to do beside the writer."""
-        await asyncio.Event().wait()
+        """Store what is due until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._store()
+
+    def observe(self, item: Item) -> None:
+        """Take note of an item before its changes: when its stream was seen, and what could not be seen."""
+        if isinstance(item, Nameless):
+            self._note(f"{item.stream.kind}: skipped an object without a name")
+        gap = self._seen.item(item, now_s=time.time())
+        if gap is not None and self.begun:
+            seconds = gap.end_s - gap.start_s
+            self._hour_gaps.append(gap)
+            self._metrics.gap(seconds)
+            self._note(f"{item.stream.kind}: changes of {seconds:.0f} s could not be seen: {gap.reason}")
 
     async def take(self, change: Change) -> None:
-        """Keep a change to be written, unless it changes nothing that podpower reads."""
-        before = self._alive.get(change.uid)
+        """Keep a change to be stored, unless it changes nothing that podpower reads. Waits while the store is away and
+        too much waits for it.
+        """
+        await self._room.wait()
+        before = self._objects.alive.get(change.uid)
         if change.type == "DELETED" and change.listed:
             if before is None:
                 return
-            kept = _object(before)
+            kept = before.object()
             kept["metadata"]["resourceVersion"] = change.resource_version or before.version
         else:
             kept = essential(change.object)
-        content = _content(kept)
+        content = content_of(kept)
         if before is not None and change.type != "DELETED" and before.content == content:
-            before.version = change.resource_version
+            self._objects.alive[change.uid] = replace(before, version=change.resource_version)
             return
         # What is listed has been as it is for some time; what is watched happens now.
         ts = happened_s(change.object, change.type, now_s=time.time(), listed=change.listed)
-        ts = ts if self._begins else self._within_hour(ts)
+        ts = self._within_hour(ts) if self.begun else ts
         rank = _GONE if change.type == "DELETED" else ownership_rank(kept.get("kind"))
-        self._taken[rank].append(event_line(ts, change.type, kept))
-        self._remember(kept, change.type, ts, content)
-
-    def take_nameless(self, item: Nameless) -> None:
-        """Report an object without a name."""
-        self._note(f"{item.stream.kind}: skipped an object without a name")
+        self._objects.put(ts, change.type, kept, content)
+        if self.begun:  # what is listed before is in the first snapshot
+            self._taken[rank].append(event_line(ts, change.type, kept))
+        self.events += 1
 
     async def flush(self, versions: Mapping[str, str]) -> None:
-        """Wait for the checkpoint: what is written at once is put in the order of ownership."""
-
-    async def drain(self) -> None:
-        """Return: the checkpoint writes everything."""
+        """Wait for the checkpoint: what is taken at once is put in the order of ownership."""
 
     def checkpoint(self, versions: Mapping[str, str]) -> None:
-        """Put on disk what was taken, then where each stream resumes. A journal begins when every stream was listed."""
+        """Queue what was taken with the versions at which the streams resume; `run` stores it. A journal begins when
+        every stream was listed.
+        """
         now_s = time.time()
-        versions = {**self.versions, **versions}
-        if self._begins and not all(key in versions for key in self._streams):
-            return
+        self._versions = {**self._versions, **versions}
+        if not self.begun:
+            if not all(key in self._versions for key in self._streams):
+                return
+            self.begun = True
+            alive = list(self._objects.alive.values())
+            self._queue.append(Beginning(hour=self._hour, alive=alive, first=self._batch(now_s)))
         lines = [line for ranked in self._taken for line in ranked]
-        if not self._begins and not lines and versions == self.versions and now_s < self.meta.end_s + _QUIET_S:
-            return
-        if self._begins:
-            self._writer.snapshot_lines(self._hour, lines)
-        elif lines:
-            self._writer.event_lines(self._hour, lines)
         self._taken = [[] for _ in self._taken]
-        self._begins = False
-        self.events += len(lines)
-        self.meta = msgspec.structs.replace(self.meta, end_s=max(now_s, self.meta.end_s))
-        self._writer.meta(self.meta)
-        self._state.write(Checkpoint(versions=versions, hour=self._hour))
-        self._roll(now_s)
-        self._prune(before_s=now_s - self._kept_days * 86400.0)
+        self._add(lines, now_s)
+        if hour_name(now_s) > self._hour:
+            self._end_hour(now_s)
+        self._wake.set()
 
-    def _roll(self, now_s: float) -> None:
-        """Begin the hour of `now_s` with a snapshot, if it is a new one."""
-        if self._begins or hour_name(now_s) <= self._hour:
-            return
-        self._hour = hour_name(now_s)
-        alive = (event_line(entry.ts, "ADDED", _object(entry)) for entry in self._alive.values())
-        self._writer.snapshot_lines(self._hour, alive)
+    async def drain(self) -> None:
+        """Store everything, and that the writer ends in order."""
+        if self.begun and not self._refused:
+            self._add([], time.time(), closed=True)
+            await self._store(everything=True)
 
-    def _prune(self, *, before_s: float) -> None:
-        """Remove the objects of hours before `before_s`, except the newest; the recording then begins later."""
-        if before_s <= self.meta.start_s:
-            return
-        kept = [path for path in (self.root / SNAPSHOTS).glob("*.ndjson") if path.stem >= hour_name(before_s)]
-        if not kept:
-            return
-        first = min(path.stem for path in kept)
-        for kind in (OBJECTS, SNAPSHOTS):
-            for path in (self.root / kind).glob("*.ndjson"):
-                if path.stem < first:
-                    path.unlink()
-        self.meta = msgspec.structs.replace(self.meta, start_s=max(self.meta.start_s, hour_start_s(first)))
-        self._writer.meta(self.meta)
+    def _add(self, lines: list[bytes], now_s: float, *, closed: bool = False) -> None:
+        """Put lines into the newest batch of the queue."""
+        batch = self._batch(now_s, lines, closed=closed)
+        if self._queue and isinstance(newest := self._queue[-1], Batch) and newest.hour == batch.hour:
+            batch.lines = newest.lines
+            batch.lines += lines
+            self._queue.pop()
+        self._queue.append(batch)
+        self._wait_for(len(lines))
+
+    def _end_hour(self, now_s: float) -> None:
+        """End the hour: what follows belongs to that of `now_s`."""
+        gaps = [gap for gap in (*self._gaps, *self._hour_gaps) if gap.end_s > now_s - self._kept_days * DAY_S]
+        self._gaps = gaps[-_MAX_GAPS:]
+        ended, self._hour = self._hour, hour_name(now_s)
+        alive = list(self._objects.alive.values())
+        self._queue.append(
+            HourEnd(hour=ended, begins=self._hour, alive=alive, gaps=self._gaps, hour_gaps=self._hour_gaps)
+        )
+        self._hour_gaps = []
+        self._queue.append(self._batch(now_s))
+
+    def _batch(self, now_s: float, lines: list[bytes] | None = None, *, closed: bool = False) -> Batch:
+        return Batch(
+            hour=self._hour, lines=lines or [], versions=self._versions, reached_s=self._seen.reached_s(now_s),
+            cluster_uid=self._uid, gaps=tuple(self._hour_gaps), closed=closed,
+        )  # fmt: skip
+
+    async def _store(self, *, everything: bool = False) -> None:
+        """Store what is due, or everything, in its order."""
+        async with self._storing:
+            while self._queue and (everything or self._is_due(self._queue[0])):
+                item = self._queue.popleft()
+                size = len(item.lines) if isinstance(item, Batch) else 0
+                await self._until_stored(lambda item=item: self._flusher.store(item))  # type: ignore[misc]
+                if isinstance(item, Batch):
+                    self._wait_for(-size)
+                    self._metrics.flushed(reached_s=item.reached_s, waiting=self._waiting)
+                    await self._until_stored(self._flusher.finish_hours)
+
+    def _is_due(self, item: Batch | Beginning | HourEnd) -> bool:
+        if not isinstance(item, Batch) or len(self._queue) > 1 or self._flusher.ended:
+            return True
+        age_s = time.time() - self._flusher.stored_s
+        return age_s >= self._quiet_s or (age_s >= self._flush_s and bool(item.lines or item.gaps))
+
+    async def _until_stored(self, work: Callable[[], None]) -> None:
+        """Do work that writes, in a thread, again and again until the store takes it. Locked beside another writer."""
+        backoff = Backoff()
+        while True:
+            try:
+                await asyncio.to_thread(work)
+            except Locked:
+                self._refused = True
+                raise
+            except PodpowerError as error:
+                self._metrics.flush_failed(self._waiting)
+                wait_s = backoff.next_s()
+                self._note(f"the journal cannot be written: {error}; trying again in {wait_s:.1f} s")
+                await asyncio.sleep(wait_s)
+            else:
+                return
+
+    def _wait_for(self, events: int) -> None:
+        self._waiting += events
+        (self._room.clear if self._waiting > _MAX_WAITING else self._room.set)()
 
     def _within_hour(self, ts: float) -> float:
         """Return a time in the newest hour: nothing is written to another one."""
         begins_s = hour_start_s(self._hour)
         return min(max(ts, begins_s), begins_s + HOUR_S - 1e-3)
-
-    def _remember(self, obj: dict[str, Any], type_: EventType, ts: float, content: bytes) -> _Entry:
-        metadata = obj["metadata"]
-        uid = str(metadata.get("uid", ""))
-        place = (str(obj.get("apiVersion")), str(obj.get("kind")), str(metadata.get("namespace") or ""))
-        entry = _Entry(ts, str(metadata.get("resourceVersion", "")), place, content)
-        if type_ == "DELETED":
-            self._alive.pop(uid, None)
-        else:
-            self._alive[uid] = entry
-        return entry
-
-    def _load(self, *, since: str) -> None:
-        """Read which objects are alive: the last snapshot and what came after it. Read also what has gone in and after
-        the hour `since` of the checkpoint, which can be before the snapshot.
-        """
-        snapshots = sorted((self.root / SNAPSHOTS).glob("*.ndjson"))
-        base = snapshots[-1].stem if snapshots else ""
-        hours = sorted(path for path in (self.root / OBJECTS).glob("*.ndjson") if path.stem >= min(base, since or base))
-        earlier = [path for path in hours if path.stem < base]
-        for path in (*earlier, *snapshots[-1:], *hours[len(earlier) :]):
-            _mend(path)
-            if path in snapshots:
-                self._alive.clear()
-            with path.open("rb") as stream:
-                for line in stream:
-                    try:
-                        event = _LINE.decode(line)
-                    except ValueError:
-                        continue  # the reader of the recording reports it
-                    entry = self._remember(event.object, event.type, event.ts, _content(event.object))
-                    if event.type == "DELETED":
-                        entry.content = b""
-                        self._gone[str(event.object["metadata"].get("uid", ""))] = entry
-
-
-def _locked(root: Path) -> BaseFileLock:
-    try:
-        return lock(root / LOCK, busy=f"{root} is being written by another process: let only one of them do it")
-    except Unavailable as error:
-        raise Locked(str(error)) from None
-
-
-def _meta(root: Path, cluster: str, begins_s: float) -> Meta:
-    if not (root / META).exists():
-        return Meta(
-            recording_id=str(uuid.uuid4()), cluster=cluster, kepler="", scrape_interval_s=0.0, start_s=begins_s,
-            end_s=begins_s,
-        )  # fmt: skip
-    meta = read_meta(root)
-    if meta.seed is not None:
-        raise InvalidInput(f"{root} is a simulation: name another folder for the journal of a live cluster")
-    if meta.cluster != cluster:
-        raise InvalidInput(f"{root} records the cluster {meta.cluster}, not {cluster}: name another folder")
-    return meta
-
-
-def _clear(root: Path) -> None:
-    """Remove the snapshot of a beginning that was killed. InvalidInput where there is more than that."""
-    if any((root / OBJECTS).glob("*.ndjson")):
-        raise InvalidInput(f"{root} has hours of a recording and no {META}: name another folder")
-    for path in (root / SNAPSHOTS).glob("*.ndjson"):
-        path.unlink()
-
-
-def _old_checkpoint(root: Path) -> Checkpoint:
-    """Return the checkpoint that an earlier version of podpower left."""
-    path = root / _OLD_VERSIONS
-    try:
-        versions = msgspec.json.decode(path.read_bytes(), type=dict[str, str]) if path.exists() else {}
-    except ValueError:
-        return Checkpoint()  # list again
-    hour = versions.pop("hour", "")
-    return Checkpoint(versions=versions, hour=hour)
-
-
-def _is_in(place: _Place, stream: Stream) -> bool:
-    api_version, kind, namespace = place
-    return (api_version, kind) == (stream.kind.api_version, stream.kind.name) and stream.namespace in {None, namespace}
-
-
-def _object(entry: _Entry) -> dict[str, Any]:
-    obj: dict[str, Any] = msgspec.json.decode(entry.content)
-    obj["metadata"]["resourceVersion"] = entry.version
-    return obj
-
-
-def _content(obj: Any) -> bytes:
-    metadata = {name: value for name, value in obj["metadata"].items() if name != "resourceVersion"}
-    return msgspec.json.encode({**obj, "metadata": metadata})
-
-
-def _mend(path: Path) -> None:
-    """Cut off a line that a crash left without its end."""
-    with path.open("r+b") as stream:
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(max(0, size - 1))
-        if stream.read(1) in {b"", b"\n"}:
-            return
-        stream.seek(0)
-        stream.truncate(sum(len(line) for line in stream if line.endswith(b"\n")))

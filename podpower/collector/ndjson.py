@@ -16,7 +16,7 @@ from podpower.collector.workloads import Workloads
 from podpower.errors import InvalidInput
 from podpower.io.retries import Note
 from podpower.sources.kubernetes.api import Api
-from podpower.sources.kubernetes.list_watch import Nameless, Stream
+from podpower.sources.kubernetes.list_watch import Item, Nameless, Stream
 from podpower.specs.essentials import essential
 
 Reject = Callable[[dict[str, Any]], None]
@@ -86,9 +86,13 @@ class NdjsonSink:
         else:
             self._add(line)
 
-    def take_nameless(self, item: Nameless) -> None:
+    def identify(self, uid: str) -> None:
+        """Accept any cluster: the output does not keep its identity."""
+
+    def observe(self, item: Item) -> None:
         """Reject an object without a name."""
-        self._refuse(item.object, f"{item.stream.kind}: metadata.name: missing", item.stream.kind.name or "")
+        if isinstance(item, Nameless):
+            self._refuse(item.object, f"{item.stream.kind}: metadata.name: missing", item.stream.kind.name or "")
 
     async def flush(self, versions: Mapping[str, str]) -> None:
         """Write the lines of a batch, after which the streams resume at `versions`; waits while posts are behind."""

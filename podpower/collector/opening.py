@@ -1,15 +1,14 @@
-"""Open the sources that the settings name: a recording, or a live cluster and its Prometheus."""
+"""Open the sources that the settings name: a recording, or the journal of a live cluster and its Prometheus."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S
-from podpower.settings import RECORDING, ClusterSettings, Settings
-from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from
+from podpower.settings import Settings
+from podpower.sources.journal.reader import JournalReader
+from podpower.sources.prometheus.endpoint import endpoint_from
 from podpower.sources.protocols import MetricSource, ObjectSource
 from podpower.sources.recording import Recording
 
@@ -26,16 +25,31 @@ class Sources:
     metrics: MetricSource
     damaged: list[str]
     history_s: float = 0.0
+    journal: JournalReader | None = None
 
     @property
     def cluster(self) -> str:
         """Name of the cluster."""
         return self.objects.cluster
 
+    def stale(self) -> str | None:
+        """Return a sentence where the objects are of a journal that nobody has written for two minutes; else None."""
+        return self.journal.stale() if self.journal else None
+
+    def gap_seconds(self, *, start_s: float, end_s: float) -> float:
+        """Return the seconds within [start_s, end_s) in which changes of objects could not be seen."""
+        gaps = self.journal.gaps(start_s=start_s, end_s=end_s) if self.journal else []
+        seconds, reached_s = 0.0, start_s
+        for gap in gaps:  # they overlap: each stream has its own
+            until_s = min(gap.end_s, end_s)
+            seconds += max(0.0, until_s - max(reached_s, gap.start_s))
+            reached_s = max(reached_s, until_s)
+        return seconds
+
 
 @contextmanager
 def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
-    """Open the live cluster where a Prometheus is set, with its journal in `place`; else the recording in `place`.
+    """Open the journal of a live cluster in `place` and its Prometheus where one is set; else the recording in `place`.
 
     Credentials are in `settings` only and stay out of every configuration that is stored.
     """
@@ -45,28 +59,11 @@ def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
         recording.cluster = settings.cluster.name or recording.cluster
         yield Sources(objects=recording, metrics=recording, damaged=recording.damaged)
         return
-    with opened_live(place, endpoint, settings.cluster) as sources:
-        yield sources
+    from podpower.sources.prometheus.source import Prometheus  # noqa: PLC0415  # an extra
 
-
-@contextmanager
-def opened_live(place: str, endpoint: Endpoint, cluster: ClusterSettings) -> Iterator[Sources]:
-    """Open the cluster of these settings and this Prometheus. Errors as `LiveObjects`."""
-    from podpower.collector.live import LiveObjects  # noqa: PLC0415
-    from podpower.kubernetes.kinds import OBSERVED, parse_kinds  # noqa: PLC0415
-    from podpower.sources.kubernetes.access import cluster_config  # noqa: PLC0415  # an extra
-    from podpower.sources.kubernetes.list_watch import Selection  # noqa: PLC0415
-    from podpower.sources.prometheus.source import Prometheus  # noqa: PLC0415
-
-    if "://" in place:
-        raise InvalidInput(f"{RECORDING}={place}: what a live cluster does is kept in a local folder, not at a URL")
-    more = parse_kinds([cluster.kinds])
-    selection = Selection(
-        kinds=tuple(dict.fromkeys((*OBSERVED, *more))),
-        namespaces=cluster.namespaces,
-        exclude=cluster.exclude_namespaces,
-    )
-    objects = LiveObjects(Path(place), cluster_config(cluster), selection)
-    with Prometheus(endpoint, cluster=objects.cluster, note=_LOG.warning) as prometheus:
-        history_s = cluster.history_hours * HOUR_S
-        yield Sources(objects=objects, metrics=prometheus, damaged=objects.damaged, history_s=history_s)
+    journal = JournalReader(place)
+    with Prometheus(endpoint, cluster=journal.cluster, note=_LOG.warning) as prometheus:
+        history_s = settings.cluster.history_hours * HOUR_S
+        yield Sources(
+            objects=journal, metrics=prometheus, damaged=journal.damaged, history_s=history_s, journal=journal
+        )

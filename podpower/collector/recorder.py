@@ -1,12 +1,14 @@
 """Recorder of a live cluster: its objects as they change, its counters as they are scraped."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from podpower.collector.live import LiveObjects
+from podpower.collector.journal import Journal
+from podpower.collector.watch import Watch
 from podpower.errors import InvalidInput, Unavailable
 from podpower.hours import HOUR_S, hour_name, start_of_hour
 from podpower.io.retries import Note
@@ -14,38 +16,78 @@ from podpower.labels.kepler import BUILD_INFO, GENERATIONS
 from podpower.labels.owners import OWNER_METRICS
 from podpower.sources.prometheus.source import Prometheus
 from podpower.sources.protocols import Selector
-from podpower.sources.recording import read_meta
+from podpower.sources.recording import META, Meta, read_meta
 from podpower.sources.writing import RecordingWriter
 
 _LAG_S = 30.0  # a scrape has come in by then
 _SHORTEST_S = 1.0
+_LOOK_S = 0.1
 
 
 class Recorder:
-    """Writes the changes of `objects` and the samples of `prometheus` into the recording of `objects`, step by step."""
+    """Writes what `watch` finds into `journal`, and the samples of `prometheus` into the recording in `root`."""
 
-    def __init__(self, objects: LiveObjects, prometheus: Prometheus, *, note: Note) -> None:
-        self._objects, self._prometheus, self._note = objects, prometheus, note
-        self._writer = RecordingWriter(objects.root)
-        self.events = self.samples = 0
+    def __init__(self, root: Path, watch: Watch, journal: Journal, prometheus: Prometheus, *, note: Note) -> None:
+        self._root, self._watch, self._journal, self._prometheus = root, watch, journal, prometheus
+        self._note = note
+        self._writer = RecordingWriter(root)
+        self._failed = False
+        self.samples = 0
+
+    @property
+    def events(self) -> int:
+        """Number of changes that were recorded, with the objects that existed."""
+        return self._journal.events
 
     def run(self, *, since_s: float, until_s: float, every_s: float, stop: Callable[[], bool]) -> None:
         """Record from `since_s`, for whose past only samples exist, to `until_s` or until `stop`.
 
         Unavailable passes by itself and is tried again; other errors end it.
         """
+        asyncio.run(self._run(since_s, until_s, every_s, stop))
+
+    async def _run(self, since_s: float, until_s: float, every_s: float, stop: Callable[[], bool]) -> None:
+        ended = asyncio.Event()
+        following = asyncio.create_task(self._watch.follow(ended))
+        sampling = asyncio.create_task(asyncio.to_thread(self._sample, since_s, until_s, every_s, stop))
+        await asyncio.wait([following, sampling], return_when=asyncio.FIRST_COMPLETED)
+        self._failed = following.done()
+        ended.set()
+        await following
+        await sampling
+
+    def _sample(self, since_s: float, until_s: float, every_s: float, stop: Callable[[], bool]) -> None:
+        """Fetch samples step by step, after the first list of the objects."""
+        while not self._journal.begun:
+            if self._failed or stop():
+                return
+            time.sleep(_LOOK_S)
         reached_s = since_s
         while True:
             began_s = time.time()
+            self._extend(since_s)
             try:
-                self.events += self._objects.poll(begins_s=since_s, note=self._note)
                 reached_s = self._sampled(reached_s, min(until_s, time.time() - _LAG_S))
             except Unavailable as error:
                 self._note(f"{error}; trying again in {every_s:g} s")
             if reached_s >= until_s - _LAG_S - _SHORTEST_S or stop():
                 return
             while time.time() < began_s + every_s and not stop():
-                time.sleep(0.1)
+                if self._failed:
+                    return
+                time.sleep(_LOOK_S)
+
+    def _extend(self, since_s: float) -> None:
+        """Write how far the recording reaches; the first time, begin it."""
+        now_s = time.time()
+        if (self._root / META).exists():
+            meta = read_meta(self._root)
+        else:
+            meta = Meta(
+                recording_id=self._journal.meta.journal_id, cluster=self._journal.meta.cluster, kepler="",
+                scrape_interval_s=0.0, start_s=since_s, end_s=now_s,
+            )  # fmt: skip
+        self._writer.meta(msgspec.structs.replace(meta, end_s=max(now_s, meta.end_s)))
 
     def _sampled(self, start_s: float, end_s: float) -> float:
         """Write the samples after `start_s`, hour by hour; return the time that was reached."""
@@ -60,7 +102,7 @@ class Recorder:
 
     def _describe(self, names: frozenset[str]) -> None:
         """Write the generation of Kepler into recording.json."""
-        meta = read_meta(self._objects.root)
+        meta = read_meta(self._root)
         generations = [g.name for g in GENERATIONS if g.metrics(names)]
         if generations and not meta.kepler:
             self._writer.meta(msgspec.structs.replace(meta, kepler=generations[0]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from podpower.collector.checkpoint import earliest
+from podpower.collector.identity import cluster_uid, replaced
 from podpower.collector.known import Change, Known
 from podpower.collector.metrics import Metrics
 from podpower.io.retries import Note
@@ -16,10 +17,8 @@ from podpower.sources.kubernetes.list_watch import (
     Interrupted,
     Item,
     Listed,
-    Nameless,
     Selection,
     Stream,
-    catch_up,
     follow,
     open_streams,
 )
@@ -28,9 +27,6 @@ _QUEUE_ITEMS = 500
 _BATCH_ITEMS = 500
 _CHECKPOINT_S = 1.0
 _FINISH_S = 5.0
-_IDLE_S = 20.0
-# Owners are polled a little longer than pods: no pod comes without what made it.
-_OWNERS_LONGER_S = 1.0
 
 
 class Sink(Protocol):
@@ -57,8 +53,12 @@ class Sink(Protocol):
         """Take a change."""
         ...
 
-    def take_nameless(self, item: Nameless) -> None:
-        """Take an object that cannot be identified."""
+    def identify(self, uid: str) -> None:
+        """Take the identity of the cluster that is watched, "" where it is unknown."""
+        ...
+
+    def observe(self, item: Item) -> None:
+        """Take note of an item before its changes."""
         ...
 
     async def flush(self, versions: Mapping[str, str]) -> None:
@@ -88,56 +88,46 @@ class Watch:
     pods_later_s: float = 0.0
 
     async def follow(self, stop: asyncio.Event) -> None:
-        """Write every change until `stop`, then finish what was begun. Raise errors that a retry cannot mend."""
-        async with Api(self.access, tries=None, note=self.note) as api:
-            writer, streams = await self._begin(api)
-            reading: list[asyncio.Task[Any]] = [
-                asyncio.create_task(writer.read(follow(api, s, version), later_s=self._later_s(s)))
-                for s, version in streams
-            ]
-            writing = asyncio.create_task(writer.run(checkpoint_s=_CHECKPOINT_S))
-            working: list[asyncio.Task[Any]] = [writing, *(asyncio.create_task(sink.run()) for sink in self.sinks)]
-            stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
-            try:
-                done, _ = await asyncio.wait([stopping, *reading, *working], return_when=asyncio.FIRST_COMPLETED)
-                for task in done - {stopping}:
-                    task.result()  # it ends by an error only
-            finally:
-                await _cancel([stopping, *reading])
-                if not writing.done():
-                    await writer.finish(writing)
-                await _cancel(working)
+        """Write every change until `stop`, then finish what was begun. Raise errors that a retry cannot mend.
 
-    async def poll(self, *, seconds: float) -> None:
-        """Write what changed since the last checkpoint, and of a stream that listed what is different. Nothing is
-        written when a stream fails.
+        A cluster that is rebuilt under the same address is listed again.
         """
-        async with Api(self.access, note=self.note) as api:
-            writer, streams = await self._begin(api)
-            reading = []
-            for stream, version in streams:
-                longer_s = 0.0 if _is_pods(stream) else _OWNERS_LONGER_S
-                items = catch_up(api, stream, version, seconds=seconds + longer_s, idle_s=_IDLE_S)
-                reading.append(asyncio.create_task(writer.read(items)))
-            writing = asyncio.create_task(writer.run(checkpoint_s=None))
-            all_read: asyncio.Future[Any] = asyncio.gather(*reading)
-            try:
-                await asyncio.wait([all_read, writing], return_when=asyncio.FIRST_COMPLETED)
-                if writing.done():
-                    writing.result()  # it ends by an error only
-                await all_read
-                await writer.close()
-                await writing
-            finally:
-                await _cancel([*reading, writing])
-            writer.checkpoint()
+        async with Api(self.access, tries=None, note=self.note) as api:
+            uid: str | None = await cluster_uid(api)
+            lists = False
+            while uid is not None:
+                for sink in self.sinks:
+                    sink.identify(uid)
+                uid = await self._follow(api, stop, uid, lists=lists)
+                lists = True
 
-    async def _begin(self, api: Api) -> "tuple[_Writer, list[tuple[Stream, str | None]]]":
+    async def _follow(self, api: Api, stop: asyncio.Event, uid: str, *, lists: bool) -> str | None:
+        """Write every change of the cluster `uid`, from its versions or from new lists; return the UID of the cluster
+        that came in its place, None after `stop`.
+        """
         streams = await open_streams(api, self.selection)
         for sink in self.sinks:
             sink.begin(api, streams)
-        versions = earliest([sink.versions for sink in self.sinks])
-        return _Writer(self, streams), [(stream, versions.get(stream.key)) for stream in streams]
+        versions = {} if lists else earliest([sink.versions for sink in self.sinks])
+        writer = _Writer(self, streams)
+        reading: list[asyncio.Task[Any]] = [
+            asyncio.create_task(writer.read(follow(api, s, versions.get(s.key)), later_s=self._later_s(s)))
+            for s in streams
+        ]
+        writing = asyncio.create_task(writer.run())
+        working: list[asyncio.Task[Any]] = [writing, *(asyncio.create_task(sink.run()) for sink in self.sinks)]
+        stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait())
+        replacing = asyncio.create_task(replaced(api, uid))
+        try:
+            done, _ = await asyncio.wait([stopping, replacing, *reading, *working], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stopping, replacing}:
+                task.result()  # it ends by an error only
+            return None if stopping in done else replacing.result()
+        finally:
+            await _cancel([stopping, replacing, *reading])
+            if not writing.done():
+                await writer.finish(writing)
+            await _cancel(working)
 
     def _later_s(self, stream: Stream) -> float:
         return self.pods_later_s if _is_pods(stream) else 0.0
@@ -167,12 +157,12 @@ class _Writer:
         finally:
             await _cancel([delaying])
 
-    async def run(self, *, checkpoint_s: float | None) -> None:
-        """Write items in batches, with a checkpoint every `checkpoint_s`, until the queue is closed."""
+    async def run(self) -> None:
+        """Write items in batches, with a checkpoint every second, until the queue is closed."""
         ended = False
         while not ended:
             try:
-                async with asyncio.timeout(checkpoint_s):
+                async with asyncio.timeout(_CHECKPOINT_S):
                     items = [await self._queue.get()]
             except TimeoutError:
                 self.checkpoint()
@@ -181,10 +171,8 @@ class _Writer:
                 items.append(self._queue.get_nowait())
             ended = None in items
             listed = await self._write([item for item in items if item is not None])
-            if checkpoint_s is None:
-                continue
             # After a list a change is found even if only the next watch can see it.
-            if listed or time.monotonic() - self._checkpoint_s > checkpoint_s:
+            if listed or time.monotonic() - self._checkpoint_s > _CHECKPOINT_S:
                 self.checkpoint()
 
     async def close(self) -> None:
@@ -197,6 +185,7 @@ class _Writer:
             async with asyncio.timeout(_FINISH_S):
                 await self.close()
                 await writing
+                self.checkpoint()
                 for sink in self._sinks:
                     await sink.drain()
         except TimeoutError:
@@ -217,7 +206,6 @@ class _Writer:
             if isinstance(item, Interrupted):
                 self._metrics.interrupted(item.stream.kind.key, item.reason)
                 self._note(f"{item.stream.kind}: {item.detail}; resuming")
-                continue
             for number, sink in enumerate(self._sinks):
                 await self._feed(sink, item, self._known[number][item.stream.key], counts=number == 0)
             if isinstance(item, Listed):
@@ -231,8 +219,7 @@ class _Writer:
         return listed
 
     async def _feed(self, sink: Sink, item: Item, known: Known, *, counts: bool) -> None:
-        if isinstance(item, Nameless):
-            sink.take_nameless(item)
+        sink.observe(item)
         for change in known.changes(item):
             if counts:
                 self._metrics.changed(item.stream.kind.key, change.type)

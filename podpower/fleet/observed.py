@@ -5,6 +5,8 @@ from pathlib import Path
 
 from podpower.fleet.summary import Gap
 from podpower.settings import Settings
+from podpower.sources.journal.files import JournalFiles
+from podpower.sources.journal.reader import JournalReader
 from podpower.sources.recording import read_meta
 
 
@@ -24,5 +26,13 @@ def observed(settings: Settings) -> Observed:
 
 def observed_at(place: str) -> Observed:
     """Return the observation in the journal or recording at `place`."""
-    meta = read_meta(Path(place))
-    return Observed(cluster=meta.cluster, reached_s=meta.end_s)
+    if JournalFiles(place).meta() is None and "://" not in place:
+        meta = read_meta(Path(place))
+        return Observed(cluster=meta.cluster, reached_s=meta.end_s)
+    journal = JournalReader(place)
+    reached_s = journal.reached_s()
+    gaps = tuple(
+        Gap(start_s=gap.start_s, end_s=gap.end_s, reason=gap.reason)
+        for gap in journal.gaps(start_s=journal.start_s, end_s=reached_s)
+    )
+    return Observed(cluster=journal.cluster, reached_s=reached_s, gaps=tuple(dict.fromkeys(gaps)))

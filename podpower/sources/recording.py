@@ -7,7 +7,7 @@ begins with a snapshot of those alive, and each hour of samples has a folder.
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -17,7 +17,8 @@ from podpower.hours import hour_name, hours_between
 from podpower.io.parquet import TableFile, scanned
 from podpower.io.places import local_folder
 from podpower.io.sealed_json import Format
-from podpower.kubernetes.types import EventType
+from podpower.sources.journal.format import META as JOURNAL_META
+from podpower.sources.journal.reader import JournalReader
 from podpower.sources.protocols import (
     POINTS_SCHEMA,
     SERIES_SCHEMA,
@@ -27,10 +28,11 @@ from podpower.sources.protocols import (
     SeriesFound,
     selected,
 )
+from podpower.sources.replay import MAX_CHANGES, Alive, EventLine, apply, replayed
 
 META: Final = "recording.json"
 OBJECTS, SNAPSHOTS, SAMPLES, SERIES, TRUTH = "objects", "snapshots", "samples", "series", "truth"
-MAX_CHANGES = 50_000  # events of one call of `changes`; the cursor continues from there
+JOURNAL: Final = "journal"  # of a live cluster, in place of objects and snapshots
 
 
 class Meta(msgspec.Struct, kw_only=True, frozen=True):
@@ -47,14 +49,6 @@ class Meta(msgspec.Struct, kw_only=True, frozen=True):
 
 
 META_FORMAT: Final = Format(name="recording", type=Meta)
-
-
-class EventLine(msgspec.Struct, kw_only=True):
-    """One line of objects/<hour>.ndjson."""
-
-    ts: float
-    type: EventType
-    object: dict[str, Any]
 
 
 class _Cursor(msgspec.Struct, kw_only=True, frozen=True):
@@ -74,6 +68,10 @@ class Recording:
         self.meta = read_meta(self.root)
         self.cluster = self.meta.cluster
         self.damaged: list[str] = []  # lines that were skipped so far
+        self._journal: JournalReader | None = None  # of a live cluster's objects
+        if (self.root / JOURNAL / JOURNAL_META).exists():
+            self._journal = JournalReader(self.root / JOURNAL)
+            self._journal.damaged = self.damaged
 
     @property
     def start_s(self) -> float:
@@ -89,25 +87,12 @@ class Recording:
         """Yield the objects alive at `start_s` as ADDED with the time of their present form, then each change before
         `end_s`.
         """
-        first = hour_name(max(start_s, self.start_s))
-        alive = self._alive_at(first)
-        hours = hours_between(max(start_s, self.start_s), end_s)
-        if not hours:  # before it began: the objects that it found, each from the time at which it got its form
-            yield from (ObjectEvent(ts=a.ts, type="ADDED", object=a.object) for a in alive.values())
-        pending: list[EventLine] = []
-        for hour in hours:
-            for line in self._lines(OBJECTS, hour):
-                if line.ts >= start_s:
-                    pending.append(line)
-                elif line.type == "DELETED":
-                    alive.pop(line.object["metadata"]["uid"], None)
-                else:
-                    alive[line.object["metadata"]["uid"]] = line
-            if alive:
-                yield from (ObjectEvent(ts=a.ts, type="ADDED", object=a.object) for a in alive.values())
-                alive = {}
-            yield from (ObjectEvent(ts=p.ts, type=p.type, object=p.object) for p in pending if p.ts < end_s)
-            pending = []
+        if self._journal is not None:
+            yield from self._journal.events(start_s=start_s, end_s=end_s)
+            return
+        begin_s = max(start_s, self.start_s)
+        alive, hours = self._alive_at(hour_name(begin_s)), hours_between(begin_s, end_s)
+        yield from replayed(alive, hours, lambda hour: self.lines(OBJECTS, hour), start_s=start_s, end_s=end_s)
 
     def changes(self, cursor: str | None) -> tuple[list[ObjectEvent], str]:
         """Return the events after `cursor` (None: from the beginning), at most MAX_CHANGES, and the cursor behind them.
@@ -115,16 +100,18 @@ class Recording:
         Each event comes once; only damaged lines are left out, and added to `damaged`. InvalidInput for the cursor of
         another recording.
         """
+        if self._journal is not None:
+            return self._journal.changes(cursor)
         position = self._position(cursor)
         found: list[ObjectEvent] = []
         if cursor is None:  # the objects of a live cluster when it was first seen
-            began = self._lines(SNAPSHOTS, hour_name(self.start_s))
-            found += (ObjectEvent(ts=max(b.ts, self.start_s), type="ADDED", object=b.object) for b in began)
+            began = self.lines(SNAPSHOTS, hour_name(self.start_s))
+            found += (line.event(at_least_s=self.start_s) for line in began)
         hours = sorted(path.stem for path in (self.root / OBJECTS).glob("*.ndjson"))
         for hour in (h for h in hours if h >= position.hour):
             offset = position.offset if hour == position.hour else 0
             for line, end in self._lines_from(hour, offset):
-                found.append(ObjectEvent(ts=line.ts, type=line.type, object=line.object))
+                found.append(line.event())
                 position = _Cursor(recording_id=self.meta.recording_id, hour=hour, offset=end)
                 if len(found) >= MAX_CHANGES:
                     return found, _encoded(position)
@@ -186,21 +173,17 @@ class Recording:
             raise InvalidInput(f"the cursor belongs to another recording than {self.root}; reset it")
         return position
 
-    def _alive_at(self, hour: str) -> dict[str, EventLine]:
+    def _alive_at(self, hour: str) -> Alive:
         """Return the objects at the beginning of the hour: the last snapshot up to it, and the changes after that."""
         snapshots = sorted(path.stem for path in (self.root / SNAPSHOTS).glob("*.ndjson") if path.stem <= hour)
         base = snapshots[-1] if snapshots else ""
-        alive = {line.object["metadata"]["uid"]: line for line in self._lines(SNAPSHOTS, base)}
-        between = sorted(path.stem for path in (self.root / OBJECTS).glob("*.ndjson") if base <= path.stem < hour)
-        for earlier in between:
-            for line in self._lines(OBJECTS, earlier):
-                if line.type == "DELETED":
-                    alive.pop(line.object["metadata"]["uid"], None)
-                else:
-                    alive[line.object["metadata"]["uid"]] = line
+        alive = {line.uid: line for line in self.lines(SNAPSHOTS, base)}
+        for earlier in sorted(path.stem for path in (self.root / OBJECTS).glob("*.ndjson") if base <= path.stem < hour):
+            apply(alive, self.lines(OBJECTS, earlier))
         return alive
 
-    def _lines(self, kind: str, hour: str) -> Iterator[EventLine]:
+    def lines(self, kind: str, hour: str) -> Iterator[EventLine]:
+        """Yield the lines of an hour, of its objects or its snapshot."""
         path = self.root / kind / f"{hour}.ndjson"
         if path.exists():
             yield from (line for line, _ in _read_lines(path, 0, damaged=self.damaged))

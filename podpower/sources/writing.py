@@ -14,7 +14,8 @@ from podpower.io.parquet import write_parquet
 from podpower.io.places import local_folder
 from podpower.kubernetes.types import EventType
 from podpower.sources.protocols import POINTS_SCHEMA, SERIES_SCHEMA, ObjectEvent
-from podpower.sources.recording import META, META_FORMAT, OBJECTS, SAMPLES, SERIES, SNAPSHOTS, TRUTH, EventLine, Meta
+from podpower.sources.recording import META, META_FORMAT, OBJECTS, SAMPLES, SERIES, SNAPSHOTS, TRUTH, Meta
+from podpower.sources.replay import EventLine
 
 
 class RecordingWriter:

@@ -54,6 +54,8 @@ def _observe_hour(sources: Sources, hour: str) -> Partition[tuple[int, int]]:
     events = sources.objects.events(start_s=start_s, end_s=end_s)
     observations, rejected = observe(events, start_s=start_s, end_s=end_s, cluster=sources.cluster)
     known = {"rejected": len(rejected), "damaged_lines": len(sources.damaged)}
+    if gap_seconds := round(sources.gap_seconds(start_s=start_s, end_s=end_s)):
+        known["seconds_not_observed"] = gap_seconds
     if rejected:
         known["rejected_objects"] = metadata.counts(Counter(r.detail for r in rejected), of="reason")
     sources.damaged.clear()

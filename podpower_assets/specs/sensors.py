@@ -38,12 +38,13 @@ def _request_changed_hours(
     try:
         with source.opened() as sources:
             changes, cursor = sources.objects.changes(context.cursor)
-            damaged = list(sources.damaged)
+            stale = sources.stale()
+            warnings = [*sources.damaged, *([stale] if stale else [])]
             # A new live cluster: its current objects give specs for the hours that Prometheus remembers.
             history_s = sources.history_s if context.cursor is None else 0.0
     except PodpowerError as error:
         return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
-    for line in damaged:
+    for line in warnings:
         context.log.warning(line)
     changed = [hour_key(change.ts) for change in changes]
     if history_s:
@@ -51,7 +52,7 @@ def _request_changed_hours(
     hours = known_hours(changed, given)
     if not hours:
         early = f"all {len(changes)} changes are before the first partition, {given.partitions_start}"
-        return dg.SensorResult(skip_reason=early if changes else "nothing changed", cursor=cursor)
+        return dg.SensorResult(skip_reason=stale or (early if changes else "nothing changed"), cursor=cursor)
     selection = [cluster.key(SPECS), cluster.key(FEATURES), *([] if tables.encoder() else [dg.AssetKey(ENCODER)])]
     request = dg.RunRequest(
         run_key=cursor,  # a tick that is repeated after a crash requests the same run

@@ -8,12 +8,12 @@ import dagster as dg
 import pytest
 import stamina
 
-from podpower.collector import live as polling
 from podpower.settings import AssetSettings, Settings
 from podpower_assets.partitions import hour_key
 from podpower_assets.resources import Source, resources_from
 from podpower_assets.specs.sensors import workload_changes
 from tests.assets.conftest import Place
+from tests.clusters.collecting import Collector
 from tests.clusters.living import Living, living
 from tests.clusters.objects import deployment
 from tests.clusters.prometheus import need_prometheus
@@ -26,6 +26,14 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Living]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def lived_journal(lived: Living, tmp_path_factory: pytest.TempPathFactory) -> Collector:
+    folder = tmp_path_factory.mktemp("journal")
+    collector = Collector(lived.cluster, folder / "journal", folder)
+    collector.collect()
+    return collector
+
+
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("podpower_assets.policies._RETRY_SECONDS", 0)
@@ -33,12 +41,11 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def place(lived: Living, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
-    monkeypatch.setattr(polling, "POLL_S", 1.0)
+def place(lived: Living, lived_journal: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setenv("PODPOWER_PROMETHEUS_URL", lived.prometheus_url)
-    monkeypatch.setenv("KUBECONFIG", str(lived.kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", "/nowhere/config")  # assets and sensors read the journal only
     with dg.instance_for_test() as instance:
-        yield Place(instance, tmp_path / "journal", tmp_path)
+        yield Place(instance, lived_journal.url, tmp_path)
 
 
 def tick(place: Place, cursor: str | None = None) -> dg.SensorResult:
@@ -48,7 +55,7 @@ def tick(place: Place, cursor: str | None = None) -> dg.SensorResult:
     return result
 
 
-def test_the_sensor_requests_the_hour_of_a_change(place: Place, lived: Living) -> None:
+def test_the_sensor_requests_the_hour_of_a_change(place: Place, lived: Living, lived_journal: Collector) -> None:
     first = tick(place)
     assert first.run_requests is not None
     [request] = first.run_requests
@@ -57,6 +64,7 @@ def test_the_sensor_requests_the_hour_of_a_change(place: Place, lived: Living) -
     quiet = tick(place, first.cursor)
     assert not quiet.run_requests
     lived.cluster.add(deployment(f"new-{time.monotonic_ns()}"))
+    lived_journal.collect()
     changed = tick(place, quiet.cursor)
     assert changed.run_requests is not None
     assert changed.run_requests[0].tags["dagster/asset_partition_range_end"] == hour_key(time.time())
@@ -101,11 +109,19 @@ def test_a_prometheus_that_is_away_is_tried_again_later(place: Place, monkeypatc
     )
 
 
-def test_a_cluster_that_is_away_leaves_the_cursor(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KUBECONFIG", "/nowhere/config")
+def test_without_a_journal_the_sensor_names_the_collector_and_leaves_the_cursor(place: Place, tmp_path: Path) -> None:
+    place.source = Source(recording=str(tmp_path / "nowhere"))
     result = tick(place, "cursor")
-    assert "no kubeconfig at" in str(result.skip_reason)
+    assert "podpower collect watch --journal" in str(result.skip_reason)
     assert result.cursor == "cursor"
+
+
+def test_a_journal_that_nobody_writes_is_reported(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    cursor = tick(place).cursor
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 600)
+    result = tick(place, cursor)
+    assert "minutes old: look at the collector" in str(result.skip_reason)
 
 
 def test_what_dagster_stores_holds_no_credentials() -> None:

@@ -137,7 +137,7 @@ class FakeCluster:
     """`with FakeCluster() as cluster:` serves `cluster.url` from a thread of its own; all methods are thread-safe."""
 
     def __init__(self, *, token: str | None = None) -> None:
-        self.url, self.token = "", token
+        self.url, self.token, self.uid = "", token, str(uuid.uuid4())  # uid: of the namespace kube-system
         self.requests: list[Request] = []
         self.page_limit, self.slow_s, self.clock_skew_s = 500, 0.0, 0.0
         self.longest_watch_s = float("inf")  # a server ends watches as soon as it likes
@@ -213,6 +213,12 @@ class FakeCluster:
             self._rv += 1
             return self._commit(resource, b"DELETED", resource.entry(_decode(old.full), self._rv))
 
+    @property
+    def version(self) -> int:
+        """The resourceVersion of the last change."""
+        with self._changed:
+            return self._rv
+
     def backup(self) -> tuple[int, list[dict[str, _Entry]]]:
         with self._changed:
             return self._rv, [dict(resource.entries) for resource in self._resources]
@@ -225,6 +231,14 @@ class FakeCluster:
             for resource, alive in zip(self._resources, entries, strict=True):
                 resource.entries, resource.ordered = dict(alive), None
                 resource.log = [event for event in resource.log if event[1].rv <= self._rv]
+        self.cut()
+
+    def rebuild(self) -> None:
+        """Replace the cluster by an empty one under the same address: another UID, and versions from the beginning."""
+        with self._changed:
+            self.uid, self._rv, self._pages = str(uuid.uuid4()), 1, {}
+            for resource in self._resources:
+                resource.entries, resource.ordered, resource.log, resource.floor = {}, None, [], 0
         self.cut()
 
     def bookmark(self) -> None:
@@ -376,6 +390,8 @@ class FakeCluster:
             what = f'cannot {verb} resource "{resource.plural}" in API group "{resource.group}"'
             where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
             raise _Refused(403, f'{resource.full_name} is forbidden: User "x" {what} {where}', **about)
+        if name == "kube-system" and resource.kind == "Namespace" and f"/{name}" not in resource.entries:
+            return _encode({"metadata": {"name": name, "uid": self.uid, "resourceVersion": "1"}})
         if name:
             if not (entry := resource.entries.get(f"{namespace}/{name}")):
                 raise _Refused(404, f'{resource.full_name} "{name}" not found', **about)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -26,16 +27,15 @@ import podpower.collector.output
 import podpower.collector.post
 import podpower.collector.watch  # noqa: F401
 from podpower.cli import main
-from podpower.collector.live import LiveObjects
-from podpower.sources.kubernetes.access import ClusterConfig
 
 # A kill at one of their lines leaves every state that a kill can leave: nothing, a part, or all of what they write.
 WRITING = {
     "collector/checkpoint.py": {"begin", "keep", "write", "_append"},
     "collector/output.py": {"write", "keep_unwritten", "checkpoint", "_resume"},
-    "collector/journal.py": {"__init__", "_clear", "checkpoint", "_roll", "_prune"},
-    "sources/writing.py": {"meta", "snapshot_lines", "event_lines"},
-    "io/files.py": {"write_atomically", "atomic_file", "_beside", "_sync"},
+    "collector/flushing.py": {"store", "finish_hours", "_flush", "_begin", "_end", "_create"},
+    "collector/compaction.py": {"compact", "prune"},
+    "journal/files.py": {"create", "remove_flushes", "remove_hour", "_remove"},
+    "io/files.py": {"write_atomically", "atomic_file", "_beside", "_sync", "create_file", "_link_unless_exists"},
 }
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
@@ -55,20 +55,19 @@ def watch(*options: str) -> None:
     sys.exit(main(["collect", "watch", *options]))
 
 
-def poll(journal: str, kubeconfig: str, later_s: float) -> None:
-    """Poll a cluster into a journal again and again, with a clock that is `later_s` ahead."""
+def collect(later_s: float, flush_s: float, *options: str) -> None:
+    """`podpower collect watch`, with a clock that is `later_s` ahead and a flush every `flush_s`."""
     real = time.time
     time.time = lambda: real() + later_s
-    live = LiveObjects(Path(journal), ClusterConfig(kubeconfig=kubeconfig))
-    while True:
-        live.poll(seconds=1.0)
+    watch("--flush-every", str(flush_s), *options)
 
 
 def _run(run: Callable[..., None], arguments: tuple[Any, ...], folder: str, die_at: int | None) -> None:
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     if die_at is not None:
-        sys.settrace(_countdown(die_at))
+        sys.settrace(countdown := _countdown(die_at))
+        threading.settrace(countdown)  # the journal is stored in threads
     run(*arguments)
 
 

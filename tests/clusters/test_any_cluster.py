@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from podpower.collector.live import LiveObjects, present_objects
+from podpower.collector.present import present_objects
 from podpower.doctor import examine_cluster
+from podpower.sources.journal.reader import JournalReader
 from podpower.sources.kubernetes.access import ClusterConfig, open_access
 from podpower.sources.kubernetes.list_watch import Selection
 from podpower.specs.observing import observe
@@ -76,16 +77,20 @@ def test_changes_are_emitted_across_a_restart(cluster: RealCluster, tmp_path: Pa
     assert second.wait(timeout=20) == 0
 
 
-def test_polls_keep_what_happened(cluster: RealCluster, tmp_path: Path) -> None:
-    selected = Selection(namespaces=(cluster.namespace,))
-    live = LiveObjects(tmp_path / "journal", ClusterConfig(kubeconfig=str(cluster.kubeconfig)), selected)
+def test_a_journal_keeps_what_happened(cluster: RealCluster, tmp_path: Path) -> None:
     cluster.add(web("a:1"))
-    live.poll(seconds=1.0)
+    started = watch(cluster, tmp_path / "out", "--journal", str(tmp_path / "journal"), "--flush-every", "0.2")
+    assert told(tmp_path / "out", 0) == []
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "journal" / "journal.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
     cluster.update(web("a:2"))
-    live.poll(seconds=1.0)
+    assert told(tmp_path / "out", 1) == [("MODIFIED", "a:2")]
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(timeout=20) == 0
     now_s = time.time()
     window = {"start_s": now_s - 300, "end_s": now_s + 60}
-    found, rejected = observe(live.events(**window), **window)
+    found, rejected = observe(JournalReader(tmp_path / "journal").events(**window), **window)
     assert [o.request.containers[0].image for o in found if o.request.workload_name == "web"] == ["a:1", "a:2"]
     assert rejected == []
 

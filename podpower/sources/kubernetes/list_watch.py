@@ -165,27 +165,6 @@ async def follow(api: Api, stream: Stream, version: str | None) -> AsyncIterator
             await asyncio.sleep(wait_s)
 
 
-async def catch_up(
-    api: Api, stream: Stream, version: str | None, *, seconds: float, idle_s: float
-) -> AsyncIterator[Item]:
-    """Yield the changes after `version` of one watch that the server ends after `seconds`, or one list where there is
-    no version to watch from.
-    """
-    if version is not None:
-        try:
-            async for event in watched(api, stream, version, timeout_s=seconds, idle_s=idle_s):
-                yield event
-        except Gone:
-            yield Interrupted(stream=stream, reason="gone", detail=f"the server no longer has version {version}")
-        except Again as error:
-            yield Interrupted(stream=stream, reason="broken", detail=str(error))
-            return
-        else:
-            return
-    async for item in listed(api, stream):
-        yield item
-
-
 async def listed(api: Api, stream: Stream) -> AsyncIterator[Found | Nameless | Listed]:
     """Yield the objects that exist, page by page, and the end of the list."""
     while True:

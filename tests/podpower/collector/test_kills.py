@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from podpower.sources.recording import Recording
+from podpower.sources.journal.reader import JournalReader
 from tests.clusters import observers
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, write_kubeconfig
@@ -96,8 +96,9 @@ def until(holds: Callable[[], bool], process: Any) -> None:
 
 
 def kill_again_and_again(
-    start: Callable[[int, int | None], Any], cluster: FakeCluster, *, kills: int, longest_s: float
-) -> None:
+    start: Callable[[int, int | None], Any], cluster: FakeCluster, *, kills: int, longest_s: float,
+    read: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
     """Start a process again and again; half are killed after a random time, half at a random line of what writes."""
     chance = random.Random(3)
     for number in range(kills):
@@ -111,6 +112,7 @@ def kill_again_and_again(
         process.kill()
         process.join()
         assert process.exitcode == -9
+        read()
 
 
 @pytest.fixture
@@ -125,8 +127,16 @@ def output_lines(path: Path) -> list[Event]:
 
 
 def journal_lines(root: Path) -> list[Event]:
-    lines = [line for path in sorted((root / "objects").glob("*")) for line in path.read_text().splitlines()]
-    found = [(event["type"], event["object"]["metadata"]) for event in map(json.loads, lines)]
+    """Every event of the journal, compacted or not."""
+    if not (root / "journal.json").exists():
+        return []
+    reader = JournalReader(root)
+    begun = reader.files.hours()[0]
+    compacted = [part for hour in reader.files.hours() if (part := reader.compacted(hour))]
+    reached = max((part.header.sequence for part in compacted), default=0)
+    parts = [*compacted, *(part for _, part in reader.parts_after(reached, hour=begun))]
+    found = [(line.type, line.object["metadata"]) for part in parts for line in part.events()]
+    assert reader.damaged == []
     return [(type_, metadata["uid"], metadata["resourceVersion"]) for type_, metadata in found]
 
 
@@ -149,14 +159,14 @@ def test_a_watch_that_is_killed_writes_every_event_once(cluster: FakeCluster, tm
     config, out, state = write_kubeconfig(tmp_path / "config", cluster.url), tmp_path / "o", tmp_path / "o.state"
     root = tmp_path / "journal"
     options = ["--kubeconfig", str(config), "--output", str(out), "--kinds", *KINDS]
-    options += ["--journal", str(root)] if journal else []
+    options += ["--journal", str(root), "--flush-every", "0.02"] if journal else []
 
     def start(_number: int = 0, die_at: int | None = None) -> Any:
         return observers.start(observers.watch, *options, folder=tmp_path, die_at=die_at)
 
     def begun() -> bool:
         listed = state.exists() and all(f"/{kind.lower()}s@" in state.read_text() for kind in KINDS)
-        return listed and (not journal or (root / "recording.json").exists())
+        return listed and (not journal or (root / "journal.json").exists())
 
     finish(start(), begun)
     with Storm(cluster, seed=1):
@@ -172,22 +182,42 @@ def test_a_watch_that_is_killed_writes_every_event_once(cluster: FakeCluster, tm
 @pytest.mark.timeout(1200)
 def test_a_journal_whose_writer_is_killed_has_every_event_once(cluster: FakeCluster, tmp_path: Path) -> None:
     config, root = write_kubeconfig(tmp_path / "config", cluster.url), tmp_path / "journal"
-    cluster.longest_watch_s = 0.2  # so that a poll takes no longer
+    options = ["--kubeconfig", str(config), "--journal", str(root), "--kinds", *KINDS]
     kills = KILLS - 2 * (KILLS // 3)
 
     def start(number: int = 0, die_at: int | None = None) -> Any:
         later_s = 240.0 * number  # fifteen kills an hour
-        return observers.start(observers.poll, str(root), str(config), later_s, folder=tmp_path, die_at=die_at)
+        return observers.start(observers.collect, later_s, 0.02, *options, folder=tmp_path, die_at=die_at)
 
-    finish(start(), (root / "recording.json").exists)
+    finish(start(), (root / "journal.json").exists)
+    seen: list[Event] = []
+    read = reads_of(root, seen)
     with Storm(cluster, seed=2):
-        kill_again_and_again(start, cluster, kills=kills, longest_s=0.5)
+        kill_again_and_again(start, cluster, kills=kills, longest_s=0.4, read=read)
     truth = changes_of_content(happened(cluster))
     finish(start(kills), lambda: len(journal_lines(root)) >= len(truth))
+    read()
     assert_exact(journal_lines(root), truth)
+    assert_exact(seen, truth)
     assert list(tmp_path.rglob("*.part")) == []
+    assert len(JournalReader(root).files.hours()) > kills // 20
     assert alive(root) == {uid for uid, (type_, _) in last_of_each(truth).items() if type_ != "DELETED"}
     assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
+def reads_of(root: Path, seen: list[Event]) -> Callable[[], None]:
+    """A reader that adds what is new to `seen` at each call; its cursor is all that it keeps."""
+    cursor: list[str] = []
+
+    def read() -> None:
+        reader = JournalReader(root)
+        changes, after = reader.changes(cursor[0] if cursor else None)
+        found = [(change.type, change.object["metadata"]) for change in changes]
+        seen.extend((type_, metadata["uid"], metadata["resourceVersion"]) for type_, metadata in found)
+        cursor[:] = [after]
+        assert reader.damaged == []
+
+    return read
 
 
 def changes_of_content(events: list[tuple[Event, dict[str, Any]]]) -> list[Event]:
@@ -204,8 +234,9 @@ def changes_of_content(events: list[tuple[Event, dict[str, Any]]]) -> list[Event
 
 def alive(root: Path) -> set[str]:
     """What the journal's readers find alive at its end."""
-    recording, found = Recording(root), set()
-    for event in recording.events(start_s=recording.end_s, end_s=recording.end_s + 3600):
+    reader, found = JournalReader(root), set()
+    reached_s = reader.reached_s()
+    for event in reader.events(start_s=reached_s, end_s=reached_s + 3600):
         uid = event.object["metadata"]["uid"]
         found.discard(uid) if event.type == "DELETED" else found.add(uid)
     return found

@@ -15,8 +15,7 @@ import httpx
 import pytest
 
 from podpower.collector.journal import Journal
-from podpower.collector.live import LiveObjects
-from podpower.sources.kubernetes.access import ClusterConfig
+from podpower.sources.journal.reader import JournalReader
 from podpower.specs.ndjson import read_ndjson
 from tests.clusters import observers
 from tests.clusters.fake import FakeCluster
@@ -340,7 +339,8 @@ def test_standard_output_is_an_output_too(cluster: FakeCluster, watching: Watchi
         (("--kinds", "Deploy"), "unknown kind 'Deploy'", 1),
         (("--kinds", "ray.io/v1/rayclusters"), "no rayclusters of ray.io/v1", 1),
         (("--post", "predict"), "is not a URL", 1),
-        (("--journal", "s3://bucket/journal"), "kept in a local folder, not at a URL: give a path", 1),
+        (("--journal", "ftp9://bucket/journal"), "ftp9:// is not known", 1),
+        (("--journal", "j", "--flush-every", "11s"), "--flush-every must be at most 10s", 2),
         (("--post-token-file", "x"), "goes with --post URL", 2),
         (("--context", "other"), "no context 'other'", 1),
         (("--namespaces", "a", "--exclude-namespaces", "a"), "every namespace that is named is also excluded", 1),
@@ -360,10 +360,10 @@ def test_a_journal_of_a_standing_watch_is_read_while_it_is_written(
 ) -> None:
     root = tmp_path / "journal"
     cluster.add(deployment("web"))
-    watching.start("--journal", str(root), output=False, watches=8)
-    live = LiveObjects(root, ClusterConfig(kubeconfig=str(tmp_path / "config")))
-    until((root / "recording.json").exists)
-    changes, cursor = live.changes(None)
+    watching.start("--journal", str(root), "--flush-every", "0.1", output=False, watches=8)
+    until((root / "journal.json").exists)
+    journal = JournalReader(root)
+    changes, cursor = journal.changes(None)
     assert [change.object["metadata"]["name"] for change in changes] == ["web"]
     stored = cluster.update(deployment("web", image="nginx:2"))
     template = deployment("web", image="nginx:2")["spec"]["template"]
@@ -376,7 +376,7 @@ def test_a_journal_of_a_standing_watch_is_read_while_it_is_written(
 
     def read() -> bool:
         nonlocal cursor
-        changes, cursor = live.changes(cursor)
+        changes, cursor = journal.changes(cursor)
         found.extend(change.object["kind"] for change in changes)
         return len(found) == 3
 
@@ -389,7 +389,7 @@ def test_a_journal_of_a_standing_watch_is_read_while_it_is_written(
 def test_a_journal_that_another_process_writes_is_left_alone(
     cluster: FakeCluster, watching: Watching, tmp_path: Path
 ) -> None:
-    with Journal.opened(tmp_path / "journal", cluster="test-cluster", kept_days=1.0):
+    with Journal.opened(tmp_path / "journal", cluster="test-cluster"):
         watching.start("--journal", str(tmp_path / "journal"), watches=0)
         assert watching.ended() == 1
     assert "is being written by another process" in watching.complaints()
