@@ -12,6 +12,7 @@ from podpower import settings
 from podpower.collector.opening import Sources, opened_sources
 from podpower.errors import Refused, Unavailable
 from podpower.features.encoder import Encoder
+from podpower.fleet.budgets import NAMESPACES, annotated_budgets
 from podpower.fleet.observed import Observed, observed_at
 from podpower.io.files import children, exists, read_bounded, write_atomically
 from podpower.io.parquet import TableFile, write_parquet
@@ -48,6 +49,15 @@ class Source(dg.ConfigurableResource):
     def observed(self) -> Observed:
         """Return how far the cluster is observed. Errors as `opened`."""
         return observed_at(self._place()[0])
+
+    def budgets_w(self, *, start_s: float, end_s: float) -> dict[str, float]:
+        """Return the annotated budgets of namespaces at the end of a time range; none where Namespaces are not
+        observed. Errors as `opened`.
+        """
+        if NAMESPACES not in self._place()[1].settings().cluster.kinds:
+            return {}
+        with self.opened() as sources:
+            return annotated_budgets(sources.objects.events(start_s=start_s, end_s=end_s))
 
     def _place(self) -> tuple[str, configured.Cluster]:
         own = configured.cluster_of(settings.read(), self.cluster)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from podpower.cli import inputs, output, streams
 from podpower.cli.arguments import Commands, UsageError, add_command, add_group, port, seconds
-from podpower.cli.connections import add_kubernetes, add_selection, open_cluster, selection
+from podpower.cli.connections import add_kubernetes, add_selection, open_cluster, selection, use_named_cluster
 from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ def watch(arguments: argparse.Namespace) -> int:
     from podpower.collector.metrics import Metrics  # noqa: PLC0415
     from podpower.collector.watch import Sink, Watch  # noqa: PLC0415
 
+    use_named_cluster(arguments)
     if arguments.post_token_file and not arguments.post:
         raise UsageError("--post-token-file goes with --post URL")
     for_journal = arguments.journal is not None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from podpower.cli import output
 from podpower.cli.arguments import Parser, positive
 from podpower.errors import InvalidInput
-from podpower.settings import ClusterSettings
+from podpower.settings import CLUSTERS, ClusterSettings
 
 if TYPE_CHECKING:
     from podpower.sources.kubernetes.access import Access, ClusterConfig
@@ -25,7 +25,9 @@ def add_kubernetes(parser: Parser) -> None:
     )
     parser.add_argument("--context", metavar="NAME", help="of the kubeconfig (default: its current one)")
     parser.add_argument(
-        "--cluster", metavar="NAME", help="name of the cluster in the output (default: that of the kubeconfig)"
+        "--cluster",
+        metavar="NAME",
+        help=f"name of the cluster in the output (default: that of the kubeconfig), or of a cluster in {CLUSTERS}",
     )
     parser.add_argument(
         "--ca-file", metavar="FILE", help="certificates to trust (default: K8S_CA_FILE, the kubeconfig's)"
@@ -46,6 +48,14 @@ def add_selection(parser: Parser, *, kinds: str) -> None:
     parser.add_argument("--namespaces", nargs="+", default=[], metavar="N", help="only these (default: all)")
     parser.add_argument("--exclude-namespaces", nargs="+", default=[], metavar="N", help="not these")
     parser.add_argument("--selector", metavar="LABELS", help="only objects with these labels, e.g. app=web,tier!=test")
+
+
+def use_named_cluster(arguments: argparse.Namespace) -> None:
+    """Replace the settings by those of the cluster that --cluster names, where there is a file of clusters."""
+    from podpower.clusters import cluster_of  # noqa: PLC0415
+
+    if arguments.settings.places.clusters_file and arguments.cluster:
+        arguments.settings = cluster_of(arguments.settings, arguments.cluster).settings()
 
 
 def config(arguments: argparse.Namespace) -> "ClusterConfig":

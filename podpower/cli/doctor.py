@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from podpower.cli import output
 from podpower.cli.arguments import Commands, add_command
-from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluster, open_prometheus
+from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluster, open_prometheus, use_named_cluster
 
 if TYPE_CHECKING:
     from podpower.doctor import Finding
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from podpower.doctor import Finding, examine_cluster, examine_pods, examine_prometheus  # noqa: PLC0415
     from podpower.errors import PodpowerError  # noqa: PLC0415
 
+    use_named_cluster(arguments)
     with output.progress("examining"):
         findings = examine_cluster(lambda: open_cluster(arguments))
         reached = findings[0].state == "ok"

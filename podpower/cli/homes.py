@@ -5,7 +5,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from podpower.settings import DAGSTER_HOME, DEFAULT_HOME, HOME, MODEL_STORE, POSTGRES_URL, PROMETHEUS_URL, RECORDING
+from podpower.settings import (
+    CLUSTERS,
+    DAGSTER_HOME,
+    DEFAULT_HOME,
+    HOME,
+    MODEL_STORE,
+    POSTGRES_URL,
+    PROMETHEUS_URL,
+    RECORDING,
+)
 
 _NO_COLOR = "NO_COLOR"
 _SETTINGS = Path(__file__).with_name("dagster.yaml")  # in a checkout a link to the one at its top
@@ -55,8 +64,9 @@ def home_environment(
     on_postgres = bool(environment.get(POSTGRES_URL))
     _write_settings(dagster_home / "dagster.yaml", on_postgres=on_postgres, note=note)
     live = bool(environment.get(PROMETHEUS_URL))
+    recording = home.below("journal") if live else str(home.local / "recording")
     return {
-        RECORDING: home.below("journal") if live else str(home.local / "recording"),
+        **({} if environment.get(CLUSTERS) else {RECORDING: recording}),  # a file of clusters has places of its own
         MODEL_STORE: home.below("models"),
         _NO_COLOR: "1",  # logs are read in files
         **{name: value for name, value in environment.items() if value},

@@ -18,6 +18,7 @@ from podpower.errors import PodpowerError, Unavailable
 
 # Waits before restarts of a child that keeps ending: the first is a hiccup, the last a fault that somebody has to see.
 RESTART_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0)
+_ALWAYS_SECONDS = 60.0  # between restarts of a child that never stops the others
 _STABLE_SECONDS = 300.0  # a child that ran that long starts again with the first wait
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 15.0
@@ -35,12 +36,15 @@ class Need:
 
 @dataclass
 class _Child:
-    """A started command; `ends` counts how often it ended in a row, `restart_s` is when it is due again."""
+    """A started command; `ends` counts how often it ended in a row, `restart_s` is when it is due again. One that
+    `stands_alone` is restarted for ever, whatever becomes of it.
+    """
 
     name: str
     command: Sequence[str]
     process: subprocess.Popen[bytes]
     needs: Need | None = None
+    stands_alone: bool = False
     started_s: float = field(default_factory=time.monotonic)
     ends: int = 0
     restart_s: float | None = None
@@ -77,9 +81,13 @@ class Processes:
             self._end_group(child.process)
         self._watchdog.communicate()
 
-    def start(self, name: str, command: Sequence[str], *, needs: Need | None = None) -> None:
-        """Start `command`; `name` is for its log and for messages."""
-        self._children.append(_Child(name, command, self._spawn(name, command), needs))
+    def start(
+        self, name: str, command: Sequence[str], *, needs: Need | None = None, stands_alone: bool = False
+    ) -> None:
+        """Start `command`; `name` is for its log and for messages. `stands_alone`: however often it ends, it is started
+        again and the others go on.
+        """
+        self._children.append(_Child(name, command, self._spawn(name, command), needs, stands_alone))
 
     def run(self, name: str, command: Sequence[str]) -> None:
         """Run `command` to its end; PodpowerError with the end of its log when it fails."""
@@ -97,13 +105,13 @@ class Processes:
     def check(self) -> None:
         """Raise Unavailable when a child has ended, with its exit status and the end of its log."""
         for child in self._children:
-            if child.process.poll() is not None:
+            if child.process.poll() is not None and not child.stands_alone:
                 raise Unavailable(f"{self._end_of(child)}: {self._tail(child.name)} (see {self.log(child.name)})")
 
     def supervise(self, note: Callable[[str], None]) -> None:
         """Restart children that have ended, each after its wait; call it again and again.
 
-        Raise Unavailable when a child ended more often in a row than there are waits.
+        Raise Unavailable when a child that does not stand alone ended more often in a row than there are waits.
         """
         now_s = time.monotonic()
         for child in self._children:
@@ -112,18 +120,26 @@ class Processes:
             if child.restart_s is None:
                 child.ends = 1 if now_s - child.started_s > _STABLE_SECONDS else child.ends + 1
                 self._end_group(child.process)  # a run must not go on beside the one that replaces it
-                if child.ends > len(RESTART_SECONDS):
-                    raise Unavailable(
-                        f"{self._end_of(child)}, {child.ends} times in a row: {self._tail(child.name)} "
-                        f"(see {self.log(child.name)})"
-                    )
-                wait_s = RESTART_SECONDS[child.ends - 1]
-                child.restart_s = now_s + wait_s
-                note(f"{self._end_of(child)}; restarting it in {wait_s:g} s (see {self.log(child.name)})")
+                child.restart_s = now_s + self._wait_s(child, note)
                 self._stop_dependents(child.name, now_s)
             elif now_s >= child.restart_s and (child.needs is None or child.needs.ready()):
                 child.process = self._spawn(child.name, child.command)
                 child.started_s, child.restart_s = now_s, None
+
+    def _wait_s(self, child: _Child, note: Callable[[str], None]) -> float:
+        """Return how long to wait before the restart of a child that has ended, and tell of it."""
+        if child.ends <= len(RESTART_SECONDS):
+            wait_s = RESTART_SECONDS[child.ends - 1]
+            note(f"{self._end_of(child)}; restarting it in {wait_s:g} s (see {self.log(child.name)})")
+            return wait_s
+        reason = (
+            f"{self._end_of(child)}, {child.ends} times in a row: {self._tail(child.name)} (see {self.log(child.name)})"
+        )
+        if not child.stands_alone:
+            raise Unavailable(reason)
+        if child.ends == len(RESTART_SECONDS) + 1:
+            note(f"{reason}; restarting it every {_ALWAYS_SECONDS:g} s from now on")
+        return _ALWAYS_SECONDS
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, timeout_seconds: float) -> None:
         """Wait for `ready`; Unavailable when a child ends before or time is up."""

@@ -12,10 +12,11 @@ from podpower.cli.arguments import Commands, add_command, port, positive
 from podpower.cli.homes import home_at, home_environment
 from podpower.cli.signals import terminate_as_interrupt
 from podpower.cli.supervisor import Need, Processes
+from podpower.clusters import configured_clusters
 from podpower.errors import Unavailable
 from podpower.io.leftovers import remove_leftovers
 from podpower.io.locks import lock
-from podpower.settings import DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING
+from podpower.settings import CLUSTERS, DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING, Settings
 
 # One name for the code location, here and in workspace.yaml: sensors keep their cursors under it.
 _LOCATION, _DEFINITIONS = "podpower", "podpower_assets.definitions"
@@ -31,9 +32,9 @@ def add(commands: Commands) -> None:
         run,
         summary="Run the Dagster UI with sensors and schedules, and the prediction API, until Ctrl-C.",
         details=f"""\
-With {PROMETHEUS_URL} a collector observes the live cluster of KUBECONFIG; --no-collector reads the journal of one that
-runs elsewhere. Without it, and without a recording of yours in
-{RECORDING}, a simulated cluster is followed in real time.
+With {CLUSTERS} a collector observes each cluster of that file, with {PROMETHEUS_URL} the live cluster of
+KUBECONFIG; --no-collector reads the journals of collectors that run elsewhere. Without both, and without a recording of
+yours in {RECORDING}, a simulated cluster is followed in real time.
 A process that ends is started again, after longer and longer waits; when one keeps ending, everything is stopped and
 the reason printed.
 {HOME}, PODPOWER_DAGSTER_PORT and PODPOWER_API_PORT are the defaults of --home, --dagster-port and --api-port.
@@ -78,7 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
     with terminate_as_interrupt(), _alone(Path(environment[DAGSTER_HOME])), children:
         for part in remove_leftovers(home.local):
             output.note(f"removed {part}, which a killed writer left")
-        if settings.prometheus.url:
+        if settings.places.clusters_file:
+            _collect_several(children, Settings(environment), starts=arguments.collector)
+        elif settings.prometheus.url:
             _collect(children, environment[RECORDING], starts=arguments.collector)
         elif not settings.places.given_recording:
             _follow(children, environment[RECORDING], arguments)
@@ -136,6 +139,18 @@ def _collect(children: Processes, journal: str, *, starts: bool) -> None:
         return
     output.note(f"following a live cluster, its objects kept in {journal}")
     children.start("collector", supervisor.podpower_command("collect", "watch", "--journal", journal))
+
+
+def _collect_several(children: Processes, settings: Settings, *, starts: bool) -> None:
+    """Start a collector for each cluster of the file. One that keeps ending stops no other, and none of the rest."""
+    for cluster in configured_clusters(settings):
+        if cluster.entry is None or cluster.entry.recording:
+            output.note(f"reading the recording {cluster.place} as cluster {cluster.name}")
+            continue
+        output.note(f"following cluster {cluster.name}, its objects kept in {cluster.place}")
+        if starts:
+            command = ("collect", "watch", "--cluster", cluster.name, "--journal", cluster.place)
+            children.start(f"collector-{cluster.name}", supervisor.podpower_command(*command), stands_alone=True)
 
 
 def _follow(children: Processes, recording: str, arguments: argparse.Namespace) -> None:

@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from podpower.hours import HOUR_S
 from podpower.settings import Settings
+from podpower.sources.journal.files import JournalFiles
 from podpower.sources.journal.reader import JournalReader
-from podpower.sources.prometheus.endpoint import endpoint_from
+from podpower.sources.no_samples import NoSamples
+from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from
 from podpower.sources.protocols import MetricSource, ObjectSource
 from podpower.sources.recording import Recording
 
@@ -50,20 +52,26 @@ class Sources:
 @contextmanager
 def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
     """Open the journal of a live cluster in `place` and its Prometheus where one is set; else the recording in `place`.
+    A journal without a Prometheus has no samples: the cluster has no meter.
 
     Credentials are in `settings` only and stay out of every configuration that is stored.
     """
     endpoint = endpoint_from(settings.prometheus)
-    if endpoint is None:
+    if endpoint is None and JournalFiles(place).meta() is None:
         recording = Recording(place)
         recording.cluster = settings.cluster.name or recording.cluster
         yield Sources(objects=recording, metrics=recording, damaged=recording.damaged)
         return
+    journal = JournalReader(place)
+    journal.cluster = settings.cluster.name or journal.cluster
+    with _samples(endpoint, journal.cluster) as samples:
+        history_s = settings.cluster.history_hours * HOUR_S
+        yield Sources(objects=journal, metrics=samples, damaged=journal.damaged, history_s=history_s, journal=journal)
+
+
+def _samples(endpoint: Endpoint | None, cluster: str) -> AbstractContextManager[MetricSource]:
+    if endpoint is None:
+        return nullcontext(NoSamples(cluster))
     from podpower.sources.prometheus.source import Prometheus  # noqa: PLC0415  # an extra
 
-    journal = JournalReader(place)
-    with Prometheus(endpoint, cluster=journal.cluster, note=_LOG.warning) as prometheus:
-        history_s = settings.cluster.history_hours * HOUR_S
-        yield Sources(
-            objects=journal, metrics=prometheus, damaged=journal.damaged, history_s=history_s, journal=journal
-        )
+    return Prometheus(endpoint, cluster=cluster, note=_LOG.warning)

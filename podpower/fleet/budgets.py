@@ -7,15 +7,17 @@ The file has namespaces, or namespaces of one cluster, and watts:
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from podpower.errors import InvalidInput
 from podpower.io.config_files import read_config
 from podpower.io.places import AnyPath
+from podpower.sources.protocols import ObjectEvent
 
 ANNOTATION: Final = "podpower.dev/budget-watts"
+NAMESPACES: Final = "v1/namespaces"  # the kind to observe for annotations
 MOST_W: Final = 1e9
 
 
@@ -47,6 +49,20 @@ def read_budgets(path: AnyPath) -> Budgets:
             raise InvalidInput(f"{path}: the budget of {name!s:.80} must be watts, a number from 0 to {MOST_W:g}")
         budgets[name] = watts
     return Budgets(budgets)
+
+
+def annotated_budgets(events: Iterable[ObjectEvent]) -> dict[str, float]:
+    """Return the budgets that the Namespaces among these events are annotated with at their end."""
+    found: dict[str, float] = {}
+    for event in events:
+        if event.object.get("kind") != "Namespace":
+            continue
+        name = str(event.object["metadata"].get("name"))
+        found.pop(name, None)
+        watts = annotated_budget(event.object)
+        if watts is not None and event.type != "DELETED":
+            found[name] = watts
+    return found
 
 
 def annotated_budget(namespace: Mapping[str, Any]) -> float | None:

@@ -104,19 +104,22 @@ class _Fleet:
 
     def _cluster_hour(self, cluster: Cluster, hour: str) -> ClusterHour:
         """Return what is stored of an hour of a cluster. What cannot be read of one cluster is its error."""
-        own = self._tables.of(cluster)
+        own, start_s = self._tables.of(cluster), hour_start_s(hour)
         name, error = self._names.get(cluster.name) or cluster.name, None
         tables: dict[str, Any] = {}
-        seen = Observed()
+        seen, budgets_w = Observed(), dict[str, float]()
         try:
             tables = {"specs": specs_of(own, hour), "labels": own.scan(LABELS, hour), "jobs": own.scan(JOBS, hour)}
             name = name or _cluster_in(tables)
-            seen = self._source.of(cluster).observed()
+            source = self._source.of(cluster)
+            seen = source.observed()
+            budgets_w = source.budgets_w(start_s=start_s, end_s=start_s + HOUR_S)
         except PodpowerError as failure:
             error = str(failure)
         name = name or seen.cluster or "cluster"
         self._states[name] = ClusterState(journal_reached_s=seen.reached_s, last_error=error)
-        return ClusterHour(cluster=name, gaps=seen.gaps, journal_reached_s=seen.reached_s, **tables)
+        gaps = [gap for gap in seen.gaps if gap.start_s < start_s + HOUR_S and gap.end_s > start_s]
+        return ClusterHour(cluster=name, gaps=gaps, journal_reached_s=seen.reached_s, budgets_w=budgets_w, **tables)
 
     def _hours(self) -> Iterator[pl.DataFrame]:
         """Yield the stored hours of the last 30 days."""

@@ -93,3 +93,11 @@ def test_a_command_writes_its_output_to_a_url(s3_url, tmp_path, monkeypatch):
     assert main([*transform, "--out", f"{s3_url}/features.parquet"]) == 0
     assert read_bounded(f"{s3_url}/features.parquet", limit_bytes=1 << 20)[:4] == b"PAR1"
     assert {path.name for path in tmp_path.iterdir()} == {"in.yaml", "in.ndjson"}
+
+
+def test_a_file_of_clusters_has_places_of_its_own(tmp_path):
+    home = home_at(str(tmp_path))
+    one = home_environment(home, {"PODPOWER_PROMETHEUS_URL": "http://p"})
+    several = home_environment(home, {"PODPOWER_PROMETHEUS_URL": "http://p", "PODPOWER_CLUSTERS": "c.yaml"})
+    assert one["PODPOWER_RECORDING"] == str(tmp_path / "journal")
+    assert "PODPOWER_RECORDING" not in several

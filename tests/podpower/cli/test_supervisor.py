@@ -196,3 +196,22 @@ def test_a_child_is_stopped_and_started_with_the_one_that_it_needs(children, tmp
     assert count("client") == 1
     ready.append(True)
     supervise(children, lambda: count("client") == 2)
+
+
+def test_a_child_that_stands_alone_never_stops_the_others(children, monkeypatch):
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr(supervisor, "_ALWAYS_SECONDS", 0.02)
+    children.start("api", python("import time; time.sleep(600)"))
+    children.start("collector-b", python("print('error: no kubeconfig')"), stands_alone=True)
+    notes, deadline = [], time.monotonic() + 20
+    while not any("times in a row" in note for note in notes):
+        children.supervise(notes.append)
+        children.check()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert "no kubeconfig" in notes[-1]
+    told = len(notes)
+    for _ in range(20):  # it goes on, without a word
+        children.supervise(notes.append)
+        time.sleep(0.01)
+    assert len(notes) == told
