@@ -18,10 +18,13 @@ _HOURS_A_RUN, _RUNS_A_TICK = 24, 4
 
 
 class _Cursor(msgspec.Struct):
-    """The last event of each hour for which a run was requested, and when the last one was."""
+    """The last event of each hour for which a run was requested, the time of the last request, and the events that the
+    tick before found.
+    """
 
     events: dict[str, int] = {}
     at_s: float = 0.0
+    found: dict[str, int] = {}
 
 
 def fleet_changes(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
@@ -45,19 +48,23 @@ def fleet_changes(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
             return dg.SensorResult(skip_reason="the last request was less than 15 minutes ago", cursor=context.cursor)
         hours = hours_between(now_s - DAYS * DAY_S, now_s)
         last = _last_events(context.instance, upstream, hours)
-        changed = [hour for hour in hours if last.get(hour, 0) > cursor.events.get(hour, 0)]
-        groups = list(_contiguous(changed))
-        chosen = groups[-_RUNS_A_TICK:]  # the newest first
-        if not chosen:
+        changed = {hour: last[hour] for hour in hours if last.get(hour, 0) > cursor.events.get(hour, 0)}
+        if not changed:
             return dg.SensorResult(skip_reason="no table changed", cursor=context.cursor)
-        requested = {hour for group in chosen for hour in group}
+        # Tables of one hour are made one after another: a run waits for the last one, but not for ever.
+        overdue = 0 < cursor.at_s < now_s - 2 * EVERY_S
+        settled = [hour for hour, event in changed.items() if overdue or cursor.found.get(hour) == event]
+        groups = list(_contiguous(settled))
+        chosen = groups[-_RUNS_A_TICK:]  # the newest first
+        requested = {hour: last[hour] for group in chosen for hour in group}
         kept = {hour: event for hour, event in cursor.events.items() if hour >= hours[0]}
-        known = kept | {hour: last[hour] for hour in requested}
         # What is left over is requested at the next tick.
-        at_s = now_s if len(chosen) == len(groups) else 0.0
+        at_s = now_s if chosen and len(chosen) == len(groups) else cursor.at_s
+        known = _Cursor(events=kept | requested, at_s=at_s, found=changed)
         return dg.SensorResult(
             run_requests=[_request(group, last) for group in chosen],
-            cursor=msgspec.json.encode(_Cursor(events=known, at_s=at_s)).decode(),
+            skip_reason=None if chosen else "tables are being made",
+            cursor=msgspec.json.encode(known).decode(),
         )
 
     return sensor

@@ -169,17 +169,38 @@ class TestTheSensor:
         tags = [request.tags for request in result.run_requests or ()]
         return [(t["dagster/asset_partition_range_start"], t["dagster/asset_partition_range_end"]) for t in tags]
 
+    def settled(self, instance: dg.DagsterInstance, cursor: str | None) -> dg.SensorResult:
+        """The second of two ticks between which nothing changed."""
+        first = self.tick(instance, cursor)
+        return first if first.run_requests else self.tick(instance, first.cursor)
+
     def test_each_change_is_requested_once(self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sensors, "EVERY_S", 0.0)
-        assert self.requested(self.tick(instance, None)) == []
+        assert self.requested(self.settled(instance, None)) == []
         now, before = hour_key(time.time()), hour_key(time.time() - 3600)
         self.report(instance, before, now)
-        first = self.tick(instance, None)
+        first = self.settled(instance, None)
         assert self.requested(first) == [(before, now)]
-        assert self.requested(self.tick(instance, first.cursor)) == []
+        assert self.requested(self.settled(instance, first.cursor)) == []
         self.report(instance, before, cluster=TWO[1])
-        late = self.tick(instance, first.cursor)
+        late = self.settled(instance, first.cursor)
         assert self.requested(late) == [(before, before)]
+
+    def test_an_hour_whose_tables_are_being_made_waits(
+        self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = hour_key(time.time())
+        self.report(instance, now)
+        first = self.tick(instance, None)
+        assert self.requested(first) == []
+        self.report(instance, now, cluster=TWO[1])
+        second = self.tick(instance, first.cursor)
+        assert self.requested(second) == []
+        third = self.tick(instance, second.cursor)
+        assert self.requested(third) == [(now, now)]
+        self.report(instance, now)
+        monkeypatch.setattr(sensors, "EVERY_S", 1e-6)  # not for ever
+        assert self.requested(self.tick(instance, third.cursor)) == [(now, now)]
 
     def test_distant_hours_do_not_request_what_is_between(
         self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
@@ -188,14 +209,15 @@ class TestTheSensor:
         now_s = hour_start_s(hour_key(time.time()))
         old, now = hour_key(now_s - 50 * 3600), hour_key(now_s)
         self.report(instance, old, now)
-        assert self.requested(self.tick(instance, None)) == [(old, old), (now, now)]
+        assert self.requested(self.settled(instance, None)) == [(old, old), (now, now)]
 
     def test_changes_within_a_quarter_of_an_hour_share_a_run(self, instance: dg.DagsterInstance) -> None:
         now = hour_key(time.time())
         self.report(instance, now)
-        first = self.tick(instance, None)
+        first = self.settled(instance, None)
+        assert self.requested(first) == [(now, now)]
         self.report(instance, now)
-        assert self.requested(self.tick(instance, first.cursor)) == []
+        assert self.requested(self.settled(instance, first.cursor)) == []
 
 
 def test_a_home_of_one_cluster_needs_neither_a_file_nor_a_model(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

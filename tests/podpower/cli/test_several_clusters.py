@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from podpower.cli import up
+from podpower.cli import supervisor, up
 from podpower.cli.supervisor import Processes
 from podpower.errors import PodpowerError
 from podpower.fleet.budgets import annotated_budgets
@@ -31,6 +31,7 @@ def names(place: Path) -> set[str]:
 def test_each_cluster_has_its_collector_and_one_that_is_away_stops_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (60.0,))
     with FakeCluster() as eu_1, FakeCluster() as eu_2:
         eu_1.add(deployment("web"))
         budget = {"name": "shop", "annotations": {"podpower.dev/budget-watts": "250"}}
