@@ -10,6 +10,7 @@ import polars as pl
 from podpower.fleet import hours
 from podpower.fleet.budgets import Budgets
 from podpower.fleet.hours import HOURS_SCHEMA
+from podpower.fleet.observed import merged
 from podpower.fleet.summary import (
     DAYS,
     MOST_CHARS,
@@ -287,14 +288,8 @@ def _is_metered(own: pl.DataFrame) -> bool | None:
 
 def _gaps(own: pl.DataFrame) -> list[Gap]:
     """Return the gaps of a cluster, oldest first; parts of one gap in several hours are one."""
-    found: list[Gap] = []
-    every = own.select("gaps").explode("gaps").drop_nulls().unnest("gaps").unique().sort("start_s", "end_s", "reason")
-    for start_s, end_s, reason in every.iter_rows():
-        if found and found[-1].reason == reason and start_s <= found[-1].end_s:
-            found[-1] = Gap(start_s=found[-1].start_s, end_s=max(end_s, found[-1].end_s), reason=reason)
-        else:
-            found.append(Gap(start_s=start_s, end_s=end_s, reason=reason))
-    return found
+    every = own.select("gaps").explode("gaps").drop_nulls().unnest("gaps").unique()
+    return merged(Gap(start_s=start_s, end_s=end_s, reason=reason) for start_s, end_s, reason in every.iter_rows())
 
 
 def _sum_of_known(*names: str) -> pl.Expr:

@@ -1,5 +1,6 @@
 """What a cluster's journal or recording shows of its observation: how far it reaches, and its gaps."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,22 @@ def observed_at(place: str) -> Observed:
         return Observed(cluster=meta.cluster, reached_s=meta.end_s)
     journal = JournalReader(place)
     reached_s = journal.reached_s()
-    gaps = tuple(
+    gaps = merged(
         Gap(start_s=gap.start_s, end_s=gap.end_s, reason=gap.reason)
         for gap in journal.gaps(start_s=journal.start_s, end_s=reached_s)
     )
-    return Observed(cluster=journal.cluster, reached_s=reached_s, gaps=tuple(dict.fromkeys(gaps)))
+    return Observed(cluster=journal.cluster, reached_s=reached_s, gaps=tuple(gaps))
+
+
+def merged(gaps: Iterable[Gap]) -> list[Gap]:
+    """Return gaps, oldest first, of which those that overlap for one reason are one: each stream of a cluster has its
+    own.
+    """
+    found: list[Gap] = []
+    for gap in sorted(gaps, key=lambda gap: (gap.reason, gap.start_s, gap.end_s)):
+        last = found[-1] if found else None
+        if last and last.reason == gap.reason and gap.start_s <= last.end_s:
+            found[-1] = Gap(start_s=last.start_s, end_s=max(gap.end_s, last.end_s), reason=gap.reason)
+        else:
+            found.append(gap)
+    return sorted(found, key=lambda gap: (gap.start_s, gap.end_s))

@@ -123,7 +123,8 @@ def test_a_cluster_without_a_meter_names_the_clusters_it_is_predicted_from(hours
 
 def test_parts_of_one_gap_are_one_gap(hours):
     gaps = [Gap(start_s=START_S + 10, end_s=START_S + 4000, reason="410 Gone")]
-    more = [*gaps, Gap(start_s=START_S + 5000, end_s=START_S + 5010, reason="restart")]
+    of_another_stream = Gap(start_s=START_S + 12, end_s=START_S + 3990, reason="410 Gone")
+    more = [*gaps, of_another_stream, Gap(start_s=START_S + 5000, end_s=START_S + 5010, reason="restart")]
     [cluster] = fold([*hours(a=[1.0], gaps=gaps), *hours(a=[1.0], gaps=more)], now_s=0.0).clusters
     assert [(g.start_s - START_S, g.end_s - START_S) for g in cluster.gaps] == [(10, 4000), (5000, 5010)]
     assert cluster.gap_count == 2
