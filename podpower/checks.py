@@ -19,6 +19,11 @@ class CheckResult:
     values: Mapping[str, Value] = field(default_factory=dict)
     warning: bool = False
 
+    @property
+    def is_error(self) -> bool:
+        """Return True if it failed, and not as a warning."""
+        return not self.passed and not self.warning
+
 
 def summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Return counts by reason, added up."""

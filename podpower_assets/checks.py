@@ -4,34 +4,75 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
+from dagster._utils.warnings import disable_dagster_warnings
 
 from podpower.checks import CheckResult, Value
 from podpower_assets import metadata
 
 
 def check_specs(
-    asset: dg.AssetKey, *, blocking: Mapping[str, str] | None = None, warning: Mapping[str, str] | None = None
+    asset: dg.AssetKey,
+    partitions: dg.PartitionsDefinition | None = None,
+    *,
+    blocking: Mapping[str, str] | None = None,
+    warning: Mapping[str, str] | None = None,
 ) -> list[dg.AssetCheckSpec]:
-    """Return specs of checks by name and description; a failed blocking one stops what is downstream in the run."""
-    return [
-        dg.AssetCheckSpec(name, asset=asset, blocking=stops, description=description)
-        for stops, checks in ((True, blocking or {}), (False, warning or {}))
-        for name, description in checks.items()
-    ]
+    """Return specs of checks by name and description, with a result for each of the partitions. A failed blocking one
+    stops what is downstream of its partition.
+    """
+    with disable_dagster_warnings():  # partitions of checks are a preview: what is relied on here has tests
+        return [
+            dg.AssetCheckSpec(name, asset=asset, blocking=stops, description=description, partitions_def=partitions)
+            for stops, checks in ((True, blocking or {}), (False, warning or {}))
+            for name, description in checks.items()
+        ]
 
 
 def check_results(results: Iterable[CheckResult]) -> list[dg.AssetCheckResult]:
-    """Return Dagster's form of check results; counts and records become tables."""
+    """Return Dagster's form of check results of a whole run."""
     return [
         dg.AssetCheckResult(
             check_name=result.name,
             passed=result.passed,
             description=result.description or None,
-            severity=dg.AssetCheckSeverity.WARN if result.warning else dg.AssetCheckSeverity.ERROR,
-            metadata={name: _shown(value) for name, value in result.values.items()},
+            severity=_severity(result),
+            metadata=_values(result),
         )
         for result in results
     ]
+
+
+def evaluation(
+    result: CheckResult,
+    *,
+    asset: dg.AssetKey,
+    partition: str,
+    target: AssetCheckEvaluationTargetMaterializationData,
+    blocking: bool,
+) -> dg.AssetCheckEvaluation:
+    """Return Dagster's form of a check result of one partition; counts and records become tables."""
+    return dg.AssetCheckEvaluation(
+        asset_key=asset,
+        check_name=result.name,
+        partition=partition,
+        passed=result.passed,
+        description=result.description or None,
+        severity=_severity(result),
+        metadata=_values(result),
+        target_materialization_data=target,
+        blocking=blocking,
+    )
+
+
+def _severity(result: CheckResult) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.WARN if result.warning else dg.AssetCheckSeverity.ERROR
+
+
+def _values(result: CheckResult) -> dict[str, Any]:
+    return {name: _shown(value) for name, value in result.values.items()}
 
 
 def _shown(value: Value) -> Any:

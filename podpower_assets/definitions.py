@@ -18,7 +18,7 @@ from podpower_assets.fleet.sensors import fleet_changes
 from podpower_assets.freshness import freshness_checks, freshness_sensor
 from podpower_assets.labels.assets import kepler_labels
 from podpower_assets.labels.jobs import job_labels
-from podpower_assets.labels.schedules import finished_hour, kepler_labels_hourly
+from podpower_assets.labels.schedules import changed_hours, finished_hour, kepler_labels_hourly
 from podpower_assets.model.assets import knn_model, promoted_model
 from podpower_assets.model.evaluation import model_evaluation
 from podpower_assets.model.schedules import evaluation_job, knn_model_daily, model_evaluation_daily, model_job
@@ -58,12 +58,13 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
         minimum_interval_seconds=given.assets.sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         run_tags=LIMITED,
+        use_user_code_server=True,  # which has `Remake`
         description="Materializes what depends on changed partitions: labels, rows, the model of today, its promotion.",
     )
     made = assets(given.assets, clusters)
     return dg.Definitions(
         assets=made,
-        jobs=[*map(finished_hour, clusters), model_job, evaluation_job],
+        jobs=[*map(finished_hour, clusters), *map(changed_hours, clusters), model_job, evaluation_job],
         schedules=[
             *map(kepler_labels_hourly, clusters),
             knn_model_daily,

@@ -1,12 +1,13 @@
 """Partition keys of hours and days, in UTC. The running hour and day exist too: a change shows before they end."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import dagster as dg
 
-from podpower.hours import DAY_S, hour_starts, start_of_hour
+from podpower.hours import DAY_S, HOUR_S, hour_starts, start_of_hour
 from podpower.settings import AssetSettings
 
 HOUR_FORMAT, DAY_FORMAT = "%Y-%m-%d-%H:%M", "%Y-%m-%d"
@@ -19,6 +20,12 @@ class Partitions:
     hours: dg.TimeWindowPartitionsDefinition
     days: dg.TimeWindowPartitionsDefinition
     window: dg.TimeWindowPartitionMapping
+    window_days: int
+
+    @property
+    def lookback_days(self) -> int:
+        """Days whose partitions are remade by themselves: those that the model of the running day is trained on."""
+        return self.window_days
 
     @classmethod
     def of(cls, given: AssetSettings) -> "Partitions":
@@ -30,12 +37,18 @@ class Partitions:
             window=dg.TimeWindowPartitionMapping(
                 start_offset=1 - given.window_days, allow_nonexistent_upstream_partitions=True
             ),
+            window_days=given.window_days,
         )
 
 
 def hour_start_s(key: str) -> float:
     """Return the start (Unix seconds) of the hour with this key."""
     return _timestamp(key, HOUR_FORMAT)
+
+
+def is_over(key: str) -> bool:
+    """Return whether the hour with this key has ended."""
+    return hour_start_s(key) + HOUR_S <= time.time()
 
 
 def day_start_s(key: str) -> float:

@@ -1,9 +1,8 @@
-"""Policies of every asset: its owner, its retries, its backfills."""
+"""Policies of every asset: its owner, its backfills, what is retried, and how often what changes is made again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 
@@ -12,30 +11,49 @@ from podpower.errors import PodpowerError, Unavailable
 MAX_RETRIES = 3
 _RETRY_SECONDS = 10.0
 
-# Any range of partitions is one run, which makes them one after another.
-IN_ONE_RUN = dg.BackfillPolicy.single_run()
-
-COMMON: dict[str, Any] = {"owners": ["team:podpower"], "backfill_policy": IN_ONE_RUN}
+PARTITIONS_A_RUN: Final = 24  # of a backfill, and of what a sensor requests at once
+RUNS_A_TICK: Final = 4
+COMMON: dict[str, Any] = {
+    "owners": ["team:podpower"],
+    "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_A_RUN),
+}
+# Pools, whose limits are in dagster.yaml: one training at a time, two exports from a Prometheus.
+TRAINING, EXPORT = "training", "export"
 
 # Limits the time of runs that start by themselves, so that a hanging one does not hold the queue. Backfills have the
 # longer limit of dagster.yaml.
 LIMITED: dict[str, str] = {"dagster/max_runtime": "7200"}
 
-# A sensor requests a run once, whether or not it succeeds: partitions whose last run failed are requested again. Only
-# in the days that models are trained on: a backfill of older hours is watched by whoever started it.
-FAILED_BEFORE = (
-    dg.AutomationCondition.execution_failed()
-    & dg.AutomationCondition.cron_tick_passed("*/15 * * * *")
-    & dg.AutomationCondition.in_latest_time_window(timedelta(days=7))
-    & ~dg.AutomationCondition.in_progress()
-)
+# The running hour is made again at most so often, and all of its assets in one run.
+HOUR_EVERY_S: Final = 600.0
+# Apart from that, a spec that was never seen is in a promoted model within ten minutes: it is given time for its first
+# samples, and new specs are not followed more often than this.
+FIRST_SAMPLES_S: Final = 120.0
+NEW_SPEC_EVERY_S: Final = 300.0
+# Models: six an hour in the first day of a platform, hourly later; a new spec as above.
+MODEL_EVERY_S: Final = 600.0
+LATER_MODEL_EVERY_S: Final = 3600.0
+FIRST_DAY_S: Final = 86_400.0
+# The hour that ended is the schedule's, minutes after its end; what changed in it since is left to the sensor.
+HOUR_ENDS_AFTER_S: Final = 900.0
 
-# A dependency was materialized again, in whichever partition, and nothing upstream is in progress.
-FOLLOWS_ITS_DEPENDENCIES = (
-    dg.AutomationCondition.any_deps_updated().since_last_handled()
-    & ~dg.AutomationCondition.any_deps_in_progress()
-    & ~dg.AutomationCondition.in_progress()
-)
+# A failed partition is requested again: at the next quarter of an hour, then after these waits, the last one for ever.
+QUARTER_S: Final = 900.0
+WAITS_S: Final = (3600.0, 6 * 3600.0, 86_400.0)
+
+
+def wait_s(attempts: int) -> float:
+    """Return how long to wait after so many requests that failed.
+
+    >>> [wait_s(attempts) / 3600 for attempts in (1, 2, 3, 4)]
+    [1.0, 6.0, 24.0, 24.0]
+    """
+    return WAITS_S[min(attempts, len(WAITS_S)) - 1]
+
+
+def retry_later() -> dg.RetryRequested:
+    """Return the request to run a step again, for what may become available."""
+    return dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=_RETRY_SECONDS)
 
 
 @contextmanager
@@ -44,6 +62,6 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except Unavailable as error:
-        raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=_RETRY_SECONDS) from error
+        raise retry_later() from error
     except PodpowerError as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error

@@ -15,11 +15,12 @@ from podpower.features.encoder import Encoder
 from podpower.fleet.budgets import NAMESPACES, annotated_budgets
 from podpower.fleet.observed import Observed, observed_at
 from podpower.io.files import children, exists, read_bounded, write_atomically
-from podpower.io.parquet import TableFile, write_parquet
+from podpower.io.parquet import TableFile, recorded_digest, write_parquet
 from podpower.io.places import place
 from podpower.registry import artifacts
 from podpower.registry.store import ModelStore
 from podpower_assets.clusters import Cluster
+from podpower_assets.verdicts import Verdict, read_verdict, write_verdict
 
 _MAX_ENCODER_BYTES = 1 << 30
 
@@ -93,6 +94,21 @@ class Tables(dg.ConfigurableResource):
     def scan(self, asset: str, partition: str) -> pl.LazyFrame | None:
         """Return the table of the partition as a query; None where there is none."""
         return self.file(asset, partition).scan() if exists(self.path(asset, partition)) else None
+
+    def digest(self, asset: str, partition: str) -> str:
+        """Return the SHA-256 of the partition's content, as it was recorded when it was written."""
+        return recorded_digest(self.path(asset, partition))
+
+    def write_verdict(self, asset: str, partition: str, verdict: Verdict) -> None:
+        """Write the verdict about the partition beside its table."""
+        write_verdict(self._verdict_path(asset, partition), verdict)
+
+    def verdict(self, asset: str, partition: str) -> Verdict | None:
+        """Return the verdict about the partition; None where there is none, as of earlier versions."""
+        return read_verdict(self._verdict_path(asset, partition), command=self.file(asset, partition).command)
+
+    def _verdict_path(self, asset: str, partition: str) -> UPath:
+        return self.path(asset, partition).with_suffix(".verdict.json")
 
     def partitions(self, asset: str) -> list[str]:
         """Return the keys of the hours that have a file, oldest first."""

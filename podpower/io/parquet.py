@@ -148,6 +148,17 @@ def write_parquet_to(stream: BinaryIO, table: pl.DataFrame | Iterable[pl.DataFra
     return rows
 
 
+def recorded_digest(path: AnyPath) -> str:
+    """Return the SHA-256 that `write_parquet` recorded at the end of a file: the same content gives the same."""
+    with opened(path) as stream:
+        start = _footer_start(stream)
+        stream.seek(max(start - _RECORD_BYTES, 0))
+        record = stream.read(_RECORD_BYTES)
+    if start < _RECORD_BYTES or not record.startswith(_MARK):
+        raise InvalidInput(f"{path} has no record of its content")
+    return record.removeprefix(_MARK).hex()
+
+
 def _write(table: pl.DataFrame | Iterable[pl.DataFrame], path: Path) -> int:
     parts = iter([table] if isinstance(table, pl.DataFrame) else table)
     first = _arrow(next(parts))

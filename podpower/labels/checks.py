@@ -6,9 +6,22 @@ from podpower.checks import CheckResult, Record, summed
 from podpower.labels.nodes import NodeRatio, failed_ratios
 from podpower.labels.report import NO_GENERATION, LabelReport
 
+HOUR_HAS_LABELS = "hour_has_labels"
 ENERGY_IS_NOT_ALL_ZERO, MOST_STEPS_ARE_KNOWN = "energy_is_not_all_zero", "most_steps_are_known"
 MOST_ENDED_PODS_ARE_KNOWN, PODS_ADD_UP = "most_ended_pods_are_known", "pods_add_up_to_their_nodes"
 MIN_KNOWN_SHARE = 0.5
+
+
+def hour_has_labels(report: LabelReport, *, is_over: bool) -> CheckResult:
+    """Kepler has series of pods; in an hour that is not over, none is a warning."""
+    reason = "; ".join(report.warnings) or "Kepler has no series of pods in this hour"
+    return CheckResult(
+        name=HOUR_HAS_LABELS,
+        passed=report.rows > 0,
+        description="" if report.rows else f"no data: {reason}",
+        values={"rows": report.rows},
+        warning=not is_over,
+    )
 
 
 def energy_is_not_all_zero(reports: Sequence[LabelReport]) -> CheckResult:

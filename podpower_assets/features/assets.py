@@ -1,6 +1,8 @@
 """`encoder`, fitted once on the stored specs, and `features`, the vectors of the specs of each hour."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -10,14 +12,16 @@ from podpower.features.checks import VECTORS_ARE_FINITE, count_not_finite, vecto
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.specs.table import requests_of
-from podpower_assets.checks import check_results, check_specs
+from podpower_assets.automation import Remake
+from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
 from podpower_assets.partitions import Partitions
 from podpower_assets.per_partition import Partition, per_partition
-from podpower_assets.policies import COMMON, FAILED_BEFORE, translate_errors
+from podpower_assets.policies import COMMON, translate_errors
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
+from podpower_assets.upstream import Upstream
 
 NAME, ENCODER = "features", "encoder"
 FITTED_HOURS = 168  # a week contains what runs daily and weekly
@@ -32,11 +36,11 @@ def encoder(clusters: Sequence[Cluster]) -> dg.AssetsDefinition:
         group_name="features",
         kinds={"numpy"},
         code_version="2",
-        automation_condition=FAILED_BEFORE,
+        automation_condition=Remake(upstream=Upstream(), lookback_days=1),
         deps=[dg.AssetDep(cluster.key(SPECS), partition_mapping=dg.AllPartitionMapping()) for cluster in clusters],
         description=(
-            "The encoder of all features. Fitted once; fit it again on purpose only, and then backfill the features of "
-            "the window that models train on: rows of another encoder are left out."
+            "The encoder of all features. Fitted once; fit it again on purpose only: the features and rows of the days "
+            "that models train on are then made again, and rows of another encoder are left out."
         ),
     )
     def asset(tables: Tables) -> dg.MaterializeResult:
@@ -61,6 +65,7 @@ def encoder(clusters: Sequence[Cluster]) -> dg.AssetsDefinition:
 
 def features(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset of a cluster."""
+    upstream = Upstream(same=(cluster.key(SPECS),), whole=(dg.AssetKey(ENCODER),))
 
     @dg.asset(
         **COMMON,
@@ -69,26 +74,26 @@ def features(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
         kinds={"numpy", "parquet"},
         partitions_def=partitions.hours,
         code_version="2",
-        automation_condition=FAILED_BEFORE,
+        automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days),
         deps=[cluster.key(SPECS), ENCODER],
         check_specs=check_specs(
-            cluster.key(NAME), blocking={VECTORS_ARE_FINITE: "Every value of every vector is a finite number."}
+            cluster.key(NAME),
+            partitions.hours,
+            blocking={VECTORS_ARE_FINITE: "Every value of every vector is a finite number."},
         ),
         description="One vector a spec of the hour, all of one encoder.",
     )
-    def asset(context: dg.AssetExecutionContext, tables: Tables) -> dg.MaterializeResult:
+    def asset(context: dg.AssetExecutionContext, tables: Tables) -> Iterator[Any]:
         """Encode the specs of each hour."""
+        own = tables.of(cluster)
         with translate_errors():
-            fitted, own = tables.require_encoder(), tables.of(cluster)
-            found = per_partition(context, own, lambda hour: _encode_hour(own, fitted, hour))
-        check = vectors_are_finite(vectors=sum(count for count, _ in found), not_finite=sum(bad for _, bad in found))
-        return dg.MaterializeResult(check_results=check_results([check]))
+            yield from per_partition(context, own, upstream, partial(_encode_hour, own, tables.require_encoder()))
 
     return asset
 
 
-def _encode_hour(tables: Tables, fitted: Encoder, hour: str) -> Partition[tuple[int, int]]:
-    """Return the vectors of the hour's specs; finds how many there are, and how many are not finite."""
+def _encode_hour(tables: Tables, fitted: Encoder, hour: str) -> Partition:
+    """Return the vectors of the hour's specs."""
     specs = specs_of(tables, hour)
     if specs is None:
         raise InvalidInput(f"workload_specs {hour} is missing: materialize it first")
@@ -96,4 +101,5 @@ def _encode_hour(tables: Tables, fitted: Encoder, hour: str) -> Partition[tuple[
     vectors = fitted.transform(requests)
     table = features_table(requests, vectors, encoder=fitted, observed_from_s=specs["observed_from_s"].to_list())
     known = {"encoder_fingerprint": fitted.fingerprint, "dim": fitted.dim}
-    return Partition(table=table, metadata=known, found=(len(vectors), count_not_finite(vectors)))
+    check = vectors_are_finite(vectors=len(vectors), not_finite=count_not_finite(vectors))
+    return Partition(table=table, metadata=known, checks=lambda: [check])

@@ -1,33 +1,38 @@
 """`kepler_labels`: watts and joules of each pod in each minute of the hour, null with a reason where unknown."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from podpower.errors import Unavailable
 from podpower.hours import HOUR_S
 from podpower.labels import LabelRequest, label_windows, no_labels
 from podpower.labels.checks import (
     ENERGY_IS_NOT_ALL_ZERO,
+    HOUR_HAS_LABELS,
     MOST_STEPS_ARE_KNOWN,
     PODS_ADD_UP,
     energy_is_not_all_zero,
+    hour_has_labels,
     most_steps_are_known,
     pods_add_up_to_their_nodes,
     ratio_records,
 )
 from podpower.labels.kepler import NoMetrics
-from podpower.labels.report import NO_GENERATION, LabelReport
+from podpower.labels.report import LabelReport
 from podpower.sources.protocols import MetricSource
 from podpower_assets import metadata
-from podpower_assets.checks import check_results, check_specs
+from podpower_assets.automation import Remake
+from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
-from podpower_assets.partitions import Partitions, hour_start_s
+from podpower_assets.partitions import Partitions, hour_start_s, is_over
 from podpower_assets.per_partition import Partition, per_partition
-from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
+from podpower_assets.policies import COMMON, EXPORT, translate_errors
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
+from podpower_assets.upstream import Upstream
 
 NAME = "kepler_labels"
 STEP_SECONDS = 60.0
@@ -35,6 +40,7 @@ STEP_SECONDS = 60.0
 
 def kepler_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset of a cluster."""
+    upstream = Upstream(same=(cluster.key(SPECS),))
 
     @dg.asset(
         **COMMON,
@@ -44,45 +50,44 @@ def kepler_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefiniti
         partitions_def=partitions.hours,
         code_version="1",
         deps=[cluster.key(SPECS)],
-        automation_condition=FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE,
+        pool=EXPORT,
+        automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days),
         check_specs=check_specs(
             cluster.key(NAME),
-            blocking={ENERGY_IS_NOT_ALL_ZERO: "Kepler finds hardware counters: some energy is above 0 J."},
+            partitions.hours,
+            blocking={
+                HOUR_HAS_LABELS: "Kepler has series of pods in the hour; a warning while the hour runs.",
+                ENERGY_IS_NOT_ALL_ZERO: "Kepler finds hardware counters: some energy is above 0 J.",
+            },
             warning={
                 MOST_STEPS_ARE_KNOWN: "At least half of the steps are known.",
-                PODS_ADD_UP: "Pods and pseudo-pods add up to 0.8 to 1.1 of their nodes' own counters, in each hour and "
-                "zone where nodes have such counters.",
+                PODS_ADD_UP: "Pods and pseudo-pods add up to 0.8 to 1.1 of their nodes' own counters, in each zone "
+                "where nodes have such counters.",
             },
         ),
         description="Dynamic energy of each pod in each minute, from per-series increases; owners as of the step.",
     )
-    def asset(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> dg.MaterializeResult:
+    def asset(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> Iterator[Any]:
         """Label each hour."""
-        several = len(context.partition_keys) > 1
         own = tables.of(cluster)
         with translate_errors(), source.of(cluster).opened() as sources:
-            reports = per_partition(
-                context, own, lambda hour: _label_hour(sources.metrics, own, hour, may_be_empty=several)
-            )
-            if all(report.generation == NO_GENERATION for report in reports):
-                raise Unavailable(reports[0].warnings[0])
-        checks = (energy_is_not_all_zero, most_steps_are_known, pods_add_up_to_their_nodes)
-        return dg.MaterializeResult(check_results=check_results(check(reports) for check in checks))
+            yield from per_partition(context, own, upstream, partial(_label_hour, sources.metrics, own))
 
     return asset
 
 
-def _label_hour(samples: MetricSource, tables: Tables, hour: str, *, may_be_empty: bool) -> Partition[LabelReport]:
-    """Return the labels of the hour; none, if `may_be_empty`, where Kepler has no series: it may be newer."""
+def _label_hour(samples: MetricSource, tables: Tables, hour: str) -> Partition:
+    """Return the labels of the hour; none, which a check shows, where Kepler has no series."""
     start_s = hour_start_s(hour)
     request = LabelRequest(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS)
     try:
         labels = label_windows(samples, specs_of(tables, hour), request)
     except NoMetrics as error:
-        if not may_be_empty:
-            raise
         labels = no_labels(str(error))
-    return Partition(table=labels.table, metadata=_metadata(labels.report), found=labels.report)
+    report = labels.report
+    checks = (energy_is_not_all_zero, most_steps_are_known, pods_add_up_to_their_nodes)
+    results = (hour_has_labels(report, is_over=is_over(hour)), *(check([report]) for check in checks))
+    return Partition(table=labels.table, metadata=_metadata(report), checks=lambda: results)
 
 
 def _metadata(report: LabelReport) -> dict[str, Any]:

@@ -1,28 +1,34 @@
 """`job_labels`: the energy of the pods that ended in the hour, over their whole lives."""
 
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
 import dagster as dg
 
 from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S
 from podpower.labels import LabelRequest, label_ended_pods
 from podpower.labels.checks import MOST_ENDED_PODS_ARE_KNOWN, most_ended_pods_are_known
-from podpower.labels.report import LabelReport
 from podpower.sources.protocols import MetricSource
 from podpower_assets import metadata
-from podpower_assets.checks import check_results, check_specs
+from podpower_assets.automation import Remake
+from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
 from podpower_assets.partitions import Partitions, hour_start_s
 from podpower_assets.per_partition import Partition, per_partition
-from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
+from podpower_assets.policies import COMMON, EXPORT, translate_errors
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
+from podpower_assets.upstream import Upstream
 
 NAME = "job_labels"
 
 
 def job_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset of a cluster."""
+    upstream = Upstream(same=(cluster.key(SPECS),))
 
     @dg.asset(
         **COMMON,
@@ -32,24 +38,25 @@ def job_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
         partitions_def=partitions.hours,
         code_version="1",
         deps=[cluster.key(SPECS)],
-        automation_condition=FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE,
+        pool=EXPORT,
+        automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days),
         check_specs=check_specs(
             cluster.key(NAME),
+            partitions.hours,
             warning={MOST_ENDED_PODS_ARE_KNOWN: "At least half of the pods that ended have a known energy."},
         ),
         description="Joules of each pod that succeeded, failed or was deleted in the hour, from its start to its end.",
     )
-    def asset(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> dg.MaterializeResult:
+    def asset(context: dg.AssetExecutionContext, source: Source, tables: Tables) -> Iterator[Any]:
         """Label the pods that ended in each hour."""
         own = tables.of(cluster)
         with translate_errors(), source.of(cluster).opened() as sources:
-            reports = per_partition(context, own, lambda hour: _label_hour(sources.metrics, own, hour))
-        return dg.MaterializeResult(check_results=check_results([most_ended_pods_are_known(reports)]))
+            yield from per_partition(context, own, upstream, partial(_label_hour, sources.metrics, own))
 
     return asset
 
 
-def _label_hour(samples: MetricSource, tables: Tables, hour: str) -> Partition[LabelReport]:
+def _label_hour(samples: MetricSource, tables: Tables, hour: str) -> Partition:
     """Return the labels of the pods that ended in the hour."""
     specs = specs_of(tables, hour)
     if specs is None:
@@ -65,4 +72,4 @@ def _label_hour(samples: MetricSource, tables: Tables, hour: str) -> Partition[L
         "null_reasons": metadata.counts(report.null_reasons, of="reason"),
         "warnings": metadata.bullets(report.warnings),
     }
-    return Partition(table=labels.table, metadata=known, found=report)
+    return Partition(table=labels.table, metadata=known, checks=lambda: [most_ended_pods_are_known([report])])

@@ -27,6 +27,17 @@ def finished_hour(cluster: Cluster) -> "UnresolvedAssetJobDefinition":
     )
 
 
+@cache
+def changed_hours(cluster: Cluster) -> "UnresolvedAssetJobDefinition":
+    """Return the job of hours that changed; at first, it fits the encoder."""
+    return dg.define_asset_job(
+        cluster.named("changed_hours"),
+        selection=[*(cluster.key(name) for name in HOURLY_ASSETS), dg.AssetKey("encoder")],
+        tags=LIMITED,
+        description="The specs, features, labels and training rows of hours in which workloads changed.",
+    )
+
+
 def kepler_labels_hourly(cluster: Cluster) -> dg.ScheduleDefinition:
     """Return the schedule of a cluster."""
 

@@ -1,6 +1,6 @@
 """`knn_model`, a candidate for each day, and `promoted_model`, the candidate that the prediction service loads."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -27,15 +27,17 @@ from podpower.registry.candidates import (
 )
 from podpower.training.train import train
 from podpower_assets import metadata
-from podpower_assets.checks import check_results, check_specs
+from podpower_assets.automation import Pace, Remake
+from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
 from podpower_assets.model.report import report_metadata
 from podpower_assets.model.window import reencode, window_rows
 from podpower_assets.partitions import Partitions
 from podpower_assets.per_partition import Partition, per_partition
-from podpower_assets.policies import COMMON, FAILED_BEFORE, FOLLOWS_ITS_DEPENDENCIES, translate_errors
+from podpower_assets.policies import COMMON, TRAINING, translate_errors
 from podpower_assets.resources import Models, Tables
 from podpower_assets.training_rows.assets import NAME as ROWS
+from podpower_assets.upstream import Upstream
 
 NAME, PROMOTED = "knn_model", "promoted_model"
 MOST_NAMED = 100  # specs in quarantine that a manifest names
@@ -43,6 +45,8 @@ MOST_NAMED = 100  # specs in quarantine that a manifest names
 
 def knn_model(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset, one for all clusters."""
+    rows = tuple(cluster.key(ROWS) for cluster in clusters)
+    upstream = Upstream(window=rows, window_days=partitions.window_days)
 
     @dg.asset(
         **COMMON,
@@ -51,31 +55,27 @@ def knn_model(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsD
         kinds={"scikitlearn", "numpy"},
         partitions_def=partitions.days,
         code_version="1",
-        deps=[dg.AssetDep(cluster.key(ROWS), partition_mapping=partitions.window) for cluster in clusters],
-        automation_condition=(FOLLOWS_ITS_DEPENDENCIES & dg.AutomationCondition.in_latest_time_window())
-        | FAILED_BEFORE,
-        check_specs=check_specs(dg.AssetKey(NAME), blocking=MODEL_CHECKS),
+        deps=[dg.AssetDep(key, partition_mapping=partitions.window) for key in rows],
+        pool=TRAINING,
+        automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days, pace=Pace()),
+        check_specs=check_specs(dg.AssetKey(NAME), partitions.days, blocking=MODEL_CHECKS),
         description=(
             "A KNN model of the window that ends with the day: a candidate, evaluated on held-out workloads, compared "
             "with the served model on the same held-out pods, and promoted if it is not worse."
         ),
     )
-    def asset(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> dg.MaterializeResult:
+    def asset(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> Iterator[Any]:
         """Train and evaluate the candidate of each day."""
+        own = [tables.of(cluster) for cluster in clusters]
         with translate_errors():
-            encoder = tables.require_encoder()
-            own = [tables.of(cluster) for cluster in clusters]
-            train_day = partial(_train_day, own, models, encoder, run_id=context.run.run_id)
-            results = per_partition(context, tables, train_day)
-        return dg.MaterializeResult(check_results=check_results(results[-1]))
+            train_day = partial(_train_day, own, models, tables.require_encoder(), run_id=context.run.run_id)
+            yield from per_partition(context, tables, upstream, train_day)
 
     return asset
 
 
-def _train_day(
-    tables: Sequence[Tables], models: Models, encoder: Encoder, day: str, *, run_id: str
-) -> Partition[list[CheckResult]]:
-    """Store the candidate of the day with its evaluation; finds the results of its checks."""
+def _train_day(tables: Sequence[Tables], models: Models, encoder: Encoder, day: str, *, run_id: str) -> Partition:
+    """Store the candidate of the day with its evaluation."""
     rows, window = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
     training_set, store = TrainingSet.of(rows), models.open()
     champion = load_champion(store)
@@ -93,12 +93,13 @@ def _train_day(
     known: dict[str, Any] = {
         "model_version": version,
         **window,
+        "failed_hours": ", ".join(window["failed_hours"]) or "none",
         "training_size": model.training_size,
         "notes": "; ".join(model.notes) or "none",
         "quarantined": len(quarantine.specs),
         "comparison": metadata.bullets(gate.lines()),
     }
-    return Partition(metadata=known | report_metadata(report), found=results)
+    return Partition(version=version, metadata=known | report_metadata(report), checks=lambda: results)
 
 
 def _verdict(report: EvaluationReport | None, gate: Gate, results: list[CheckResult]) -> dict[str, Any]:
@@ -124,6 +125,7 @@ def evaluate_if_possible(training_set: TrainingSet) -> EvaluationReport | None:
 
 def promoted_model(partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset."""
+    upstream = Upstream(same=(dg.AssetKey(NAME),))
 
     @dg.asset(
         **COMMON,
@@ -133,24 +135,28 @@ def promoted_model(partitions: Partitions) -> dg.AssetsDefinition:
         partitions_def=partitions.days,
         code_version="1",
         deps=[NAME],
-        automation_condition=(FOLLOWS_ITS_DEPENDENCIES | FAILED_BEFORE)
-        & dg.AutomationCondition.all_deps_blocking_checks_passed(),
+        automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days, checks_must_pass=True),
         description="The candidate of the day, served from now on; never in place of a model of a later day.",
     )
-    def asset(context: dg.AssetExecutionContext, models: Models) -> dg.MaterializeResult:
-        """Promote the newest candidate of the last day of the run."""
+    def asset(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> Iterator[Any]:
+        """Promote the newest candidate of each day."""
         with translate_errors():
-            store = models.open()
-            promotion = promote_candidate(store, context.partition_keys[-1])
-            removed = store.prune(keep=models.keep)
-        known = {
-            "candidate": promotion.candidate.version,
-            "promoted": promotion.promoted,
-            "why": promotion.reason,
-            "comparison": metadata.bullets(promotion.candidate.metadata.get(COMPARISON) or ()),
-            "serving": promotion.serving or "nothing",
-            "removed": len(removed),
-        }
-        return dg.MaterializeResult(metadata=known)
+            yield from per_partition(context, tables, upstream, partial(_promote_day, models))
 
     return asset
+
+
+def _promote_day(models: Models, day: str) -> Partition:
+    """Promote the newest candidate of the day, and remove what the store need not keep."""
+    store = models.open()
+    promotion = promote_candidate(store, day)
+    removed = store.prune(keep=models.keep)
+    known = {
+        "candidate": promotion.candidate.version,
+        "promoted": promotion.promoted,
+        "why": promotion.reason,
+        "comparison": metadata.bullets(promotion.candidate.metadata.get(COMPARISON) or ()),
+        "serving": promotion.serving or "nothing",
+        "removed": len(removed),
+    }
+    return Partition(version=promotion.candidate.version, metadata=known)

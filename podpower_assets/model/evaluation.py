@@ -1,6 +1,7 @@
 """`model_evaluation`: errors of what was served on the day, and of such models on held-out workloads."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,21 +20,24 @@ from podpower.evaluation.served import ServedEvaluation, evaluate_served
 from podpower.features.encoder import Encoder
 from podpower.io.files import write_atomically
 from podpower.io.places import place
-from podpower_assets.checks import check_results, check_specs
+from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
 from podpower_assets.model.report import figures, report_metadata
 from podpower_assets.model.window import reencode, window_rows
 from podpower_assets.partitions import Partitions, day_end_s, day_start_s
 from podpower_assets.per_partition import Partition, per_partition
-from podpower_assets.policies import COMMON, translate_errors
+from podpower_assets.policies import COMMON, TRAINING, translate_errors
 from podpower_assets.resources import Models, Tables
 from podpower_assets.training_rows.assets import NAME as ROWS
+from podpower_assets.upstream import Upstream
 
 NAME = "model_evaluation"
 
 
 def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset, one for all clusters."""
+    rows = tuple(cluster.key(ROWS) for cluster in clusters)
+    upstream = Upstream(window=rows, window_days=partitions.window_days)
 
     @dg.asset(
         **COMMON,
@@ -42,29 +46,26 @@ def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.
         kinds={"scikitlearn", "html"},
         partitions_def=partitions.days,
         code_version="2",
-        deps=[dg.AssetDep(cluster.key(ROWS), partition_mapping=partitions.window) for cluster in clusters],
-        check_specs=check_specs(dg.AssetKey(NAME), warning=DRIFT_CHECKS | SERVED_CHECKS),
+        deps=[dg.AssetDep(key, partition_mapping=partitions.window) for key in rows],
+        pool=TRAINING,
+        check_specs=check_specs(dg.AssetKey(NAME), partitions.days, warning=DRIFT_CHECKS | SERVED_CHECKS),
         description=(
             "The versions served on the day against its labels, workloads and clusters held out in turn, and what "
             "each block of features is worth; as a page with plots beside the tables."
         ),
     )
-    def asset(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> dg.MaterializeResult:
+    def asset(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> Iterator[Any]:
         """Evaluate each day."""
+        own, pages = [tables.of(cluster) for cluster in clusters], place(tables.root) / NAME
         with translate_errors():
-            encoder, own = tables.require_encoder(), [tables.of(cluster) for cluster in clusters]
-            found = per_partition(
-                context, tables, lambda day: _evaluate_day(own, place(tables.root) / NAME, models, encoder, day)
-            )
-        return dg.MaterializeResult(check_results=check_results(check_served(found[-1])))
+            evaluate_day = partial(_evaluate_day, own, pages, models, tables.require_encoder())
+            yield from per_partition(context, tables, upstream, evaluate_day)
 
     return asset
 
 
-def _evaluate_day(
-    tables: Sequence[Tables], pages: UPath, models: Models, encoder: Encoder, day: str
-) -> Partition[ServedEvaluation]:
-    """Write the page of the day; finds the evaluation of what was served on it."""
+def _evaluate_day(tables: Sequence[Tables], pages: UPath, models: Models, encoder: Encoder, day: str) -> Partition:
+    """Write the page of the day."""
     rows, _ = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
     training_set, store = TrainingSet.of(rows), models.open()
     served = evaluate_served(
@@ -74,8 +75,10 @@ def _evaluate_day(
     splits = [served.split, *report.splits] if served.split else report.splits
     report = msgspec.structs.replace(report, splits=splits, notes=[*served.notes, *report.notes])
     page = pages / f"{day}.html"
-    write_atomically(page, sealed_page(render(report, title=f"How good were the predictions of {day}?")))
-    return Partition(metadata=_metadata(report, served, page), found=served)
+    content = sealed_page(render(report, title=f"How good were the predictions of {day}?"))
+    write_atomically(page, content)
+    version = hashlib.sha256(content).hexdigest()[:16]
+    return Partition(version=version, metadata=_metadata(report, served, page), checks=lambda: check_served(served))
 
 
 def _on_held_out(training_set: TrainingSet) -> EvaluationReport:

@@ -31,6 +31,7 @@ class Window(TypedDict):
     rows: int
     rows_of_other_encoders: int
     rows_of_older_hashes: int
+    failed_hours: list[str]  # not trained on: their rows failed a blocking check
 
 
 def window_rows(
@@ -39,11 +40,16 @@ def window_rows(
     """Return the rows, of all clusters by their tables, of the window that ends with the day."""
     end_s = day_end_s(day)
     parts, newer = [], [renewals(None)]
-    found = Window(first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0)
+    found = Window(
+        first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0, failed_hours=[]
+    )
     hours = hours_between(end_s - window_days * DAY_S, end_s)
     for hour, tables in product(hours, clusters):
-        rows = tables.scan(ROWS, hour)
+        rows, verdict = tables.scan(ROWS, hour), tables.verdict(ROWS, hour)
         if rows is None:
+            continue
+        if verdict is not None and verdict.failed_checks:
+            found["failed_hours"].append(hour)
             continue
         found["first_hour"], found["last_hour"] = found["first_hour"] or hour, hour
         own = pl.col("encoder_fingerprint") == encoder.fingerprint

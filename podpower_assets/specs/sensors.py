@@ -1,63 +1,127 @@
 """`workload_changes`: runs for the hours in which objects changed."""
 
 import time
+from collections.abc import Sequence
 
 import dagster as dg
+import msgspec
+import polars as pl
+from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
 
 from podpower.errors import PodpowerError
+from podpower.hours import HOUR_S
 from podpower.settings import AssetSettings
+from podpower.sources.protocols import ObjectEvent
+from podpower.specs.observing import observe
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import ENCODER
-from podpower_assets.features.assets import NAME as FEATURES
+from podpower_assets.labels.schedules import HOURLY_ASSETS, changed_hours
 from podpower_assets.partitions import hour_key, hours_between, known_hours, range_tags
-from podpower_assets.policies import LIMITED
+from podpower_assets.policies import LIMITED, RUNS_A_TICK
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
+from podpower_assets.specs.pending import Pending, groups
+from podpower_assets.versions import recorded
 
 
 def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.SensorDefinition:
     """Return the sensor of a cluster, which looks as often as is set."""
+    name = cluster.named("workload_changes")
 
     @dg.sensor(
-        name=cluster.named("workload_changes"),
-        target=[cluster.key(SPECS), cluster.key(FEATURES), dg.AssetKey(ENCODER)],
+        name=name,
+        job=changed_hours(cluster),
         minimum_interval_seconds=given.sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Requests one run for all hours that changed since the last tick; its cursor is the source's.",
+        description="Requests the hours that changed, each with all of its assets: the running one every ten minutes "
+        "at most, and sooner for a workload that was never seen.",
     )
     def sensor(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
-        return _request_changed_hours(context, source.of(cluster), tables, given, cluster)
+        """Look at what changed, and request what is due."""
+        pending = _decoded(context.cursor)
+        is_first = pending.source is None
+        try:
+            seen = _look(context, pending, source.of(cluster), tables.of(cluster), given)
+        except PodpowerError as error:
+            return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
+        now_s = time.time()
+        remade = recorded(context.instance, cluster.key(SPECS), list(pending.hours))
+        pending.forget({hour: one.began_s for hour, one in remade.items()})
+        filters = dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES, tags={"dagster/sensor_name": name})
+        due = pending.due(now_s=now_s, busy=bool(context.instance.get_runs(filters, limit=1)))
+        has_encoder = tables.encoder() is not None
+        # The first run fits the encoder, for which the others wait.
+        chosen = groups(due)[: RUNS_A_TICK if has_encoder else 1]
+        assets = [*([] if has_encoder else [dg.AssetKey(ENCODER)]), *map(cluster.key, HOURLY_ASSETS)]
+        requests = [_request(hours, assets, pending, limited=not is_first) for hours in chosen]
+        if requests:
+            pending.requested([hour for hours in chosen for hour in hours], now_s=now_s)
+        cursor = msgspec.json.encode(pending).decode()
+        if not requests:
+            return dg.SensorResult(skip_reason=_reason(pending, seen), cursor=cursor)
+        return dg.SensorResult(run_requests=requests, cursor=cursor)
 
     return sensor
 
 
-def _request_changed_hours(
-    context: dg.SensorEvaluationContext, source: Source, tables: Tables, given: AssetSettings, cluster: Cluster
-) -> dg.SensorResult:
-    """Request the specs and features of the hours that changed since the cursor."""
+def _reason(pending: Pending, seen: str) -> str:
+    return f"{seen}; {len(pending.hours)} changed hours are not due yet" if pending.hours else seen
+
+
+def _decoded(cursor: str | None) -> Pending:
+    """Return the state that a cursor holds; those of earlier versions are the position in the source alone."""
+    if cursor is None:
+        return Pending()
     try:
-        with source.opened() as sources:
-            changes, cursor = sources.objects.changes(context.cursor)
-            stale = sources.stale()
-            warnings = [*sources.damaged, *([stale] if stale else [])]
-            # A new live cluster: its current objects give specs for the hours that Prometheus remembers.
-            history_s = sources.history_s if context.cursor is None else 0.0
-    except PodpowerError as error:
-        return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
-    for line in warnings:
-        context.log.warning(line)
+        return (
+            msgspec.json.decode(cursor, type=Pending, strict=True) if '"source"' in cursor else Pending(source=cursor)
+        )
+    except msgspec.ValidationError:
+        return Pending(source=cursor)
+
+
+def _look(
+    context: dg.SensorEvaluationContext, pending: Pending, source: Source, tables: Tables, given: AssetSettings
+) -> str:
+    """Add what changed since the last look; return why nothing may have been added."""
+    now_s = time.time()
+    with source.opened() as sources:
+        changes, position = sources.objects.changes(pending.source)
+        stale = sources.stale()
+        for line in [*sources.damaged, *([stale] if stale else [])]:
+            context.log.warning(line)
+        # A new live cluster: its current objects give specs for the hours that Prometheus remembers.
+        history_s = sources.history_s if pending.source is None else 0.0
+        new = pending.source is not None and _has_new_spec(changes, tables, now_s=now_s, cluster=sources.cluster)
+    pending.source = position
     changed = [hour_key(change.ts) for change in changes]
     if history_s:
-        changed += hours_between(time.time() - history_s, time.time())
+        changed += hours_between(now_s - history_s, now_s)
     hours = known_hours(changed, given)
-    if not hours:
-        early = f"all {len(changes)} changes are before the first partition, {given.partitions_start}"
-        return dg.SensorResult(skip_reason=stale or (early if changes else "nothing changed"), cursor=cursor)
-    selection = [cluster.key(SPECS), cluster.key(FEATURES), *([] if tables.encoder() else [dg.AssetKey(ENCODER)])]
-    request = dg.RunRequest(
-        run_key=cursor,  # a tick that is repeated after a crash requests the same run
-        asset_selection=selection,
-        # The first run covers all hours: it takes as long as a backfill.
-        tags=range_tags(hours[0], hours[-1]) | (LIMITED if context.cursor else {}),
-    )
-    return dg.SensorResult(run_requests=[request], cursor=cursor)
+    pending.mark(hours, now_s=now_s, new_specs=new)
+    early = f"all {len(changes)} changes are before the first partition, {given.partitions_start}"
+    return stale or (early if changes and not hours else "nothing changed")
+
+
+def _has_new_spec(changes: Sequence[ObjectEvent], tables: Tables, *, now_s: float, cluster: str) -> bool:
+    """Return whether a workload changed now to a spec that neither this hour nor the one before knows."""
+    recent = [
+        one for one in changes if one.type != "DELETED" and one.ts >= now_s - HOUR_S and one.object.get("kind") != "Pod"
+    ]
+    if not recent:
+        return False
+    found, _ = observe(recent, start_s=now_s - HOUR_S, end_s=now_s + HOUR_S, cluster=cluster)
+    known: set[str] = set()
+    for hour in (hour_key(now_s - HOUR_S), hour_key(now_s)):
+        specs = tables.scan(SPECS, hour)
+        if specs is not None:
+            known |= set(specs.select(pl.col("_spec_hash").unique()).collect().to_series())
+    return any(one.spec_hash not in known for one in found)
+
+
+def _request(hours: Sequence[str], assets: Sequence[dg.AssetKey], pending: Pending, *, limited: bool) -> dg.RunRequest:
+    """Return the request of one run. A tick that is repeated after a crash requests the same one."""
+    run_key = f"{hours[0]} {hours[-1]} {pending.requests} {pending.source}"
+    # The first run covers all hours: it takes as long as a backfill.
+    tags = range_tags(hours[0], hours[-1]) | (LIMITED if limited else {})
+    return dg.RunRequest(run_key=run_key, asset_selection=assets, tags=tags)

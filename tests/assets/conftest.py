@@ -15,6 +15,7 @@ from podpower_assets.resources import Models, Source, Tables
 START_S = 1767258000.0  # 2026-01-01T09:00:00Z
 HOURS = hours_between(START_S, START_S + 2 * 3600)
 DAY = "2026-01-01"
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}  # events are in the instance
 ASSETS, PARTITIONS, DEFS = assets(AssetSettings()), Partitions.of(AssetSettings()), definitions(Settings())
 
 
@@ -40,10 +41,17 @@ class Place:
             tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first},
             resources=self.resources,
             raise_on_error=False,
+            run_config=QUIET,
         )
 
 
 HOURLY = ("workload_specs", "encoder", "features", "kepler_labels", "job_labels", "training_rows")
+
+
+@pytest.fixture(autouse=True)
+def no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not there yet is tried again at once."""
+    monkeypatch.setattr("podpower_assets.policies._RETRY_SECONDS", 0)
 
 
 @pytest.fixture(scope="session")
@@ -55,14 +63,14 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(recording: Path, tmp_path: Path) -> Iterator[Place]:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield Place(instance, recording, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def made(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Everything materialized, and a model promoted."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         place = Place(instance, recording, tmp_path_factory.mktemp("made"))
         assert place.materialize(*HOURLY, first=HOURS[0], last=HOURS[-1]).success
         assert place.materialize("knn_model", "promoted_model", first=DAY).success

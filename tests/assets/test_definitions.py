@@ -34,11 +34,13 @@ def test_every_asset_has_a_description_and_an_owner(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FIVE)
-def test_each_of_the_five_has_checks_and_is_partitioned_and_backfilled_in_one_run(name: str) -> None:
+def test_each_of_the_five_has_checks_and_is_partitioned_and_backfilled_in_bounded_runs(name: str) -> None:
     node = GRAPH.get(dg.AssetKey(name))
     assert node.check_keys
     assert node.partitions_def is not None
-    assert node.backfill_policy == dg.BackfillPolicy.single_run()
+    assert node.backfill_policy == dg.BackfillPolicy.multi_run(max_partitions_per_run=24)
+    of_partitions = [check for check in node.check_keys if not check.name.endswith("_fresh")]
+    assert all(GRAPH.get(check).partitions_def == node.partitions_def for check in of_partitions)
 
 
 @pytest.mark.parametrize(

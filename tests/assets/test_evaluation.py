@@ -31,7 +31,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def place(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         place = Place(instance, recorded, tmp_path_factory.mktemp("evaluated"))
         assert place.materialize(*HOURLY, first=HOURS[0], last=HOURS[-1]).success
         assert place.materialize("knn_model", first=EVE).success

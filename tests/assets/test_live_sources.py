@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import msgspec
 import pytest
 import stamina
 
 from podpower.settings import AssetSettings, Settings
 from podpower_assets.partitions import hour_key
 from podpower_assets.resources import Source, resources_from
+from podpower_assets.specs.pending import Pending
 from podpower_assets.specs.sensors import workload_changes
 from tests.assets.conftest import Place
 from tests.clusters.collecting import Collector
@@ -49,25 +51,35 @@ def place(lived: Living, lived_journal: Collector, tmp_path: Path, monkeypatch: 
 
 
 def tick(place: Place, cursor: str | None = None) -> dg.SensorResult:
-    context = dg.build_sensor_context(cursor=cursor, resources={"source": place.source, "tables": place.tables})
+    context = dg.build_sensor_context(
+        instance=place.instance, cursor=cursor, resources={"source": place.source, "tables": place.tables}
+    )
     result = workload_changes(AssetSettings())(context)
     assert isinstance(result, dg.SensorResult)
     return result
 
 
-def test_the_sensor_requests_the_hour_of_a_change(place: Place, lived: Living, lived_journal: Collector) -> None:
+def test_the_sensor_requests_the_last_hours_and_then_the_hour_of_a_change(
+    place: Place, lived: Living, lived_journal: Collector
+) -> None:
     first = tick(place)
     assert first.run_requests is not None
     [request] = first.run_requests
-    assert request.tags["dagster/asset_partition_range_start"] == hour_key(time.time() - 24 * 3600)
     assert request.tags["dagster/asset_partition_range_end"] == hour_key(time.time())
-    quiet = tick(place, first.cursor)
+    rest = tick(place, first.cursor)  # a run has 24 hours at most, and these are 25
+    quiet = tick(place, rest.cursor)
     assert not quiet.run_requests
     lived.cluster.add(deployment(f"new-{time.monotonic_ns()}"))
     lived_journal.collect()
     changed = tick(place, quiet.cursor)
-    assert changed.run_requests is not None
-    assert changed.run_requests[0].tags["dagster/asset_partition_range_end"] == hour_key(time.time())
+    assert not changed.run_requests  # the running hour was requested moments ago
+    pending = msgspec.json.decode(changed.cursor or "", type=Pending)
+    assert hour_key(time.time()) in pending.hours
+    assert pending.new_specs is not None
+    earlier = msgspec.structs.replace(pending, last_s=0.0, new_specs=(0.0, 0.0))
+    due = tick(place, msgspec.json.encode(earlier).decode())
+    assert due.run_requests is not None
+    assert due.run_requests[0].tags["dagster/asset_partition_range_end"] == hour_key(time.time())
 
 
 def test_hours_before_podpower_came_are_labelled_with_the_templates_that_still_live(place: Place) -> None:
@@ -85,18 +97,22 @@ def test_hours_before_podpower_came_are_labelled_with_the_templates_that_still_l
     assert rows["_spec_hash"].n_unique() > 10
 
 
-def test_of_a_range_the_hours_without_kepler_are_empty_and_counted(place: Place) -> None:
+def test_of_a_range_the_hours_without_kepler_are_empty_and_fail_their_check(place: Place) -> None:
     now_s = time.time()
     before, after = hour_key(now_s - 6 * 3600), hour_key(now_s - 3600)
-    assert place.materialize("workload_specs", "kepler_labels", first=before, last=after).success
+    result = place.materialize("workload_specs", "kepler_labels", first=before, last=after)
+    assert result.success
+    failed = {
+        e.partition for e in result.get_asset_check_evaluations() if e.check_name == "hour_has_labels" and not e.passed
+    }
+    assert before in failed
+    assert after not in failed
     empty, full = place.tables.read("kepler_labels", before), place.tables.read("kepler_labels", after)
     assert empty is not None
     assert full is not None
     assert len(empty) == 0
     assert len(full) > 0
     assert empty.schema == full.schema
-    result = place.materialize("kepler_labels", first=hour_key(now_s - 40 * 3600), last=hour_key(now_s - 30 * 3600))
-    assert not result.success
 
 
 def test_a_prometheus_that_is_away_is_tried_again_later(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,7 +133,7 @@ def test_without_a_journal_the_sensor_names_the_collector_and_leaves_the_cursor(
 
 
 def test_a_journal_that_nobody_writes_is_reported(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    cursor = tick(place).cursor
+    cursor = tick(place, tick(place).cursor).cursor
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 600)
     result = tick(place, cursor)

@@ -22,6 +22,7 @@ from podpower.specs.requests import Container, InferenceRequest
 from podpower.specs.table import requests_of
 from podpower_assets.materialize import materialize_recording
 from podpower_assets.model.window import reencode, window_rows
+from podpower_assets.partitions import hours_between
 from tests.assets.conftest import DAY, HOURLY, HOURS, START_S, Place
 
 
@@ -136,14 +137,21 @@ def test_a_model_of_an_older_day_never_replaces_a_newer(made: Place) -> None:
     assert store.latest() == served
 
 
-def test_an_hour_before_the_recording_is_refused_with_the_reason(place: Place) -> None:
+def test_an_hour_before_the_recording_has_no_data_which_is_no_success(place: Place) -> None:
     result = place.materialize("workload_specs", "kepler_labels", first="2025-12-01-00:00")
     assert not result.success
-    failures = [e for e in result.all_events if e.is_step_failure]
-    assert [f.step_key for f in failures] == ["kepler_labels"]
-    specs = place.tables.read("workload_specs", "2025-12-01-00:00")
-    assert specs is not None
-    assert len(specs) == 0
+    failed = {e.check_name: e.description for e in result.get_asset_check_evaluations() if not e.passed}
+    assert failed == {"hour_has_specs": "no data: no workload is known in this hour"}
+    assert place.tables.partitions("kepler_labels") == []
+
+
+def test_of_a_range_the_hours_before_the_recording_fail_their_check_only(place: Place) -> None:
+    first = hours_between(START_S - 3600, START_S)
+    result = place.materialize(*HOURLY, first=first[0], last=HOURS[0])
+    assert result.success
+    failed = [(e.check_name, e.partition) for e in result.get_asset_check_evaluations() if not e.passed]
+    assert failed == [("hour_has_specs", first[0])]
+    assert place.tables.partitions("training_rows") == HOURS[:1]
 
 
 def test_features_without_specs_are_not_written(place: Place) -> None:
@@ -188,7 +196,7 @@ def test_rows_of_another_encoder_are_left_out_and_counted(made: Place, tmp_path:
 def test_a_recording_before_the_first_partition_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(tmp_path / "recording", seed=1, start_s=1700000000.0, hours=0.1, workloads=2)
     monkeypatch.setenv("PODPOWER_RECORDING", str(tmp_path / "recording"))
-    with dg.instance_for_test() as instance, pytest.raises(InvalidInput, match="set PODPOWER_PARTITIONS_START"):
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(InvalidInput, match="set PODPOWER_PARTITIONS_START"):
         materialize_recording(instance)
 
 

@@ -32,7 +32,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def served(recorded: Path, tmp_path: Path) -> Iterator[Place]:
     """Three hours are learned and served; three more are labelled."""
-    with dg.instance_for_test() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         place = Place(instance, recorded, tmp_path)
         assert place.materialize(*HOURLY, first=FIRST[0], last=SECOND[-1]).success
         later = {hour: place.tables.read("training_rows", hour) for hour in SECOND}

@@ -1,6 +1,7 @@
 """What is asked for when something changes, when time passes, and when a run fails."""
 
 import shutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from podpower_assets.labels.schedules import kepler_labels_hourly
 from podpower_assets.model.schedules import knn_model_daily, model_evaluation_daily
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.sensors import workload_changes
-from tests.assets.conftest import HOURS
+from tests.assets.conftest import HOURLY, HOURS
+
+Tick = Callable[..., dg.SensorResult]
 
 
 @pytest.fixture
@@ -25,12 +28,24 @@ def own_recording(recording: Path, tmp_path: Path) -> Path:
     return root
 
 
-def tick(root: Path, tmp_path: Path, cursor: str | None = None) -> dg.SensorResult:
-    resources = {"source": Source(recording=str(root)), "tables": Tables(root=str(tmp_path / "tables"))}
-    context = dg.build_sensor_context(cursor=cursor, resources=resources)
-    result = workload_changes(AssetSettings())(context)
-    assert isinstance(result, dg.SensorResult)
-    return result
+@pytest.fixture(scope="module")
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as empty:
+        yield empty
+
+
+@pytest.fixture
+def tick(instance: dg.DagsterInstance, tmp_path: Path) -> Callable[..., dg.SensorResult]:
+    """One look at a recording."""
+
+    def look(root: Path, cursor: str | None = None) -> dg.SensorResult:
+        resources = {"source": Source(recording=str(root)), "tables": Tables(root=str(tmp_path / "tables"))}
+        context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources)
+        result = workload_changes(AssetSettings())(context)
+        assert isinstance(result, dg.SensorResult)
+        return result
+
+    return look
 
 
 def asked(result: dg.SensorResult) -> list[tuple[str, str]]:
@@ -39,35 +54,49 @@ def asked(result: dg.SensorResult) -> list[tuple[str, str]]:
 
 
 def test_the_first_tick_requests_all_hours_in_one_run_and_the_encoder_with_them(
-    own_recording: Path, tmp_path: Path
+    own_recording: Path, tick: Tick
 ) -> None:
-    result = tick(own_recording, tmp_path)
+    result = tick(own_recording)
     assert asked(result) == [(HOURS[0], HOURS[-1])]
     assert result.run_requests is not None
     selection = {key.to_user_string() for key in result.run_requests[0].asset_selection or ()}
-    assert selection == {"workload_specs", "encoder", "features"}
+    assert selection == {*HOURLY}
 
 
-def test_nothing_is_requested_twice_and_a_change_requests_its_hour_only(own_recording: Path, tmp_path: Path) -> None:
-    first = tick(own_recording, tmp_path)
-    second = tick(own_recording, tmp_path, first.cursor)
+def test_nothing_is_requested_twice_and_a_change_requests_its_hour_only(own_recording: Path, tick: Tick) -> None:
+    first = tick(own_recording)
+    second = tick(own_recording, first.cursor)
     assert asked(second) == []
     recording = Recording(own_recording)
     event = next(iter(recording.events(start_s=recording.start_s, end_s=recording.end_s)))
     changed = type(event)(ts=recording.end_s - 60.0, type="MODIFIED", object=event.object)
     RecordingWriter(own_recording).events([changed])
-    third = tick(own_recording, tmp_path, second.cursor)
+    third = tick(own_recording, second.cursor)
     assert asked(third) == [(HOURS[-1], HOURS[-1])]
-    assert asked(tick(own_recording, tmp_path, third.cursor)) == []
+    assert asked(tick(own_recording, third.cursor)) == []
 
 
-def test_a_tick_that_is_repeated_requests_the_same_run(own_recording: Path, tmp_path: Path) -> None:
-    keys = [tick(own_recording, tmp_path).run_requests[0].run_key for _ in range(2)]  # type: ignore[index]
+def test_a_tick_that_is_repeated_requests_the_same_run(own_recording: Path, tick: Tick) -> None:
+    keys = [tick(own_recording).run_requests[0].run_key for _ in range(2)]  # type: ignore[index]
     assert keys[0] == keys[1]
 
 
-def test_without_a_recording_the_reason_is_shown_and_the_cursor_kept(tmp_path: Path) -> None:
-    result = tick(tmp_path / "nowhere", tmp_path, "cursor")
+def test_hours_that_wait_for_the_first_encoder_are_not_forgotten(
+    own_recording: Path, tick: Tick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podpower_assets.specs.pending.PARTITIONS_A_RUN", 1)
+    first = tick(own_recording)
+    assert asked(first) == [(HOURS[-1], HOURS[-1])]
+    assert asked(tick(own_recording, first.cursor)) == [(HOURS[0], HOURS[0])]
+
+
+def test_the_cursor_of_an_earlier_version_is_the_position_in_the_source(own_recording: Path, tick: Tick) -> None:
+    _, position = Recording(own_recording).changes(None)
+    assert asked(tick(own_recording, position)) == []
+
+
+def test_without_a_recording_the_reason_is_shown_and_the_cursor_kept(tmp_path: Path, tick: Tick) -> None:
+    result = tick(tmp_path / "nowhere", "cursor")
     assert asked(result) == []
     assert "no recording at" in str(result.skip_reason)
     assert result.cursor == "cursor"

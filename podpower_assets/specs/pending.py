@@ -1,0 +1,81 @@
+"""Hours that changed and are not requested yet, and when each is due: the policy of `workload_changes`."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
+
+from podpower.hours import HOUR_S
+from podpower_assets.partitions import hour_key, hour_start_s
+from podpower_assets.policies import (
+    FIRST_SAMPLES_S,
+    HOUR_ENDS_AFTER_S,
+    HOUR_EVERY_S,
+    NEW_SPEC_EVERY_S,
+    PARTITIONS_A_RUN,
+)
+
+
+class Pending(msgspec.Struct):
+    """What one look at a cluster leaves to the next: the position in its source, the hours that changed and when that
+    was seen last, when the first and the last spec that is not followed yet was seen, and the requests so far.
+    """
+
+    source: str | None = None
+    hours: dict[str, float] = {}
+    new_specs: tuple[float, float] | None = None
+    last_s: float | None = None
+    requests: int = 0
+
+    def mark(self, hours: Iterable[str], *, now_s: float, new_specs: bool) -> None:
+        """Add changed hours; `new_specs`: a spec that was never seen before is among the changes."""
+        self.hours |= dict.fromkeys(hours, now_s)
+        if new_specs:
+            self.new_specs = (self.new_specs[0] if self.new_specs else now_s, now_s)
+            self.hours[hour_key(now_s)] = now_s
+
+    def forget(self, remade: Mapping[str, float]) -> None:
+        """Remove hours that were made, by when that began, after their change was seen."""
+        self.hours = {hour: at_s for hour, at_s in self.hours.items() if remade.get(hour, 0.0) <= at_s}
+
+    def due(self, *, now_s: float, busy: bool) -> list[str]:
+        """Return the hours to request now, oldest first; `busy`: the running one is being made."""
+        return sorted(hour for hour in self.hours if self._is_due(hour, now_s, busy=busy))
+
+    def requested(self, hours: Collection[str], *, now_s: float) -> None:
+        """Remove hours that are requested. Specs that are too new to have samples are followed once more."""
+        running = hour_key(now_s)
+        self.hours = {hour: at_s for hour, at_s in self.hours.items() if hour not in hours}
+        self.requests += 1
+        if running in hours:
+            self.last_s = now_s
+            settled_s = now_s - FIRST_SAMPLES_S
+            if self.new_specs and self.new_specs[1] > settled_s:
+                self.new_specs = (max(self.new_specs[0], settled_s), self.new_specs[1])
+                self.hours[running] = now_s
+            else:
+                self.new_specs = None
+
+    def _is_due(self, hour: str, now_s: float, *, busy: bool) -> bool:
+        end_s = hour_start_s(hour) + HOUR_S
+        if end_s <= now_s:
+            return now_s - end_s >= HOUR_ENDS_AFTER_S
+        if busy:
+            return False
+        if self.last_s is None:
+            return True
+        due_s = self.last_s + HOUR_EVERY_S
+        if self.new_specs:
+            due_s = max(self.new_specs[0] + FIRST_SAMPLES_S, self.last_s + NEW_SPEC_EVERY_S)
+        return now_s >= max(due_s, hour_start_s(hour) + FIRST_SAMPLES_S)
+
+
+def groups(hours: Collection[str]) -> list[list[str]]:
+    """Return runs of hours that follow each other, at most PARTITIONS_A_RUN in one, the latest first."""
+    found: list[list[str]] = []
+    for hour in sorted(hours, reverse=True):
+        follows = found and hour_start_s(found[-1][0]) - hour_start_s(hour) == HOUR_S
+        if follows and len(found[-1]) < PARTITIONS_A_RUN:
+            found[-1].insert(0, hour)
+        else:
+            found.append([hour])
+    return found

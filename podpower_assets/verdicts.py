@@ -1,0 +1,46 @@
+"""The verdict beside a partition's table: what it was made from, and whether it may be learned from.
+
+A body reads it in place of Dagster's history. Partitions of earlier versions have none.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+from upath import UPath
+
+from podpower.errors import InvalidInput
+from podpower.io.files import exists, read_bounded, write_atomically
+
+_MAX_BYTES = 1 << 20
+_DIGEST_BYTES = 64
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Outcome of making a partition in a run. `failed_checks` are blocking ones. With an `error`, or where it was
+    `left_out` because a check failed upstream, the table, if there is one, is that of an earlier run.
+    """
+
+    run_id: str
+    version: str = ""
+    consumed: Mapping[str, Mapping[str, str]] = {}
+    failed_checks: tuple[str, ...] = ()
+    error: str = ""
+    left_out: str = ""
+
+
+def write_verdict(path: UPath, verdict: Verdict) -> None:
+    """Write the verdict after the SHA-256 of its bytes."""
+    body = msgspec.json.encode(verdict)
+    write_atomically(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+
+
+def read_verdict(path: UPath, *, command: str) -> Verdict | None:
+    """Return the verdict; None where there is none. InvalidInput, with the command to make it again, when damaged."""
+    if not exists(path):
+        return None
+    stored = read_bounded(path, limit_bytes=_MAX_BYTES)
+    digest, body = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES + 1 :]
+    if digest.decode(errors="replace") != hashlib.sha256(body).hexdigest():
+        raise InvalidInput(f"{path} is damaged (SHA-256 differs): make it again with: {command}")
+    return msgspec.json.decode(body, type=Verdict)
