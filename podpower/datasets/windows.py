@@ -91,8 +91,11 @@ class Windows:
 
     def _add_up(self) -> pl.DataFrame:
         parts = self._parts if self._whole is None else [self._whole, *self._parts]
-        self._whole = pl.concat(parts).group_by(ENTRY, _POD, PART).agg(*_SUMS) if self._parts else parts[0]
+        if self._parts:
+            alike = [part.select(parts[0].columns) for part in parts]
+            self._whole = pl.concat(alike).group_by(ENTRY, _POD, PART).agg(*_SUMS)
         self._parts = []
+        assert self._whole is not None  # noqa: S101 - there is at least one batch
         return self._whole
 
 

@@ -1,10 +1,14 @@
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
 import pytest
+from numpy.typing import NDArray
+from polars.testing import assert_frame_equal
 
 from podpower.datasets.hash_versions import HASH_VERSION
+from podpower.datasets.tables import RowsInMemory
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.training.train import train
@@ -268,3 +272,24 @@ def test_zeros_of_the_only_cluster_are_left_to_the_training(make_rows):
     assert TrainingSet.of(rows).left_out == {}
     with pytest.raises(InvalidInput, match="all labels are zero"):
         train(rows)
+
+
+class _InBatches:
+    """Rows that are read in several batches."""
+
+    def __init__(self, rows: pl.DataFrame, count: int) -> None:
+        self._whole, self._size = RowsInMemory(frame=rows), -(-len(rows) // count)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        (batch,) = self._whole.batches()
+        yield from batch.iter_slices(self._size)
+
+    def vectors(self, keys: pl.DataFrame) -> NDArray[np.float32]:
+        return self._whole.vectors(keys)
+
+
+def test_windows_that_are_added_up_several_times_are_those_of_all_rows_at_once(make_rows, monkeypatch) -> None:
+    rows = make_rows(workloads=6)
+    whole = TrainingSet.of(rows)
+    monkeypatch.setattr("podpower.datasets.windows._PENDING_ROWS", 1)
+    assert_frame_equal(TrainingSet.of(_InBatches(rows, 9)).frame, whole.frame)
