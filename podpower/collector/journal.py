@@ -68,6 +68,8 @@ class Journal:
         )
         self._streams: list[str] = []
         self._taken: list[list[bytes]] = [[] for _ in range(_GONE + 1)]
+        self._deleted: set[str] = set()  # of those
+        self._settled: list[bytes] = []
         self._queue: deque[Batch | Beginning | HourEnd] = deque()
         self._waiting, self._refused = 0, False
         self._wake, self._room, self._storing = asyncio.Event(), asyncio.Event(), asyncio.Lock()
@@ -167,6 +169,10 @@ class Journal:
         rank = _GONE if change.type == "DELETED" else ownership_rank(kept.get("kind"))
         self._objects.put(ts, change.type, kept, content)
         if self.begun:  # what is listed before is in the first snapshot
+            if change.type == "DELETED":
+                self._deleted.add(change.uid)
+            elif change.uid in self._deleted:  # a server that gives no uids: the new object comes after the deletion
+                self._settle()
             self._taken[rank].append(event_line(ts, change.type, kept))
         self.events += 1
 
@@ -185,8 +191,8 @@ class Journal:
             self.begun = True
             alive = list(self._objects.alive.values())
             self._queue.append(Beginning(hour=self._hour, alive=alive, first=self._batch(now_s)))
-        lines = [line for ranked in self._taken for line in ranked]
-        self._taken = [[] for _ in self._taken]
+        self._settle()
+        lines, self._settled = self._settled, []
         self._add(lines, now_s)
         if hour_name(now_s) > self._hour:
             self._end_hour(now_s)
@@ -197,6 +203,12 @@ class Journal:
         if self.begun and not self._refused:
             self._add([], time.time(), closed=True)
             await self._store(everything=True)
+
+    def _settle(self) -> None:
+        """Put what was taken in the order of ownership."""
+        self._settled += [line for ranked in self._taken for line in ranked]
+        self._taken = [[] for _ in self._taken]
+        self._deleted.clear()
 
     def _add(self, lines: list[bytes], now_s: float, *, closed: bool = False) -> None:
         """Put lines into the newest batch of the queue."""

@@ -12,7 +12,7 @@ from podpower.sources.journal.format import Header, decode_part, flush_name
 
 LOCK = "journal.lock"
 _FORGOTTEN_S = 600.0  # a writer that wrote nothing for so long has ended
-_PATIENCE = 1.5
+_SLOW_S = 2.0  # of a flush
 _LOOK_S = 1.0
 
 
@@ -45,7 +45,7 @@ def await_silence(files: JournalFiles, *, note: Note) -> None:
     header = _header(files, before)
     if header is None or header.closed or time.time() - header.reached_s > _FORGOTTEN_S:
         return
-    wait_s = _PATIENCE * header.quiet_s
+    wait_s = 1.5 * header.quiet_s + _SLOW_S
     note(f"{files}: the last writer did not end in order; waiting {wait_s:.0f} s for a sign of it")
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:

@@ -72,6 +72,8 @@ def create_file(path: AnyPath, data: bytes) -> bool:
             else:
                 target.fs.pipe_file(target.path, data, mode="create")
         except FileExistsError:
+            if is_local(target) and not os.path.lexists(target.path):
+                raise  # something is in the place of its folder
             return False
         except OSError as error:
             # A failed condition, of a store that names it less well; EBUSY is a writer at the same moment.

@@ -20,6 +20,7 @@ from podpower.sources.journal.format import (
     unsealed,
 )
 
+_MOST_BYTES = 8 << 30
 _HEAD_BYTES = 64 << 10  # most headers are shorter
 
 
@@ -46,7 +47,8 @@ class JournalFiles:
         with reaching(self.root):
             if self.folder is not None:
                 return [_content(self.folder / name) for name in names]
-            found = self.root.fs.cat_ranges([self._path(name) for name in names], None, None, on_error="return")
+            # With a range s3fs sends one request; without, it asks for the size first.
+            found = self.root.fs.cat_ranges([self._path(name) for name in names], 0, _MOST_BYTES, on_error="return")
         for value in found:
             if isinstance(value, Exception) and not isinstance(value, FileNotFoundError):
                 raise Unavailable(f"{self.root} does not answer: {value}") from value

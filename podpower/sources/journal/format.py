@@ -75,14 +75,14 @@ class Part:
 
     header: Header | None
     _data: bytes
-    _all_intact: bool
+    all_intact: bool
 
     def lines(self) -> Iterator[bytes]:
         """Yield the intact lines, as they are stored."""
         stream = io.BytesIO(self._data)
         stream.readline()
         for line in stream:
-            if self._all_intact or _is_intact(line):
+            if self.all_intact or _is_intact(line):
                 yield line
 
     def events(self) -> Iterator[EventLine]:
@@ -132,10 +132,10 @@ def decode_part(name: str, data: bytes, *, damaged: list[str]) -> Part:
     begin = data.find(b"\n") + 1 or len(data)
     header = unsealed(data[:begin], Header)
     if header is not None and header.digest == _digest(memoryview(data)[begin:]):
-        return Part(header, data, _all_intact=True)
+        return Part(header, data, all_intact=True)
     if header is None:
         damaged.append(f"{name}: its header is damaged")
-    part = Part(header, data, _all_intact=False)
+    part = Part(header, data, all_intact=False)
     number = 0
     for number, line in enumerate(io.BytesIO(data[begin:]), start=1):
         if not _is_intact(line):

@@ -121,7 +121,7 @@ class JournalReader:
         """Yield the events of an hour, compacted or not."""
         compacted = self._read(events_name(hour))
         if compacted is not None:
-            self.damaged += compacted.header.damaged if compacted.header else []
+            self._add_damage(compacted.header.damaged if compacted.header else [])
             yield from compacted.events()
             return
         begun = max((h for h in self.files.hours() if h <= hour), default=hour)
@@ -145,16 +145,15 @@ class JournalReader:
                 if data is None:
                     return  # compacted and removed meanwhile: the caller looks again
                 if number > sequence + 1:
-                    self.damaged.append(f"{self.files}: flushes {sequence + 1} to {number - 1} are missing")
-                part = decode_part(f"{self.files}/{name}", data, damaged=self.damaged)
+                    self._add_damage([f"{self.files}: flushes {sequence + 1} to {number - 1} are missing"])
+                part = self._decoded(name, data)
                 sequence, hour = number, part.header.hour if part.header else hour
                 yield _Cursor(journal_id=self.meta.journal_id, hour=hour, sequence=number), part
 
     def snapshot(self, hour: str) -> Part | None:
         """Return the objects alive when an hour began; None where they are unknown or some of them damaged."""
-        before = len(self.damaged)
         part = self._read(snapshot_name(hour))
-        return part if len(self.damaged) == before else None
+        return part if part is not None and part.all_intact else None
 
     def snapshot_header(self, hour: str | None) -> Header | None:
         """Return the header of a snapshot; None where there is none, or a damaged one."""
@@ -181,15 +180,15 @@ class JournalReader:
         """Return the events after a position of the first compacted hour that has any."""
         hours = [hour for hour in self.files.hours() if hour >= at.hour]
         for hour, following in itertools.zip_longest(hours, hours[1:]):
-            part = self._read(events_name(hour))
-            if part is None:
+            line = self.files.first_line(events_name(hour))
+            if line is None:
                 return None
-            header = part.header or self.snapshot_header(following)
+            header = unsealed(line, Header) or self.snapshot_header(following)
             sequence = header.sequence if header else at.sequence
-            if sequence <= at.sequence:
+            if sequence <= at.sequence or (part := self._read(events_name(hour))) is None:
                 continue
             earlier = sum(lines for number, lines in header.parts if number <= at.sequence) if header else 0
-            self.damaged += header.damaged if header else []
+            self._add_damage(header.damaged if header else [])
             position = _Cursor(journal_id=self.meta.journal_id, hour=hour, sequence=sequence)
             return position, itertools.islice(part.events(), earlier, None)
         return None
@@ -228,7 +227,17 @@ class JournalReader:
 
     def _read(self, name: str) -> Part | None:
         data = self.files.read(name)
-        return None if data is None else decode_part(f"{self.files}/{name}", data, damaged=self.damaged)
+        return None if data is None else self._decoded(name, data)
+
+    def _decoded(self, name: str, data: bytes) -> Part:
+        found: list[str] = []
+        part = decode_part(f"{self.files}/{name}", data, damaged=found)
+        self._add_damage(found)
+        return part
+
+    def _add_damage(self, found: Iterable[str]) -> None:
+        """Add what was not found before: an object can be read several times."""
+        self.damaged += [line for line in found if line not in self.damaged]
 
     def _position(self, cursor: str | None) -> _Cursor:
         journal_id = self.meta.journal_id
