@@ -12,6 +12,7 @@ from podpower.cli import (
     label,
     models,
     predict,
+    purge,
     record,
     serve,
     simulate,
@@ -31,6 +32,7 @@ workflow:
   join, train                  write train_rows.parquet and knn_energy.joblib
   predict, evaluate, serve     predict manifests, evaluate the model, serve the HTTP API
   clusters                     list the clusters of the platform, their freshness and gaps
+  purge                        remove a namespace's data from every store
 
 `podpower COMMAND --help` shows the options of a command with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
@@ -48,6 +50,7 @@ _COMMANDS = (
     serve,
     models,
     clusters,
+    purge,
     demo,
     up,
 )

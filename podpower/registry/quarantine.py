@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
+from upath import UPath
 
 from podpower.errors import Refused
 from podpower.io.numbered_files import NumberedFiles
@@ -102,7 +103,7 @@ class QuarantineList:
         return self._read(max(self._files.all(), default=0))
 
     def _read(self, number: int) -> QuarantineState:
-        path = self._files.path(number) if number else self._storage.root / _FIRST_FILE
+        path = self._place(number)
         data = self._storage.read(path)
         if data is None:
             return QuarantineState()
@@ -145,6 +146,37 @@ class QuarantineList:
 
         self._change(released)
         return chosen
+
+    def forget(self, unwanted: Callable[[_Spec], bool], *, dry_run: bool = False) -> int:
+        """Remove specs and released ranges from every file, damaged files whole; return how many all files had."""
+        count = 0
+
+        def forgotten(state: QuarantineState) -> QuarantineState | None:
+            specs = [spec for spec in state.specs if not unwanted(spec)]
+            released = [spec for spec in state.released if not unwanted(spec)]
+            less = len(state.specs) - len(specs)
+            if not less and len(released) == len(state.released):
+                return None
+            return msgspec.structs.replace(state, specs=specs, released=released, count=state.count - less)
+
+        numbers = [0, *self._files.all()]
+        if not dry_run:
+            self._change(forgotten, damaged=QuarantineState())
+        for number in numbers:  # rewritten under their numbers, so that no writer takes one again
+            try:
+                state = self._read(number)
+            except Refused:
+                if not dry_run:
+                    self._storage.unlink(self._place(number))
+                continue
+            count += sum(map(unwanted, [*state.specs, *state.released]))
+            changed = forgotten(state)
+            if changed is not None and not dry_run:
+                self._storage.write(self._place(number), QUARANTINE.encode(changed))
+        return count
+
+    def _place(self, number: int) -> UPath:
+        return self._files.path(number) if number else self._storage.root / _FIRST_FILE
 
     def _change(
         self,

@@ -1,0 +1,67 @@
+"""Removal by age: partitions of tables and pages of evaluations whose hour or day is older than so many days."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from upath import UPath
+
+from podpower.hours import DAY_S, HOUR_S
+from podpower.io.leftovers import remove_leftovers
+from podpower.io.places import AnyPath, is_local, place, reaching
+
+_HOUR: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})-(?P<time>\d{4})\.parquet")
+_DAY: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})(?P<time>)\.html")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """How many files were removed, and their bytes."""
+
+    files: int = 0
+    size_bytes: int = 0
+
+
+def prune_tables(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
+    """Remove the partitions of all assets and clusters below `root` that ended more than `keep_days` before `now_s`
+    (Unix seconds), and what killed writers left.
+    """
+    folder = place(root)
+    if is_local(folder):
+        remove_leftovers(Path(str(folder)))
+    return _remove_before(folder, _HOUR, now_s - keep_days * DAY_S)
+
+
+def prune_reports(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
+    """Remove the pages of evaluations below `root` whose day ended more than `keep_days` before `now_s`."""
+    return _remove_before(place(root), _DAY, now_s - keep_days * DAY_S)
+
+
+def files_of(root: UPath) -> Iterator[tuple[UPath, int]]:
+    """Yield each file below `root` and its size in bytes; nothing without a folder."""
+    with reaching(root):
+        found = root.fs.find(root.path, detail=True) if root.exists() else {}
+        begin = len(root.fs._strip_protocol(str(root)).rstrip("/")) + 1
+    yield from ((root / path[begin:], int(info["size"])) for path, info in sorted(found.items()))
+
+
+def _remove_before(root: UPath, names: re.Pattern[str], before_s: float) -> Removed:
+    old = {path: size for path, size in files_of(root) if _ended_s(path.name, names) <= before_s}
+    for path in old:
+        with reaching(path):
+            path.unlink(missing_ok=True)
+    return Removed(files=len(old), size_bytes=sum(old.values()))
+
+
+def _ended_s(name: str, names: re.Pattern[str]) -> float:
+    """Return when the partition of a file ended (Unix seconds); infinity for a file that is none."""
+    found = names.fullmatch(name)
+    with contextlib.suppress(ValueError):
+        if found:
+            begins = datetime.strptime(f"{found['day']} {found['time'] or '0000'}", "%Y-%m-%d %H%M").replace(tzinfo=UTC)
+            return begins.timestamp() + (HOUR_S if found["time"] else DAY_S)
+    return float("inf")

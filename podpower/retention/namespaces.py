@@ -1,0 +1,27 @@
+"""Purge of a namespace from every store of a platform, in an order that lets nothing be made from it again."""
+
+from collections.abc import Callable, Iterator
+
+from podpower.errors import PodpowerError
+from podpower.retention.models import purge_models
+from podpower.retention.pages import purge_pages
+from podpower.retention.scope import Purged, Scope
+from podpower.retention.tables import purge_tables
+from podpower.settings import Settings
+
+
+def purge_namespace(settings: Settings, scope: Scope, *, dry_run: bool, problems: list[str]) -> Iterator[Purged]:
+    """Remove the namespace from tables, pages, and model store, and yield what was removed from each. A part that
+    cannot be purged is added to `problems`, and the others are purged; with `dry_run` nothing is changed.
+    """
+    places = settings.places
+    parts: tuple[Callable[[], Iterator[Purged]], ...] = (
+        lambda: purge_tables(places.tables, scope, dry_run=dry_run, problems=problems),
+        lambda: purge_pages(places.tables, scope, dry_run=dry_run),
+        lambda: purge_models(places.model_store, scope, dry_run=dry_run),
+    )
+    for purge in parts:
+        try:
+            yield from purge()
+        except PodpowerError as error:
+            problems.append(str(error))

@@ -1,0 +1,48 @@
+"""What is older than its days is removed, and counted; everything else stays."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from podpower.hours import DAY_S
+from podpower.io.files import exists, write_atomically
+from podpower.io.places import place
+from podpower.retention.ages import prune_reports, prune_tables
+
+NOW_S = 1767225600.0 + 10 * DAY_S  # 2026-01-11T00:00:00Z
+
+
+@pytest.mark.parametrize("where", ["folder", "s3"])
+def test_old_partitions_of_every_cluster_are_removed_and_counted(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    root = place(tmp_path / "tables" if where == "folder" else f"{request.getfixturevalue('s3_url')}/tables")
+    old = ["features/2026-01-03-2300.parquet", "eu-2/kepler_labels/2026-01-01-0000.parquet"]
+    kept = [
+        "features/2026-01-04-0000.parquet", "features/2026-01-10-2300.parquet", "encoder/encoder.joblib",
+        "features/notes-2020.parquet", "features/2026-99-99-0000.parquet", "model_evaluation/2025-01-01.html",
+    ]  # fmt: skip
+    for name in (*old, *kept):
+        write_atomically(root / name, b"12345")
+    removed = prune_tables(str(root), keep_days=7, now_s=NOW_S)
+    assert (removed.files, removed.size_bytes) == (2, 10)
+    assert [name for name in (*old, *kept) if exists(root / name)] == kept
+    assert prune_tables(str(root), keep_days=7, now_s=NOW_S).files == 0
+    assert prune_reports(str(root), keep_days=7, now_s=NOW_S).files == 1
+    assert [name for name in kept if exists(root / name)] == kept[:-1]
+
+
+def test_nothing_is_pruned_where_there_is_nothing(tmp_path: Path) -> None:
+    assert prune_tables(tmp_path / "none", keep_days=1, now_s=NOW_S).files == 0
+    assert not (tmp_path / "none").exists()
+
+
+def test_pruning_removes_what_killed_writers_left(tmp_path: Path) -> None:
+    part = tmp_path / "features" / ".2026-01-04-0000.parquet.00000000.part"
+    write_atomically(tmp_path / "features" / "2026-01-10-0000.parquet", b"x")
+    part.touch()
+    os.utime(part, (time.time() - 60, time.time() - 60))
+    prune_tables(tmp_path, keep_days=7, now_s=NOW_S)
+    assert not part.exists()
