@@ -1,8 +1,11 @@
 """Purge of a namespace from every store of a platform, in an order that lets nothing be made from it again."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from podpower.clusters import Cluster, configured_clusters
 from podpower.errors import PodpowerError
+from podpower.retention.journals import purge_journal
 from podpower.retention.models import purge_models
 from podpower.retention.pages import purge_pages
 from podpower.retention.scope import Purged, Scope
@@ -11,11 +14,12 @@ from podpower.settings import Settings
 
 
 def purge_namespace(settings: Settings, scope: Scope, *, dry_run: bool, problems: list[str]) -> Iterator[Purged]:
-    """Remove the namespace from tables, pages, and model store, and yield what was removed from each. A part that
+    """Remove the namespace from journals, tables, pages and model store, and yield what was removed. A part that
     cannot be purged is added to `problems`, and the others are purged; with `dry_run` nothing is changed.
     """
-    places = settings.places
+    places, clusters = settings.places, configured_clusters(settings)
     parts: tuple[Callable[[], Iterator[Purged]], ...] = (
+        *(partial(_purge_journal_of, one, scope, dry_run=dry_run, problems=problems) for one in clusters),
         lambda: purge_tables(places.tables, scope, dry_run=dry_run, problems=problems),
         lambda: purge_pages(places.tables, scope, dry_run=dry_run),
         lambda: purge_models(places.model_store, scope, dry_run=dry_run),
@@ -25,3 +29,11 @@ def purge_namespace(settings: Settings, scope: Scope, *, dry_run: bool, problems
             yield from purge()
         except PodpowerError as error:
             problems.append(str(error))
+
+
+def _purge_journal_of(cluster: Cluster, scope: Scope, *, dry_run: bool, problems: list[str]) -> Iterator[Purged]:
+    given = cluster.settings()
+    for live in (True, False):
+        place = given.places.recording(live=live)
+        if live or not given.places.given_recording:
+            yield from purge_journal(place, scope, dry_run=dry_run, problems=problems)

@@ -33,6 +33,10 @@ class Scope:
         is_itself = obj.get("kind") == "Namespace" and metadata.get("name") == self.namespace
         return is_itself or metadata.get("namespace") == self.namespace
 
+    def is_stream(self, stream: str) -> bool:
+        """Return True if a stream of the collector, such as `apps/v1/deployments@shop`, is of the namespace alone."""
+        return stream.endswith(f"@{self.namespace}")
+
     def is_named_in(self, text: str) -> bool:
         """Return True if a text names a workload of the namespace, as in `shop/Deployment/web`."""
         return re.search(rf"(?<![A-Za-z0-9._-]){re.escape(self.namespace)}/", text) is not None

@@ -143,7 +143,7 @@ def test_a_purge_of_one_cluster_removes_nothing_of_another(home: Path, capsys: p
     main(["purge", "--namespace", PURGED, "--cluster", "eu-2", "--yes"])
     elsewhere = pl.col("table").str.contains("eu-2")
     assert rows(home).equals(before.filter(~elsewhere | (pl.col("namespace") != PURGED).fill_null(value=True)))
-    assert "tables  eu-2/features" in capsys.readouterr().out.replace("   ", "  ")
+    assert "eu-2/features" in capsys.readouterr().out
 
 
 KILLED = """
