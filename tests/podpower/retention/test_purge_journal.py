@@ -25,7 +25,7 @@ from podpower.sources.journal.format import (
 from podpower.sources.journal.reader import JournalReader
 from podpower.sources.recording import Meta
 from podpower.sources.writing import RecordingWriter
-from tests.clusters.collecting import Collector
+from tests.clusters.collecting import Collector, until
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment
 
@@ -59,6 +59,7 @@ def test_the_journal_of_a_collector_is_purged_once_it_has_ended(cluster: FakeClu
     cluster.add(deployment("train", namespace="ml"))
     with collector.running() as journal:
         collector.catch_up(journal)
+        until((tmp_path / "journal" / "journal.json").exists)
         with pytest.raises(Locked):
             purge(collector.url)
     assert names(collector.url) == ["train", "web"]
