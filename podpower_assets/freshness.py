@@ -145,7 +145,7 @@ def _newest_s(tables: Tables, asset: str) -> float | None:
 
 def _model_reaches_s(store: ModelStore) -> float | None:
     """Return the end of the last hour that the served model learned from, or its training time if that is not known."""
-    served = store.latest()
+    served = store.served()
     if served is None:
         return None
     info = store.info(served)

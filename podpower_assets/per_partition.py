@@ -23,7 +23,7 @@ from podpower_assets.checks import evaluation
 from podpower_assets.metadata import table_metadata
 from podpower_assets.resources import Tables
 from podpower_assets.upstream import Upstream
-from podpower_assets.verdicts import Verdict
+from podpower_assets.verdicts import PartitionVerdict
 from podpower_assets.versions import BEGAN, CONSUMED, NEW_SPECS, versions
 
 # Dagster records an output for every partition of a run once the step ends, and with one version. Outputs with this
@@ -94,7 +94,9 @@ class _Loop:
             return
         version = partition.version or self._tables.digest(self._asset, key)[:16]
         failed = tuple(result.name for result in results if result.is_error)
-        verdict = Verdict(run_id=self._context.run.run_id, version=version, consumed=consumed, failed_checks=failed)
+        verdict = PartitionVerdict(
+            run_id=self._context.run.run_id, version=version, consumed=consumed, failed_checks=failed
+        )
         self._tables.write_verdict(self._asset, key, verdict)
         yield self._materialization(key, partition, verdict, began_s)
         yield from self._evaluations(key, results)
@@ -158,7 +160,7 @@ class _Loop:
 
     def _keep_table(self, key: str, **why: str) -> None:
         """Write a verdict about a partition that was not made: its table, if there is one, stays."""
-        before = self._tables.verdict(self._asset, key) or Verdict(run_id="")
+        before = self._tables.verdict(self._asset, key) or PartitionVerdict(run_id="")
         now = msgspec.structs.replace(before, run_id=self._context.run.run_id, error="", left_out="")
         self._tables.write_verdict(self._asset, key, msgspec.structs.replace(now, **why))
 
@@ -170,7 +172,7 @@ class _Loop:
         return dg.Failure(description=text if self._several else named, allow_retries=False)
 
     def _materialization(
-        self, key: str, partition: Partition, verdict: Verdict, began_s: float
+        self, key: str, partition: Partition, verdict: PartitionVerdict, began_s: float
     ) -> dg.AssetMaterialization:
         own = {CONSUMED: dg.MetadataValue.json(verdict.consumed), BEGAN: dg.MetadataValue.float(began_s)}
         metadata = {**partition.metadata, **own}

@@ -20,7 +20,7 @@ from podpower.io.places import place
 from podpower.registry import artifacts
 from podpower.registry.store import ModelStore
 from podpower_assets.clusters import Cluster
-from podpower_assets.verdicts import Verdict, read_verdict, write_verdict
+from podpower_assets.verdicts import PartitionVerdict, read_verdict, write_verdict
 
 _MAX_ENCODER_BYTES = 1 << 30
 
@@ -99,11 +99,11 @@ class Tables(dg.ConfigurableResource):
         """Return the SHA-256 of the partition's content, as it was recorded when it was written."""
         return recorded_digest(self.path(asset, partition))
 
-    def write_verdict(self, asset: str, partition: str, verdict: Verdict) -> None:
+    def write_verdict(self, asset: str, partition: str, verdict: PartitionVerdict) -> None:
         """Write the verdict about the partition beside its table."""
         write_verdict(self._verdict_path(asset, partition), verdict)
 
-    def verdict(self, asset: str, partition: str) -> Verdict | None:
+    def verdict(self, asset: str, partition: str) -> PartitionVerdict | None:
         """Return the verdict about the partition; None where there is none, as of earlier versions."""
         return read_verdict(self._verdict_path(asset, partition), command=self.file(asset, partition).command)
 

@@ -16,7 +16,7 @@ _MAX_BYTES = 1 << 20
 _DIGEST_BYTES = 64
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class PartitionVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """Outcome of making a partition in a run. `failed_checks` are blocking ones. With an `error`, or where it was
     `left_out` because a check failed upstream, the table, if there is one, is that of an earlier run.
     """
@@ -29,13 +29,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     left_out: str = ""
 
 
-def write_verdict(path: UPath, verdict: Verdict) -> None:
+def write_verdict(path: UPath, verdict: PartitionVerdict) -> None:
     """Write the verdict after the SHA-256 of its bytes."""
     body = msgspec.json.encode(verdict)
     write_atomically(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
-def read_verdict(path: UPath, *, command: str) -> Verdict | None:
+def read_verdict(path: UPath, *, command: str) -> PartitionVerdict | None:
     """Return the verdict; None where there is none. InvalidInput, with the command to make it again, when damaged."""
     if not exists(path):
         return None
@@ -43,4 +43,4 @@ def read_verdict(path: UPath, *, command: str) -> Verdict | None:
     digest, body = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES + 1 :]
     if digest.decode(errors="replace") != hashlib.sha256(body).hexdigest():
         raise InvalidInput(f"{path} is damaged (SHA-256 differs): make it again with: {command}")
-    return msgspec.json.decode(body, type=Verdict)
+    return msgspec.json.decode(body, type=PartitionVerdict)

@@ -42,7 +42,7 @@ class StoreSource:
 
     def current(self) -> str | None:
         """Return the promoted version."""
-        return self._store.latest()
+        return self._store.served()
 
     def load(self, name: str) -> Predictor:
         """Load the version `name`."""
@@ -50,7 +50,7 @@ class StoreSource:
 
     def fallback(self) -> Predictor | None:
         """Load the last version promoted before that can be loaded."""
-        version = self._store.champion()
+        version = self._store.last_loadable()
         return self.load(version) if version else None
 
 

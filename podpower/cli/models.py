@@ -120,20 +120,20 @@ def list_versions(arguments: argparse.Namespace) -> int:
     store = _open(arguments)
     versions, damaged = store.versions(), store.damaged(contents=arguments.verify)
     readable = LATEST_FILE not in damaged
-    latest = store.latest() if readable else None
+    served = store.served() if readable else None
     for reason in damaged.values():
         output.note(f"warning: {reason}")
     if readable and store.pinned():
-        output.note(f"{latest} is pinned: {UNPIN}")
+        output.note(f"{served} is pinned: {UNPIN}")
     if arguments.json:
-        plain = [{**msgspec.to_builtins(info), "served": info.version == latest} for info in versions]
+        plain = [{**msgspec.to_builtins(info), "served": info.version == served} for info in versions]
         print(json.dumps(plain, indent=2))
         return 1 if damaged and arguments.verify else 0
     if not versions:
         output.note(f"no version in {store.root} yet: see `podpower models add`, or materialize knn_model")
         return 0
     numbers = ("specs", "workloads", *(figure.name for figure in LISTED))
-    rows = [_row(info, served=info.version == latest) for info in versions]
+    rows = [_row(info, served=info.version == served) for info in versions]
     output.table(("", "version", "trained", *numbers, "gate"), rows, title=_LISTED, right=numbers)
     return 1 if damaged and arguments.verify else 0
 
@@ -166,7 +166,7 @@ def show(arguments: argparse.Namespace) -> int:
     import msgspec  # noqa: PLC0415
 
     store = _open(arguments)
-    version = arguments.version or store.latest()
+    version = arguments.version or store.served()
     if version is None:
         raise Unavailable(f"nothing is promoted in {store.root} yet: see `podpower models promote --help`")
     print(json.dumps(msgspec.to_builtins(store.info(version)), indent=2))
@@ -187,7 +187,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from podpower.evaluation.quarantine import find_quarantined  # noqa: PLC0415
 
     store = _open(arguments)
-    against = arguments.against or store.latest()
+    against = arguments.against or store.served()
     if against is None:
         raise InvalidInput("nothing is served yet, hence nothing to compare with: give --against")
     training_set = TrainingSet.of(read_rows(arguments.train))

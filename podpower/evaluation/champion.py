@@ -1,4 +1,6 @@
-"""Compare a candidate with the champion, the model that is served, on the same held-out pods."""
+"""Load the champion (the served model), put deviating labels into quarantine, and choose what candidate and champion
+are compared on. The comparisons themselves are in `podpower.evaluation.comparison`.
+"""
 
 from dataclasses import dataclass, field
 
@@ -22,8 +24,10 @@ _TAIL = 0.2  # share of the window that is held out; less where the champion kno
 
 @dataclass(frozen=True, kw_only=True)
 class Champion:
-    """The model that candidates are compared with, of `version`, where `served` is the served version: the last one
-    before it that can be loaded where it is damaged, None where there is none. `note` has the reason.
+    """The model that candidates are compared with.
+
+    `served` is the served version, `version` the one in `fitted`: `served` itself or, where that is damaged, the last
+    one served before it that can be loaded. Each is None where there is none; `note` has the reason.
     """
 
     served: str | None = None
@@ -33,7 +37,7 @@ class Champion:
 
 
 @dataclass(kw_only=True)
-class Gate:
+class ChampionComparison:
     """Comparison of a candidate with `served`, the served version (None: there is none), and the quarantine of its
     labels; `note` explains what is missing.
     """
@@ -65,7 +69,7 @@ def load_champion(store: ModelStore) -> Champion:
     served = store.last_served()
     if served is None:
         return Champion(note="no model is served yet")
-    version = store.champion()
+    version = store.last_loadable()
     if version is None:
         note = f"neither {served} nor a model served before it can be loaded: any other is better"
         return Champion(served=served, note=note)
@@ -85,16 +89,16 @@ def quarantined(store: ModelStore, champion: Champion, training_set: TrainingSet
 
 def compare_with_champion(
     champion: Champion, candidate: KnnModel, training_set: TrainingSet, *, quarantine: Quarantine, reencode: Reencode
-) -> Gate:
+) -> ChampionComparison:
     """Compare a candidate, trained on what `quarantine` keeps of `training_set`, with the champion.
 
     Where labels have shifted, those in quarantine included, nothing is compared on them. On known workloads the recipe
     of the candidate is compared: a twin, trained on the rows before the held-out ones. Where the champion has another
     encoder, `reencode` gives it vectors of its own.
     """
-    gate = Gate(served=champion.served, quarantine=quarantine, note=champion.note)
+    compared = ChampionComparison(served=champion.served, quarantine=quarantine, note=champion.note)
     if champion.fitted is None:
-        return gate
+        return compared
     encoder, model = champion.fitted
     cut_s = _cut_s(training_set, model)
     held_out = pl.col("ts") > cut_s
@@ -103,20 +107,20 @@ def compare_with_champion(
     if other_encoder:
         _, hours = reencode(encoder, hours)
     if not len(hours):
-        gate.note = f"{champion.version} has another encoder, and no spec of the held-out pods is stored"
-        return gate
-    gate.label_shift = find_label_shift(model, hours)
+        compared.note = f"{champion.version} has another encoder, and no spec of the held-out pods is stored"
+        return compared
+    compared.label_shift = find_label_shift(model, hours)
     tail = quarantine.kept.where(held_out)
-    if gate.label_shift.shifted or tail.frame.is_empty():
-        return gate
+    if compared.label_shift.shifted or tail.frame.is_empty():
+        return compared
     pods = tail.pods().at_most(ENOUGH_PODS)
     pods, champions = reencode(encoder, pods) if other_encoder else (pods, pods)
-    _compare(gate, model, candidate, quarantine.kept, pods=pods, champions=champions, cut_s=cut_s)
-    return gate
+    _compare(compared, model, candidate, quarantine.kept, pods=pods, champions=champions, cut_s=cut_s)
+    return compared
 
 
 def _compare(
-    gate: Gate,
+    compared: ChampionComparison,
     model: KnnModel,
     candidate: KnnModel,
     kept: TrainingSet,
@@ -125,14 +129,14 @@ def _compare(
     champions: Examples,
     cut_s: float,
 ) -> None:
-    """Add the comparisons on unknown and known workloads to the gate."""
-    gate.comparisons.append(compare_unknown(model, candidate, pods, champions=champions))
+    """Add the comparisons on unknown and known workloads."""
+    compared.comparisons.append(compare_unknown(model, candidate, pods, champions=champions))
     if model.labels_end_s >= kept.range_s[1]:
-        gate.note = gate.note or "no labels are newer than the champion's: only unknown workloads were compared"
+        compared.note = compared.note or "no labels are newer than the champion's: only unknown workloads were compared"
     elif (twin := _trained(kept.where(pl.col("ts") <= cut_s))) is None:
-        gate.note = gate.note or "there are too few labels before the held-out ones to train on"
+        compared.note = compared.note or "there are too few labels before the held-out ones to train on"
     else:
-        gate.comparisons.append(compare_known(model, twin, pods, champions=champions))
+        compared.comparisons.append(compare_known(model, twin, pods, champions=champions))
 
 
 def _cut_s(training_set: TrainingSet, champion: KnnModel) -> float:

@@ -6,7 +6,7 @@ import msgspec
 
 from podpower.checks import CheckResult, Value
 from podpower.evaluation import figures
-from podpower.evaluation.champion import Gate
+from podpower.evaluation.champion import ChampionComparison
 from podpower.evaluation.drift import LEAST_COVERED, MOST_UNKNOWN
 from podpower.evaluation.evaluate import UNSEEN, EvaluationReport
 from podpower.evaluation.served import ServedEvaluation
@@ -33,30 +33,30 @@ SERVED_CHECKS = {
 _MIN_COVERAGE = 0.5  # of intervals that claim 80 %
 
 
-def check_model(report: EvaluationReport | None, gate: Gate) -> Iterator[CheckResult]:
+def check_model(report: EvaluationReport | None, compared: ChampionComparison) -> Iterator[CheckResult]:
     """Yield the results of MODEL_CHECKS; `report` is None where there are too few workloads to hold any out."""
     yield from _on_held_out_workloads(report)
     yield CheckResult(
         name=NOT_WORSE,
-        passed=not gate.worse,
-        description="; ".join(gate.lines()),
+        passed=not compared.worse,
+        description="; ".join(compared.lines()),
         values={
-            "served": gate.served or "nothing",
-            **{c.question.replace(" ", "_"): str(c) for c in gate.comparisons},
-            **({"note": gate.note} if gate.note else {}),
+            "served": compared.served or "nothing",
+            **{c.question.replace(" ", "_"): str(c) for c in compared.comparisons},
+            **({"note": compared.note} if compared.note else {}),
         },
     )
-    yield _on_labels(gate)
+    yield _on_labels(compared)
 
 
-def _on_labels(gate: Gate) -> CheckResult:
-    shift, specs = gate.label_shift, gate.quarantine.specs if gate.quarantine else []
+def _on_labels(compared: ChampionComparison) -> CheckResult:
+    shift, specs = compared.label_shift, compared.quarantine.specs if compared.quarantine else []
     values: dict[str, Value] = {"quarantined": len(specs)}
     if specs:
         values["quarantined_specs"] = named(specs)
     if shift:
         values |= {"known": shift.known, "changed": shift.changed, "factor": shift.factor}
-    parts = [str(shift) if shift else gate.note, gate.quarantined]
+    parts = [str(shift) if shift else compared.note, compared.quarantined]
     return CheckResult(
         name=PLAUSIBLE,
         passed=shift is None or not shift.shifted,

@@ -1,4 +1,4 @@
-"""Compare a candidate with the champion on the same held-out pods, and the labels with what the champion knows.
+"""Comparison of two models on the same pods, and of labels with what a model knows.
 
 Both comparisons are paired by workload, so that what is hard for both models does not count. Known workloads: which
 model is nearer to labels that are newer than its training data? Unknown workloads: which is nearer when a workload, and
@@ -32,7 +32,7 @@ _LEAST_COMPARED = 5  # workloads; one more can reverse a comparison of fewer
 _LEAST_KNOWN, _MOST_CHANGED, _FACTOR = 5, 0.5, float(np.log(2.0))
 _MOST_CHANGED_FAR, _FAR = 0.25, float(np.log(3.0))
 
-Verdict = Literal["better", "no worse", "worse", "unknown"]
+Outcome = Literal["better", "no worse", "worse", "unknown"]
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     question: str
     workloads: int
-    verdict: Verdict
+    verdict: Outcome
     champion_error: float | None = None
     candidate_error: float | None = None
     difference: float | None = None
@@ -178,7 +178,7 @@ def _compared(
     means = differences[rng.integers(0, len(differences), size=(_RESAMPLES, len(differences)))].mean(axis=1)
     low, high = (float(np.quantile(means, q)) for q in (1 - CONFIDENCE, CONFIDENCE))
     difference = float(differences.mean())
-    verdict: Verdict = "no worse"
+    verdict: Outcome = "no worse"
     if (low > 0 and difference > _NEGLIGIBLE) or difference > _GROSS:
         verdict = "worse"
     elif high < 0:

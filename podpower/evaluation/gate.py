@@ -14,7 +14,7 @@ from podpower.registry.store import ModelStore, VersionInfo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Promotion:
+class GateOutcome:
     """Outcome of a candidate: promoted or not, why, and the version that is served now (None: there is none)."""
 
     candidate: VersionInfo
@@ -29,7 +29,7 @@ def candidates_of(store: ModelStore, day: str) -> list[VersionInfo]:
     return sorted(found, key=lambda version: (version.created_at, version.version))
 
 
-def promote_candidate(store: ModelStore, day: str) -> Promotion:
+def promote_candidate(store: ModelStore, day: str) -> GateOutcome:
     """Promote the newest candidate of the day unless something forbids it; InvalidInput when there is none."""
     found = candidates_of(store, day)
     if not found:
@@ -37,11 +37,11 @@ def promote_candidate(store: ModelStore, day: str) -> Promotion:
     candidate, served = found[-1], _served(store)
     objection = _objection(store, candidate, served)
     if objection:
-        return Promotion(candidate=candidate, promoted=False, reason=objection, serving=served)
+        return GateOutcome(candidate=candidate, promoted=False, reason=objection, serving=served)
     # Compared with one version, it does not replace another that somebody promoted since.
     compared_with = candidate.metadata.get(COMPARED_WITH, ...) if served else ...
     store.promote(candidate.version, instead_of=compared_with)
-    return Promotion(candidate=candidate, promoted=True, reason="promoted", serving=candidate.version)
+    return GateOutcome(candidate=candidate, promoted=True, reason="promoted", serving=candidate.version)
 
 
 def _objection(store: ModelStore, candidate: VersionInfo, served: str | None) -> str:
@@ -50,7 +50,7 @@ def _objection(store: ModelStore, candidate: VersionInfo, served: str | None) ->
         return "it is already served"
     if store.pinned():
         return f"the served model is pinned: {UNPIN}"
-    if str(candidate.metadata[PARTITION]) < _day(store, store.champion()):
+    if str(candidate.metadata[PARTITION]) < _day(store, store.last_loadable()):
         return "a model of a later day is served"
     failed = candidate.metadata.get(FAILED_CHECKS)
     return f"checks failed: {', '.join(failed)}; see knn_model" if failed else ""
@@ -59,7 +59,7 @@ def _objection(store: ModelStore, candidate: VersionInfo, served: str | None) ->
 def _served(store: ModelStore) -> str | None:
     """Return the served version; None where there is none, or where it is damaged and has to be replaced."""
     with contextlib.suppress(Refused):
-        version = store.latest()
+        version = store.served()
         return version if version and store.is_whole(version) else None
     return None
 

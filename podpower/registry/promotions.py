@@ -35,7 +35,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Promotion(msgspec.Struct, kw_only=True, frozen=True):
+class ServedChange(msgspec.Struct, kw_only=True, frozen=True):
     """One change of the served version or of its pin; `pinned` as in Pointer. `writer` is unique to the change."""
 
     at: str
@@ -78,7 +78,7 @@ def _renamed(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | {"action": "unpin"} if fields.get("action") == "resume" else fields
 
 
-PROMOTION: Final = Format(name="promotion", type=Promotion, migrations={1: _renamed})
+SERVED_CHANGE: Final = Format(name="promotion", type=ServedChange, migrations={1: _renamed})
 POINTER: Final = Format(name="pointer", type=Pointer)
 
 
@@ -116,7 +116,7 @@ class Promotions:
     def _newest_from(self, pointer: Pointer, number: int) -> Pointer:
         while (data := self._storage.read(path := self._log.path(number + 1))) is not None:
             number += 1
-            pointer = _pointer(PROMOTION.decode(data, what=str(path)).value, number)
+            pointer = _pointer(SERVED_CHANGE.decode(data, what=str(path)).value, number)
         return pointer
 
     def head(self) -> Head:
@@ -132,20 +132,20 @@ class Promotions:
         for number, path in reversed(files.items()):
             data = self._storage.read(path)
             with contextlib.suppress(Refused):
-                return _pointer(PROMOTION.decode(data or b"", what=str(path)).value, number)
+                return _pointer(SERVED_CHANGE.decode(data or b"", what=str(path)).value, number)
         return None
 
     def append(self, head: Head, version: str, *, action: Action, pinned: bool = False) -> bool:
         """Serve the version from now on; False when another change came after `head`, which has to be read again."""
         now = self._clock().isoformat(timespec="milliseconds")
-        change = Promotion(at=now, action=action, version=version, pinned=pinned, writer=uuid.uuid4().hex)
+        change = ServedChange(at=now, action=action, version=version, pinned=pinned, writer=uuid.uuid4().hex)
         number = head.number + 1
-        if not self._log.create(number, PROMOTION.encode(change)):
+        if not self._log.create(number, SERVED_CHANGE.encode(change)):
             return False
         self._storage.write(self._latest, POINTER.encode(_pointer(change, number)))
         return True
 
-    def history(self) -> list[Promotion]:
+    def history(self) -> list[ServedChange]:
         """Return every change that can be read, oldest first."""
         return self._read()[0]
 
@@ -153,12 +153,12 @@ class Promotions:
         """Return the changes that cannot be read: file and reason."""
         return self._read()[1]
 
-    def _read(self) -> tuple[list[Promotion], dict[str, str]]:
+    def _read(self) -> tuple[list[ServedChange], dict[str, str]]:
         changes, unreadable = [], {}
         paths = list(self._log.all().values())
         for path, data in zip(paths, self._storage.read_all(paths), strict=True):
             try:
-                changes.append(PROMOTION.decode(data or b"", what=str(path)).value)
+                changes.append(SERVED_CHANGE.decode(data or b"", what=str(path)).value)
             except Refused as error:  # one damaged entry does not hide the others
                 unreadable[f"{LOG_FOLDER}/{path.name}"] = str(error)
         return changes, unreadable
@@ -194,5 +194,5 @@ class Promotions:
         return stack
 
 
-def _pointer(change: Promotion, number: int) -> Pointer:
+def _pointer(change: ServedChange, number: int) -> Pointer:
     return Pointer(version=change.version, promoted_at=change.at, pinned=change.pinned, number=number)

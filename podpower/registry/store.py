@@ -7,6 +7,9 @@
 
 A version is there once its manifest is; the manifest is written last. Numbered files are created once, so that of
 several writers at once each sees the others' changes. Local folders and object stores alike.
+
+`served` is strict: what the pointer names, Refused when it is damaged. `last_served` and `last_loadable` answer also
+then: the last version of the history, and the last one whose files are whole.
 """
 
 import contextlib
@@ -24,8 +27,8 @@ from podpower.registry.promotions import (
     Clock,
     Head,
     Pointer,
-    Promotion,
     Promotions,
+    ServedChange,
     Serving,
     utc_now,
 )
@@ -82,7 +85,7 @@ class ModelStore(Versions):
         return self._promotions.append(head, before.version, action="rollback", pinned=before.pinned)
 
     def _check_unattended(self, version: str, instead_of: str | None) -> None:
-        served = self.latest()
+        served = self.served()
         if served != instead_of:
             raise Refused(
                 f"{served or 'nothing'} is served by now, and {version} was compared with "
@@ -98,9 +101,9 @@ class ModelStore(Versions):
         pointer = self._promotions.head().pointer
         return pointer is not None and pointer.pinned and self.is_whole(pointer.version)
 
-    def champion(self) -> str | None:
-        """Return the version that candidates are compared with: the served one or, where it is damaged, the last one
-        before it that can be loaded; None where there is none.
+    def last_loadable(self) -> str | None:
+        """Return the version of `last_served` or, where its files are damaged, the last one served before it that can
+        be loaded; None where there is none. Candidates are compared with it, and a restarted service loads it.
         """
         pointer = self._promotions.head().pointer
         candidates = [pointer.version] if pointer else []
@@ -108,7 +111,9 @@ class ModelStore(Versions):
         return next((version for version in dict.fromkeys(candidates) if self.is_whole(version)), None)
 
     def last_served(self) -> str | None:
-        """Return the served version or, where the pointer is missing or damaged, the last one of the history."""
+        """Return the version of `served` or, where the pointer is damaged, the last one of the history; None before the
+        first promotion. Its files can be damaged.
+        """
         pointer = self._promotions.head().pointer
         return pointer.version if pointer else None
 
@@ -126,7 +131,7 @@ class ModelStore(Versions):
 
         def change(head: Head) -> bool:
             nonlocal version
-            version = self.latest()
+            version = self.served()
             if version is None:
                 raise Refused(f"nothing is promoted in {self.root} yet: see `podpower models promote --help`")
             return self.pinned() == pinned or self._promotions.append(head, version, action=action, pinned=pinned)
@@ -151,8 +156,8 @@ class ModelStore(Versions):
     def _before(self, head: Head) -> str:
         """Return the last version promoted before the served one that can be loaded. Refused when there is none."""
         before = self._promotions.stack()
-        latest = head.pointer.version if head.pointer else None
-        while before and latest is not None and before.pop() != latest:
+        served = head.pointer.version if head.pointer else None
+        while before and served is not None and before.pop() != served:
             pass
         while before:
             version = before.pop()
@@ -195,8 +200,10 @@ class ModelStore(Versions):
             self._storage.remove(self._folder(version))
         return list(contents)
 
-    def latest(self) -> str | None:
-        """Return the served version; None before the first promotion. Refused when the pointer is damaged."""
+    def served(self) -> str | None:
+        """Return the version that the pointer names; None before the first promotion. Refused when the pointer is
+        damaged (`last_served` looks into the history then). Its files can be damaged (`last_loadable`).
+        """
         pointer = self._pointer()
         return pointer.version if pointer else None
 
@@ -206,7 +213,7 @@ class ModelStore(Versions):
             checked_version(pointer.version)
         return pointer
 
-    def history(self) -> list[Promotion]:
+    def history(self) -> list[ServedChange]:
         """Return every promotion, rollback and change of the pin, oldest first."""
         return self._promotions.history()
 
@@ -224,7 +231,7 @@ class ModelStore(Versions):
         except Refused as error:
             found[QUARANTINE_FOLDER] = str(error)
         try:
-            served = self.latest()
+            served = self.served()
         except Refused as error:
             found[LATEST_FILE] = str(error)
         else:

@@ -75,7 +75,7 @@ class _Fleet:
         self._clusters, self._source, self._tables = clusters, source, tables
         self._store = models.open()
         self._budgets = read_budgets(path) if (path := given.places.budgets_file) else Budgets()
-        version = self._store.champion()
+        version = self._store.last_loadable()
         self._predictor = None if version is None else Predictor(*self._store.load(version), version=version)
         self._names = {one.prefix: one.name for one in configured_clusters(given)}
         self._states: dict[str, ClusterState] = {}

@@ -10,7 +10,7 @@ import msgspec
 from podpower.checks import CheckResult
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
-from podpower.evaluation.champion import Gate, compare_with_champion, load_champion, quarantined
+from podpower.evaluation.champion import ChampionComparison, compare_with_champion, load_champion, quarantined
 from podpower.evaluation.checks import MODEL_CHECKS, check_model
 from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, evaluate
 from podpower.evaluation.figures import EVALUATION, kept_figures
@@ -84,12 +84,12 @@ def _train_day(tables: Sequence[Tables], models: Models, encoder: Encoder, day: 
     report = evaluate_if_possible(kept)
     model = train(kept, notes=[str(quarantine)] if quarantine.specs else [])
     model.metrics[EVALUATION] = kept_figures(report)
-    gate = compare_with_champion(
+    compared = compare_with_champion(
         champion, model, training_set, quarantine=quarantine, reencode=partial(reencode, tables)
     )
-    results = list(check_model(report, gate))
+    results = list(check_model(report, compared))
     origin = {PARTITION: day, "dagster_run_id": run_id, "window": window}
-    version = store.add(encoder, model, metadata=origin | _verdict(report, gate, results))
+    version = store.add(encoder, model, metadata=origin | _verdict(report, compared, results))
     known: dict[str, Any] = {
         "model_version": version,
         **window,
@@ -97,18 +97,20 @@ def _train_day(tables: Sequence[Tables], models: Models, encoder: Encoder, day: 
         "training_size": model.training_size,
         "notes": "; ".join(model.notes) or "none",
         "quarantined": len(quarantine.specs),
-        "comparison": metadata.bullets(gate.lines()),
+        "comparison": metadata.bullets(compared.lines()),
     }
     return Partition(version=version, metadata=known | report_metadata(report), checks=lambda: results)
 
 
-def _verdict(report: EvaluationReport | None, gate: Gate, results: list[CheckResult]) -> dict[str, Any]:
+def _verdict(
+    report: EvaluationReport | None, compared: ChampionComparison, results: list[CheckResult]
+) -> dict[str, Any]:
     """Return the part of a candidate's metadata that decides about its promotion."""
     return {
         "evaluation": {} if report is None else {s.name: msgspec.to_builtins(s.scores) for s in report.splits},
-        QUARANTINED: [spec.workload for spec in gate.quarantine.specs[:MOST_NAMED]] if gate.quarantine else [],
-        COMPARED_WITH: gate.served,
-        COMPARISON: gate.lines(),
+        QUARANTINED: [spec.workload for spec in compared.quarantine.specs[:MOST_NAMED]] if compared.quarantine else [],
+        COMPARED_WITH: compared.served,
+        COMPARISON: compared.lines(),
         VERDICTS: [] if report is None else [str(verdict) for verdict in report.verdicts],
         ALARMS: [] if report is None else list(report.alarms),
         FAILED_CHECKS: [result.name for result in results if not result.passed],

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from podpower.datasets.join import JoinedRows, join_rows
-from podpower.evaluation.champion import Gate
+from podpower.evaluation.champion import ChampionComparison
 from podpower.evaluation.checks import check_model
 from podpower.evaluation.evaluate import EvaluationReport, Score, SplitReport
 from tests.assets.conftest import DAY, HOURLY, HOURS, Place
@@ -88,17 +88,21 @@ def report(*, log_r2: float, coverage: float) -> EvaluationReport:
 def test_a_model_is_held_back_by_what_it_does_on_unseen_workloads(
     log_r2: float, coverage: float, passed: list[bool]
 ) -> None:
-    assert [c.passed for c in check_model(report(log_r2=log_r2, coverage=coverage), Gate())] == [*passed, True, True]
+    assert [c.passed for c in check_model(report(log_r2=log_r2, coverage=coverage), ChampionComparison())] == [
+        *passed,
+        True,
+        True,
+    ]
 
 
 def test_a_model_that_fails_its_check_is_stored_but_not_promoted(made: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The served model stays, and the candidate can be looked at."""
     store = made.models.open()
-    served, versions = store.latest(), len(store.versions())
+    served, versions = store.served(), len(store.versions())
     monkeypatch.setattr("podpower.evaluation.checks._MIN_COVERAGE", 1.1)  # nothing covers as much
     result = made.materialize("knn_model", "promoted_model", first="2026-01-01")
     assert [e.check_name for e in result.get_asset_check_evaluations() if not e.passed] == ["intervals_cover"]
-    assert store.latest() == served
+    assert store.served() == served
     assert len(store.versions()) == versions + 1
 
 

@@ -66,7 +66,7 @@ def test_what_was_served_is_scored_on_this_day(place: Place) -> None:
     assert outcome(result)[SPECS]
     [event] = result.asset_materializations_for_node("model_evaluation")
     told = event.metadata
-    assert told["versions"].value == place.models.open().latest()
+    assert told["versions"].value == place.models.open().served()
     assert {"served_model_wape", "served_model_coverage", "unseen_workloads_log_r2", "ablation"} <= set(told)
     assert str(told["verdict"].value).startswith("- served model: ")
     page = Path(str(told["report"].value)).read_text()

@@ -57,7 +57,7 @@ def test_ended_pods_have_labels_and_completed_runs_become_rows(made: Place) -> N
 
 def test_a_cron_jobs_energy_a_run_is_predicted(made: Place) -> None:
     store = made.models.open()
-    version = store.latest()
+    version = store.served()
     assert version is not None
     specs = made.tables.read("workload_specs", HOURS[1])
     assert specs is not None
@@ -119,7 +119,7 @@ def test_people_see_counts_schemas_reasons_and_plots(made: Place) -> None:
 
 def test_the_good_model_is_promoted_and_stored(made: Place) -> None:
     store = made.models.open()
-    version = store.latest()
+    version = store.served()
     assert version is not None
     encoder, model = store.load(version)
     assert encoder.fingerprint == model.encoder_fingerprint
@@ -128,13 +128,13 @@ def test_the_good_model_is_promoted_and_stored(made: Place) -> None:
 
 def test_a_model_of_an_older_day_never_replaces_a_newer(made: Place) -> None:
     store = made.models.open()
-    served = store.latest()
+    served = store.served()
     assert served is not None
     encoder, model = store.load(served)
     model.trained_at = "2026-02-01T00:00:00+00:00"  # however late it was trained
     store.add(encoder, model, metadata={"partition": "2025-12-31"})
     assert made.materialize("promoted_model", first="2025-12-31").success
-    assert store.latest() == served
+    assert store.served() == served
 
 
 def test_an_hour_before_the_recording_has_no_data_which_is_no_success(place: Place) -> None:
@@ -208,4 +208,4 @@ def test_the_whole_recording_is_materialized_by_one_call(recording: Path, tmp_pa
     command = [sys.executable, "-m", "podpower_assets.materialize"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert ModelStore(tmp_path / "models").latest() is not None
+    assert ModelStore(tmp_path / "models").served() is not None

@@ -36,7 +36,7 @@ def test_a_manifest_reads_alike_on_both_ways(made: Place, kind: str, name: str) 
     manifest = next(e.object for e in events if e.object["kind"] == kind and e.object["metadata"]["name"] == name)
     features = made.tables.read("features", HOURS[0])
     assert features is not None
-    version = made.models.open().latest()
+    version = made.models.open().served()
     assert version is not None
     encoder, model = made.models.open().load(version)
 
@@ -66,7 +66,7 @@ def test_the_command_line_and_dagster_evaluate_one_table_to_the_same_figures(
     parts = [made.tables.read("training_rows", hour) for hour in HOURS]
     pl.concat([part for part in parts if part is not None]).write_parquet(tmp_path / "train_rows.parquet")
     store = made.models.open()
-    info = store.info(str(store.latest()))
+    info = store.info(str(store.served()))
 
     arguments = ["train", "--train", str(tmp_path / "train_rows.parquet"), "--out", str(tmp_path / "model.joblib")]
     assert main([*arguments, "--json"]) == 0
@@ -152,7 +152,7 @@ def test_labels_of_a_whole_recording_are_those_of_its_hours(made: Place, tmp_pat
 
 
 def test_the_command_line_gives_the_vectors_of_the_assets(made: Place, tmp_path: Path) -> None:
-    version = made.models.open().latest()
+    version = made.models.open().served()
     assert version is not None
     encoder, _ = made.models.open().load(version)
     (tmp_path / "encoder.joblib").write_bytes(artifacts.encoder_bytes(encoder))
@@ -166,7 +166,7 @@ def test_the_command_line_gives_the_vectors_of_the_assets(made: Place, tmp_path:
 
 
 def test_the_command_line_gives_the_model_of_the_assets(made: Place, written: Path) -> None:
-    version = made.models.open().latest()
+    version = made.models.open().served()
     assert version is not None
     encoder, of_assets = made.models.open().load(version)
     of_command_line = artifacts.model_from_bytes((written / "knn_energy.joblib").read_bytes())

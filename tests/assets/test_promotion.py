@@ -67,11 +67,11 @@ def failed(result: dg.ExecuteInProcessResult) -> dict[str, str]:
 
 def test_a_model_of_more_labels_is_promoted(served: Place) -> None:
     store = served.models.open()
-    before = store.latest()
+    before = store.served()
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert result.success
     assert failed(result) == {}
-    now = store.latest()
+    now = store.served()
     assert now != before
     assert now is not None
     manifest = store.info(now).metadata
@@ -87,16 +87,16 @@ def test_a_model_of_more_labels_is_promoted(served: Place) -> None:
 )
 def test_labels_that_cannot_be_right_leave_the_served_model(served: Place, spoil: object) -> None:
     store = served.models.open()
-    before = store.latest()
+    before = store.served()
     change(served, SECOND, spoil)
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert checks.PLAUSIBLE in failed(result)
     assert "promote by hand" in failed(result)[checks.PLAUSIBLE]
-    assert store.latest() == before
+    assert store.served() == before
     [candidate] = [v for v in store.versions() if v.version != before]
     assert checks.PLAUSIBLE in candidate.metadata["failed_checks"]
     store.promote(candidate.version)  # a person may know better
-    assert store.latest() == candidate.version
+    assert store.served() == candidate.version
 
 
 @pytest.mark.parametrize("factor", [10.0, 0.0])
@@ -104,12 +104,12 @@ def test_labels_that_are_made_anew_and_wrong_are_doubted(served: Place, factor: 
     """No label is younger than the served model's: it knows better all the same."""
     store = served.models.open()
     assert served.materialize("knn_model", "promoted_model", first=DAY).success
-    before = store.latest()
+    before = store.served()
     change(served, SECOND, lambda rows: times(rows, factor))
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert checks.PLAUSIBLE in failed(result)
     assert "times what was measured before" in failed(result)[checks.PLAUSIBLE]
-    assert store.latest() == before
+    assert store.served() == before
 
 
 def of(names: list[str], factor: float) -> Callable[[pl.DataFrame], pl.DataFrame]:
@@ -119,7 +119,7 @@ def of(names: list[str], factor: float) -> Callable[[pl.DataFrame], pl.DataFrame
 def seen_by(place: Place) -> list[str]:
     """Names of the workloads that the served model and the later labels share."""
     store = place.models.open()
-    known = store.load(str(store.latest()))[1].index.workloads
+    known = store.load(str(store.served()))[1].index.workloads
     rows = place.tables.read("training_rows", SECOND[-1])
     assert rows is not None
     later = set(rows.filter(pl.col("avg_power_w") > 0.2)["workload_name"])
@@ -128,17 +128,17 @@ def seen_by(place: Place) -> list[str]:
 
 def test_two_fifths_of_all_workloads_at_a_hundred_times_their_power_are_refused(served: Place) -> None:
     store = served.models.open()
-    before = store.latest()
+    before = store.served()
     names = sorted({name for _, _, name in store.load(str(before))[1].index.workloads})
     change(served, SECOND, of(names[: -(-2 * len(names) // 5)], 100.0))
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert checks.PLAUSIBLE in failed(result)
-    assert store.latest() == before
+    assert store.served() == before
 
 
 def test_one_workload_at_five_kilowatts_is_left_out_by_name(served: Place) -> None:
     store = served.models.open()
-    before = str(store.latest())
+    before = str(store.served())
     name = seen_by(served)[0]
     watts = pl.when(pl.col("workload_name") == name).then(5000.0).otherwise("avg_power_w")
     change(
@@ -146,7 +146,7 @@ def test_one_workload_at_five_kilowatts_is_left_out_by_name(served: Place) -> No
     )
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert failed(result) == {}
-    now = str(store.latest())
+    now = str(store.served())
     assert now != before
     [plausible] = [e for e in result.get_asset_check_evaluations() if e.check_name == checks.PLAUSIBLE]
     assert f"/{name} (5e+03 W, known" in str(plausible.description)
@@ -171,32 +171,32 @@ def most_watts(place: Place, version: str, name: str) -> float:
 
 def test_one_hour_that_is_wrong_is_not_averaged_away(served: Place) -> None:
     store = served.models.open()
-    before = store.latest()
+    before = store.served()
     change(served, SECOND[-1:], lambda rows: times(rows, 0.0))
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert checks.PLAUSIBLE in failed(result)
-    assert store.latest() == before
+    assert store.served() == before
 
 
 def test_the_model_served_before_stands_for_a_damaged_one(served: Place) -> None:
     store = served.models.open()
     assert served.materialize("knn_model", "promoted_model", first=DAY).success
-    damaged = str(store.latest())
+    damaged = str(store.served())
     (Path(str(store.root)) / "versions" / damaged / "manifest.json").write_bytes(b"")
     change(served, SECOND, lambda rows: times(rows, 10.0))
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert checks.PLAUSIBLE in failed(result)
-    assert store.latest() == damaged  # the service keeps what it has loaded; nothing worse takes its place
+    assert store.served() == damaged  # the service keeps what it has loaded; nothing worse takes its place
     change(served, SECOND, lambda rows: times(rows, 0.1))
     assert served.materialize("knn_model", "promoted_model", first=DAY).success
-    now = str(store.latest())
+    now = str(store.served())
     assert now != damaged
     assert any(damaged in line and "is damaged" in line for line in store.info(now).metadata["judgement"])
 
 
 def test_a_candidate_that_was_damaged_while_served_is_no_success(served: Place) -> None:
     store = served.models.open()
-    folder = Path(str(store.root)) / "versions" / str(store.latest())
+    folder = Path(str(store.root)) / "versions" / str(store.served())
     (folder / "knn_energy.joblib").write_bytes(b"cut off")
     result = served.materialize("promoted_model", first=DAY)
     assert not result.success
@@ -205,7 +205,7 @@ def test_a_candidate_that_was_damaged_while_served_is_no_success(served: Place) 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"{")])
 def test_a_lost_pointer_loses_neither_the_hold_nor_the_day(served: Place, damage: Callable[[Path], None]) -> None:
     store = served.models.open()
-    first = str(store.latest())
+    first = str(store.served())
     assert served.materialize("knn_model", "promoted_model", first=DAY).success
     store.rollback()
     damage(Path(str(store.root)) / "latest.json")
@@ -225,11 +225,11 @@ def test_a_lost_pointer_loses_neither_the_hold_nor_the_day(served: Place, damage
 def test_labels_that_are_wrong_of_old_are_found_by_younger_ones(served: Place) -> None:
     """The window is spoilt before the last hour: a model of it is worse there than the served one."""
     store = served.models.open()
-    before = store.latest()
+    before = store.served()
     change(served, [*FIRST, *SECOND[:-1]], shuffled)
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert {checks.NOT_WORSE, checks.PLAUSIBLE} & set(failed(result))
-    assert store.latest() == before
+    assert store.served() == before
 
 
 @pytest.fixture
@@ -245,20 +245,20 @@ def refitted(served: Place) -> Place:
 def test_a_candidate_of_another_encoder_is_compared_all_the_same(refitted: Place) -> None:
     """The served model predicts the held-out pods from its own vectors of their specs."""
     store = refitted.models.open()
-    before = store.latest()
+    before = store.served()
     change(refitted, [*FIRST, *SECOND[:-1]], shuffled)
     result = refitted.materialize("knn_model", "promoted_model", first=DAY)
     assert result.success is False
     assert {checks.NOT_WORSE, checks.PLAUSIBLE} & set(failed(result))
-    assert store.latest() == before
+    assert store.served() == before
 
 
 def test_a_good_candidate_of_another_encoder_is_promoted(refitted: Place) -> None:
     store = refitted.models.open()
-    before = store.latest()
+    before = store.served()
     result = refitted.materialize("knn_model", "promoted_model", first=DAY)
     assert result.success
-    now = store.latest()
+    now = store.served()
     assert now not in {None, before}
     [known] = [line for line in store.info(str(now)).metadata["judgement"] if line.startswith("known workloads")]
     assert "nothing to compare" not in known
@@ -266,11 +266,11 @@ def test_a_good_candidate_of_another_encoder_is_promoted(refitted: Place) -> Non
 
 def test_a_candidate_whose_specs_are_gone_is_judged_by_itself(refitted: Place) -> None:
     store = refitted.models.open()
-    before = store.latest()
+    before = store.served()
     for hour in (*FIRST, *SECOND):
         refitted.tables.path("workload_specs", hour).unlink()
     assert refitted.materialize("knn_model", "promoted_model", first=DAY).success
-    now = str(store.latest())
+    now = str(store.served())
     assert now != before
     [line] = store.info(now).metadata["judgement"]
     assert "no spec of the held-out pods is stored" in line
@@ -279,7 +279,7 @@ def test_a_candidate_whose_specs_are_gone_is_judged_by_itself(refitted: Place) -
 def test_a_model_that_was_served_for_long_can_still_be_replaced(served: Place) -> None:
     """Only the youngest labels are held out, however many are younger than the served model's."""
     store = served.models.open()
-    before = store.latest()
+    before = store.served()
     encoder, model = store.load(str(before))
     model.labels_end_s -= 30 * 24 * 3600.0
     model.trained_at = "2025-12-01T00:00:00+00:00"
@@ -287,16 +287,16 @@ def test_a_model_that_was_served_for_long_can_still_be_replaced(served: Place) -
     store.promote(stale)
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert failed(result) == {}
-    assert store.latest() not in {stale, before}
+    assert store.served() not in {stale, before}
     [known] = [
-        line for line in store.info(str(store.latest())).metadata["judgement"] if "known workloads: " in line[:17]
+        line for line in store.info(str(store.served())).metadata["judgement"] if "known workloads: " in line[:17]
     ]
     assert "nothing to compare" not in known
 
 
 def test_old_candidates_are_removed(served: Place) -> None:
     store = served.models.open()
-    first = store.latest()
+    first = store.served()
     for _ in range(2):
         encoder, model = store.load(str(first))
         model.trained_at = f"2020-01-0{_ + 1}T00:00:00+00:00"
@@ -304,12 +304,12 @@ def test_old_candidates_are_removed(served: Place) -> None:
     served.models = Models(root=served.models.root, keep=2)
     assert served.materialize("knn_model", "promoted_model", first=DAY).success
     kept = {info.version for info in store.versions()}
-    assert kept == {first, store.latest()}
+    assert kept == {first, store.served()}
 
 
 def test_what_was_promoted_meanwhile_is_not_replaced(served: Place) -> None:
     store = served.models.open()
-    first = store.latest()
+    first = store.served()
     assert first is not None
     assert served.materialize("knn_model", first=DAY).success
     encoder, model = store.load(first)
@@ -318,30 +318,30 @@ def test_what_was_promoted_meanwhile_is_not_replaced(served: Place) -> None:
     store.promote(other)
     result = served.materialize("promoted_model", first=DAY)
     assert not result.success
-    assert store.latest() == other
+    assert store.served() == other
 
 
 def test_what_was_rolled_back_does_not_come_back_by_itself(served: Place) -> None:
     store = served.models.open()
-    first = store.latest()
+    first = store.served()
     assert served.materialize("knn_model", "promoted_model", first=DAY).success
-    second = store.latest()
+    second = store.served()
     assert store.rollback() == first
     result = served.materialize("promoted_model", first=DAY)
     [event] = result.asset_materializations_for_node("promoted_model")
     assert "is pinned" in str(event.metadata["why"].value)
-    assert store.latest() == first
+    assert store.served() == first
     assert served.materialize("knn_model", "promoted_model", first=DAY).success  # nor the next of the same labels
-    assert store.latest() == first
+    assert store.served() == first
     assert store.unpin() == first
     assert served.materialize("promoted_model", first=DAY).success
-    assert store.latest() not in {first, second}
+    assert store.served() not in {first, second}
 
 
 @pytest.mark.parametrize("what", ["the pointer", "the manifest", "the model", "the folder"])
 def test_a_damaged_registry_heals(served: Place, what: str) -> None:
     store = served.models.open()
-    before = store.latest()
+    before = store.served()
     folder = Path(str(store.root)) / "versions" / str(before)
     if what == "the folder":
         shutil.rmtree(folder)
@@ -350,5 +350,5 @@ def test_a_damaged_registry_heals(served: Place, what: str) -> None:
         (folder / names[what]).write_bytes(b"{")
     result = served.materialize("knn_model", "promoted_model", first=DAY)
     assert result.success
-    assert store.latest() not in {None, before}
-    store.load(str(store.latest()))
+    assert store.served() not in {None, before}
+    store.load(str(store.served()))

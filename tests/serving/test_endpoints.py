@@ -47,7 +47,7 @@ def test_a_prediction_has_the_fields_of_the_contract(client):
 
 
 def test_the_answer_is_that_of_the_library(client, pair, known_requests, filled_store):
-    predictor = Predictor(*pair, version=filled_store.latest())
+    predictor = Predictor(*pair, version=filled_store.served())
     body = msgspec.json.encode(known_requests[2])
     answer = ok(client.post("/predict", content=body, headers={"Content-Type": "application/json"}))
     assert answer == json.loads(msgspec.json.encode(predictor.predict(known_requests[2:3])[0]))

@@ -43,7 +43,7 @@ def test_the_demo_prints_predictions_and_leaves_nothing_running(tmp_path):
     assert any(line.startswith("total") for line in lines)
     assert "4/4 predict" in err
     store = ModelStore(tmp_path / "home" / "models")
-    assert store.latest() is not None
+    assert store.served() is not None
     assert left_running(tmp_path / "home") == []
 
 

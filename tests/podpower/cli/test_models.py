@@ -79,7 +79,7 @@ def test_a_flipped_bit_is_damage_and_no_defect(store, place, capsys):
     for command in (["list"], ["history"], ["prune"], ["rollback"], ["promote", second]):
         main(["models", *command])
         assert "unexpected" not in capsys.readouterr().err
-    assert models.latest() == second
+    assert models.served() == second
 
 
 def test_a_version_that_may_not_be_read_does_not_hide_the_others(store, monkeypatch, capsys):
@@ -103,7 +103,7 @@ def test_trained_files_become_a_version(store, workflow, tmp_path, capsys):
     assert main(["models", "add", *files, "--store", str(tmp_path / "new")]) == 0
     version = capsys.readouterr().out.strip()
     assert main(["models", "promote", version, "--store", str(tmp_path / "new")]) == 0
-    assert ModelStore(tmp_path / "new").latest() == version
+    assert ModelStore(tmp_path / "new").served() == version
     swapped = ["--encoder", str(workflow / "knn_energy.joblib"), "--model", str(workflow / "encoder.joblib")]
     assert main(["models", "add", *swapped, "--store", str(tmp_path / "new")]) == 1
     assert "swapped" in capsys.readouterr().err
@@ -147,7 +147,7 @@ def test_what_was_served_on_each_day(tmp_path, workflow, capsys):
 
 def test_list_shows_the_outcome_of_the_gate(store, workflow, capsys):
     models, *_ = store
-    encoder, model = models.load(models.latest())
+    encoder, model = models.load(models.served())
     for year, failed in (("2031", []), ("2032", ["labels_are_plausible"])):
         model.trained_at = f"{year}-01-01T00:00:00+00:00"
         models.add(encoder, model, metadata={"failed_checks": failed})
@@ -238,9 +238,9 @@ def test_nothing_served_is_nothing_to_compare_with(store, workflow, capsys):
 def test_promote_and_roll_back(store, capsys):
     models, first, second = store
     assert main(["models", "promote", second]) == 0
-    assert models.latest() == second
+    assert models.served() == second
     assert main(["models", "rollback"]) == 0
-    assert models.latest() == first
+    assert models.served() == first
     assert capsys.readouterr().out.splitlines() == [second, first]
 
 
@@ -270,7 +270,7 @@ def test_what_is_not_there_is_refused_in_one_line(arguments, store, capsys):
     models, first, _ = store
     assert main(["models", *arguments]) == 1
     assert capsys.readouterr().err.startswith("error: ")
-    assert models.latest() == first
+    assert models.served() == first
 
 
 def test_an_empty_store_is_shown_as_empty(tmp_path, capsys):

@@ -36,7 +36,7 @@ def test_a_store_has_a_file_of_each_kind(place):
 def test_a_flipped_bit_is_an_error_with_the_name_of_the_file(place, kind):
     [name] = [name for name in files_of(place) if kind in name]
     path, store = place / name, ModelStore(place)
-    intact, version = path.read_bytes(), store.latest()
+    intact, version = path.read_bytes(), store.served()
     draw = random.Random(14)
     try:
         for _ in range(FLIPS):
@@ -52,7 +52,7 @@ def test_a_flipped_bit_is_an_error_with_the_name_of_the_file(place, kind):
                     store.load(version)
             elif kind == "latest":
                 with pytest.raises(Refused, match=r"latest\.json"):
-                    store.latest()
+                    store.served()
     finally:
         path.write_bytes(intact)
     assert store.damaged(contents=True) == {}
@@ -70,9 +70,9 @@ def test_a_damaged_change_behind_the_pointer_is_an_error(place, tmp_path, pair):
     last = max((store.root / "promotions").iterdir(), key=lambda path: path.name)
     last.write_bytes(last.read_bytes().replace(b"pin", b"nip"))
     with pytest.raises(PodpowerError, match=last.name):
-        store.latest()
+        store.served()
     store.promote(version)
-    assert store.latest() == version
+    assert store.served() == version
 
 
 def test_a_store_of_an_earlier_version_is_read_marked_and_continued(tmp_path, pair):
@@ -90,7 +90,7 @@ def test_a_store_of_an_earlier_version_is_read_marked_and_continued(tmp_path, pa
     pointer = f'{{"version":"{version}","promoted_at":"2026-01-01T00:00:00.000+00:00","held":false}}'
     (store.root / "latest.json").write_text(pointer)
     assert store.unverified() == [version]
-    assert store.latest() == version
+    assert store.served() == version
     assert [entry.action for entry in store.history()] == ["unpin"]
     assert store.damaged(contents=True) == {}
     store.pin()

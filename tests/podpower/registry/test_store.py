@@ -22,15 +22,15 @@ def pairs(make_pair):
 
 def test_a_new_store_is_empty(store):
     assert store.versions() == []
-    assert store.latest() is None
+    assert store.served() is None
     assert store.history() == []
 
 
 def test_what_was_added_and_promoted_is_loaded(store, pair):
     version = store.add(*pair, metadata={"run": "r1"})
-    assert store.latest() is None
+    assert store.served() is None
     store.promote(version)
-    encoder, model = store.load(store.latest())
+    encoder, model = store.load(store.served())
     assert (encoder.fingerprint, model.trained_at) == (pair[0].fingerprint, pair[1].trained_at)
     (info,) = store.versions()
     assert info.metadata == {"run": "r1"}
@@ -60,10 +60,10 @@ def test_rollback_goes_back_one_by_one(store, pairs):
     for version in (a, b, c):
         store.promote(version)
     assert store.rollback() == b
-    assert store.rollback() == a == store.latest()
+    assert store.rollback() == a == store.served()
     with pytest.raises(Refused, match="no earlier"):
         store.rollback()
-    assert store.latest() == a
+    assert store.served() == a
     store.promote(c)
     assert store.rollback() == a
     assert [entry.action for entry in store.history()].count("rollback") == 3
@@ -82,7 +82,7 @@ def test_a_damaged_version_is_refused_and_the_others_stay(store, pairs, name, da
         path.write_bytes(content[:-20] if damage == "cut" else b"{}" + content[2:])
     with pytest.raises(Refused):
         store.promote(bad)
-    assert store.latest() == good
+    assert store.served() == good
     store.load(good)
     assert store.add(*pairs[1]) == bad  # mends it
     store.promote(bad)
@@ -118,9 +118,9 @@ def test_a_damaged_pointer_is_refused_and_promoting_mends_it(store, pair, conten
     store.promote(version)
     (store.root / "latest.json").write_bytes(content)
     with pytest.raises(Refused):
-        store.latest()
+        store.served()
     store.promote(version)
-    assert store.latest() == version
+    assert store.served() == version
 
 
 def test_what_is_half_written_is_not_listed(store, pair):
@@ -168,7 +168,7 @@ def test_writers_at_once_leave_whole_versions(store, pairs):
     assert len(store.versions()) == 3
     for info in store.versions():
         store.load(info.version)
-    store.load(store.latest())
+    store.load(store.served())
     assert len(store.history()) == 6
 
 
@@ -193,7 +193,7 @@ def test_of_two_promotions_at_once_one_is_refused(tmp_path, pairs):
         for thread in threads:
             thread.join()
         [(loser, reason)] = refused
-        assert store.latest() == {b: c, c: b}[loser]
+        assert store.served() == {b: c, c: b}[loser]
         assert "compare it again" in reason
 
 
@@ -240,14 +240,14 @@ def test_what_is_pinned_is_replaced_by_a_person_only(store, pairs):
     assert store.pinned()
     with pytest.raises(Refused, match="is pinned"):
         store.promote(second, instead_of=first)
-    assert store.latest() == first
+    assert store.served() == first
     store.promote(second)
     assert not store.pinned()
     assert store.rollback() == first
     assert store.pinned()
     assert store.unpin() == first
     store.promote(second, instead_of=first)
-    assert store.latest() == second
+    assert store.served() == second
 
 
 def test_what_cannot_be_served_is_not_pinned(store, pairs):
@@ -256,7 +256,7 @@ def test_what_cannot_be_served_is_not_pinned(store, pairs):
     (store.root / "versions" / first / MODEL_FILE).write_bytes(b"gone")
     assert not store.pinned()
     store.promote(second, instead_of=first)
-    assert store.latest() == second
+    assert store.served() == second
 
 
 def test_the_store_records_what_was_served_when(tmp_path, pairs):

@@ -30,7 +30,7 @@ for number in range(int(changes)):
     store.quarantine.release(f"{own}{number}")
 """
 COMPARED = """
-served = store.latest()
+served = store.served()
 meet()
 try:
     store.promote(version, instead_of=served)
@@ -56,7 +56,7 @@ def store(s3_url, pairs):
 
 def both(store, script):
     """Run the script in two processes that change the store at the same moment; return what each printed."""
-    versions = {info.version for info in store.versions()} - {store.latest()}
+    versions = {info.version for info in store.versions()} - {store.served()}
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITER + script, str(store.root), own, version, str(CHANGES)],
@@ -75,12 +75,12 @@ def both(store, script):
 
 
 def test_no_promotion_is_lost(store):
-    first = store.latest()
+    first = store.served()
     both(store, PROMOTE)
     history = [change.version for change in store.history()]
     candidates = {info.version for info in store.versions()} - {first}
     assert {version: history.count(version) for version in candidates} == dict.fromkeys(candidates, CHANGES)
-    assert store.latest() == history[-1]
+    assert store.served() == history[-1]
     assert store.damaged() == {}
 
 
