@@ -4,6 +4,7 @@ Each raises InvalidInput, which `podpower.settings` completes with the variable'
 """
 
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from podpower.errors import InvalidInput
 
@@ -21,6 +22,21 @@ def is_true(text: str) -> bool:
     if word in {"0", "false", "no", "off"}:
         return False
     raise InvalidInput(f"{text!r} is neither true nor false")
+
+
+def web_address(text: str) -> str:
+    """Return an http or https URL without a slash at its end. InvalidInput for others, and for one with credentials."""
+    try:
+        parts = urlsplit(text.strip())
+        known = parts.scheme in {"http", "https"} and bool(parts.hostname) and not (parts.query or parts.fragment)
+        _ = parts.port  # ValueError where it is no number
+    except ValueError:
+        known = False
+    if not known or not text.isprintable() or " " in text.strip():
+        raise InvalidInput("write an address such as https://podpower.example.org")
+    if parts.username is not None or parts.password is not None:
+        raise InvalidInput("leave user and password out: links would show them")
+    return text.strip().rstrip("/")
 
 
 def names(text: str) -> tuple[str, ...]:

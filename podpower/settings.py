@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from podpower.errors import InvalidInput
-from podpower.setting_values import headers, integer, is_true, matchers, names, number, plain
+from podpower.setting_values import headers, integer, is_true, matchers, names, number, plain, web_address
 
 T = TypeVar("T")
 
@@ -26,6 +26,7 @@ DAGSTER_HOME: Final = "DAGSTER_HOME"
 TABLES: Final = "PODPOWER_TABLES"
 CLUSTERS: Final = "PODPOWER_CLUSTERS"
 POSTGRES_URL: Final = "PODPOWER_POSTGRES_URL"
+API_PORT: Final = "PODPOWER_API_PORT"
 
 DEFAULT_HOME: Final = ".podpower"
 _VARIABLE, _DESCRIPTION, _PARSE = "variable", "description", "parse"
@@ -261,11 +262,22 @@ class ServiceSettings:
         default=3000,
     )
     api_port: int = _setting(
-        "PODPOWER_API_PORT",
+        API_PORT,
         "Port of the prediction API of `podpower up`.",
         parse=integer(least=1, most=65_535),
         default=8000,
     )
+    given_api_url: str | None = _setting(
+        "PODPOWER_API_URL",
+        "Address of the prediction API for browsers, in links of the Dagster UI; `http://127.0.0.1:8000`, or the port "
+        "of `podpower up`, by default.",
+        parse=web_address,
+    )
+
+    @property
+    def api_url(self) -> str:
+        """The address of the prediction API without a slash at its end."""
+        return self.given_api_url or f"http://127.0.0.1:{self.api_port}"
 
 
 GROUPS: Final = (Places, PrometheusSettings, ClusterSettings, AssetSettings, ServiceSettings)

@@ -14,7 +14,7 @@ from litestar.exceptions import HTTPException
 
 from podpower.errors import PodpowerError, Unavailable
 from podpower_serving import errors, openapi
-from podpower_serving.controllers import Inferences, Operations, Predictions
+from podpower_serving.controllers import Inferences, Operations, Predictions, Reports
 from podpower_serving.models import Served, source_of
 from podpower_serving.settings import Settings
 
@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> Litestar:
             await task
 
     return Litestar(
-        route_handlers=[Predictions, Inferences, Operations, openapi.openapi_json, openapi.swagger_asset],
+        route_handlers=[Predictions, Inferences, Operations, Reports, openapi.openapi_json, openapi.swagger_asset],
         dependencies={
             "served": Provide(lambda: served, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),

@@ -2,18 +2,22 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from litestar import Controller, Request, get, post
+from litestar import Controller, MediaType, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import Reference, Schema
+from litestar.params import FromPath
 from litestar.response import Redirect
 
+from podpower.errors import Refused
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.predictor import Explanation, Prediction, Predictor
+from podpower.registry.store import ModelStore
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.selection import Options
 from podpower_serving import bodies, openapi
+from podpower_serving.errors import NotFound
 from podpower_serving.models import Served
 from podpower_serving.schemas import Batch, Health, ModelInfo, Readiness, RowError
 from podpower_serving.settings import Settings
@@ -26,6 +30,13 @@ _YAML_BODY = openapi.manifest_types(bodies.YAML_TYPES)
 _BATCH_BODY = {
     bodies.JSON: (Schema(type="array", items=_REQUEST), [openapi.REQUEST_EXAMPLE]),  # type: ignore[arg-type]
     **_YAML_BODY,
+}
+# A report draws with inline styles; it can load, run and send nothing.
+_REPORT_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
 }
 _MANIFEST_TYPES = (*bodies.YAML_TYPES, bodies.JSON)  # JSON is YAML
 
@@ -159,6 +170,27 @@ class Operations(Controller):
     def root(self) -> Redirect:
         """Redirect to the documentation."""
         return Redirect("/docs")
+
+
+class Reports(Controller):
+    """Evaluations of stored models."""
+
+    tags = ("operations",)
+
+    @get(
+        "/models/{version:str}/report",
+        operation_id="getReport",
+        media_type=MediaType.HTML,
+        sync_to_thread=True,
+        responses=openapi.NOT_FOUND | openapi.NOT_READY,
+    )
+    def report(self, version: FromPath[str], settings: NamedDependency[Settings]) -> Response[bytes]:
+        """Return the evaluation of a stored version as a page: its scores, plots and worst workloads."""
+        try:
+            page = ModelStore(settings.model_store).report(version)
+        except Refused as error:
+            raise NotFound(str(error)) from None
+        return Response(content=page, media_type="text/html", headers=_REPORT_HEADERS)
 
 
 def _predict_one(predictor: Predictor, body: bytes) -> Prediction:

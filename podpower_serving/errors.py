@@ -26,7 +26,12 @@ class WrongMediaType(InvalidInput):
     """The body is announced in a format that is not read here."""
 
 
+class NotFound(Refused):
+    """The path names something that does not exist, or is damaged."""
+
+
 _STATUS: Final = {
+    NotFound: HTTPStatus.NOT_FOUND,
     Unreadable: HTTPStatus.BAD_REQUEST,
     WrongMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,

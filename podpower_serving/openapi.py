@@ -51,16 +51,19 @@ spec:
 
 _MEANING: Final = {
     400: "The body cannot be read",
+    404: "There is no such thing, or it is damaged",
     413: "The body is too large",
     415: "The body is of another media type",
     422: "The body can be read and is wrong",
     503: "There is no model yet",
 }
-PROBLEMS: Final = {
+_RESPONSES: Final = {
     status: ResponseSpec(Problem, generate_examples=False, description=meaning, media_type=PROBLEM_JSON)
     for status, meaning in _MEANING.items()
 }
-NOT_READY: Final = {503: PROBLEMS[503]}
+PROBLEMS: Final = {status: response for status, response in _RESPONSES.items() if status != 404}
+NOT_FOUND: Final = {404: _RESPONSES[404]}
+NOT_READY: Final = {503: _RESPONSES[503]}
 
 
 _OPTIONS: Final = (

@@ -16,7 +16,7 @@ from podpower.clusters import configured_clusters
 from podpower.errors import Unavailable
 from podpower.io.leftovers import remove_leftovers
 from podpower.io.locks import lock
-from podpower.settings import CLUSTERS, DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING, Settings
+from podpower.settings import API_PORT, CLUSTERS, DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING, Settings
 
 # One name for the code location, here and in workspace.yaml: sensors keep their cursors under it.
 _LOCATION, _DEFINITIONS = "podpower", "podpower_assets.definitions"
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not ports.is_free(number):
             raise Unavailable(f"port {number} for the {name} is taken: stop what listens there, or give another port")
     home = home_at(arguments.home or settings.places.home or DEFAULT_HOME)
-    environment = home_environment(home, settings.environment, note=output.note)
+    environment = home_environment(home, settings.environment, note=output.note) | {API_PORT: str(api_port)}
     children = Processes(logs=home.local / "logs", environment=environment)
     with terminate_as_interrupt(), _alone(Path(environment[DAGSTER_HOME])), children:
         for part in remove_leftovers(home.local):

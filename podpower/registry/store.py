@@ -1,6 +1,6 @@
 """The model store: immutable versions, and the pointer to the served one.
 
-    versions/20260101T000000Z-0a1b2c3d4e5f/encoder.joblib, knn_energy.joblib, manifest.json
+    versions/20260101T000000Z-0a1b2c3d4e5f/encoder.joblib, knn_energy.joblib, report.html, manifest.json
     promotions/<number>.json               one a change of what is served; the last one decides
     latest.json                            a copy of a recent change
     quarantine/<number>.json               specs whose labels are not used; the last one counts

@@ -1,8 +1,9 @@
-"""Versions of a model store: an encoder, a model that fits it, and a manifest with their digests.
+"""Versions of a model store: an encoder, a model that fits it, its evaluation, and a manifest with their digests.
 
-    versions/20260101T000000Z-0a1b2c3d4e5f/encoder.joblib, knn_energy.joblib, manifest.json
+    versions/20260101T000000Z-0a1b2c3d4e5f/encoder.joblib, knn_energy.joblib, report.html, manifest.json
 
-A version is named by its content and never changed. It is there once its manifest is, which is written last.
+A version is named by encoder and model and never changed; the report is optional. A version is there once its manifest
+is, which is written last.
 """
 
 import contextlib
@@ -31,8 +32,11 @@ from podpower.registry.sealing import LIMIT_BYTES
 ENCODER_FILE: Final = "encoder.joblib"
 MODEL_FILE: Final = "knn_energy.joblib"
 MANIFEST_FILE: Final = "manifest.json"
+REPORT_FILE: Final = "report.html"
+MAX_REPORT_BYTES: Final = 16 << 20
 UNFINISHED_KEPT_S: Final = DAY_S  # a version whose writer may still be alive
 
+_ARTIFACTS = frozenset({ENCODER_FILE, MODEL_FILE})
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
 _REPLACE = "promote another version, or put the same files in again with `podpower models add`"
 
@@ -70,13 +74,24 @@ class Versions:
         self._storage = ObjectStorage(root)
         self.root = self._storage.root
 
-    def add(self, encoder: Encoder, model: KnnModel, *, metadata: Mapping[str, Any] | None = None) -> str:
+    def add(
+        self,
+        encoder: Encoder,
+        model: KnnModel,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        report: bytes | None = None,
+    ) -> str:
         """Store the pair and return its version; the same pair again is the same version, and nothing is written.
 
-        `metadata` (plain JSON values) is kept in the manifest. Refused when the model was trained with another encoder.
+        `metadata` (plain JSON values) is kept in the manifest, and `report`, the evaluation as an HTML page, beside it.
+        Refused when the model was trained with another encoder, or the report is larger than MAX_REPORT_BYTES.
         """
         check_fit(encoder, model)
         contents = {ENCODER_FILE: artifacts.encoder_bytes(encoder), MODEL_FILE: artifacts.model_bytes(model)}
+        if report is not None:
+            _check_report_size(len(report))
+            contents[REPORT_FILE] = report
         files = {name: _described(data) for name, data in contents.items()}
         info = VersionInfo(
             version=_version_name(model.trained_at, files),
@@ -164,7 +179,7 @@ class Versions:
             info = MANIFEST.decode(data, what=f"the manifest of version {version}").value
         except Refused as error:
             raise Refused(f"{error}: {_REPLACE}") from None
-        if info.version != version or set(info.files) != {ENCODER_FILE, MODEL_FILE}:
+        if info.version != version or set(info.files) - {REPORT_FILE} != _ARTIFACTS:
             raise Refused(f"the manifest of version {version} is of another version: {_REPLACE}")
         return info
 
@@ -183,8 +198,16 @@ class Versions:
             raise Refused(f"version {version}: {error}") from None
         return encoder, model
 
-    def _content(self, info: VersionInfo, name: str) -> bytes:
-        data = self._storage.read(self._folder(info.version) / name, limit_bytes=LIMIT_BYTES)
+    def report(self, version: str) -> bytes:
+        """Return the evaluation of `version`, an HTML page. Refused when there is none, or its bytes were changed."""
+        info = self.info(version)
+        if REPORT_FILE not in info.files:
+            raise Refused(f"version {version} has no report: it was not evaluated, or by an earlier podpower")
+        _check_report_size(info.files[REPORT_FILE].size_bytes)
+        return self._content(info, REPORT_FILE, limit_bytes=MAX_REPORT_BYTES)
+
+    def _content(self, info: VersionInfo, name: str, *, limit_bytes: int = LIMIT_BYTES) -> bytes:
+        data = self._storage.read(self._folder(info.version) / name, limit_bytes=limit_bytes)
         if data is None:
             raise Refused(f"{name} of version {info.version} is missing: {_REPLACE}")
         if _described(data) != info.files[name]:
@@ -233,8 +256,15 @@ def _version_name(trained_at: str, files: Mapping[str, StoredFile]) -> str:
     except ValueError:
         raise Refused(f"trained_at {trained_at!r} of the model is not a time: train it again") from None
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    content = hashlib.sha256("".join(files[name].sha256 for name in sorted(files)).encode()).hexdigest()
+    content = hashlib.sha256("".join(files[name].sha256 for name in sorted(_ARTIFACTS)).encode()).hexdigest()
     return f"{moment:%Y%m%dT%H%M%SZ}-{content[:12]}"
+
+
+def _check_report_size(size_bytes: int) -> None:
+    if size_bytes > MAX_REPORT_BYTES:
+        raise Refused(
+            f"a report of {size_bytes >> 20} MiB is larger than the {MAX_REPORT_BYTES >> 20} MiB of a version"
+        )
 
 
 def _described(data: bytes) -> StoredFile:

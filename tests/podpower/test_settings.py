@@ -70,6 +70,9 @@ def test_values_are_parsed_by_their_type() -> None:
         ("PODPOWER_WINDOW_DAYS", "0", lambda s: s.assets),
         ("PODPOWER_KEEP_MODELS", "many", lambda s: s.assets),
         ("PODPOWER_API_PORT", "70000", lambda s: s.service),
+        ("PODPOWER_API_URL", "podpower.example.org", lambda s: s.service),
+        ("PODPOWER_API_URL", "javascript:alert(1)", lambda s: s.service),
+        ("PODPOWER_API_URL", "https://user:word@podpower.example.org", lambda s: s.service),
         ("PODPOWER_MAX_BODY_MIB", "nan", lambda s: s.service),
         ("PODPOWER_PROMETHEUS_HEADERS", "X-Scope-OrgID", lambda s: s.prometheus),
     ],
@@ -81,6 +84,12 @@ def test_a_bad_value_names_its_variable_and_stops_only_its_group(
     with pytest.raises(InvalidInput, match=f"^{name}: "):
         group(found)
     assert found.places.home is None
+
+
+def test_the_address_of_the_api_is_its_port_on_this_machine_unless_it_is_given() -> None:
+    assert Settings({"PODPOWER_API_PORT": "8081"}).service.api_url == "http://127.0.0.1:8081"
+    given = {"PODPOWER_API_PORT": "8081", "PODPOWER_API_URL": "https://podpower.example.org/api/"}
+    assert Settings(given).service.api_url == "https://podpower.example.org/api"
 
 
 def test_one_artifact_without_the_other_is_an_error() -> None:

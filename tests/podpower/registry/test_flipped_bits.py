@@ -18,7 +18,7 @@ NEWER = Format(name="manifest", type=VersionInfo, version=MANIFEST.version + 1)
 def place(tmp_path_factory, pair):
     """A store with a file of each kind."""
     store = ModelStore(tmp_path_factory.mktemp("flipped") / "models")
-    store.promote(store.add(*pair))
+    store.promote(store.add(*pair, report=b"<!doctype html><p>good</p>"))
     store.quarantine.record([spec()], accepted=[spec("db")], through_s=1.0)
     return store.root
 
@@ -29,10 +29,18 @@ def files_of(place):
 
 def test_a_store_has_a_file_of_each_kind(place):
     kinds = [name.rpartition("/")[2] if "versions" in name else name.partition("/")[0] for name in files_of(place)]
-    assert kinds == ["latest.json", "promotions", "quarantine", "encoder.joblib", "knn_energy.joblib", "manifest.json"]
+    assert kinds == [
+        "latest.json",
+        "promotions",
+        "quarantine",
+        "encoder.joblib",
+        "knn_energy.joblib",
+        "manifest.json",
+        "report.html",
+    ]
 
 
-@pytest.mark.parametrize("kind", ["latest", "promotions", "quarantine", "encoder", "knn_energy", "manifest"])
+@pytest.mark.parametrize("kind", ["latest", "promotions", "quarantine", "encoder", "knn_energy", "manifest", "report"])
 def test_a_flipped_bit_is_an_error_with_the_name_of_the_file(place, kind):
     [name] = [name for name in files_of(place) if kind in name]
     path, store = place / name, ModelStore(place)
@@ -50,6 +58,10 @@ def test_a_flipped_bit_is_an_error_with_the_name_of_the_file(place, kind):
             if kind in {"encoder", "knn_energy", "manifest"}:
                 with pytest.raises(Refused):
                     store.load(version)
+            elif kind == "report":
+                with pytest.raises(Refused, match="digest"):
+                    store.report(version)
+                store.load(version)  # is served without it
             elif kind == "latest":
                 with pytest.raises(Refused, match=r"latest\.json"):
                     store.served()

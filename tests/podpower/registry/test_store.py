@@ -43,6 +43,27 @@ def test_the_same_pair_is_the_same_version(store, pair):
     assert store.info(first).metadata == {"run": "r1"}
 
 
+def test_a_report_is_kept_beside_the_model_and_does_not_name_it(store, pairs):
+    page = b"<!doctype html><p>good</p>"
+    version = store.add(*pairs[0], report=page)
+    assert store.report(version) == page
+    assert store.add(*pairs[0]) == version
+    assert store.report(version) == page
+    without = store.add(*pairs[1])
+    with pytest.raises(Refused, match="has no report"):
+        store.report(without)
+    store.promote(version)
+    assert store.prune(keep=1) == []
+    assert store.remove([without]) == [without]
+    assert store.damaged(contents=True) == {}
+
+
+def test_a_report_that_is_too_large_is_refused_and_nothing_is_stored(store, pair):
+    with pytest.raises(Refused, match="17 MiB is larger than the 16 MiB"):
+        store.add(*pair, report=bytes(17 << 20))
+    assert store.versions() == []
+
+
 def test_another_model_is_another_version(store, pairs):
     assert len({store.add(*pair) for pair in pairs}) == 3
     assert len(store.versions()) == 3
