@@ -1,4 +1,4 @@
-"""The fleet summary of two clusters, of which one has no samples for a while."""
+"""Two clusters, of which the Prometheus of one is down for an hour, and their fleet summary."""
 
 import shutil
 import time
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import stamina
 
+from podpower.collector.migration import migrate_objects
 from podpower.fleet.summary import FleetSummary, read_summary
 from podpower.settings import AssetSettings
+from podpower.sources.journal.files import JournalFiles
 from podpower.sources.recording import Recording
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.definitions import assets, defs
@@ -35,6 +38,12 @@ class Fleet:
             "models": Models(root=str(home / "models")),
         }
 
+    def has(self, *, recording: Path | None = None, prometheus: str | None = None) -> None:
+        """Write the file of clusters: `edge` is a recording, or a live cluster with this Prometheus."""
+        edge = f"recording: {recording}" if recording else f"context: none, prometheus: {{url: '{prometheus}'}}"
+        text = f"clusters: [{{name: home, recording: {self.home / 'first'}}}, {{name: edge, {edge}}}]"
+        (self.home / "clusters.yaml").write_text(text)
+
     def run(self, keys: list[dg.AssetKey], *hours: str) -> dg.ExecuteInProcessResult:
         return dg.materialize(
             assets(AssetSettings(), TWO),
@@ -53,27 +62,32 @@ class Fleet:
 
 @pytest.fixture(scope="module")
 def fleet(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Everything of two clusters and two hours, and the model of both; in the second hour `edge` has no samples."""
+    """Everything of two clusters and two hours, and the model of both; in the second hour the Prometheus of `edge` is
+    down.
+    """
     home = tmp_path_factory.mktemp("fleet")
-    away = home / "clusters" / "edge" / "first"
     shutil.copytree(recording, home / "first")
-    shutil.copytree(recording, away)
+    migrate_objects(Recording(recording), JournalFiles(home / "clusters" / "edge" / "journal"))
     with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
-        clusters = f"clusters: [{{name: home, recording: {home / 'first'}}}, {{name: edge, recording: {away}}}]"
-        (home / "clusters.yaml").write_text(clusters)
+        patch.setattr("podpower_assets.policies._RETRY_SECONDS", 0)
+        patch.setattr("podpower_assets.policies.MAX_RETRIES", 0)
         patch.setenv("PODPOWER_CLUSTERS", str(home / "clusters.yaml"))
+        patch.setenv("PODPOWER_HOME", str(home))
         made = Fleet(instance, home)
-        for kind in ("samples", "series"):
-            shutil.rmtree(away / kind / "2026-01-01T10")
         keys = [cluster.key(name) for cluster in TWO for name in HOURLY_ASSETS]
-        for hour in HOURS[:2]:
-            made.run([*keys, dg.AssetKey("encoder")], hour)
+        made.has(recording=recording)
+        assert made.run([*keys, dg.AssetKey("encoder")], HOURS[0]).success
+        made.has(prometheus="http://127.0.0.1:9")
+        with stamina.set_testing(True):  # one attempt
+            failed = made.run(keys, HOURS[1])
+        down = {event.step_key for event in failed.all_events if event.is_step_failure}
+        assert down == {"edge__kepler_labels", "edge__job_labels"}
         assert made.run([dg.AssetKey("knn_model"), dg.AssetKey("promoted_model")], DAY).success
         assert made.run([dg.AssetKey("fleet_summary")], *HOURS[:2]).success
         yield made
 
 
-def test_one_cluster_without_samples_stops_no_other(fleet: Fleet) -> None:
+def test_a_prometheus_that_is_down_stops_no_other_cluster(fleet: Fleet) -> None:
     tables = fleet.resources["tables"]
     assert isinstance(tables, Tables)
     assert tables.partitions("training_rows") == HOURS[:2]
@@ -115,9 +129,7 @@ def test_a_run_for_an_older_hour_keeps_the_newer_content(fleet: Fleet) -> None:
 
 
 def test_a_late_hour_is_folded_in(fleet: Fleet, recording: Path) -> None:
-    away = fleet.home / "clusters" / "edge" / "first"
-    for kind in ("samples", "series"):
-        shutil.copytree(recording / kind / "2026-01-01T10", away / kind / "2026-01-01T10")
+    fleet.has(recording=recording)
     keys = [TWO[1].key(name) for name in HOURLY_ASSETS]
     assert fleet.run(keys, HOURS[1]).success
     assert fleet.run([dg.AssetKey("fleet_summary")], HOURS[1]).success
