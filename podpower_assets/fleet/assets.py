@@ -17,27 +17,36 @@ from podpower.fleet.folding import ClusterState
 from podpower.fleet.hours import CLUSTER, ClusterHour, hour_table
 from podpower.fleet.observed import Observed
 from podpower.fleet.publishing import publish
-from podpower.fleet.summary import DAYS, FleetSummary
+from podpower.fleet.summary import DAYS
 from podpower.fleet.words import model_status
 from podpower.hours import DAY_S, HOUR_S
 from podpower.model.predictor import Predictor
 from podpower_assets import metadata
-from podpower_assets.checks import check_results, check_specs
+from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.labels.jobs import NAME as JOBS
 from podpower_assets.partitions import Partitions, hour_key, hour_start_s
+from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, translate_errors
 from podpower_assets.resources import Models, Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
+from podpower_assets.upstream import Upstream
 
 NAME = "fleet_summary"
 UPSTREAM = (SPECS, LABELS, JOBS)
+_LOOKED_AT = 3  # hours whose verdicts show the last error
+
+
+def upstream_of(clusters: Sequence[Cluster]) -> Upstream:
+    """Return the tables that an hour is made from, whatever their checks: one cluster must not leave out the others."""
+    return Upstream(unchecked=tuple(cluster.key(name) for cluster in clusters for name in UPSTREAM))
 
 
 def fleet_summary(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset, one for all clusters."""
+    upstream = upstream_of(clusters)
 
     @dg.asset(
         **COMMON,
@@ -46,66 +55,68 @@ def fleet_summary(clusters: Sequence[Cluster], partitions: Partitions) -> dg.Ass
         kinds={"polars", "json"},
         partitions_def=partitions.hours,
         code_version="1",
-        deps=[cluster.key(name) for cluster in clusters for name in UPSTREAM],
-        check_specs=check_specs(dg.AssetKey(NAME), warning=FLEET_CHECKS),
+        deps=upstream.unchecked,
+        check_specs=check_specs(dg.AssetKey(NAME), partitions.hours, warning=FLEET_CHECKS),
         description=(
             "What each hour adds to the fleet summary, and the summary of the last 30 days, `fleet.json` beside the "
             "models, which service and dashboards show. One cluster without tables leaves the others in it."
         ),
     )
-    def asset(
-        context: dg.AssetExecutionContext, source: Source, tables: Tables, models: Models
-    ) -> dg.MaterializeResult:
-        """Sum up each hour of the run, then publish all hours."""
+    def asset(context: dg.AssetExecutionContext, source: Source, tables: Tables, models: Models) -> Iterator[Any]:
+        """Sum up each hour of the run; publish all stored hours after the last one."""
         with translate_errors():
-            fleet = _Fleet(clusters, source, tables, models)
-            checks = [fleet.sum_up(hour) for hour in context.partition_keys][-1]
-            summary, size_bytes = fleet.publish()
-        checks.append(sums_add_up(summary, size_bytes=size_bytes))
-        return dg.MaterializeResult(metadata=_metadata(summary, size_bytes), check_results=check_results(checks))
+            fleet = _Fleet(clusters, source, tables, models, last=context.partition_keys[-1])
+            yield from per_partition(context, tables, upstream, fleet.sum_up)
 
     return asset
 
 
 class _Fleet:
-    """Tables of all clusters, and the served model."""
+    """Tables of all clusters, and the served model, for a run whose `last` hour publishes."""
 
-    def __init__(self, clusters: Sequence[Cluster], source: Source, tables: Tables, models: Models) -> None:
+    def __init__(
+        self, clusters: Sequence[Cluster], source: Source, tables: Tables, models: Models, *, last: str
+    ) -> None:
         given = settings.read()
-        self._clusters, self._source, self._tables = clusters, source, tables
+        self._clusters, self._source, self._tables, self._last = clusters, source, tables, last
         self._store = models.open()
         self._budgets = read_budgets(path) if (path := given.places.budgets_file) else Budgets()
         version = self._store.last_loadable()
         self._predictor = None if version is None else Predictor(*self._store.load(version), version=version)
-        self._names = {one.prefix: one.name for one in configured_clusters(given)}
-        self._states: dict[str, ClusterState] = {}
+        self._configured = {one.prefix: one.name for one in configured_clusters(given)}
+        self._names: dict[Cluster, str] = {}
+        self._errors: dict[str, str] = {}
+        self._reached_s: dict[str, float | None] = {}
 
-    def sum_up(self, hour: str) -> list[CheckResult]:
-        """Write what an hour adds to the summary; return the result of its check."""
-        start_s = hour_start_s(hour)
-        self._states = {}
+    def sum_up(self, hour: str) -> Partition:
+        """Return what an hour adds to the summary."""
         parts = [self._cluster_hour(cluster, hour) for cluster in self._clusters]
-        table = hour_table(parts, self._predictor, start_s=start_s, now_s=time.time())
-        self._tables.write(NAME, hour, table)
-        found = table.filter(pl.col("level") == CLUSTER)["cluster"].to_list()
-        return [every_cluster_is_there([part.cluster for part in parts], found)]
+        table = hour_table(parts, self._predictor, start_s=hour_start_s(hour), now_s=time.time())
+        found = table.filter(pl.col("level") == CLUSTER)
+        check = every_cluster_is_there([part.cluster for part in parts], found["cluster"].to_list())
+        return Partition(
+            table=table, metadata=_metadata(found), checks=lambda: [check, *self._published(is_last=hour == self._last)]
+        )
 
-    def publish(self) -> tuple[FleetSummary, int]:
-        """Publish the last 30 days of hours, and return the summary and its size in bytes."""
+    def _published(self, *, is_last: bool) -> Iterator[CheckResult]:
+        """Publish the stored hours, which the last one of the run is among by now, and yield the check of the sums."""
+        if not is_last:
+            return
         model = self._predictor and model_status(self._store, self._predictor.version, self._predictor.model)
-        return publish(
+        summary, size_bytes = publish(
             self._store.root,
             self._hours,
             now_s=time.time(),
             budgets=self._budgets,
-            states=self._states,
+            states={name: self._state(cluster, name) for cluster, name in self._names.items()},
             model=model,
         )
+        yield sums_add_up(summary, size_bytes=size_bytes)
 
     def _cluster_hour(self, cluster: Cluster, hour: str) -> ClusterHour:
         """Return what is stored of an hour of a cluster. What cannot be read of one cluster is its error."""
         own, start_s = self._tables.of(cluster), hour_start_s(hour)
-        name, error = self._names.get(cluster.name) or cluster.name, None
+        name, error = self._configured.get(cluster.name) or cluster.name, ""
         tables: dict[str, Any] = {}
         seen, budgets_w = Observed(), dict[str, float]()
         try:
@@ -117,9 +128,19 @@ class _Fleet:
         except PodpowerError as failure:
             error = str(failure)
         name = name or seen.cluster or "cluster"
-        self._states[name] = ClusterState(journal_reached_s=seen.reached_s, last_error=error)
+        self._names[cluster], self._errors[name], self._reached_s[name] = name, error, seen.reached_s
         gaps = [gap for gap in seen.gaps if gap.start_s < start_s + HOUR_S and gap.end_s > start_s]
         return ClusterHour(cluster=name, gaps=gaps, journal_reached_s=seen.reached_s, budgets_w=budgets_w, **tables)
+
+    def _state(self, cluster: Cluster, name: str) -> ClusterState:
+        """Return the state of a cluster: its error is that of the newest hour of which there is a verdict."""
+        error = self._errors[name] or _error_of(self._tables.of(cluster), [hour_key(time.time()), *self._newest()])
+        return ClusterState(journal_reached_s=self._reached_s[name], last_error=error or None)
+
+    def _newest(self) -> list[str]:
+        """Return the newest stored hours, newest first, and the one after them, which can have failed."""
+        stored = self._tables.partitions(NAME)[-_LOOKED_AT:]
+        return [hour_key(hour_start_s(stored[-1]) + HOUR_S), *reversed(stored)] if stored else []
 
     def _hours(self) -> Iterator[pl.DataFrame]:
         """Yield the stored hours of the last 30 days."""
@@ -140,29 +161,26 @@ def _cluster_in(tables: Mapping[str, Any]) -> str:
     return ""
 
 
-def _metadata(summary: FleetSummary, size_bytes: int) -> dict[str, Any]:
-    rows = [
-        {
-            "cluster": one.cluster,
-            "metered": one.metered,
-            "measured_w": one.measured_w,
-            "predicted_w": one.predicted_w,
-            "kwh": one.kwh,
-            "pods": one.pods,
-            "gaps": one.gap_count,
-            "last_error": one.last_error,
-        }
-        for one in summary.clusters
-    ]
-    return {
-        "clusters": metadata.records([{k: _text(v) for k, v in row.items()} for row in rows]),
-        "namespaces": len(summary.namespaces) + summary.other_namespaces.count,
-        "workloads": len(summary.workloads) + summary.other_workloads.count,
-        "size_bytes": size_bytes,
-        "hours": round((summary.end_s - summary.start_s) / HOUR_S),
-        "evaluation": metadata.bullets(summary.model.evaluation if summary.model else []),
-    }
+def _error_of(tables: Tables, hours: Sequence[str]) -> str:
+    """Return why tables of the first of these hours that has a verdict were not made; "" where they were."""
+    for hour in hours:
+        verdicts = {name: tables.verdict(name, hour) for name in UPSTREAM}
+        if any(verdicts.values()):
+            errors = (f"{name} of {hour}: {one.error}" for name, one in verdicts.items() if one and one.error)
+            return next(errors, "")
+    return ""
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+def _metadata(found: pl.DataFrame) -> dict[str, Any]:
+    columns = (
+        "cluster",
+        "metered",
+        "pods",
+        "workloads",
+        "measured_w",
+        "measured_share",
+        "predicted_w",
+        "low_w",
+        "high_w",
+    )
+    return {"clusters": metadata.records(found.select(columns).rows(named=True))}

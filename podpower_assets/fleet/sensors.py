@@ -9,12 +9,12 @@ import msgspec
 from podpower.fleet.summary import DAYS
 from podpower.hours import DAY_S, HOUR_S
 from podpower_assets.clusters import Cluster
-from podpower_assets.fleet.assets import NAME, UPSTREAM
+from podpower_assets.fleet.assets import NAME, upstream_of
 from podpower_assets.partitions import hour_key, hour_start_s, hours_between, range_tags
-from podpower_assets.policies import LIMITED
+from podpower_assets.policies import LIMITED, PARTITIONS_A_RUN, RUNS_A_TICK
+from podpower_assets.versions import is_stale, recorded
 
 EVERY_S = 900.0  # hours that change meanwhile share a run
-_HOURS_A_RUN, _RUNS_A_TICK = 24, 4
 
 
 class _Cursor(msgspec.Struct):
@@ -31,7 +31,7 @@ def fleet_changes(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
     """Return the sensor. It requests runs of their own: in a run with the tables that it reads, the asset would be
     skipped where those of one cluster fail.
     """
-    upstream = [cluster.key(name) for cluster in clusters for name in UPSTREAM]
+    upstream = upstream_of(clusters).unchecked
 
     @dg.sensor(
         name="fleet_changes",
@@ -54,16 +54,18 @@ def fleet_changes(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
         # Tables of one hour are made one after another: a run waits for the last one, but not for ever.
         overdue = 0 < cursor.at_s < now_s - 2 * EVERY_S
         settled = [hour for hour, event in changed.items() if overdue or cursor.found.get(hour) == event]
-        groups = list(_contiguous(settled))
-        chosen = groups[-_RUNS_A_TICK:]  # the newest first
-        requested = {hour: last[hour] for group in chosen for hour in group}
+        stale = _stale(context.instance, upstream, settled)
+        groups = list(_contiguous(stale))
+        chosen = groups[-RUNS_A_TICK:]  # the newest first
+        left = {hour for group in groups[:-RUNS_A_TICK] for hour in group}
+        requested = {hour: last[hour] for hour in settled if hour not in left}
         kept = {hour: event for hour, event in cursor.events.items() if hour >= hours[0]}
         # What is left over is requested at the next tick.
         at_s = now_s if chosen and len(chosen) == len(groups) else cursor.at_s
         known = _Cursor(events=kept | requested, at_s=at_s, found=changed)
         return dg.SensorResult(
             run_requests=[_request(group, last) for group in chosen],
-            skip_reason=None if chosen else "tables are being made",
+            skip_reason=None if chosen else "tables are being made, or have the content that was summed up",
             cursor=msgspec.json.encode(known).decode(),
         )
 
@@ -82,12 +84,23 @@ def _last_events(instance: dg.DagsterInstance, upstream: Sequence[dg.AssetKey], 
     return found
 
 
+def _stale(instance: dg.DagsterInstance, upstream: Sequence[dg.AssetKey], hours: Sequence[str]) -> list[str]:
+    """Return the hours whose summary was made from other content than that of their tables now."""
+    own = recorded(instance, dg.AssetKey(NAME), hours)
+    made = {key: recorded(instance, key, hours) for key in upstream}
+    return [
+        hour
+        for hour in hours
+        if is_stale(own.get(hour), [(k.to_user_string(), hour, of[hour]) for k, of in made.items() if hour in of])
+    ]
+
+
 def _contiguous(hours: Sequence[str]) -> Iterator[list[str]]:
-    """Yield groups of hours that follow each other, each of at most _HOURS_A_RUN."""
+    """Yield groups of hours that follow each other, each of at most PARTITIONS_A_RUN."""
     group: list[str] = []
     for hour in hours:
         follows = group and hour_key(hour_start_s(group[-1]) + HOUR_S) == hour
-        if group and (not follows or len(group) == _HOURS_A_RUN):
+        if group and (not follows or len(group) == PARTITIONS_A_RUN):
             yield group
             group = []
         group.append(hour)

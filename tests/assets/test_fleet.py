@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import stamina
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from podpower.collector.migration import migrate_objects
 from podpower.fleet.summary import FleetSummary, read_summary
@@ -21,6 +22,7 @@ from podpower_assets.fleet.sensors import fleet_changes
 from podpower_assets.labels.schedules import HOURLY_ASSETS
 from podpower_assets.partitions import hour_key, hour_start_s
 from podpower_assets.resources import Models, Source, Tables
+from podpower_assets.versions import CONSUMED
 from tests.assets.conftest import DAY, HOURS, Place
 
 TWO = (FIRST, Cluster("edge"))
@@ -120,6 +122,19 @@ def test_the_summary_has_both_clusters_each_with_its_own_hours(fleet: Fleet) -> 
     assert {work.basis for work in found.workloads} >= {"seen"}
 
 
+def test_the_error_of_a_cluster_is_that_of_its_last_run(fleet: Fleet) -> None:
+    edge, home = fleet.summary().clusters
+    assert f"kepler_labels of {HOURS[1]}: " in (edge.last_error or "")
+    assert "cannot be reached" in (edge.last_error or "")
+    assert home.last_error is None
+
+
+def test_each_hour_has_its_own_check_result(fleet: Fleet) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("fleet_summary"), "every_cluster_is_there")
+    infos = fleet.instance.event_log_storage.get_asset_check_partition_info([key], partition_keys=HOURS[:2])
+    assert {info.partition_key for info in infos} == set(HOURS[:2])
+
+
 def test_a_run_for_an_older_hour_keeps_the_newer_content(fleet: Fleet) -> None:
     before = fleet.summary()
     assert fleet.run([dg.AssetKey("fleet_summary")], HOURS[0]).success
@@ -136,6 +151,7 @@ def test_a_late_hour_is_folded_in(fleet: Fleet, recording: Path) -> None:
     edge, home = fleet.summary().clusters
     assert edge.series.measured_w == pytest.approx(home.series.measured_w, rel=0.02)
     assert edge.kwh == pytest.approx(home.kwh, rel=0.02)
+    assert edge.last_error is None
 
 
 def test_a_damaged_table_of_one_cluster_is_its_error(fleet: Fleet) -> None:
@@ -197,6 +213,21 @@ class TestTheSensor:
         self.report(instance, before, cluster=TWO[1])
         late = self.settled(instance, first.cursor)
         assert self.requested(late) == [(before, before)]
+
+    def test_a_table_that_was_made_again_with_the_same_content_is_not_followed(
+        self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sensors, "EVERY_S", 0.0)
+        now, labels = hour_key(time.time()), dg.AssetKey("kepler_labels")
+        made = dg.AssetMaterialization(labels, partition=now, tags={DATA_VERSION_TAG: "a"})
+        consumed = dg.MetadataValue.json({"kepler_labels": {now: "a"}})
+        own = dg.AssetMaterialization("fleet_summary", partition=now, metadata={CONSUMED: consumed})
+        for event in (made, own, made):
+            instance.report_runless_asset_event(event)
+        same = self.settled(instance, None)
+        assert self.requested(same) == []
+        instance.report_runless_asset_event(made._replace(tags={DATA_VERSION_TAG: "b"}))
+        assert self.requested(self.settled(instance, same.cursor)) == [(now, now)]
 
     def test_an_hour_whose_tables_are_being_made_waits(
         self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
