@@ -196,8 +196,9 @@ class ClusterSettings:
 class AssetSettings:
     """Partitions, sensors and training in Dagster."""
 
-    partitions_start: str = _setting(
-        "PODPOWER_PARTITIONS_START", "First hourly partition, `YYYY-MM-DD-HH:MM`, UTC.", default="2025-01-01-00:00"
+    partitions_start: str | None = _setting(
+        "PODPOWER_PARTITIONS_START",
+        "First hourly partition, `YYYY-MM-DD-HH:MM`, UTC; by default the hour in which the data begin.",
     )
     sensor_seconds: int = _setting(
         "PODPOWER_SENSOR_SECONDS",

@@ -5,6 +5,7 @@ of data; runs read credentials and addresses when they start, see `resources`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import dagster as dg
 
@@ -23,7 +24,7 @@ from podpower_assets.model.assets import knn_model, promoted_model
 from podpower_assets.model.evaluation import model_evaluation
 from podpower_assets.model.schedules import evaluation_job, knn_model_daily, model_evaluation_daily, model_job
 from podpower_assets.model.sensors import drifted
-from podpower_assets.partitions import Partitions
+from podpower_assets.partitions import Partitions, first_hour
 from podpower_assets.policies import LIMITED
 from podpower_assets.resources import resources_from
 from podpower_assets.retention import retention_schedule
@@ -52,16 +53,17 @@ def assets(given: settings.AssetSettings, clusters: Sequence[Cluster] = (FIRST,)
 
 def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)) -> dg.Definitions:
     """Return everything that Dagster loads, with these settings."""
+    own = replace(given.assets, partitions_start=first_hour(given))
     follow_changes = dg.AutomationConditionSensorDefinition(
         "follow_changes",
         target=dg.AssetSelection.all(),
-        minimum_interval_seconds=given.assets.sensor_seconds,
+        minimum_interval_seconds=own.sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         run_tags=LIMITED,
         use_user_code_server=True,  # which has `Remake`
         description="Materializes what depends on changed partitions: labels, rows, the model of today, its promotion.",
     )
-    made = assets(given.assets, clusters)
+    made = assets(own, clusters)
     return dg.Definitions(
         assets=made,
         jobs=[*map(finished_hour, clusters), *map(changed_hours, clusters), model_job, evaluation_job],
@@ -72,7 +74,7 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
             retention_schedule(clusters, made),
         ],
         sensors=[
-            *(workload_changes(given.assets, one) for one in clusters),
+            *(workload_changes(own, one) for one in clusters),
             follow_changes,
             fleet_changes(clusters),
             drifted,

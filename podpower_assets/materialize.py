@@ -1,6 +1,7 @@
 """Materialize every asset for a whole recording, in three runs of the instance in DAGSTER_HOME: `python -m` does it."""
 
 import sys
+from dataclasses import replace
 
 import dagster as dg
 
@@ -8,7 +9,7 @@ from podpower import settings
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.sources.recording import Recording
 from podpower_assets.definitions import definitions
-from podpower_assets.partitions import day_key, hours_between, known_hours, range_tags
+from podpower_assets.partitions import day_key, first_hour, hours_between, known_hours, range_tags
 
 HOURLY_ASSETS = ("workload_specs", "encoder", "features", "kepler_labels", "job_labels", "training_rows")
 DAILY_ASSETS = ("knn_model", "promoted_model")
@@ -22,9 +23,10 @@ def materialize_recording(instance: dg.DagsterInstance) -> None:
     """
     given = settings.read()
     recording = Recording(given.places.recording(live=given.prometheus.url is not None))
-    hours = known_hours(hours_between(recording.start_s, recording.end_s), given.assets)
+    begin = replace(given.assets, partitions_start=first_hour(given))
+    hours = known_hours(hours_between(recording.start_s, recording.end_s), begin)
     if not hours:
-        first = given.assets.partitions_start
+        first = begin.partitions_start
         raise InvalidInput(f"the recording ends before the first partition, {first}: set PODPOWER_PARTITIONS_START")
     day = day_key(recording.end_s - 1)
     job = definitions(given).resolve_implicit_global_asset_job_def()

@@ -7,10 +7,45 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from podpower.clusters import Cluster as ConfiguredCluster
+from podpower.clusters import configured_clusters
+from podpower.errors import PodpowerError
+from podpower.fleet.observed import began_s
 from podpower.hours import DAY_S, HOUR_S, hour_starts, start_of_hour
-from podpower.settings import AssetSettings
+from podpower.settings import AssetSettings, Settings
 
 HOUR_FORMAT, DAY_FORMAT = "%Y-%m-%d-%H:%M", "%Y-%m-%d"
+
+
+# The first hour where none is set and none is looked for, as in tests.
+_EARLIEST = "2025-01-01-00:00"
+
+
+def first_hour(given: Settings) -> str:
+    """Return the key of the first hourly partition: the one that is set, else the hour in which the data of the first
+    observed cluster begin. A cluster that cannot be read stops no other; PodpowerError where none can.
+    """
+    if given.assets.partitions_start:
+        return given.assets.partitions_start
+    begin_s, failures = list[float](), list[PodpowerError]()
+    for cluster in configured_clusters(given):
+        try:
+            begin_s.append(_begin_s(cluster, window_s=given.assets.window_days * DAY_S))
+        except PodpowerError as error:
+            failures.append(error)
+    if not begin_s:
+        raise failures[0]
+    return hour_key(min(begin_s))
+
+
+def _begin_s(cluster: ConfiguredCluster, *, window_s: float) -> float:
+    """Return when the data of a cluster begin: its journal, or the samples that Prometheus has from before. Until it is
+    observed, the days that a model is trained on count.
+    """
+    own, known_s = cluster.settings(), began_s(cluster.place)
+    if known_s is None:
+        return time.time() - window_s
+    return known_s - (own.cluster.history_hours * HOUR_S if own.prometheus.url else 0.0)
 
 
 @dataclass(frozen=True)
@@ -30,7 +65,7 @@ class Partitions:
     @classmethod
     def of(cls, given: AssetSettings) -> "Partitions":
         """Return the partitions that are set; hours of a window that do not exist are left out."""
-        start = given.partitions_start
+        start = given.partitions_start or _EARLIEST
         return cls(
             hours=dg.HourlyPartitionsDefinition(start_date=start, end_offset=1, timezone="UTC"),
             days=dg.DailyPartitionsDefinition(start_date=start[:10], end_offset=1, timezone="UTC"),
@@ -78,7 +113,7 @@ def hours_between(start_s: float, end_s: float) -> list[str]:
 
 def known_hours(keys: Iterable[str], given: AssetSettings) -> list[str]:
     """Return the `keys` that are not before the first partition, oldest first, each once."""
-    return sorted({key for key in keys if key >= given.partitions_start})
+    return sorted({key for key in keys if key >= (given.partitions_start or _EARLIEST)})
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from podpower.fleet.summary import Gap
 from podpower.settings import Settings
 from podpower.sources.journal.files import JournalFiles
 from podpower.sources.journal.reader import JournalReader
-from podpower.sources.recording import read_meta
+from podpower.sources.recording import META, read_meta
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,18 @@ def observed_at(place: str) -> Observed:
         for gap in journal.gaps(start_s=journal.start_s, end_s=reached_s)
     )
     return Observed(cluster=journal.cluster, reached_s=reached_s, gaps=tuple(gaps))
+
+
+def began_s(place: str) -> float | None:
+    """Return when the journal or recording at `place` began, whatever of it was deleted since; None before it is there.
+    PodpowerError where the place does not answer or is damaged.
+    """
+    journal = JournalFiles(place).meta()
+    if journal is not None:
+        return journal.start_s
+    if "://" in place or not (Path(place) / META).exists():
+        return None
+    return read_meta(Path(place)).start_s
 
 
 def merged(gaps: Iterable[Gap]) -> list[Gap]:

@@ -16,7 +16,8 @@ START_S = 1767258000.0  # 2026-01-01T09:00:00Z
 HOURS = hours_between(START_S, START_S + 2 * 3600)
 DAY = "2026-01-01"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}  # events are in the instance
-ASSETS, PARTITIONS, DEFS = assets(AssetSettings()), Partitions.of(AssetSettings()), definitions(Settings())
+ASSETS, PARTITIONS = assets(AssetSettings()), Partitions.of(AssetSettings())
+DEFS = definitions(Settings({"PODPOWER_PARTITIONS_START": "2025-01-01-00:00"}))
 
 
 class Place:

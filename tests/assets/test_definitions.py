@@ -5,14 +5,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from podpower.errors import InvalidInput
 from podpower.settings import Settings
+from podpower.sources.journal.format import JournalMeta, sealed
 from podpower_assets.definitions import definitions
-from podpower_assets.partitions import day_key, hour_key
-from tests.assets.conftest import DEFS, PARTITIONS
+from podpower_assets.partitions import day_key, hour_key, hour_start_s
+from tests.assets.conftest import DEFS, HOURS, PARTITIONS
 
 FIVE = ("workload_specs", "features", "kepler_labels", "training_rows", "knn_model")
 ASSETS = sorted([*FIVE, "encoder", "job_labels", "promoted_model", "model_evaluation", "fleet_summary"])
@@ -54,11 +57,40 @@ def test_the_running_hour_and_day_are_the_last_partitions(
     assert last in {before, key_of(time.time())}  # the hour may end between two lines
 
 
-def test_partitions_begin_with_2025_and_stay_few_enough_for_the_ui() -> None:
-    keys = PARTITIONS.hours.get_partition_keys()
-    assert keys[0] == "2025-01-01-00:00"
-    assert PARTITIONS.days.get_partition_keys()[0] == "2025-01-01"
-    assert len(keys) < 100_000
+def first_key(environment: dict[str, str]) -> str:
+    graph = definitions(Settings(environment)).resolve_asset_graph()
+    partitions = graph.get(dg.AssetKey("workload_specs")).partitions_def
+    assert partitions is not None
+    return partitions.get_partition_keys()[0]
+
+
+def test_partitions_begin_where_the_data_begin(recording: Path, tmp_path: Path) -> None:
+    place = {"PODPOWER_RECORDING": str(recording), "PODPOWER_HOME": str(tmp_path)}
+    assert first_key(place) == HOURS[0]
+    assert first_key(place | {"PODPOWER_PARTITIONS_START": "2025-12-31-00:00"}) == "2025-12-31-00:00"
+
+
+def test_partitions_of_a_live_cluster_begin_with_the_samples_from_before_it_was_observed(tmp_path: Path) -> None:
+    place = {"PODPOWER_HOME": str(tmp_path), "PODPOWER_PROMETHEUS_URL": "http://127.0.0.1:9"}
+    assert first_key(place) == hour_key(time.time() - 7 * 86_400)  # nothing is observed yet
+    meta = JournalMeta(journal_id="j", cluster="c", start_s=hour_start_s("2026-11-20-10:00") + 60)
+    (tmp_path / "journal").mkdir()
+    (tmp_path / "journal" / "journal.json").write_bytes(sealed(meta))
+    assert first_key(place) == "2026-11-19-10:00"
+    assert first_key(place | {"PODPOWER_HISTORY_HOURS": "2"}) == "2026-11-20-08:00"
+
+
+def test_a_cluster_that_cannot_be_read_stops_no_other(recording: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "recording.json").write_text("{")
+    file = tmp_path / "clusters.yaml"
+    names = {"one": broken, "two": recording}
+    file.write_text("clusters:\n" + "".join(f"- {{name: {name}, recording: {at}}}\n" for name, at in names.items()))
+    place = {"PODPOWER_HOME": str(tmp_path)}
+    assert first_key(place | {"PODPOWER_CLUSTERS": str(file)}) == HOURS[0]
+    with pytest.raises(InvalidInput):
+        first_key(place | {"PODPOWER_RECORDING": str(broken)})
 
 
 def test_sensors_and_schedules_run_from_the_start() -> None:

@@ -196,6 +196,7 @@ def test_rows_of_another_encoder_are_left_out_and_counted(made: Place, tmp_path:
 def test_a_recording_before_the_first_partition_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     simulate(tmp_path / "recording", seed=1, start_s=1700000000.0, hours=0.1, workloads=2)
     monkeypatch.setenv("PODPOWER_RECORDING", str(tmp_path / "recording"))
+    monkeypatch.setenv("PODPOWER_PARTITIONS_START", "2025-01-01-00:00")
     with dg.DagsterInstance.ephemeral() as instance, pytest.raises(InvalidInput, match="set PODPOWER_PARTITIONS_START"):
         materialize_recording(instance)
 
