@@ -5,6 +5,7 @@ Each has a process group of its own. `watchdog` stops them where the supervisor 
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ _POLL_SECONDS = 0.1
 _STOP_SECONDS = 15.0
 _KILLED_SECONDS = 5.0  # a killed process is not gone at once, and a grandchild's end is not reported to us
 _LOG_TAIL_LINES = 8
+_MAX_LOG_BYTES = 32 << 20  # of each log, and of the part before it
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Processes:
         """
         now_s = time.monotonic()
         for child in self._children:
+            self._bound_log(child.name)
             if child.process.poll() is None:
                 continue
             if child.restart_s is None:
@@ -126,8 +129,17 @@ class Processes:
                 child.process = self._spawn(child.name, child.command)
                 child.started_s, child.restart_s = now_s, None
 
+    def _bound_log(self, name: str) -> None:
+        """Move what a long log holds to NAME.log.1. Children append, so that they go on at its beginning."""
+        log = self.log(name)
+        if log.stat().st_size <= _MAX_LOG_BYTES:
+            return
+        shutil.copyfile(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
+        self._log_starts[name] = 0
+
     def _wait_s(self, child: _Child, note: Callable[[str], None]) -> float:
-        """Return how long to wait before the restart of a child that has ended, and tell of it."""
+        """Return how long to wait before the restart of a child that has ended, and note why."""
         if child.ends <= len(RESTART_SECONDS):
             wait_s = RESTART_SECONDS[child.ends - 1]
             note(f"{self._end_of(child)}; restarting it in {wait_s:g} s (see {self.log(child.name)})")

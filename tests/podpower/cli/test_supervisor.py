@@ -215,3 +215,21 @@ def test_a_child_that_stands_alone_never_stops_the_others(children, monkeypatch)
         children.supervise(notes.append)
         time.sleep(0.01)
     assert len(notes) == told
+
+
+def test_a_log_stays_small_and_keeps_what_was_written_last(children, tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "_MAX_LOG_BYTES", 1000)
+    go_on = tmp_path / "go-on"
+    code = (
+        "import pathlib, time\nprint('first ' * 300, flush=True)\n"
+        f"while not pathlib.Path({str(go_on)!r}).exists(): time.sleep(0.02)\n"
+        "print('second', flush=True); time.sleep(600)"
+    )
+    children.start("talker", python(code))
+    log = children.log("talker")
+    children.wait_until(lambda: log.stat().st_size > 1000, what="the log", timeout_seconds=20)
+    children.supervise(print)
+    go_on.touch()
+    children.wait_until(lambda: b"second" in log.read_bytes(), what="the log", timeout_seconds=20)
+    assert log.read_text() == "second\n"
+    assert log.with_suffix(".log.1").read_text().startswith("first first")
