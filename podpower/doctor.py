@@ -27,7 +27,7 @@ from podpower.sources.protocols import Selector
 State = Literal["ok", "warn", "fail"]
 
 SKEW_S = 30.0
-WINDOW_S = HOUR_S
+RECENT_S = HOUR_S
 _SLOW_SCRAPE_S = 60.0
 _SHOWN = 3
 _RECENT = "30m"  # within this a running pod has been scraped, unless something is wrong
@@ -116,7 +116,7 @@ def examine_prometheus(prometheus: Prometheus, *, now_s: float | None = None) ->
     url = prometheus.endpoint.url
     try:
         [(_, server_s)] = prometheus.instant("vector(time())", ts=None)
-        names = prometheus.metric_names(start_s=now_s - WINDOW_S, end_s=now_s)
+        names = prometheus.metric_names(start_s=now_s - RECENT_S, end_s=now_s)
     except PodpowerError as error:
         fix = "kubectl -n monitoring port-forward svc/prometheus-operated 9090, then --prom http://localhost:9090"
         return [Finding(check="prometheus", state="fail", detail=str(error), fix=fix)]
@@ -144,7 +144,7 @@ def examine_pods(access: Access, prometheus: Prometheus, *, now_s: float | None 
     now_s = time.time() if now_s is None else now_s
     try:
         running = asyncio.run(_running_pods(access, since_s=now_s - _YOUNG_S))
-        names = prometheus.metric_names(start_s=now_s - WINDOW_S, end_s=now_s)
+        names = prometheus.metric_names(start_s=now_s - RECENT_S, end_s=now_s)
         for generation in detect(names):
             if renamed := _renamed_labels(prometheus, generation, names, now_s=now_s):
                 return dataclasses.replace(renamed, check="pods")

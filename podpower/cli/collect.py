@@ -138,8 +138,8 @@ def _add_recording(workloads: "Workloads", path: str) -> None:
     from podpower.specs.observing import observe  # noqa: PLC0415
 
     source = Recording(path)
-    window = {"start_s": source.start_s, "end_s": source.end_s}
-    observations, errors = observe(source.events(**window), **window, cluster=source.cluster)
+    time_range = {"start_s": source.start_s, "end_s": source.end_s}
+    observations, errors = observe(source.events(**time_range), **time_range, cluster=source.cluster)
     workloads.requests += [observation.request for observation in observations]
     workloads.errors += errors
 

@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(start_s: float, end_s: float) -> None:
     if start_s >= end_s:
-        raise UsageError("--start must be before --end: the window is empty")
+        raise UsageError("--start must be before --end: the time range is empty")
 
 
 def _live_specs(
@@ -167,7 +167,7 @@ def _export(
 
 def _check_any(report: "LabelReport") -> None:
     if not report.rows:
-        raise InvalidInput("no pod has energy counters between start and end: give another window")
+        raise InvalidInput("no pod has energy counters between start and end: give another time range")
 
 
 def _print_report(report: "LabelReport", out: str) -> None:

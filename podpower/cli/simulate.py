@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
         run,
         summary="Write a recording of a believable cluster: objects, counters, owners, and true energy.",
         details="""\
-The same seed and window give the same cluster: web, databases, batch, cron, GPU and DaemonSets, with rollouts,
+The same seed and time range give the same cluster: web, databases, batch, cron, GPU and DaemonSets, with rollouts,
 restarts that reset counters, gaps and short-lived pods.
 
   podpower simulate --out data/recording --hours 24
@@ -60,7 +60,7 @@ restarts that reset counters, gaps and short-lived pods.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulate until the window is written, with --follow until Ctrl-C."""
+    """Simulate until the time range is written, with --follow until Ctrl-C."""
     from podpower.io.places import local_folder  # noqa: PLC0415
     from podpower.simulation import follow, simulate, simulate_again  # noqa: PLC0415
 

@@ -64,8 +64,8 @@ class MeasuredEntries(Entries):
 
     `power_w` are mean watts, `total_energy_j` mean joules of a job (NaN: not one), `seconds` how much of it is known
     (older seconds count less), `share` is one over the number of entries of the workload, so that a workload with many
-    revisions counts once, `spread` how far (in logs) windows of the entry are from what was known of it before, at the
-    farthest horizon, and `next_spread` the same one window ahead.
+    revisions counts once, `spread` how far (in logs) periods of the entry are from what was known of it before, at the
+    farthest horizon, and `next_spread` the same one period ahead.
     """
 
     power_w: NDArray[np.float64]
@@ -87,7 +87,7 @@ def _taken(column: Any, positions: NDArray[np.int64]) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """n examples in parallel columns, sorted by entry and window (or pod); `entry` is the row of `entries` of each.
+    """n examples in parallel columns, sorted by entry and period (or pod); `entry` is the row of `entries` of each.
 
     `power_w` is the mean over the known seconds of the example, `seconds` their number, `total_energy_j` the mean of
     its jobs (NaN: not a job), `first_s` and `last_s` the times of its earliest and latest label, `pods` one of its

@@ -2,8 +2,8 @@
 
 One pod gives hundreds of nearly equal steps. As examples of their own they would be each other's neighbours; as one
 weighted mean an hour they count once, and what differs between hours is kept for the interval. Rows are read once, in
-batches that are reduced to sums over windows of ten minutes, so that memory does not grow with the number of steps;
-parts of their time and single clusters are cut from those windows.
+batches that are reduced to sums over ten minutes each, so that memory does not grow with the number of steps;
+parts of their time and single clusters are cut from those sums.
 """
 
 from collections.abc import Collection
@@ -16,17 +16,27 @@ from podpower.datasets.entries import Entries, Examples
 from podpower.datasets.renewal import is_older
 from podpower.datasets.rows import IMAGE_KEY, PHYSICAL, POWER, SECONDS, TOTAL, RowReader
 from podpower.datasets.tables import SPEC_HASH, TrainingRows, training_rows
-from podpower.datasets.windows import CONTROLLER, ENTRY, FIRST, PART, RUN_S, RUN_W, RUNS, WINDOW_S, Windows
+from podpower.datasets.ten_minutes import (
+    CONTROLLER,
+    ENTRY,
+    FIRST,
+    PART,
+    RUN_S,
+    RUN_W,
+    RUNS,
+    TEN_MINUTES_S,
+    TenMinuteSums,
+)
 from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S
 from podpower.kubernetes.controllers import same_kind
 
-_HOUR = (pl.col(PART) * WINDOW_S // HOUR_S).cast(pl.Int64)
+_HOUR = (pl.col(PART) * TEN_MINUTES_S // HOUR_S).cast(pl.Int64)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSet:
-    """The usable rows of one target: `frame` has a row for each entry, pod and window of WINDOW_S, with `ts`
+    """The usable rows of one target: `frame` has a row for each entry, pod and TEN_MINUTES_S, with `ts`
     (the time of its last label) and what was measured; `left_out` counts the rows without a usable label by
     reason, `row_count` all rows, `older_hashes` the entries whose spec hash is of an older version. `label_sources`
     and `node_ratios` (of pods to nodes, in the hours that have one) are those of the labels.
@@ -65,13 +75,13 @@ class TrainingSet:
                 )
             return rows
         source = training_rows(rows)
-        reader, windows = RowReader(target), Windows()
+        reader, sums = RowReader(target), TenMinuteSums()
         for batch in source.batches():
-            windows.add(reader.read(batch))
-        facts, entries, unmetered = reader.facts(), windows.entries(), reader.unmetered()
+            sums.add(reader.read(batch))
+        facts, entries, unmetered = reader.facts(), sums.entries(), reader.unmetered()
         return cls(
             target=reader.target,
-            frame=_without_clusters(windows.frame(), unmetered),
+            frame=_without_clusters(sums.frame(), unmetered),
             entries=Entries(
                 spec_hashes=entries[SPEC_HASH].to_list(),
                 clusters=entries["_cluster"].to_list(),
@@ -96,7 +106,7 @@ class TrainingSet:
         )
 
     def where(self, condition: pl.Expr) -> "TrainingSet":
-        """Return the windows for which it holds, by `ts`, `cluster` and `pod`; maybe none."""
+        """Return the rows for which it holds, by `ts`, `cluster` and `pod`; maybe none."""
         return replace(self, frame=self.frame.filter(condition))
 
     def hours(self) -> pl.DataFrame:
@@ -116,7 +126,7 @@ class TrainingSet:
         )
 
     def without(self, hours: pl.DataFrame) -> "TrainingSet":
-        """Return the windows outside these hours (`entry` and `hour`, as of `hours`); possibly none."""
+        """Return the rows outside these hours (`entry` and `hour`, as of `hours`); possibly none."""
         left_out = hours.select(pl.col("entry").alias(ENTRY), pl.col("hour").alias("_hour"))
         kept = self.frame.with_columns(_HOUR.alias("_hour")).join(left_out, on=[ENTRY, "_hour"], how="anti")
         return replace(self, frame=kept.drop("_hour").sort(ENTRY, PART, "pod"))
@@ -132,8 +142,8 @@ class TrainingSet:
         where there are no rows.
         """
         short = pl.col(PART)
-        span_s = (short.max() - short.min()) * WINDOW_S
-        long = (short * WINDOW_S) // HOUR_S
+        span_s = (short.max() - short.min()) * TEN_MINUTES_S
+        long = (short * TEN_MINUTES_S) // HOUR_S
         return self._aggregated(pl.when(span_s >= HOUR_S).then(long).otherwise(short), self.frame)
 
     def pods(self) -> Examples:

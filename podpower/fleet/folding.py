@@ -53,7 +53,7 @@ class ClusterState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Window:
+class _SummaryRange:
     """Hours of the summary, and for each cluster the hour of its current watts."""
 
     start_s: float
@@ -61,7 +61,7 @@ class _Window:
     current_s: Mapping[str, float]
 
     def series(self, rows: pl.DataFrame) -> Series:
-        """Return the watts of rows, at most one an hour, as a series over the whole window."""
+        """Return the watts of rows, at most one an hour, as a series over all hours of the summary."""
         places = ((rows["hour_s"] - self.start_s) / HOUR_S).round().cast(pl.Int64).to_list()
         length = round((self.end_s - self.start_s) / HOUR_S)
         columns = {}
@@ -94,19 +94,19 @@ def fold(
     table = table.filter(pl.col("hour_s") >= end_s - DAYS * DAY_S)
     whole = table.filter(pl.col("level") == hours.CLUSTER)
     start_s = float(table["hour_s"].min())  # type: ignore[arg-type]
-    window = _Window(start_s=start_s, end_s=end_s, current_s=_current_hours(whole))
-    namespaces = _listed(table, window, level=hours.NAMESPACE, most=MOST_NAMESPACES, series=MOST_NAMESPACE_SERIES)
-    workloads = _listed(table, window, level=hours.WORKLOAD, most=MOST_WORKLOADS, series=MOST_WORKLOAD_SERIES)
-    running = int(window.current(whole)["workloads"].sum())
+    span = _SummaryRange(start_s=start_s, end_s=end_s, current_s=_current_hours(whole))
+    namespaces = _listed(table, span, level=hours.NAMESPACE, most=MOST_NAMESPACES, series=MOST_NAMESPACE_SERIES)
+    workloads = _listed(table, span, level=hours.WORKLOAD, most=MOST_WORKLOADS, series=MOST_WORKLOAD_SERIES)
+    running = int(span.current(whole)["workloads"].sum())
     return FleetSummary(
         written_at=datetime.fromtimestamp(now_s, UTC).isoformat(timespec="seconds"),
-        start_s=window.start_s,
-        end_s=window.end_s,
-        clusters=_clusters(whole, window, states or {}, model),
+        start_s=span.start_s,
+        end_s=span.end_s,
+        clusters=_clusters(whole, span, states or {}, model),
         namespaces=[_namespace(row, budgets or Budgets()) for row in namespaces.rows],
-        other_namespaces=namespaces.others(whole, window, count=namespaces.count - len(namespaces.rows)),
+        other_namespaces=namespaces.others(whole, span, count=namespaces.count - len(namespaces.rows)),
         workloads=[_workload(row) for row in workloads.rows],
-        other_workloads=workloads.others(whole, window, count=running - workloads.running),
+        other_workloads=workloads.others(whole, span, count=running - workloads.running),
         model=model,
     )
 
@@ -122,36 +122,36 @@ class _Listed:
     running: int
     hours: pl.DataFrame
 
-    def others(self, whole: pl.DataFrame, window: _Window, *, count: int) -> Others:
+    def others(self, whole: pl.DataFrame, span: _SummaryRange, *, count: int) -> Others:
         """Return what is in the sums of the clusters and not listed."""
         sums = whole.group_by("hour_s").agg(_sum_of_known("energy_j", "measured_w", "predicted_w"))
         beside = sums.join(self.hours, on="hour_s", how="left", suffix="_listed")
         rest = beside.select("hour_s", *(_rest(name) for name in ("energy_j", "measured_w", "predicted_w")))
         kwh = None if rest["energy_j"].null_count() == len(rest) else float(rest["energy_j"].sum()) / _J_PER_KWH
-        now = window.current(whole)
+        now = span.current(whole)
         return Others(
             count=max(0, count),
             measured_w=_beside(now["measured_w"], self.rows, "measured_w"),
             predicted_w=_beside(now["predicted_w"], self.rows, "predicted_w"),
             kwh=_rounded(kwh),
-            series=window.series(rest),
+            series=span.series(rest),
         )
 
 
-def _listed(table: pl.DataFrame, window: _Window, *, level: str, most: int, series: int) -> _Listed:
-    """Return the largest of a level by their energy in the window, measured where it is known, else predicted."""
+def _listed(table: pl.DataFrame, span: _SummaryRange, *, level: str, most: int, series: int) -> _Listed:
+    """Return the largest of a level by their energy in the range, measured where it is known, else predicted."""
     key = _KEY[:2] if level == hours.NAMESPACE else _KEY
     rows = table.filter(pl.col("level") == level)
     sums = _energies(rows, key).sort("size", *key, descending=[True, *(False for _ in key)])
     chosen = sums.head(most)
     of_chosen = rows.join(chosen.select(key), on=key, how="semi")
-    now = chosen.join(window.current(of_chosen).drop("level"), on=key, how="left", suffix="_now", maintain_order="left")
+    now = chosen.join(span.current(of_chosen).drop("level"), on=key, how="left", suffix="_now", maintain_order="left")
     found = [dict(row) for row in now.iter_rows(named=True)]
     largest = chosen.head(series).select(key)
     shown = rows.join(largest, on=key, how="semi").partition_by(key, as_dict=True)
     for row in found:
         own = shown.get(tuple(row[name] for name in key))
-        row["series"] = None if own is None else window.series(own)
+        row["series"] = None if own is None else span.series(own)
     return _Listed(
         rows=found,
         count=len(sums),
@@ -164,9 +164,9 @@ def _energies(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     """Return the energy of each key over all hours."""
     return rows.group_by(key).agg(
         pl.coalesce("energy_j", "predicted_j").sum().alias("size"),
-        _sum_of_known("energy_j").alias("window_j"),
+        _sum_of_known("energy_j").alias("range_j"),
         pl.col("energy_j").count().alias("measured_hours"),
-        _sum_of_known("predicted_j").alias("window_predicted_j"),
+        _sum_of_known("predicted_j").alias("range_predicted_j"),
     )
 
 
@@ -179,9 +179,9 @@ def _power(row: Mapping[str, Any]) -> dict[str, Any]:
         "measured_share": _rounded(row["measured_share"]),
         "predicted_w": _rounded(row["predicted_w"]),
         "predicted_interval": PowerInterval(level=DEFAULT_LEVEL, avg_power_w=_ends(*ends)) if known else None,
-        "kwh": _kwh(row["window_j"]),
+        "kwh": _kwh(row["range_j"]),
         "measured_hours": row["measured_hours"],
-        "predicted_kwh": _kwh(row["window_predicted_j"]),
+        "predicted_kwh": _kwh(row["range_predicted_j"]),
     }
 
 
@@ -213,11 +213,11 @@ def _workload(row: Mapping[str, Any]) -> WorkloadPower:
 
 
 def _clusters(
-    whole: pl.DataFrame, window: _Window, states: Mapping[str, ClusterState], model: ModelStatus | None
+    whole: pl.DataFrame, span: _SummaryRange, states: Mapping[str, ClusterState], model: ModelStatus | None
 ) -> list[ClusterPower]:
     """Return every cluster with a row or a state, by name."""
     sums = _energies(whole, ["cluster"])
-    now = sums.join(window.current(whole), on="cluster", how="left")
+    now = sums.join(span.current(whole), on="cluster", how="left")
     rows = {row["cluster"]: row for row in now.iter_rows(named=True)}
     own = {str(name): part for (name,), part in whole.partition_by("cluster", as_dict=True).items()}
     names = sorted(rows.keys() | states.keys())[:MOST_CLUSTERS]
@@ -227,7 +227,7 @@ def _clusters(
             name,
             row=rows.get(name),
             own=own.get(name, empty),
-            window=window,
+            span=span,
             model=model,
             state=states.get(name, ClusterState()),
         )
@@ -240,7 +240,7 @@ def _cluster(
     *,
     row: Mapping[str, Any] | None,
     own: pl.DataFrame,
-    window: _Window,
+    span: _SummaryRange,
     state: ClusterState,
     model: ModelStatus | None,
 ) -> ClusterPower:
@@ -252,7 +252,7 @@ def _cluster(
         **(_power(row) if row else {**nothing, "measured_hours": 0, "predicted_kwh": None}),
         cluster=name,
         metered=metered,
-        hour_s=window.current_s.get(name),
+        hour_s=span.current_s.get(name),
         last_label_s=_most(labelled) if len(labelled) else None,
         journal_reached_s=max((ts for ts in reached if ts is not None), default=None),
         pods=_rounded(row["pods"] if row else None) or 0.0,
@@ -261,7 +261,7 @@ def _cluster(
         gap_count=len(gaps),
         last_error=state.last_error[:MOST_CHARS] if state.last_error else None,
         notes=cluster_notes(name, metered=metered, model=model),
-        series=window.series(own),
+        series=span.series(own),
     )
 
 

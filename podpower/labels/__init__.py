@@ -4,8 +4,8 @@ Functions of samples; sources of samples come through `podpower.sources.protocol
 """
 
 from podpower.labels.exporting import LabelRequest, Labels, WindowExport, label_windows, no_labels
-from podpower.labels.jobs import with_runs
-from podpower.labels.runs import JobExport, label_ended_pods, label_jobs
+from podpower.labels.pod_life_export import JobExport, label_ended_pods, label_jobs
+from podpower.labels.pod_lives import with_runs
 from podpower.labels.table import read_labels
 
 __all__ = [

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput
 from podpower.io.parquet import TableFile
-from podpower.labels.jobs import is_learned_run
+from podpower.labels.pod_lives import is_learned_run
 from podpower.labels.table import UNIQUE, check_unique, check_values, completed, in_schema, step_of
 
 _BATCH_ROWS = 1 << 19

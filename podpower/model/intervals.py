@@ -86,12 +86,12 @@ def isotonic(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArr
 
 
 # What a known workload does at hours that were never watched: mostly within a third of what it did, and less where it
-# hardly changed from window to window. Chosen on simulated days, over start hours and horizons of 1 to 12 hours.
+# hardly changed from period to period. Chosen on simulated days, over start hours and horizons of 1 to 12 hours.
 _MOST_UNWATCHED, _UNWATCHED = 0.3, 3.3
 
 
 def least_spread(next_spread: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the standard deviation of log power at other hours, from that one window ahead."""
+    """Return the standard deviation of log power at other hours, from that one period ahead."""
     spread: NDArray[np.float64] = np.minimum(_MOST_UNWATCHED, _UNWATCHED * next_spread)
     return spread
 

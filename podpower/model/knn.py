@@ -208,7 +208,7 @@ class KnnModel:
         return np.where(jobs.any(axis=1), totals, np.nan)
 
     def _spread(self, entries: list[int]) -> tuple[float, float]:
-        """Return how far windows are from the earlier ones of these entries, at the farthest horizon and one ahead; and
+        """Return how far periods are from the earlier ones of these entries, at the farthest horizon and one ahead; and
         where there are several entries, from one another.
         """
         seconds, logs = self.index.seconds[entries], to_log(self.index.power_w[entries])

@@ -1,4 +1,4 @@
-"""The windows of each entry in a few numbers: what is known of it now, and how far it strays from that."""
+"""The periods of each entry in a few numbers: what is known of it now, and how far it strays from that."""
 
 from collections import Counter
 from dataclasses import dataclass, fields
@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from podpower.datasets.entries import Entries, Examples, MeasuredEntries
 from podpower.model.intervals import UNKNOWN_ERROR
-from podpower.training.decay import HORIZONS, Windows, choose_half_life, errors_ahead, smoothed
+from podpower.training.decay import HORIZONS, Periods, choose_half_life, errors_ahead, smoothed
 
-_PRIOR_WINDOWS = 2.0  # of the common spread; an entry with two hours of its own is half believed
-_UNKNOWN_SPREAD = 0.08  # of log power from window to window, where no workload has two
+_PRIOR_PERIODS = 2.0  # of the common spread; an entry with two hours of its own is half believed
+_UNKNOWN_SPREAD = 0.08  # of log power from period to period, where no workload has two
 _FARTHEST = 1.5  # the farthest horizon is what was farthest, not what comes next
 _MIN_SPREAD = 1e-3  # hours that agree better than this agree by rounding
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """The windows of each entry in a few numbers: `entries` with decayed means and seconds, the mean energy of jobs,
-    and how far windows are apart; and `residuals` of windows against those before, in units of that spread.
+    """The periods of each entry in a few numbers: `entries` with decayed means and seconds, the mean energy of jobs,
+    and how far periods are apart; and `residuals` of periods against those before, in units of that spread.
     """
 
     entries: MeasuredEntries
@@ -32,17 +32,17 @@ class History:
         count = len(examples.entries)
         order = np.lexsort((examples.first_s, examples.entry))
         entry = examples.entry[order]
-        windows = Windows(
+        periods = Periods(
             power_w=examples.power_w[order],
             seconds=examples.seconds[order],
             times_s=examples.first_s[order],
             starts=np.searchsorted(entry, np.arange(count + 1)).astype(np.int64),
         )
-        half_life_s = choose_half_life(windows)
-        mean, seconds = smoothed(windows, half_life_s)
-        last = windows.starts[1:] - 1
-        age_s = windows.times_s.max() - windows.times_s[last]
-        spread, next_spread, residuals = _spread(windows, entry, half_life_s)
+        half_life_s = choose_half_life(periods)
+        mean, seconds = smoothed(periods, half_life_s)
+        last = periods.starts[1:] - 1
+        age_s = periods.times_s.max() - periods.times_s[last]
+        spread, next_spread, residuals = _spread(periods, entry, half_life_s)
         energy = examples.total_energy_j[order]
         known = ~np.isnan(energy)
         totals = np.bincount(entry[known], weights=energy[known], minlength=count)
@@ -67,15 +67,15 @@ def _shares(entries: Entries) -> NDArray[np.float64]:
 
 
 def _spread(
-    windows: Windows, entry: NDArray[np.int64], half_life_s: float
+    periods: Periods, entry: NDArray[np.int64], half_life_s: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the spread of each entry's windows, at the horizon at which they are farthest from what was known and one
-    window ahead; and residuals, each divided by the spread of the other windows, which is what a new window will meet.
+    """Return the spread of each entry's periods, at the horizon at which they are farthest from what was known and one
+    period ahead; and residuals, each divided by the spread of the other periods, which is what a new period will meet.
     """
-    parts = [errors_ahead(windows, half_life_s, horizon) for horizon in HORIZONS]
+    parts = [errors_ahead(periods, half_life_s, horizon) for horizon in HORIZONS]
     at, errors = max(parts, key=lambda part: float(np.mean(part[1] ** 2)) if len(part[1]) else -1.0)
-    count = len(windows.starts) - 1
-    if not len(errors):  # one window each
+    count = len(periods.starts) - 1
+    if not len(errors):  # one period each
         return np.full(count, UNKNOWN_ERROR), np.full(count, _UNKNOWN_SPREAD), errors
     sums, number, common = _squares(entry[at], errors, count)
     owner = entry[at]
@@ -96,6 +96,6 @@ def _squares(
 
 
 def _shrunk(squares: NDArray[np.float64], number: NDArray[np.float64], common: float) -> NDArray[np.float64]:
-    """Return the spread of each entry, to which _PRIOR_WINDOWS windows of the common spread are added."""
-    spread: NDArray[np.float64] = np.sqrt((squares + _PRIOR_WINDOWS * common) / (number + _PRIOR_WINDOWS))
+    """Return the spread of each entry, to which _PRIOR_PERIODS periods of the common spread are added."""
+    spread: NDArray[np.float64] = np.sqrt((squares + _PRIOR_PERIODS * common) / (number + _PRIOR_PERIODS))
     return spread

@@ -49,7 +49,7 @@ class Learned:
 def learn(
     entries: MeasuredEntries, seen: NDArray[np.float64], metric: Metric, *, target: str, neighbours: int
 ) -> Learned:
-    """Return everything that is chosen on entries left out; `seen` are the residuals of windows against those before.
+    """Return everything that is chosen on entries left out; `seen` are the residuals of periods against those before.
 
     The metric is chosen for the target; everything after it for power, which is what intervals are of. The effects of
     clusters need a model without them, and all that is chosen is chosen again with them.

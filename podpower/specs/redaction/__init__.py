@@ -1,7 +1,7 @@
 """Removal of credentials from everything that is kept: arguments, environment, labels, annotations, images.
 
 A credential is found by its name (`names`: `DB_PASSWORD`, `--token`), by its form (`forms`: a JWT, a key of a cloud),
-or as the value of a short option (`options`: `mysql -pSECRET`); `texts` applies the three.
+or as the value of a short option (`program_arguments`: `mysql -pSECRET`); `texts` applies the three.
 docs/explanation/security.md lists the rules; changing one changes hashes (`podpower.datasets.hash_versions`).
 """
 

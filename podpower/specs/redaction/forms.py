@@ -69,7 +69,7 @@ _OPAQUE_HAS = tuple(map(re.compile, ("[A-Z]", "[a-z]", "[0-9]")))
 
 
 # Pattern that every text has in which one of the patterns above may find something, in lower case, beside tokens.
-PARTS: Final = (
+PREFILTER: Final = (
     r"@|authorization|cookie|[?&](?:sig|code|hmac|sid|ticket|upass|assertion|samlresponse)=|hooks\.slack|webhook"
     r"|api\.telegram|chat\.google|identified|stdin|chpasswd|sudo -s|with-token"
 )

@@ -22,7 +22,7 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 # Texts of which one is in every secret name, in lower case.
-PARTS: Final = (
+PREFILTER: Final = (
     r"pass|pas?swd?|psk|pw|secret|token|cred|auth|bearer|cookie|session|signature|salt|key|conn|dsn|webhook|otp|jwt"
     r"|mnemonic|phrase|pin[-_.]?code|(?:pin|pat|sas)(?![a-z])|dockerc|kennwort|wachtwoord|contrase|senha|parola"
     r"|community"

@@ -13,10 +13,10 @@ from typing import Final
 
 import msgspec
 
-from podpower.specs.redaction import forms, names, options
+from podpower.specs.redaction import forms, names, program_arguments
 from podpower.specs.redaction.forms import QUOTED
 from podpower.specs.redaction.names import REDACTED, is_reference, is_secret_name
-from podpower.specs.redaction.options import CommandOptions
+from podpower.specs.redaction.program_arguments import CommandOptions
 from podpower.specs.requests import Container, InferenceRequest
 
 MAX_CHARS: Final = 1 << 16  # of a text are searched; Linux runs no program with an argument of twice that
@@ -35,7 +35,7 @@ _WORDS = re.compile(r"[^\s\"'`;|&()-][^\s\"'`;|&()]*+")
 _GAP = re.compile(r"\s++")
 _QUOTES = frozenset("'\"")
 # Quick test that most texts fail: only what may match is searched with the patterns.
-_SUSPECT = re.compile("|".join((names.PARTS, forms.PARTS, options.PARTS)))
+_SUSPECT = re.compile("|".join((names.PREFILTER, forms.PREFILTER, program_arguments.PREFILTER)))
 # Annotations that hold a whole object or are nobody's business here.
 _DROPPED_ANNOTATIONS = ("last-applied-configuration", "last-applied-config", "kapp.k14s.io/original")
 

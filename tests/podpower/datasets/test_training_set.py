@@ -291,5 +291,5 @@ class _InBatches:
 def test_windows_that_are_added_up_several_times_are_those_of_all_rows_at_once(make_rows, monkeypatch) -> None:
     rows = make_rows(workloads=6)
     whole = TrainingSet.of(rows)
-    monkeypatch.setattr("podpower.datasets.windows._PENDING_ROWS", 1)
+    monkeypatch.setattr("podpower.datasets.ten_minutes._PENDING_ROWS", 1)
     assert_frame_equal(TrainingSet.of(_InBatches(rows, 9)).frame, whole.frame)

@@ -143,7 +143,7 @@ def test_a_job_has_watts_seconds_and_joules_that_agree(jobs: Labels) -> None:
 def test_a_job_does_not_depend_on_how_the_range_is_read(
     recording: Recording, specs: pl.DataFrame, jobs: Labels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podpower.labels.runs.PIECE_S", 437.0)
+    monkeypatch.setattr("podpower.labels.pod_life_export.PIECE_S", 437.0)
     request = LabelRequest(start_s=recording.start_s, end_s=recording.end_s)
     assert_frame_equal(label_jobs(recording, specs, request).table, jobs.table)
 

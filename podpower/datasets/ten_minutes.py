@@ -1,4 +1,4 @@
-"""Sums of labels by entry, pod and window, added up batch by batch in memory that grows with the windows only."""
+"""Sums of labels by entry, pod and ten minutes, added up batch by batch in memory that grows with the sums only."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,11 +11,11 @@ from podpower.datasets.hash_versions import VERSION_COLUMN
 from podpower.datasets.rows import IMAGE_KEY, IS_RUN, PHYSICAL, POWER, SECONDS, TOTAL
 from podpower.datasets.tables import KEYS, keyed
 
-WINDOW_S: Final = 600.0
+TEN_MINUTES_S: Final = 600.0
 ENTRY, PART, CONTROLLER = "_entry", "_part", "_controller"
 FIRST, RUNS, RUN_W, RUN_S = "_first_s", "_runs", "_run_w", "_run_s"
 _POD = "_pod"
-_PENDING_ROWS = 1 << 20  # windows of batches that are held before they are added up
+_PENDING_ROWS = 1 << 20  # sums of batches that are held before they are added up
 _SUMS = (
     pl.col("_step_j", "_step_s", "_run_j", RUN_S, "_total_j", RUNS).sum(),
     pl.col(FIRST).min(),
@@ -23,8 +23,8 @@ _SUMS = (
 )
 
 
-class Windows:
-    """Sums of one batch after another."""
+class TenMinuteSums:
+    """Sums of one batch after another; `add` the batches, then read `entries` and `frame`."""
 
     def __init__(self) -> None:
         self._whole: pl.DataFrame | None = None
@@ -39,8 +39,8 @@ class Windows:
         part = rows.with_columns(
             *keyed(),
             pl.col("workload_kind").fill_null("").alias(CONTROLLER),
-            # A step is stamped with its end, which may be in the next window.
-            (middle_s // WINDOW_S).cast(pl.Int64).alias(PART),
+            # A step is stamped with its end, which may be in the next ten minutes.
+            (middle_s // TEN_MINUTES_S).cast(pl.Int64).alias(PART),
             pl.when(~run).then(power * seconds).otherwise(0.0).alias("_step_j"),
             pl.when(~run).then(seconds).otherwise(0.0).alias("_step_s"),
             pl.when(run).then(power * seconds).otherwise(0.0).alias("_run_j"),
@@ -51,8 +51,8 @@ class Windows:
         )
         latest = _latest_of(part)
         self._latest = latest if self._latest is None else _latest_of(pl.concat([self._latest, latest]))
-        windows = part.group_by(*KEYS, "pod", PART).agg(*_SUMS)
-        self._parts.append(self._pods.encoded(self._entries.encoded(windows)))
+        sums = part.group_by(*KEYS, "pod", PART).agg(*_SUMS)
+        self._parts.append(self._pods.encoded(self._entries.encoded(sums)))
         # In proportion to the whole, so that adding up takes time in proportion to the rows.
         if sum(map(len, self._parts)) > max(_PENDING_ROWS, 0 if self._whole is None else len(self._whole)):
             self._add_up()
@@ -63,9 +63,9 @@ class Windows:
         return self._latest.sort(KEYS).with_row_index(ENTRY)
 
     def frame(self) -> pl.DataFrame:
-        """Return a row for each window with its means, sorted by entry, window and pod; `cluster` and `pod` are Enums.
+        """Return the means of each ten minutes, sorted by entry, time and pod; `cluster` and `pod` are Enums.
 
-        A run gives power only where no step of its entry has any in the window, since both measure the same seconds.
+        A run gives power only where no step of its entry has any in the ten minutes: both measure the same seconds.
         """
         entries, clusters, pods = self.entries(), self.entries()["_cluster"], self._pods.known["pod"]
         of_cluster = clusters.replace("", None).cast(pl.Enum(clusters.filter(clusters != "").unique().sort()))

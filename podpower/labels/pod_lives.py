@@ -63,8 +63,10 @@ def lives_of(specs: pl.DataFrame) -> pl.DataFrame:
 
 
 @dataclass(kw_only=True)
-class Jobs:
-    """Energy of pods within [start_s, end_s], added up from pieces in order of time. `lives` are in LIVES_SCHEMA."""
+class PodLives:
+    """Energy of each life of a pod within [start_s, end_s], added up from pieces in order of time. `lives` are in
+    LIVES_SCHEMA.
+    """
 
     lives: pl.DataFrame
     start_s: float

@@ -17,9 +17,9 @@ from podpower.labels.exporting import (
     since_or_last,
 )
 from podpower.labels.intervals import intervals_of
-from podpower.labels.jobs import Jobs, lives_of, no_lives
 from podpower.labels.kepler import PSEUDO_PODS, Generation, NoMetrics, node_series
 from podpower.labels.owners import Owning
+from podpower.labels.pod_lives import PodLives, lives_of, no_lives
 from podpower.labels.report import LabelReport, ReportBuilder
 from podpower.labels.table import JOBS_SCHEMA, in_jobs_schema
 from podpower.sources.protocols import MetricSamples, MetricSource, Selector
@@ -50,8 +50,8 @@ class JobExport:
         self._kepler = Kepler(source, request)
         objects = no_lives() if specs is None or request.owner_source == "prom" else lives_of(specs)
         self._lives = objects if only is None else only
-        self._jobs = [
-            Jobs(lives=self._lives, start_s=request.start_s, end_s=request.end_s) for _ in self._kepler.generations
+        self._pod_lives = [
+            PodLives(lives=self._lives, start_s=request.start_s, end_s=request.end_s) for _ in self._kepler.generations
         ]
         self._owning = Owning(source, None, self._kepler.names, owner_source=request.owner_source)
         self._owners: list[pl.DataFrame] = []
@@ -104,8 +104,8 @@ class JobExport:
 
     def _add(self, samples: MetricSamples, *, after_s: float, end_s: float) -> None:
         self._kepler.report.warn(*samples.warnings)
-        for jobs, generation in zip(self._jobs, self._kepler.generations, strict=True):
-            fragments = self._of_generation(jobs, generation, samples, after_s=after_s)
+        for lives, generation in zip(self._pod_lives, self._kepler.generations, strict=True):
+            fragments = self._of_generation(lives, generation, samples, after_s=after_s)
             unknown = fragments.filter((pl.col("life") < 0) & ~pl.col("pod").is_in(PSEUDO_PODS))
             if self._only is None and len(unknown):
                 begin_s = float(unknown["last_s"].min())  # type: ignore[arg-type]
@@ -117,17 +117,17 @@ class JobExport:
                 self._owners.append(owned.select(*_POD, TS, *_WORKLOAD))
 
     def _of_generation(
-        self, jobs: Jobs, generation: Generation, samples: MetricSamples, *, after_s: float
+        self, lives: PodLives, generation: Generation, samples: MetricSamples, *, after_s: float
     ) -> pl.DataFrame:
         series = self._kepler.series(samples, generation)
         counted = samples_of(samples.points, series)
         self._kepler.report.warn(*counted.warnings)
         clock = exporter_clock(samples.points, node_series(samples.series, generation), counted)
         intervals = intervals_of(counted, partial=samples.partial_ranges, clock=clock)
-        return jobs.add(intervals, after_s=after_s)
+        return lives.add(intervals, after_s=after_s)
 
     def _table(self) -> pl.DataFrame:
-        per_generation = [jobs.table().with_columns(rank=number) for number, jobs in enumerate(self._jobs)]
+        per_generation = [lives.table().with_columns(rank=number) for number, lives in enumerate(self._pod_lives)]
         found = pl.concat(per_generation).filter(~pl.col("pod").is_in(PSEUDO_PODS))
         if len(per_generation) > 1:  # where both measured a pod, the one that knows more of it
             ranked = found.sort(-pl.col("known_share"), "rank", maintain_order=True)
@@ -140,7 +140,7 @@ class JobExport:
         """Return lives in the range that no sample is of."""
         request = self._request
         ended_s = pl.col("to_s").fill_null(request.end_s)
-        lives = self._jobs[0].lives.with_columns(pl.col("life").cast(pl.Int64))
+        lives = self._pod_lives[0].lives.with_columns(pl.col("life").cast(pl.Int64))
         missing = lives.join(found.select("life"), on="life", how="anti").filter(
             (pl.col("from_s") < request.end_s) & (ended_s > request.start_s)
         )
@@ -165,7 +165,7 @@ class JobExport:
 
     def _named(self, found: pl.DataFrame) -> pl.DataFrame:
         """Add owner and template: those of the objects, else of owner series, else the pod itself."""
-        lives = self._jobs[0].lives.select(pl.col("life").cast(pl.Int64), *_WORKLOAD, "outcome")
+        lives = self._pod_lives[0].lives.select(pl.col("life").cast(pl.Int64), *_WORKLOAD, "outcome")
         named = found.join(lives, on="life", how="left", maintain_order="left")
         self._warn_of_unknown_ends(found)
         owners = pl.concat(self._owners) if self._owners else None

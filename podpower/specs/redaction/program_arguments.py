@@ -62,7 +62,7 @@ _CONNECT = re.compile(r"([^/\s@]*+/)([^\s@]++)(@.*+)?", re.DOTALL)  # user/secre
 _SETTERS: Final = frozenset({"set", "put", "add", "config", "setenv", "configure"})  # NAME VALUE
 _ALONE: Final = frozenset({"requirepass", "masterauth"})  # settings of Redis, as words of a command or a text
 # Pattern that every text has which holds a command with credentials, in lower case.
-PARTS: Final = (
+PREFILTER: Final = (
     r"(?<![\w-])(?:"
     + "|".join(
         (
