@@ -142,7 +142,7 @@ class Journal:
         gap = self._seen.item(item, now_s=time.time())
         if gap is not None and self.begun:
             seconds = gap.end_s - gap.start_s
-            self._hour_gaps.append(gap)
+            self._hour_gaps = [*self._hour_gaps, gap][-_MAX_GAPS:]
             self._metrics.gap(seconds)
             self._note(f"{item.stream.kind}: changes of {seconds:.0f} s could not be seen: {gap.reason}")
 

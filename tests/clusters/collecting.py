@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from podpower.collector.journal import Journal
+from podpower.collector.metrics import Metrics
 from podpower.collector.watch import Watch
 from podpower.io.files import AnyPath
 from podpower.sources.kubernetes.access import ClusterConfig, open_access
@@ -25,20 +26,25 @@ class Collector:
         self.notes: list[str] = []
         self.options: dict[str, float] = {}
         self.failed: list[BaseException] = []
+        self.metrics = Metrics()
 
     @contextmanager
     def running(self, **options: float) -> Iterator[Journal]:
         """Collect within the block; an error of the collector is raised at its end."""
         self.failed = failed = []
+        metrics = self.metrics = Metrics()
         opened = Journal.opened(
             self.url,
             cluster=self.access.cluster,
             note=self.notes.append,
+            metrics=metrics,
             **{"flush_s": 0.05, **self.options, **options},
         )
         with opened as journal:
             loop, stop = asyncio.new_event_loop(), asyncio.Event()
-            watch = Watch(access=self.access, selection=self._selection, sinks=[journal], note=self.notes.append)
+            watch = Watch(
+                access=self.access, selection=self._selection, sinks=[journal], note=self.notes.append, metrics=metrics
+            )
 
             def run() -> None:
                 try:
@@ -57,6 +63,11 @@ class Collector:
                 loop.close()
             if failed:
                 raise failed[0]
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric of the last watch over its labels."""
+        found = [sample for family in self.metrics.registry.collect() for sample in family.samples]
+        return sum(sample.value for sample in found if sample.name == name)
 
     def collect(self, **options: float) -> int:
         """Collect until the journal has everything that the cluster did; return the number of events."""

@@ -263,6 +263,26 @@ def test_what_could_not_be_seen_is_a_gap(cluster: FakeCluster, tmp_path: Path) -
     assert (gap.stream, gap.reason) == ("apps/v1/deployments@", "the server no longer had the changes")
     assert before_s <= gap.start_s <= gap.end_s <= time.time()
     assert JournalReader(collector.url).gaps(start_s=0.0, end_s=before_s) == []
+    assert collector.metric("podpower_journal_gaps_total") == 1
+    assert collector.metric("podpower_journal_gap_seconds_total") == pytest.approx(gap.end_s - gap.start_s)
+
+
+def test_metrics_show_flushes_compaction_and_lag(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector = Collector(cluster, tmp_path / "journal", tmp_path)
+    cluster.add(deployment("web"))
+    collector.collect()
+    assert collector.metric("podpower_watch_events_total") == 1
+    assert collector.metric("podpower_watch_lists_total") == 8
+    assert collector.metric("podpower_journal_flushes_total") >= 1
+    assert collector.metric("podpower_journal_last_flush_timestamp_seconds") == pytest.approx(time.time(), abs=30)
+    assert 0.0 <= collector.metric("podpower_journal_lag_seconds") < 30.0
+    assert collector.metric("podpower_journal_waiting_events") == 0
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + HOUR_S)
+    collector.collect()
+    assert collector.metric("podpower_journal_compacted_hours_total") == 1
 
 
 def test_gaps_are_remembered_in_later_hours(
