@@ -150,7 +150,7 @@ def watch(arguments: argparse.Namespace) -> int:
     from contextlib import ExitStack  # noqa: PLC0415
 
     from podpower.collector.metrics import Metrics  # noqa: PLC0415
-    from podpower.collector.watch import Sink, Watch  # noqa: PLC0415
+    from podpower.collector.watch import CHECKPOINT_S, Sink, Watch  # noqa: PLC0415
 
     use_named_cluster(arguments)
     if arguments.post_token_file and not arguments.post:
@@ -171,6 +171,7 @@ def watch(arguments: argparse.Namespace) -> int:
         job = Watch(
             access=access, selection=chosen, sinks=sinks, note=output.note, metrics=metrics,
             pods_later_s=1.0 if arguments.journal else 0.0,
+            checkpoint_s=min(CHECKPOINT_S, arguments.flush_every),
         )  # fmt: skip
         received = asyncio.run(_until_stopped(job))
     return 130 if signal.SIGINT in received else 0

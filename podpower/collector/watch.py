@@ -25,7 +25,7 @@ from podpower.sources.kubernetes.list_watch import (
 
 _QUEUE_ITEMS = 500
 _BATCH_ITEMS = 500
-_CHECKPOINT_S = 1.0
+CHECKPOINT_S = 1.0
 _FINISH_S = 5.0
 
 
@@ -77,7 +77,7 @@ class Sink(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Watch:
     """A watch of the selected objects of a cluster into `sinks`. `pods_later_s` delays pods, so that their owners come
-    first.
+    first; `checkpoint_s` is the time between two checkpoints of the sinks.
     """
 
     access: Access
@@ -86,6 +86,7 @@ class Watch:
     note: Note
     metrics: Metrics = field(default_factory=Metrics)
     pods_later_s: float = 0.0
+    checkpoint_s: float = CHECKPOINT_S
 
     async def follow(self, stop: asyncio.Event) -> None:
         """Write every change until `stop`, then finish what was begun. Raise errors that a retry cannot mend.
@@ -141,7 +142,7 @@ class _Writer:
         self._known = [{stream.key: sink.known(stream) for stream in streams} for sink in watch.sinks]
         self._queue: asyncio.Queue[Item | None] = asyncio.Queue(_QUEUE_ITEMS)
         self._versions: dict[str, str] = {}
-        self._checkpoint_s = time.monotonic()
+        self._checkpoint_every_s, self._checkpoint_s = watch.checkpoint_s, time.monotonic()
 
     async def read(self, items: AsyncIterator[Item], *, later_s: float = 0.0) -> None:
         """Queue the items of a stream, each `later_s` after it came."""
@@ -158,11 +159,11 @@ class _Writer:
             await _cancel([delaying])
 
     async def run(self) -> None:
-        """Write items in batches, with a checkpoint every second, until the queue is closed."""
+        """Write items in batches, with a checkpoint every now and then, until the queue is closed."""
         ended = False
         while not ended:
             try:
-                async with asyncio.timeout(_CHECKPOINT_S):
+                async with asyncio.timeout(self._checkpoint_every_s):
                     items = [await self._queue.get()]
             except TimeoutError:
                 self.checkpoint()
@@ -172,7 +173,7 @@ class _Writer:
             ended = None in items
             listed = await self._write([item for item in items if item is not None])
             # After a list a change is found even if only the next watch can see it.
-            if listed or time.monotonic() - self._checkpoint_s > _CHECKPOINT_S:
+            if listed or time.monotonic() - self._checkpoint_s > self._checkpoint_every_s:
                 self.checkpoint()
 
     async def close(self) -> None:

@@ -43,7 +43,12 @@ class Collector:
         with opened as journal:
             loop, stop = asyncio.new_event_loop(), asyncio.Event()
             watch = Watch(
-                access=self.access, selection=self._selection, sinks=[journal], note=self.notes.append, metrics=metrics
+                access=self.access,
+                selection=self._selection,
+                sinks=[journal],
+                note=self.notes.append,
+                metrics=metrics,
+                checkpoint_s=0.05,
             )
 
             def run() -> None:

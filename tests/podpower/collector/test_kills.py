@@ -201,6 +201,7 @@ def test_a_journal_whose_writer_is_killed_has_every_event_once(cluster: FakeClus
     assert_exact(seen, truth)
     assert list(tmp_path.rglob("*.part")) == []
     assert len(JournalReader(root).files.hours()) > kills // 20
+    assert JournalReader(root).files.flushes()[-1] > kills  # they were killed while they wrote
     assert alive(root) == {uid for uid, (type_, _) in last_of_each(truth).items() if type_ != "DELETED"}
     assert "Traceback" not in (tmp_path / "stderr").read_text()
 
