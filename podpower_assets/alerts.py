@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import dagster as dg
 import httpx
 import msgspec
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from podpower import settings
 from podpower.hours import DAY_S
@@ -65,10 +66,10 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Post what failed since the last tick, and what has recovered."""
     now_s = time.time()
     cursor = _read(context.cursor, now_s=now_s)
-    failed = _failed_checks(context)
+    failed, running = _checks(context)
     found = [*_failed_runs(context.instance, since_s=cursor.runs_until_s), *failed]
     new = [alert for alert in {a.cause: a for a in found}.values() if _is_due(cursor.sent.get(alert.cause), now_s)]
-    standing = {alert.cause for alert in failed}
+    standing = {alert.cause for alert in failed} | running
     over = [cause for cause, sent in cursor.sent.items() if sent.check and cause not in standing]
     lines = [*(alert.text for alert in new), *(f"{cause} passes again" for cause in over)]
     for line in lines:
@@ -125,22 +126,27 @@ def _first_error(instance: dg.DagsterInstance, run_id: str) -> str:
     return "no reason given"
 
 
-def _failed_checks(context: dg.SensorEvaluationContext) -> list[Alert]:
-    """Return an alert for each check whose last result is a failure that is no warning."""
+def _checks(context: dg.SensorEvaluationContext) -> tuple[list[Alert], set[str]]:
+    """Return an alert for each check whose last result is a failure that is no warning, and the causes of checks that
+    a run is about to make: they have no result yet.
+    """
     repository = context.repository_def
     keys = list(repository.asset_graph.asset_check_keys) if repository else []
     records = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    found = []
+    failed, running = [], set()
     for key, record in records.items():
+        name = f"{key.asset_key.to_user_string()}: {key.name}"
+        if record.status == AssetCheckExecutionRecordStatus.PLANNED:
+            running.add(name)
+            continue
         evaluation = record.evaluation
         if evaluation is None or evaluation.passed or evaluation.severity != dg.AssetCheckSeverity.ERROR:
             continue
-        name = f"{key.asset_key.to_user_string()}: {key.name}"
         partition = f" of {evaluation.partition}" if evaluation.partition else ""
         why = (evaluation.description or "failed")[:_MOST_CHARS]
         fix = FIXES.get(key.name, "")
-        found.append(Alert(cause=name, text=f"{name}{partition} failed: {why} {fix}".rstrip(), check=True))
-    return found
+        failed.append(Alert(cause=name, text=f"{name}{partition} failed: {why} {fix}".rstrip(), check=True))
+    return failed, running
 
 
 def _post(lines: list[str]) -> None:

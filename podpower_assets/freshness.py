@@ -12,6 +12,10 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 
 from podpower import settings
 from podpower.errors import PodpowerError
@@ -89,13 +93,18 @@ def freshness_sensor(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
         last = context.instance.event_log_storage.get_latest_asset_check_execution_by_key([f.key for f in found])
         stale = [one.key.to_user_string() for one in found if not one.passed]
         for one in found:
-            record = last.get(one.key)
-            known = record.evaluation if record else None
-            if known is None or known.passed != one.passed or one.now_s - record.create_timestamp >= _REPEAT_S:
+            if _is_due(one, last.get(one.key)):
                 context.instance.report_runless_asset_event(one.evaluation())
         return dg.SkipReason(f"stale: {', '.join(stale)}" if stale else "everything is fresh")
 
     return sensor
+
+
+def _is_due(found: Freshness, last: AssetCheckExecutionRecord | None) -> bool:
+    """Return whether a verdict differs from the last one, or that is an hour old. A planned check has none."""
+    if last is None or last.status == AssetCheckExecutionRecordStatus.PLANNED or last.evaluation is None:
+        return True
+    return last.evaluation.passed != found.passed or found.now_s - last.create_timestamp >= _REPEAT_S
 
 
 def evaluate(

@@ -55,6 +55,7 @@ def broken():
 
 @dg.asset(check_specs=[dg.AssetCheckSpec("energy_is_not_all_zero", asset="labels")])
 def labels(context):
+    Desk.during()
     passed = "zero" not in context.run.tags
     return dg.MaterializeResult(
         check_results=[dg.AssetCheckResult(passed=passed, description="3 hours of zeros" if not passed else None)]
@@ -65,7 +66,9 @@ REPOSITORY = dg.Definitions(assets=[labels], jobs=[broken]).get_repository_def()
 
 
 class Desk:
-    """A Dagster instance, and the sensor that goes on from its cursor."""
+    """A Dagster instance, and the sensor that goes on from its cursor. Runs of `labels` call `during`."""
+
+    during = staticmethod(lambda: None)
 
     def __init__(self, instance):
         self.instance, self.cursor = instance, None
@@ -133,6 +136,17 @@ def test_a_failed_check_is_posted_with_its_fix_and_again_when_it_passes(desk, we
     assert failed.startswith("podpower: labels: energy_is_not_all_zero failed: 3 hours of zeros")
     assert "podpower doctor" in failed
     assert passed == "podpower: labels: energy_is_not_all_zero passes again"
+
+
+def test_a_check_that_a_run_is_about_to_make_has_neither_failed_nor_passed(desk, webhook, monkeypatch):
+    desk.label(zero="yes")
+    desk.tick()
+    with monkeypatch.context() as patched:
+        patched.setattr(Desk, "during", desk.tick)
+        desk.label()
+    assert len(webhook.received) == 1
+    desk.tick()
+    assert webhook.received[1]["text"] == "podpower: labels: energy_is_not_all_zero passes again"
 
 
 def test_a_message_that_was_not_taken_is_sent_again(desk, webhook):
