@@ -235,6 +235,18 @@ class AssetSettings:
         parse=integer(least=1, most=8760),
         default=6,
     )
+    keep_tables_days: int = _setting(
+        "PODPOWER_KEEP_TABLES_DAYS",
+        "Days of tables, at least `PODPOWER_WINDOW_DAYS`; the fleet summary reads 30.",
+        parse=integer(least=1, most=3650),
+        default=35,
+    )
+    keep_reports_days: int = _setting(
+        "PODPOWER_KEEP_REPORTS_DAYS",
+        "Days of the pages of `model_evaluation`.",
+        parse=integer(least=1, most=3650),
+        default=365,
+    )
     keep_runs_days: int = _setting(
         "PODPOWER_KEEP_RUNS_DAYS",
         "Days of Dagster's history. Older runs go, except the newest of each partition that has a table.",
