@@ -11,6 +11,7 @@ _DETAILS = """\
 Removes the namespace from the journal, tables, pages of evaluations, model store (the served version is replaced by one
 without it; others that learned from it or name it are removed), quarantine and fleet summary. Stop `podpower up`
 before, and leave a namespace that still exists out with PODPOWER_EXCLUDE_NAMESPACES: otherwise it is observed again.
+Prometheus keeps its samples: hours that are made again have their labels again, until they are deleted there too.
 A purge that was killed is finished by running it again. Dagster's history can name workloads until its runs are deleted
 (PODPOWER_KEEP_RUNS_DAYS); backups and copies elsewhere are yours to clean.
 

@@ -14,7 +14,7 @@ from podpower.hours import DAY_S, HOUR_S
 from podpower.io.leftovers import remove_leftovers
 from podpower.io.places import AnyPath, is_local, place, reaching
 
-_HOUR: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})-(?P<time>\d{4})\.parquet")
+_HOUR: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})-(?P<time>\d{4})\.(?:parquet|verdict\.json)")
 _DAY: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})(?P<time>)\.html")
 
 
@@ -27,8 +27,8 @@ class Removed:
 
 
 def prune_tables(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
-    """Remove the partitions of all assets and clusters below `root` that ended more than `keep_days` before `now_s`
-    (Unix seconds), and what killed writers left.
+    """Remove the partitions of all assets and clusters below `root`, with their verdicts, that ended more than `keep_days`
+    before `now_s` (Unix seconds), and what killed writers left.
     """
     folder = place(root)
     if is_local(folder):

@@ -15,8 +15,11 @@ from podpower.io.places import AnyPath
 from podpower.model.knn import KnnModel
 from podpower.model.search import EXACT_ENTRIES
 from podpower.registry.store import ModelStore, VersionInfo
+from podpower.registry.versions import REPORT_FILE
 from podpower.retention.scope import Purged, Scope
 from podpower.training.ivf import make_inverted_file
+
+_NOTE = "workloads were removed from it after its training"  # also makes it another version
 
 
 def purge_models(root: AnyPath, scope: Scope, *, dry_run: bool) -> Iterator[Purged]:
@@ -48,11 +51,12 @@ def _entries_of(store: ModelStore, info: VersionInfo, scope: Scope) -> int | Non
     """
     try:
         _, model = store.load(info.version)
+        page = store.report(info.version).decode() if REPORT_FILE in info.files else ""
     except Refused:
         return 0
     count = int((~_kept(model, scope)).sum())
-    named = scope.is_named_in(msgspec.json.encode(info).decode()) or any(map(scope.is_named_in, model.notes))
-    return count if count or named else None
+    texts = (msgspec.json.encode(info).decode(), page, *model.notes)
+    return count if count or scope.is_shown_in(page) or any(map(scope.is_named_in, texts)) else None
 
 
 def _kept(model: KnnModel, scope: Scope) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -61,7 +65,7 @@ def _kept(model: KnnModel, scope: Scope) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def _replace_served(store: ModelStore, version: str, scope: Scope) -> None:
-    """Serve the version without the namespace, pinned as before."""
+    """Serve the version without the namespace and without its report, pinned as before."""
     info = store.info(version)
     encoder, model = store.load(version)
     metadata = {
@@ -92,7 +96,7 @@ def without(model: KnnModel, scope: Scope) -> KnnModel:
     state = model.with_index(index, inverted_file).state()
     workloads = {*zip(index.clusters, index.workloads, strict=True)}
     size = model.training_size | {"specs": len(index), "workloads": len(workloads)}
-    notes = [note for note in state["notes"] if not scope.is_named_in(note)]
+    notes = [*(note for note in state["notes"] if not scope.is_named_in(note)), _NOTE]
     return KnnModel.from_state(state | {"notes": notes, "training_size": size})
 
 

@@ -19,7 +19,7 @@ def test_old_partitions_of_every_cluster_are_removed_and_counted(
     where: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     root = place(tmp_path / "tables" if where == "folder" else f"{request.getfixturevalue('s3_url')}/tables")
-    old = ["features/2026-01-03-2300.parquet", "eu-2/kepler_labels/2026-01-01-0000.parquet"]
+    old = ["features/2026-01-03-2300.parquet", "eu-2/kepler_labels/2026-01-01-0000.verdict.json"]
     kept = [
         "features/2026-01-04-0000.parquet", "features/2026-01-10-2300.parquet", "encoder/encoder.joblib",
         "features/notes-2020.parquet", "features/2026-99-99-0000.parquet", "model_evaluation/2025-01-01.html",

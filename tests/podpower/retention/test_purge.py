@@ -48,6 +48,8 @@ def full(make_pair: Callable[..., tuple[Encoder, KnnModel]], tmp_path_factory: p
     for day, name in ((DAY, PURGED), ("2026-01-02", "shop")):
         page = sealed_page(f"<!doctype html>\n<td>{name}/web-0</td>")
         write_atomically(home / "tables" / "model_evaluation" / f"{day}.html", page)
+    for name in (PURGED, "shop"):
+        write_atomically(home / "tables" / "features" / f"{name}.verdict.json", f"no pod of {name}/web".encode())
     (home / "models" / FLEET_FILE).write_text(f'{{"namespaces":[{{"namespace":"{PURGED}"}}]}}')
     return home
 
@@ -83,6 +85,18 @@ def rows(home: Path) -> pl.DataFrame:
     return pl.concat(found).sort("table", "namespace")
 
 
+def test_a_served_version_that_only_its_report_names_is_replaced(
+    home: Path, make_pair: Callable[..., tuple[Encoder, KnnModel]]
+) -> None:
+    store = ModelStore(home / "models")
+    served = store.add(*make_pair(3.0), report=sealed_page(f"<td>{PURGED}/web-0</td>"))
+    store.promote(served)
+    assert main(["purge", "--namespace", PURGED, "--yes"]) == 0
+    check_purged(home)
+    [info] = store.versions()
+    assert store.served() == info.version != served
+
+
 def check_purged(home: Path) -> None:
     assert PURGED not in rows(home)["namespace"].to_list()
     store, scope = ModelStore(home / "models"), Scope(namespace=PURGED)
@@ -101,13 +115,13 @@ def test_a_purge_removes_the_namespace_everywhere_and_nothing_else(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, store = rows(home), ModelStore(home / "models")
-    served = str(store.latest())
+    served = str(store.served())
     assert PURGED in before["namespace"].to_list()
     store.pin()
     assert main(["purge", "--namespace", PURGED, "--dry-run"]) == 0
     planned = capsys.readouterr().out
     assert rows(home).equals(before)
-    assert store.latest() == served
+    assert store.served() == served
 
     assert main(["purge", "--namespace", PURGED, "--yes"]) == 0
     printed = capsys.readouterr().out
@@ -116,9 +130,10 @@ def test_a_purge_removes_the_namespace_everywhere_and_nothing_else(
         part in printed for part in ("training_rows", "workload_specs", served, "quarantine", f"{DAY}.html", FLEET_FILE)
     )
     check_purged(home)
+    assert [path.name for path in home.rglob("*.verdict.json")] == ["shop.verdict.json"]
     assert rows(home).equals(before.filter((pl.col("namespace") != PURGED).fill_null(value=True)))
     [info] = store.versions()
-    assert store.latest() == info.version != served
+    assert store.served() == info.version != served
     assert store.pinned()
     assert sorted(spec.namespace for spec in store.quarantine.read().specs) == ["other", "shop"]
     assert read_page(home / "tables" / "model_evaluation" / "2026-01-02.html")
@@ -129,11 +144,11 @@ def test_a_purge_removes_the_namespace_everywhere_and_nothing_else(
 
 def test_the_served_model_predicts_the_others_as_before(home: Path) -> None:
     store = ModelStore(home / "models")
-    _, before = store.load(str(store.latest()))
+    _, before = store.load(str(store.served()))
     kept = np.array([namespace != PURGED for namespace in before.index.namespaces])
     queries = before.index.specs.take(kept)
     assert main(["purge", "--namespace", PURGED, "--yes"]) == 0
-    _, after = store.load(str(store.latest()))
+    _, after = store.load(str(store.served()))
     assert 0 < len(after.index) < len(before.index)
     assert set(after.predict(queries).basis) == set(before.predict(queries).basis) == {"seen"}
 
