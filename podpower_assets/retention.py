@@ -15,9 +15,10 @@ import dagster as dg
 
 from podpower import settings
 from podpower.hours import DAY_S
+from podpower.retention.ages import prune_reports, prune_tables
 from podpower_assets.clusters import Cluster
-from podpower_assets.policies import LIMITED
-from podpower_assets.resources import Tables
+from podpower_assets.policies import LIMITED, translate_errors
+from podpower_assets.resources import Models, Tables
 
 _PAGE = 500
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
@@ -98,9 +99,27 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
         context.log.info(f"{done.deleted} runs older than {days} days deleted, {done.kept} kept for their partitions")
         context.add_output_metadata({"deleted": done.deleted, "kept": done.kept})
 
+    @dg.op(description="Removes tables, pages and models that are older than their days, and what killed writers left.")
+    def old_data(context: dg.OpExecutionContext, tables: Tables, models: Models) -> None:
+        """Remove old data, and report how many files and bytes."""
+        given, now_s = settings.read().assets, time.time()
+        days = max(given.keep_tables_days, given.window_days)
+        with translate_errors():
+            parts = prune_tables(tables.root, keep_days=days, now_s=now_s)
+            pages = prune_reports(tables.root, keep_days=given.keep_reports_days, now_s=now_s)
+            store = models.open()
+            versions, leftovers = store.prune(keep=models.keep), store.remove_leftovers()
+        removed = {
+            "partitions": parts.files, "partition_bytes": parts.size_bytes, "pages": pages.files,
+            "page_bytes": pages.size_bytes, "versions": len(versions), "leftovers": len(leftovers),
+        }  # fmt: skip
+        context.log.info(f"removed what is older than its days: {removed}")
+        context.add_output_metadata(removed)
+
     @dg.job(name="retention", tags=LIMITED, description="Removes what is older than its days in the settings.")
     def retention() -> None:
         """Remove what is old."""
+        old_data()
         old_runs()
 
     return dg.ScheduleDefinition(

@@ -123,6 +123,8 @@ def list_versions(arguments: argparse.Namespace) -> int:
     served = store.served() if readable else None
     for reason in damaged.values():
         output.note(f"warning: {reason}")
+    for version in store.unverified() if arguments.verify else ():
+        output.note(f"note: the manifest of {version} is of an earlier podpower and has no digest")
     if readable and store.pinned():
         output.note(f"{served} is pinned: {UNPIN}")
     if arguments.json:

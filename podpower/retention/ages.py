@@ -27,8 +27,8 @@ class Removed:
 
 
 def prune_tables(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
-    """Remove the partitions of all assets and clusters below `root`, with their verdicts, that ended more than `keep_days`
-    before `now_s` (Unix seconds), and what killed writers left.
+    """Remove the partitions of all assets and clusters below `root` that ended more than `keep_days` before `now_s`
+    (Unix seconds), with their verdicts, and what killed writers left.
     """
     folder = place(root)
     if is_local(folder):

@@ -6,6 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from podpower.io.files import write_atomically
 from podpower_assets.retention import delete_old_runs, needed_runs
 from tests.assets.conftest import DEFS, HOURS, Place
 
@@ -68,6 +69,7 @@ def test_an_unpartitioned_asset_keeps_its_last_run(instance):
 
 
 def test_the_job_deletes_what_the_settings_say(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODPOWER_KEEP_TABLES_DAYS", "3650")
     assert place.materialize("workload_specs", first=HOURS[0]).success
     assert place.materialize("workload_specs", first=HOURS[0]).success
     job = DEFS.resolve_job_def("retention")
@@ -79,3 +81,15 @@ def test_the_job_deletes_what_the_settings_say(place: Place, monkeypatch: pytest
     assert len(left & {"retention"}) == 1
     assert place.instance.get_materialized_partitions(dg.AssetKey("workload_specs")) == {HOURS[0]}
     assert len(place.instance.get_run_records(dg.RunsFilter(job_name="__ephemeral_asset_job__"))) == 1
+
+
+def test_the_job_removes_old_tables_and_pages_and_counts_them(place: Place) -> None:
+    root = Path(place.tables.root)
+    for name in ("features/2026-01-01-0900.parquet", "features/2099-01-01-0900.parquet", "encoder/encoder.joblib"):
+        write_atomically(root / name, b"12345")
+    write_atomically(root / "model_evaluation" / "2020-01-01.html", b"123")
+    result = DEFS.resolve_job_def("retention").execute_in_process(instance=place.instance, resources=place.resources)
+    [output] = [e for e in result.all_events if e.is_successful_output and e.step_key == "old_data"]
+    counts = {name: value.value for name, value in output.step_output_data.metadata.items()}
+    assert (counts["partitions"], counts["partition_bytes"], counts["pages"], counts["page_bytes"]) == (1, 5, 1, 3)
+    assert sorted(path.name for path in root.rglob("*.*")) == ["2099-01-01-0900.parquet", "encoder.joblib"]
