@@ -97,7 +97,10 @@ class Flusher:
             self.ended.pop(0)
 
     def _flush(self, batch: Batch) -> None:
-        if time.time() - max(self.stored_s, self._opened_s) > _PAUSE_S and newest_flush(self._files) > self._sequence:
+        if (
+            time.time() - max(self.stored_s, self._opened_s) > _PAUSE_S
+            and newest_flush(self._files) > self._sequence + 1
+        ):
             raise Locked(self._files)
         while True:
             chunk, last = batch.lines[:_FLUSH_LINES], len(batch.lines) <= _FLUSH_LINES

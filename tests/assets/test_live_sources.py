@@ -135,7 +135,7 @@ def test_without_a_journal_the_sensor_names_the_collector_and_leaves_the_cursor(
 def test_a_journal_that_nobody_writes_is_reported(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = tick(place, tick(place).cursor).cursor
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 600)
+    monkeypatch.setattr(time, "time", lambda: real() + 300)
     result = tick(place, cursor)
     assert "minutes old: look at the collector" in str(result.skip_reason)
 

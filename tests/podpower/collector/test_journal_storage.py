@@ -22,7 +22,9 @@ from podpower.collector.loading import load
 from podpower.collector.single_writer import Locked
 from podpower.errors import InvalidInput, Unavailable
 from podpower.hours import HOUR_S, hour_name
+from podpower.io.retries import Backoff
 from podpower.kubernetes.kinds import KINDS, OBSERVED
+from podpower.sources.journal.files import JournalFiles
 from podpower.sources.journal.reader import JournalReader
 from podpower.sources.kubernetes.list_watch import Stream
 from podpower.sources.protocols import ObjectEvent
@@ -445,6 +447,34 @@ def test_a_writer_that_was_paused_while_another_came_is_refused_at_its_next_flus
     paused.checkpoint({STREAM.key: "99"})
     with pytest.raises(Locked):
         asyncio.run(paused.drain())
+
+
+class LosesAnswers(JournalFiles):
+    """Stores objects, but its answer to every second one is lost."""
+
+    created = 0
+
+    def create(self, name: str, data: bytes) -> bool:
+        self.created += 1
+        stored = super().create(name, data)
+        if self.created % 2 and stored:
+            raise Unavailable("the connection broke")
+        return stored
+
+
+def test_a_lost_answer_is_not_taken_for_another_writer(written: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(_backoff: Backoff) -> float:
+        written.now_s += 90.0
+        return 0.0
+
+    monkeypatch.setattr(Backoff, "next_s", wait)
+    written.journal._flusher._files = LosesAnswers(written.url)
+    for _ in range(4):
+        written.change("x")
+        written.flush()
+    reader = Reader(written.url)
+    reader.read()
+    assert reader.seen == written.events
 
 
 def test_processes_that_share_only_a_url(cluster: FakeCluster, tmp_path: Path, s3_url: str) -> None:
