@@ -29,6 +29,11 @@ POSTGRES_URL: Final = "PODPOWER_POSTGRES_URL"
 API_PORT: Final = "PODPOWER_API_PORT"
 
 DEFAULT_HOME: Final = ".podpower"
+# Defaults that the service and the command line use too.
+DEFAULT_DAGSTER_PORT: Final = 3000
+DEFAULT_API_PORT: Final = 8000
+MAX_BODY_MIB: Final = 8.0
+RELOAD_SECONDS: Final = 2.0
 _VARIABLE, _DESCRIPTION, _PARSE = "variable", "description", "parse"
 
 
@@ -249,7 +254,8 @@ class AssetSettings:
     )
     keep_runs_days: int = _setting(
         "PODPOWER_KEEP_RUNS_DAYS",
-        "Days of Dagster's history. Older runs go, except the newest of each partition that has a table.",
+        "Days of Dagster's history. Older ended runs are deleted, except the last materialization of each partition "
+        "since the day of the oldest table, and of each asset.",
         parse=integer(least=1, most=3650),
         default=7,
     )
@@ -260,30 +266,30 @@ class ServiceSettings:
     """The prediction API and `podpower up`."""
 
     max_body_mib: float = _setting(
-        "PODPOWER_MAX_BODY_MIB", "Largest accepted body in MiB.", parse=number(most=1024), default=8.0
+        "PODPOWER_MAX_BODY_MIB", "Largest accepted body in MiB.", parse=number(most=1024), default=MAX_BODY_MIB
     )
     reload_seconds: float = _setting(
         "PODPOWER_RELOAD_SECONDS",
         "Seconds between two looks for a newly promoted model.",
         parse=number(most=3600),
-        default=2.0,
+        default=RELOAD_SECONDS,
     )
     dagster_port: int = _setting(
         "PODPOWER_DAGSTER_PORT",
         "Port of the Dagster UI of `podpower up`.",
         parse=integer(least=1, most=65_535),
-        default=3000,
+        default=DEFAULT_DAGSTER_PORT,
     )
     api_port: int = _setting(
         API_PORT,
         "Port of the prediction API of `podpower up`.",
         parse=integer(least=1, most=65_535),
-        default=8000,
+        default=DEFAULT_API_PORT,
     )
     given_api_url: str | None = _setting(
         "PODPOWER_API_URL",
-        "Address of the prediction API for browsers, in links of the Dagster UI; `http://127.0.0.1:8000`, or the port "
-        "of `podpower up`, by default.",
+        "Address of the prediction API for browsers, in links of the Dagster UI; "
+        f"`http://127.0.0.1:{DEFAULT_API_PORT}`, or the port of `podpower up`, by default.",
         parse=web_address,
     )
 

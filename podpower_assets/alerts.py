@@ -15,22 +15,26 @@ import msgspec
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from podpower import settings
+from podpower.evaluation.checks import NOT_WORSE, PLAUSIBLE
 from podpower.hours import DAY_S
+from podpower.labels.checks import ENERGY_IS_NOT_ALL_ZERO, MOST_STEPS_ARE_KNOWN, PODS_ADD_UP
+from podpower_assets.freshness import LABELS_ARE_FRESH, MODEL_IS_FRESH, ROWS_ARE_FRESH
 
 _TIMEOUT_SECONDS = 10.0
 _MOST_RUNS, _MOST_CAUSES, _MOST_CHARS = 50, 200, 300
 _NUMBER = re.compile(r"[0-9a-f]{8,}|[0-9]+")  # ids, dates and counts, which differ within one cause
 
-# What to do about a failed check; of others, their description says it.
+# First step after a failed check; docs/how-to/operate.md repeats it (held by a test) and has more. The description of
+# other checks contains theirs.
 FIXES = {
-    "energy_is_not_all_zero": "Kepler finds no hardware counters: `podpower doctor` names the nodes.",
-    "most_steps_are_known": "`podpower doctor` examines Kepler and Prometheus; the partition's page counts reasons.",
-    "pods_add_up_to_their_nodes": "Compare Kepler's pods with its nodes: `podpower doctor`.",
-    "labels_are_fresh": "`podpower clusters` names what stopped: the collector, Prometheus or Kepler.",
-    "rows_are_fresh": "Look at the runs of training_rows, and at labels_are_fresh.",
-    "served_model_is_fresh": "Look at the newest candidate's checks: `podpower models list`.",
-    "labels_are_plausible": "`podpower models quarantine list` names the workloads; release those that are right.",
-    "no_worse_than_the_served_model": "`podpower models list` compares; promote by hand if the change is real.",
+    ENERGY_IS_NOT_ALL_ZERO: "Kepler finds no hardware counters: `podpower doctor` names the nodes.",
+    MOST_STEPS_ARE_KNOWN: "`podpower doctor` examines Kepler and Prometheus; the partition's page counts reasons.",
+    PODS_ADD_UP: "Compare Kepler's pods with its nodes: `podpower doctor`.",
+    LABELS_ARE_FRESH: "`podpower clusters` names what stopped: the collector, Prometheus or Kepler.",
+    ROWS_ARE_FRESH: "Look at the runs of training_rows, and at labels_are_fresh.",
+    MODEL_IS_FRESH: "Look at the newest candidate's checks: `podpower models list`.",
+    PLAUSIBLE: "`podpower models quarantine list` names the workloads; release those that are right.",
+    NOT_WORSE: "`podpower models list` compares; promote by hand if the change is real.",
 }
 
 

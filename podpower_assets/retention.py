@@ -1,7 +1,10 @@
-"""`retention`, the daily job that keeps every store small, and what it does to Dagster's history.
+"""`retention`, the daily job that keeps every store small.
 
-A run's events hold the materialization of its partitions. Of the runs older than the limit those are kept whose
-materialization or check is the newest of a partition with a table; deleting them would show the partition as missing.
+It removes tables older than PODPOWER_KEEP_TABLES_DAYS (PODPOWER_WINDOW_DAYS, if that is more), evaluation pages older
+than PODPOWER_KEEP_REPORTS_DAYS, the oldest model versions beyond PODPOWER_KEEP_MODELS, and what killed writers left in
+tables and models (`podpower.retention.ages`, `podpower.registry`). From Dagster's history it deletes ended runs older
+than PODPOWER_KEEP_RUNS_DAYS with their events and logs, except the last materialization of each partition since the day
+of the oldest table, and of each asset: without these Dagster would show them as missing.
 """
 
 import shutil
@@ -21,12 +24,20 @@ from podpower_assets.policies import LIMITED, translate_errors
 from podpower_assets.resources import Models, Tables
 
 _PAGE = 500
+_OLD_DATA = (
+    "Removes tables, evaluation pages and model versions beyond the days and numbers in the settings, and what killed "
+    "writers left in tables and models."
+)
+_OLD_RUNS = (
+    "Deletes ended runs older than PODPOWER_KEEP_RUNS_DAYS, except the last materialization of each partition since "
+    "the day of the oldest table, and of each asset."
+)
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeletedRuns:
-    """Runs that were deleted, and older runs that were kept, because partitions rest on them."""
+    """Numbers of old runs that were deleted, and that were kept because partitions need them."""
 
     deleted: int
     kept: int
@@ -85,10 +96,10 @@ def _delete_logs(instance: dg.DagsterInstance, run_id: str) -> None:
 
 
 def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDefinition]) -> dg.ScheduleDefinition:
-    """Return the schedule of the job, which removes what is older than its days in the settings."""
+    """Return the daily schedule of the job `retention`."""
     keys = [key for asset in assets for key in asset.keys]
 
-    @dg.op(description="Deletes runs with their events and logs, except those that a partition with a table rests on.")
+    @dg.op(description=_OLD_RUNS)
     def old_runs(context: dg.OpExecutionContext, tables: Tables) -> None:
         """Delete old runs, and report how many."""
         days = settings.read().assets.keep_runs_days
@@ -99,7 +110,7 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
         context.log.info(f"{done.deleted} runs older than {days} days deleted, {done.kept} kept for their partitions")
         context.add_output_metadata({"deleted": done.deleted, "kept": done.kept})
 
-    @dg.op(description="Removes tables, pages and models that are older than their days, and what killed writers left.")
+    @dg.op(description=_OLD_DATA)
     def old_data(context: dg.OpExecutionContext, tables: Tables, models: Models) -> None:
         """Remove old data, and report how many files and bytes."""
         given, now_s = settings.read().assets, time.time()
@@ -116,9 +127,9 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
         context.log.info(f"removed what is older than its days: {removed}")
         context.add_output_metadata(removed)
 
-    @dg.job(name="retention", tags=LIMITED, description="Removes what is older than its days in the settings.")
+    @dg.job(name="retention", tags=LIMITED, description=f"{_OLD_DATA} {_OLD_RUNS}")
     def retention() -> None:
-        """Remove what is old."""
+        """Remove old data and old runs."""
         old_data()
         old_runs()
 
@@ -128,5 +139,5 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
         cron_schedule="37 3 * * *",
         execution_timezone="UTC",
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description="Runs retention while little else does.",
+        description=f"{_OLD_DATA} {_OLD_RUNS}",
     )

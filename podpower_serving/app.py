@@ -13,6 +13,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from podpower.errors import PodpowerError, Unavailable
+from podpower.settings import DEFAULT_API_PORT
 from podpower_serving import errors, openapi
 from podpower_serving.controllers import Inferences, Operations, Predictions, Reports
 from podpower_serving.models import Served, source_of
@@ -53,7 +54,7 @@ def create_app(settings: Settings) -> Litestar:
     )
 
 
-def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = 8000) -> None:
+def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = DEFAULT_API_PORT) -> None:
     """Serve until SIGINT or SIGTERM; requests in flight are finished. Port 0 takes a free one.
 
     Unavailable when the port is taken.

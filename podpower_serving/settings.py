@@ -16,9 +16,9 @@ class Settings:
     encoder_path: str | None = None
     model_path: str | None = None
     model_store: str = f"{settings.DEFAULT_HOME}/models"
-    max_body_bytes: int = 8 << 20
+    max_body_bytes: int = int(settings.MAX_BODY_MIB * (1 << 20))
     max_batch_rows: int = 10_000
-    reload_seconds: float = 2.0
+    reload_seconds: float = settings.RELOAD_SECONDS
 
     @classmethod
     def of(cls, given: settings.Settings) -> Self:

@@ -82,7 +82,7 @@ def test_every_file_that_the_map_names_exists_and_defines_what_it_names():
 
 
 def test_the_map_has_every_package_and_module():
-    rooms = ARCHITECTURE[ARCHITECTURE.index("## Rooms") : ARCHITECTURE.index("## Where do I")]
+    rooms = ARCHITECTURE[ARCHITECTURE.index("## Packages") : ARCHITECTURE.index("## Where do I")]
     inside = [p for p in (ROOT / "podpower").iterdir() if not p.name.startswith("_") and p.name != "py.typed"]
     names = [f"{path.name}/" if path.is_dir() else path.name for path in inside]
     missing = [name for name in [*names, *(f"{p}/" for p in PACKAGES[1:])] if f"| `{name}` |" not in rooms]
@@ -154,6 +154,17 @@ def test_links_of_the_documents_lead_somewhere():
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_every_page_is_linked_from_another_page():
+    pages = set((ROOT / "docs").rglob("*.md"))
+    linked = {
+        (page.parent / target).resolve()
+        for page in pages
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
+        if (page.parent / target).resolve() != page
+    }
+    assert pages - linked == {ROOT / "docs" / "index.md"}
 
 
 def test_every_requirement_has_an_exact_version():

@@ -3,6 +3,7 @@
 import argparse
 
 from podpower.cli.arguments import Commands, add_command, port
+from podpower.settings import DEFAULT_API_PORT
 
 
 def add(commands: Commands) -> None:
@@ -21,7 +22,7 @@ and MODEL_PATH. Swagger UI is at /docs.
 """,
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    parser.add_argument("--port", type=port, default=8000, help="port to listen on (default %(default)s)")
+    parser.add_argument("--port", type=port, default=DEFAULT_API_PORT, help="port to listen on (default %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,18 @@ from podpower.clusters import configured_clusters
 from podpower.errors import Unavailable
 from podpower.io.leftovers import remove_leftovers
 from podpower.io.locks import lock
-from podpower.settings import API_PORT, CLUSTERS, DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING, Settings
+from podpower.settings import (
+    API_PORT,
+    CLUSTERS,
+    DAGSTER_HOME,
+    DEFAULT_API_PORT,
+    DEFAULT_DAGSTER_PORT,
+    DEFAULT_HOME,
+    HOME,
+    PROMETHEUS_URL,
+    RECORDING,
+    Settings,
+)
 
 # One name for the code location, here and in workspace.yaml: sensors keep their cursors under it.
 _LOCATION, _DEFINITIONS = "podpower", "podpower_assets.definitions"
@@ -49,8 +60,12 @@ the reason printed.
         help="folder or URL (s3://, gs://, az://) of data and models (default .podpower); of a URL, Dagster's history "
         "and logs stay in .podpower",
     )
-    parser.add_argument("--dagster-port", type=port, metavar="PORT", help="of the Dagster UI (default 3000)")
-    parser.add_argument("--api-port", type=port, metavar="PORT", help="of the prediction API (default 8000)")
+    parser.add_argument(
+        "--dagster-port", type=port, metavar="PORT", help=f"of the Dagster UI (default {DEFAULT_DAGSTER_PORT})"
+    )
+    parser.add_argument(
+        "--api-port", type=port, metavar="PORT", help=f"of the prediction API (default {DEFAULT_API_PORT})"
+    )
     parser.add_argument(
         "--collector",
         action=argparse.BooleanOptionalAction,

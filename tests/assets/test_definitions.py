@@ -1,6 +1,7 @@
 """What Dagster loads, and what people see of it."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from podpower.errors import InvalidInput
 from podpower.settings import Settings
 from podpower.sources.journal.format import JournalMeta, sealed
+from podpower_assets.alerts import FIXES
 from podpower_assets.definitions import definitions
 from podpower_assets.partitions import day_key, hour_key, hour_start_s
 from tests.assets.conftest import DEFS, HOURS, PARTITIONS
@@ -141,3 +143,26 @@ def test_settings_decide_the_first_partitions_the_window_and_the_interval_of_sen
         assert mapping.start_offset == -1
     sensors = {s.name: s.minimum_interval_seconds for s in loaded.get_repository_def().sensor_defs}
     assert sensors["workload_changes"] == sensors["follow_changes"] == 5
+
+
+OPERATE = (Path(__file__).parent.parent.parent / "docs" / "how-to" / "operate.md").read_text()
+
+
+def test_the_operations_page_has_each_sensor_and_schedule_and_no_other() -> None:
+    rows = re.findall(r"^\| `(\w+)` \((sensor|schedule)\) \|", OPERATE, flags=re.MULTILINE)
+    sensors = [(sensor.name, "sensor") for sensor in DEFS.sensors or ()]
+    schedules = [(schedule.name, "schedule") for schedule in DEFS.schedules or ()]
+    assert sorted(rows) == sorted([*sensors, *schedules])
+
+
+def test_the_operations_page_has_each_check_and_no_other() -> None:
+    rows = re.findall(r"^\| `(\w+: \w+)` \|", OPERATE, flags=re.MULTILINE)
+    assert sorted(rows) == sorted(f"{key.asset_key.to_user_string()}: {key.name}" for key in GRAPH.asset_check_keys)
+
+
+@pytest.mark.parametrize("name", FIXES)
+def test_an_alert_and_the_operations_page_give_the_same_first_step_for_a_check(name: str) -> None:
+    assert name in {key.name for key in GRAPH.asset_check_keys}
+    rows = re.findall(rf"^\| `\w+: {name}` \|.*\| (.*) \|$", OPERATE, flags=re.MULTILINE)
+    assert rows
+    assert all(row.startswith(FIXES[name].removesuffix(".")) for row in rows)
