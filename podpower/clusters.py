@@ -93,6 +93,11 @@ class Cluster:
         return self.entry.name if self.entry else self.given.cluster.name or ""
 
     @property
+    def has_meter(self) -> bool:
+        """False for an entry of the file without a source of samples."""
+        return self.entry is None or bool(self.entry.prometheus or self.entry.recording)
+
+    @property
     def place(self) -> str:
         """The place of its journal, or its recording."""
         places = self.given.places

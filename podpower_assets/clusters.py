@@ -13,10 +13,11 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 @dataclass(frozen=True)
 class Cluster:
     """A cluster whose hourly assets are made. The first one has no name in front of its assets and tables, so that a
-    platform which grows keeps its history; a further one has.
+    platform which grows keeps its history; a further one has. One that has no meter has neither labels nor rows.
     """
 
     name: str = ""
+    has_meter: bool = True
 
     def __post_init__(self) -> None:
         if self.name and not _NAME.fullmatch(self.name):

@@ -35,7 +35,8 @@ from podpower_assets.training_rows.assets import training_rows
 
 def cluster_assets(cluster: Cluster, partitions: Partitions) -> list[dg.AssetsDefinition]:
     """Return the hourly assets of one cluster."""
-    return [make(cluster, partitions) for make in (workload_specs, features, kepler_labels, job_labels, training_rows)]
+    measured = (kepler_labels, job_labels, training_rows) if cluster.has_meter else ()
+    return [make(cluster, partitions) for make in (workload_specs, features, *measured)]
 
 
 def assets(given: settings.AssetSettings, clusters: Sequence[Cluster] = (FIRST,)) -> list[dg.AssetsDefinition]:
@@ -92,4 +93,4 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
 def defs() -> dg.Definitions:
     """Return the definitions with the settings of this process, and the clusters that they configure."""
     given = settings.read()
-    return definitions(given, [Cluster(one.prefix) for one in configured_clusters(given)])
+    return definitions(given, [Cluster(one.prefix, has_meter=one.has_meter) for one in configured_clusters(given)])

@@ -134,7 +134,7 @@ _MODEL = dg.AssetCheckKey(dg.AssetKey(PROMOTED), MODEL_IS_FRESH)
 
 
 def _keys(cluster: Cluster) -> list[dg.AssetCheckKey]:
-    named = ((LABELS, LABELS_ARE_FRESH), (ROWS, ROWS_ARE_FRESH))
+    named = ((LABELS, LABELS_ARE_FRESH), (ROWS, ROWS_ARE_FRESH)) if cluster.has_meter else ()
     return [dg.AssetCheckKey(cluster.key(asset), name) for asset, name in named]
 
 

@@ -61,12 +61,13 @@ HOURS_SCHEMA: Final = pl.Schema(
 class ClusterHour:
     """What is stored of one hour of a cluster. None: there is no such table.
 
-    `labels` and `jobs` are queries, because an hour of 50,000 pods has three million labels. `journal_reached_s` is the
-    time up to which the cluster was observed, `gaps` are those that overlap the hour, `budgets_w` the budgets that
-    namespaces are annotated with.
+    `has_meter` is false where nothing is ever labelled. `labels` and `jobs` are queries, because an hour of 50,000 pods
+    has three million labels. `journal_reached_s` is the time up to which the cluster was observed, `gaps` are those in
+    the hour, `budgets_w` the budgets that namespaces are annotated with.
     """
 
     cluster: str
+    has_meter: bool = True
     specs: pl.DataFrame | None = None
     labels: pl.LazyFrame | None = None
     jobs: pl.LazyFrame | None = None
@@ -156,7 +157,8 @@ def _measured(one: ClusterHour, *, start_s: float) -> _Measured:
     """
     nothing = pl.DataFrame(schema={**dict.fromkeys(_NAMES, pl.String()), "energy_j": pl.Float64, "share": pl.Float64})
     if one.labels is None:
-        return _Measured(table=nothing, covered_s=0.0, last_label_s=None, metered=None)
+        metered = None if one.has_meter else False
+        return _Measured(table=nothing, covered_s=0.0, last_label_s=None, metered=metered)
     power, known = pl.col("avg_power_w"), pl.col("known_s").fill_null(0.0)
     usable = power.is_not_null() & (power <= MAX_POWER_W)
     known = pl.when(usable).then(known).otherwise(0.0)

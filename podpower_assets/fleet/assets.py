@@ -41,7 +41,8 @@ _LOOKED_AT = 3  # hours whose verdicts show the last error
 
 def upstream_of(clusters: Sequence[Cluster]) -> Upstream:
     """Return the tables that an hour is made from, whatever their checks: one cluster must not leave out the others."""
-    return Upstream(unchecked=tuple(cluster.key(name) for cluster in clusters for name in UPSTREAM))
+    keys = (cluster.key(name) for cluster in clusters for name in _tables_of(cluster))
+    return Upstream(unchecked=tuple(keys))
 
 
 def fleet_summary(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
@@ -69,6 +70,10 @@ def fleet_summary(clusters: Sequence[Cluster], partitions: Partitions) -> dg.Ass
             yield from per_partition(context, tables, upstream, fleet.sum_up)
 
     return asset
+
+
+def _tables_of(cluster: Cluster) -> tuple[str, ...]:
+    return UPSTREAM if cluster.has_meter else (SPECS,)
 
 
 class _Fleet:
@@ -120,7 +125,9 @@ class _Fleet:
         tables: dict[str, Any] = {}
         seen, budgets_w = Observed(), dict[str, float]()
         try:
-            tables = {"specs": specs_of(own, hour), "labels": own.scan(LABELS, hour), "jobs": own.scan(JOBS, hour)}
+            tables = {"specs": specs_of(own, hour)}
+            if cluster.has_meter:
+                tables |= {"labels": own.scan(LABELS, hour), "jobs": own.scan(JOBS, hour)}
             name = name or _cluster_in(tables)
             source = self._source.of(cluster)
             seen = source.observed()
@@ -130,7 +137,14 @@ class _Fleet:
         name = name or seen.cluster or "cluster"
         self._names[cluster], self._errors[name], self._reached_s[name] = name, error, seen.reached_s
         gaps = [gap for gap in seen.gaps if gap.start_s < start_s + HOUR_S and gap.end_s > start_s]
-        return ClusterHour(cluster=name, gaps=gaps, journal_reached_s=seen.reached_s, budgets_w=budgets_w, **tables)
+        return ClusterHour(
+            has_meter=cluster.has_meter,
+            cluster=name,
+            gaps=gaps,
+            journal_reached_s=seen.reached_s,
+            budgets_w=budgets_w,
+            **tables,
+        )
 
     def _state(self, cluster: Cluster, name: str) -> ClusterState:
         """Return the state of a cluster: its error is that of the newest hour of which there is a verdict."""
@@ -153,7 +167,7 @@ class _Fleet:
 
 def _cluster_in(tables: Mapping[str, Any]) -> str:
     """Return the name that a cluster's tables have for it; "" where they have none."""
-    for table in (tables["specs"], tables["labels"]):
+    for table in (tables.get("specs"), tables.get("labels")):
         if table is not None:
             names = table.lazy().select(pl.col("cluster").drop_nulls().first()).collect()["cluster"]
             if len(names) and names[0]:

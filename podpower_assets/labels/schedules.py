@@ -14,6 +14,12 @@ if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 HOURLY_ASSETS = ("workload_specs", "features", "kepler_labels", "job_labels", "training_rows")
+_WITHOUT_A_METER = HOURLY_ASSETS[:2]
+
+
+def hourly_keys(cluster: Cluster) -> list[dg.AssetKey]:
+    """Return the hourly assets of a cluster."""
+    return [cluster.key(name) for name in (HOURLY_ASSETS if cluster.has_meter else _WITHOUT_A_METER)]
 
 
 @cache  # Dagster wants one object for one name
@@ -21,7 +27,7 @@ def finished_hour(cluster: Cluster) -> "UnresolvedAssetJobDefinition":
     """Return the job of one hour of a cluster."""
     return dg.define_asset_job(
         cluster.named("finished_hour"),
-        selection=[cluster.key(name) for name in HOURLY_ASSETS],
+        selection=hourly_keys(cluster),
         tags=LIMITED,
         description="The specs, features, labels and training rows of one hour.",
     )
@@ -32,7 +38,7 @@ def changed_hours(cluster: Cluster) -> "UnresolvedAssetJobDefinition":
     """Return the job of hours that changed; at first, it fits the encoder."""
     return dg.define_asset_job(
         cluster.named("changed_hours"),
-        selection=[*(cluster.key(name) for name in HOURLY_ASSETS), dg.AssetKey("encoder")],
+        selection=[*hourly_keys(cluster), dg.AssetKey("encoder")],
         tags=LIMITED,
         description="The specs, features, labels and training rows of hours in which workloads changed.",
     )

@@ -45,7 +45,7 @@ MOST_NAMED = 100  # specs in quarantine that a manifest names
 
 def knn_model(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset, one for all clusters."""
-    rows = tuple(cluster.key(ROWS) for cluster in clusters)
+    rows = tuple(cluster.key(ROWS) for cluster in clusters if cluster.has_meter)
     upstream = Upstream(window=rows, window_days=partitions.window_days)
 
     @dg.asset(

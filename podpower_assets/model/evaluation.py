@@ -36,7 +36,7 @@ NAME = "model_evaluation"
 
 def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset, one for all clusters."""
-    rows = tuple(cluster.key(ROWS) for cluster in clusters)
+    rows = tuple(cluster.key(ROWS) for cluster in clusters if cluster.has_meter)
     upstream = Upstream(window=rows, window_days=partitions.window_days)
 
     @dg.asset(

@@ -15,7 +15,7 @@ from podpower.sources.protocols import ObjectEvent
 from podpower.specs.observing import observe
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import ENCODER
-from podpower_assets.labels.schedules import HOURLY_ASSETS, changed_hours
+from podpower_assets.labels.schedules import changed_hours, hourly_keys
 from podpower_assets.partitions import hour_key, hours_between, known_hours, range_tags
 from podpower_assets.policies import LIMITED, RUNS_A_TICK
 from podpower_assets.resources import Source, Tables
@@ -52,7 +52,7 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         has_encoder = tables.encoder() is not None
         # The first run fits the encoder, for which the others wait.
         chosen = groups(due)[: RUNS_A_TICK if has_encoder else 1]
-        assets = [*([] if has_encoder else [dg.AssetKey(ENCODER)]), *map(cluster.key, HOURLY_ASSETS)]
+        assets = [*([] if has_encoder else [dg.AssetKey(ENCODER)]), *hourly_keys(cluster)]
         requests = [_request(hours, assets, pending, limited=not is_first) for hours in chosen]
         if requests:
             pending.requested([hour for hours in chosen for hour in hours], now_s=now_s)

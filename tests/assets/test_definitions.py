@@ -15,6 +15,9 @@ from podpower.errors import InvalidInput
 from podpower.settings import Settings
 from podpower.sources.journal.format import JournalMeta, sealed
 from podpower_assets.alerts import FIXES
+
+
+from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.definitions import definitions
 from podpower_assets.partitions import day_key, hour_key, hour_start_s
 from tests.assets.conftest import DEFS, HOURS, PARTITIONS
@@ -166,3 +169,16 @@ def test_an_alert_and_the_operations_page_give_the_same_first_step_for_a_check(n
     rows = re.findall(rf"^\| `\w+: {name}` \|.*\| (.*) \|$", OPERATE, flags=re.MULTILINE)
     assert rows
     assert all(row.startswith(FIXES[name].removesuffix(".")) for row in rows)
+
+
+def test_a_cluster_without_a_meter_has_specs_only() -> None:
+    loaded = definitions(Settings(), [FIRST, Cluster("edge", has_meter=False)])
+    graph = loaded.resolve_asset_graph()
+    edge = {key.to_user_string() for key in graph.get_all_asset_keys() if key.path[0] == "edge"}
+    assert edge == {"edge/workload_specs", "edge/features"}
+    assert {key.asset_key.path[0] for key in graph.asset_check_keys} >= {"edge", "kepler_labels"}
+    for name in ("finished_hour_edge", "changed_hours_edge"):
+        chosen = loaded.resolve_job_def(name).asset_layer.selected_asset_keys
+        assert {key.to_user_string() for key in chosen} - {"encoder"} == edge
+    assert dg.AssetKey(["edge", "training_rows"]) not in graph.get(dg.AssetKey("knn_model")).parent_keys
+    assert dg.AssetKey(["edge", "workload_specs"]) in graph.get(dg.AssetKey("fleet_summary")).parent_keys

@@ -33,7 +33,7 @@ class Fleet:
     """Two clusters from copies of one recording, in one home."""
 
     def __init__(self, instance: dg.DagsterInstance, home: Path) -> None:
-        self.instance, self.home = instance, home
+        self.instance, self.home, self.clusters = instance, home, TWO
         self.resources = {
             "source": Source(recording=str(home / "first")),
             "tables": Tables(root=str(home / "tables")),
@@ -41,14 +41,15 @@ class Fleet:
         }
 
     def has(self, *, recording: Path | None = None, prometheus: str | None = None) -> None:
-        """Write the file of clusters: `edge` is a recording, or a live cluster with this Prometheus."""
-        edge = f"recording: {recording}" if recording else f"context: none, prometheus: {{url: '{prometheus}'}}"
+        """Write the file of clusters: `edge` is a recording, or a live cluster with this Prometheus, or without one."""
+        edge = f"recording: {recording}" if recording else "context: none"
+        edge += f", prometheus: {{url: '{prometheus}'}}" if prometheus else ""
         text = f"clusters: [{{name: home, recording: {self.home / 'first'}}}, {{name: edge, {edge}}}]"
         (self.home / "clusters.yaml").write_text(text)
 
     def run(self, keys: list[dg.AssetKey], *hours: str) -> dg.ExecuteInProcessResult:
         return dg.materialize(
-            assets(AssetSettings(), TWO),
+            assets(AssetSettings(), self.clusters),
             selection=keys,
             instance=self.instance,
             tags={"dagster/asset_partition_range_start": hours[0], "dagster/asset_partition_range_end": hours[-1]},
@@ -173,6 +174,19 @@ def test_a_damaged_table_of_one_cluster_is_its_error(fleet: Fleet) -> None:
 def test_the_definitions_have_the_clusters_of_the_file(fleet: Fleet) -> None:
     keys = {key.to_user_string() for key in defs().resolve_asset_graph().get_all_asset_keys()}
     assert {"workload_specs", "edge/workload_specs", "fleet_summary"} <= keys
+
+
+def test_a_cluster_without_a_prometheus_is_predicted_and_says_so(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.has()
+    alone, edge = Fleet(fleet.instance, fleet.home), Cluster("edge", has_meter=False)
+    alone.clusters = (FIRST, edge)
+    alone.resources |= {"tables": Tables(root=str(tmp_path / "tables"))}
+    assert alone.run([edge.key("workload_specs")], HOURS[0]).success
+    assert alone.run([dg.AssetKey("fleet_summary")], HOURS[0]).success
+    found = next(one for one in alone.summary().clusters if one.cluster == "edge")
+    assert (found.cluster, found.metered, found.measured_w) == ("edge", False, None)
+    assert found.predicted_w is not None
+    assert found.notes[0].startswith("no meter in cluster edge that the model learned from: predicted from edge, home")
 
 
 class TestTheSensor:

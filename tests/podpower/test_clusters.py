@@ -89,6 +89,11 @@ def test_a_cluster_can_be_a_recording(given):
     assert (settings.places.recording(live=False), settings.prometheus.url) == ("/data/rec", None)
 
 
+def test_an_entry_without_samples_has_no_meter(given):
+    text = "clusters: [{name: a, recording: /r}, {name: b, context: x}, {name: c, context: y, prometheus: {url: http://p}}]"
+    assert [cluster.has_meter for cluster in configured_clusters(given(text))] == [True, False, True]
+
+
 def test_a_variable_that_is_not_set_concerns_its_cluster_only(given):
     first, second = configured_clusters(given(TWO))
     with pytest.raises(InvalidInput, match=r"cluster eu-1: prometheus.token_env names EU1_TOKEN, which is not set"):

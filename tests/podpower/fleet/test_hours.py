@@ -127,6 +127,12 @@ def test_an_hour_stays_small_whatever_runs_in_it(specs_of, predictor):
     assert one(table)["predicted_w"] == pytest.approx(one(table, NAMESPACE)["predicted_w"])
 
 
+def test_a_cluster_that_is_never_labelled_has_no_meter(specs_of, predictor):
+    whole = one(made(predictor, specs=specs_of({"web": [("web-0", 0.0, None)]}), has_meter=False))
+    assert (whole["metered"], whole["measured_w"], whole["pods"]) == (False, None, 1.0)
+    assert whole["predicted_w"] > 0
+
+
 def test_a_cluster_without_tables_has_no_row(specs_of):
     table = hour_table(
         [ClusterHour(cluster="a"), ClusterHour(cluster="b", specs=specs_of({}))], None, start_s=START_S, now_s=LATER_S
