@@ -15,8 +15,6 @@ from podpower.errors import InvalidInput
 from podpower.settings import Settings
 from podpower.sources.journal.format import JournalMeta, sealed
 from podpower_assets.alerts import FIXES
-
-
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.definitions import definitions
 from podpower_assets.partitions import day_key, hour_key, hour_start_s
