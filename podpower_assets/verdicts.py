@@ -40,7 +40,7 @@ def read_verdict(path: UPath, *, command: str) -> PartitionVerdict | None:
     if not exists(path):
         return None
     stored = read_bounded(path, limit_bytes=_MAX_BYTES)
-    digest, body = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES + 1 :]
-    if digest.decode(errors="replace") != hashlib.sha256(body).hexdigest():
+    body = stored[_DIGEST_BYTES + 1 :]
+    if stored[: _DIGEST_BYTES + 1] != hashlib.sha256(body).hexdigest().encode() + b"\n":
         raise InvalidInput(f"{path} is damaged (SHA-256 differs): make it again with: {command}")
     return msgspec.json.decode(body, type=PartitionVerdict)

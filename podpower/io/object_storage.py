@@ -1,5 +1,6 @@
 """Small files below one root, a local folder or an object store. Writers exclude each other by creating files once."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,8 +71,8 @@ class ObjectStorage:
             path.unlink(missing_ok=True)
 
     def remove(self, folder: UPath) -> None:
-        """Remove a folder and everything below it."""
-        with reaching(folder):
+        """Remove a folder and everything below it; nothing where there is none."""
+        with reaching(folder), contextlib.suppress(FileNotFoundError):
             folder.fs.rm(folder.path, recursive=True)
 
 

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from podpower.errors import Refused
 from podpower.registry.quarantine import Quarantined
 from podpower.registry.store import ModelStore
 
@@ -100,3 +101,34 @@ def test_no_release_is_lost(store):
     state = store.quarantine.read()
     assert [spec.workload_name for spec in state.specs] == ["stays"]
     assert sorted(released.workload_name for released in state.released) == sorted(names)
+
+
+def test_a_version_that_is_promoted_while_it_is_pruned_is_kept_or_not_served(tmp_path, pairs):
+    """`prune` removes the manifest and then looks for promotions; `promote` does it the other way round."""
+    pruner, promoter = ModelStore(tmp_path / "models"), ModelStore(tmp_path / "models")
+    served, version, other = (pruner.add(*pair) for pair in pairs)
+    pruner.promote(served)
+
+    looks = pruner.last_served
+    pruner.last_served = lambda: promoted_just_before(promoter, version) or looks()
+    assert pruner.remove([version, other]) == [other]
+    assert pruner.served() == version
+    pruner.load(version)
+    pruner.last_served = looks
+
+    promoter.promote(served)
+    append = promoter._promotions.append
+
+    def pruned_just_before(*arguments, **named):
+        promoter._promotions.append = append
+        assert pruner.remove([version]) == [version]
+        return append(*arguments, **named)
+
+    promoter._promotions.append = pruned_just_before
+    with pytest.raises(Refused, match="removed meanwhile"):
+        promoter.promote(version)
+    assert pruner.served() == served
+
+
+def promoted_just_before(store, version):
+    store._promotions.append(store._promotions.head(), version, action="promote")
