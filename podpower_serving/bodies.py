@@ -9,7 +9,7 @@ from podpower.kubernetes.limits import MAX_NODES
 from podpower.specs import json_values
 from podpower.specs.documents import Rejected
 from podpower.specs.manifests import read_manifests
-from podpower.specs.ndjson import request_from_dict
+from podpower.specs.ndjson import decode_to_predict, request_from_dict
 from podpower.specs.quoting import quoted
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.selection import Options, Workloads
@@ -43,8 +43,12 @@ def check_media_type(header: str | None, encoding: str | None, *, accepted: Sequ
 
 
 def one_request(body: bytes) -> InferenceRequest:
-    """Parse a JSON body. Unreadable when it is not JSON, InvalidInput when it is not an InferenceRequest."""
-    return request_from_dict(_json(body))
+    """Parse a JSON body for a prediction: its labels and annotations are not redacted.
+
+    Unreadable when it is not JSON, InvalidInput when it is not an InferenceRequest.
+    """
+    request = decode_to_predict(_text(body))
+    return request_from_dict(_json(body)) if request is None else request
 
 
 def one_manifest(body: bytes, options: Options) -> InferenceRequest:

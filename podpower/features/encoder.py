@@ -25,8 +25,8 @@ from podpower.features.ngrams import (
     distinct_texts,
     fit_idf,
     fit_projection,
-    ngram_vectors,
 )
+from podpower.features.projections import Projector
 from podpower.features.sbert import DEFAULT_SBERT_MODEL, sbert_vectors
 from podpower.specs.requests import InferenceRequest
 
@@ -57,7 +57,7 @@ class Encoder:
         self.blocks: dict[str, int] = dict(state["blocks"])
         self.fingerprint: str = state["fingerprint"]
         if self.text in {"ngram", "both"}:
-            self._projection: NDArray[np.float64] = state["projection"].astype(np.float64)
+            self._projector = Projector(state["idf"], state["projection"])
 
     @classmethod
     def fit(
@@ -115,7 +115,7 @@ class Encoder:
         hot = one_hot(requests, self._state["vocabularies"]) * np.float32(np.sqrt(0.5))
         blocks = [self._numeric(requests), hot]
         if "text" in self.blocks:
-            blocks.append(ngram_vectors(requests, self._state["idf"], self._projection))
+            blocks.append(self._projector.vectors(requests))
         if "sentence" in self.blocks:
             blocks.append(self._sentence_vectors(requests))
         return np.concatenate(blocks, axis=1)

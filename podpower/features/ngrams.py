@@ -35,7 +35,7 @@ _MAX_CHARS = 4096  # of a field; more is no name, and what is cached must stay s
 _CHUNK = 1024  # requests at a time: bounds the memory of transform to some 50 MB
 _MAX_BASIS_TEXTS = 1024
 _MIN_EIGENVALUE = 1e-6
-_LEAST_NORM = 1e-12  # of a sketch without words
+LEAST_NORM = 1e-12  # of a sketch without words
 
 
 Texts = tuple[str, str, str, str]
@@ -62,16 +62,26 @@ def request_words(request: InferenceRequest) -> Texts:
 
 
 @lru_cache(maxsize=1 << 14)
-def _padded(text: str) -> bytes:
-    """Return the distinct words of a text, each between zero bytes, which no n-gram crosses."""
-    words = dict.fromkeys(_WORD.findall(text.lower()))
-    # A number alone is a port, a size or a version.
-    return b"".join(b"\0 %b " % word.encode() for word in words if not word.isdigit())
+def distinct_words(text: str) -> tuple[str, ...]:
+    """Return the distinct words of a text in order. A number alone is a port, a size or a version, and no word."""
+    return tuple(word for word in dict.fromkeys(_WORD.findall(text.lower())) if not word.isdigit())
+
+
+def _padded(words: Iterable[str]) -> bytes:
+    """Return words, each after a zero byte, which no n-gram crosses."""
+    return b"".join(b"\0 %b " % word.encode() for word in words)
 
 
 def _ngrams(texts: Sequence[Texts]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return the request's index, the bucket and the field's weight of each n-gram, in any order."""
-    segments = [_padded(text) for fields in texts for text in fields]
+    segments = [_padded(distinct_words(text)) for fields in texts for text in fields]
+    owner, bucket, weight = _segment_ngrams(segments)
+    fields = len(FIELD_WEIGHTS)
+    return owner // fields, bucket, np.array(list(FIELD_WEIGHTS.values()))[owner % fields] * weight
+
+
+def _segment_ngrams(segments: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the segment's index, the bucket and the weight within its word of each n-gram, by size and place."""
     text = np.frombuffer(b"".join(segments), dtype=np.uint8)
     lengths = np.fromiter(map(len, segments), dtype=np.int64, count=len(segments))
     segment = np.repeat(np.arange(len(segments)), lengths)
@@ -90,12 +100,20 @@ def _ngrams(texts: Sequence[Texts]) -> tuple[NDArray[np.int64], NDArray[np.int64
             hashes.append(rolling[fits])
     start = np.concatenate(starts)
     bucket = (_mixed(np.concatenate(hashes)) & np.uint64(BUCKETS - 1)).astype(np.int64)
-    owner = segment[start]
-    fields = len(FIELD_WEIGHTS)
     # A word counts as one however long it is: its n-grams share its weight.
     length = np.bincount(word[start], minlength=len(zeros))[word[start]]
-    weight = np.array(list(FIELD_WEIGHTS.values()))[owner % fields] / np.sqrt(length)
-    return owner // fields, bucket, weight
+    return segment[start], bucket, 1.0 / np.sqrt(length)
+
+
+def word_cells(
+    words: Sequence[str], idf: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return the cells of each word's sketch with their values, one word after another, and the ends of the words."""
+    owner, bucket, weight = _segment_ngrams([_padded((word,)) for word in words])
+    order = np.argsort(owner, kind="stable")
+    bucket = bucket[order]
+    values = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * weight[order]
+    return _SKETCH_COLUMN[bucket], values, np.cumsum(np.bincount(owner, minlength=len(words)))
 
 
 def _mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -138,14 +156,14 @@ _REST = np.zeros((SKETCH_DIM, REST_DIM))
 _REST[np.arange(SKETCH_DIM), _REST_COLUMN] = _REST_SIGN
 
 
-def _sketches(texts: Sequence[Texts], idf: NDArray[np.float32]) -> NDArray[np.float64]:
+def sketches(texts: Sequence[Texts], idf: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return (n, SKETCH_DIM) of unit length, or zeros where a request has no words."""
     owner, bucket, field = _ngrams(texts)
     weights = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * field
     sums = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(texts) * SKETCH_DIM)
     cells = sums.astype(np.float64).reshape(len(texts), SKETCH_DIM)  # without any n-gram they are integers
     for cell in cells:  # one by one, so that no batch shows
-        np.divide(cell, max(float(np.sqrt(np.add.reduce(cell * cell))), _LEAST_NORM), out=cell)
+        np.divide(cell, max(float(np.sqrt(np.add.reduce(cell * cell))), LEAST_NORM), out=cell)
     return cells
 
 
@@ -154,10 +172,10 @@ def fit_projection(texts: Sequence[Texts], idf: NDArray[np.float32]) -> NDArray[
     of `texts` (zeros beyond their rank), then REST_DIM random ones of what is orthogonal to them.
     """
     step = -(-len(texts) // _MAX_BASIS_TEXTS)
-    sketches = np.concatenate([_sketches(chunk, idf) for chunk in _chunks(texts[::step])])
-    values, vectors = np.linalg.eigh(sketches @ sketches.T)
+    sketched = np.concatenate([sketches(chunk, idf) for chunk in _chunks(texts[::step])])
+    values, vectors = np.linalg.eigh(sketched @ sketched.T)
     keep = np.flatnonzero(values > _MIN_EIGENVALUE)[::-1][:BASIS_DIM]
-    directions = sketches.T @ (vectors[:, keep] / np.sqrt(values[keep]))
+    directions = sketched.T @ (vectors[:, keep] / np.sqrt(values[keep]))
     # An eigenvector's sign is anyone's choice; this one is the same everywhere.
     largest = np.abs(directions).argmax(axis=0)
     directions *= np.where(directions[largest, np.arange(len(keep))] < 0, -1.0, 1.0)
@@ -165,22 +183,3 @@ def fit_projection(texts: Sequence[Texts], idf: NDArray[np.float32]) -> NDArray[
     projection[:, : len(keep)] = directions
     projection[:, BASIS_DIM:] = _REST - directions @ (directions.T @ _REST)
     return projection.astype(np.float32)
-
-
-def ngram_vectors(
-    requests: Sequence[InferenceRequest], idf: NDArray[np.float32], projection: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Return (n, TEXT_DIM) of about unit length, or zeros where a request has no words.
-
-    Each request is projected by itself, over the cells of its own sketch only: neither the batch nor the threads of a
-    matrix product show in a single bit.
-    """
-    rows: dict[Texts, int] = {}  # pods of one template have the same texts
-    row_of = [rows.setdefault(request_words(request), len(rows)) for request in requests]
-    vectors, texts = np.empty((len(rows), TEXT_DIM), dtype=np.float32), list(rows)
-    for start in range(0, len(texts), _CHUNK):
-        for row, sketch in enumerate(_sketches(texts[start : start + _CHUNK], idf), start):
-            used = np.flatnonzero(sketch)
-            # Not by BLAS, whose threads and kernels differ with the shape.
-            vectors[row] = np.einsum("i,ij->j", sketch[used], projection[used])
-    return vectors[row_of] + np.float32(0.0)  # without negative zeros

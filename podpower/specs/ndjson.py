@@ -41,6 +41,19 @@ def decode_request(line: bytes) -> InferenceRequest:
     return request_from_dict(json_values.value_of(line))
 
 
+def decode_to_predict(line: bytes) -> InferenceRequest | None:
+    """Return the request in v1 JSON, None where it is another form or an error: `request_from_dict` reads both.
+
+    Its labels and annotations are not redacted: no value of them is part of a prediction. InvalidInput as
+    `decode_request`.
+    """
+    try:
+        request = _DECODER.decode(line)
+    except (ValueError, RecursionError):
+        return None
+    return _checked(request, metadata=False)
+
+
 def request_from_dict(value: Any) -> InferenceRequest:
     """Return the request in a decoded JSON object, without credentials. InvalidInput as `decode_request`."""
     if not isinstance(value, dict):
@@ -56,14 +69,14 @@ def request_from_dict(value: Any) -> InferenceRequest:
         raise InvalidInput(readable(str(error), known)) from None
 
 
-def _checked(request: InferenceRequest) -> InferenceRequest:
+def _checked(request: InferenceRequest, *, metadata: bool = True) -> InferenceRequest:
     check_schedule(request)
     try:
         check_texts(request.containers, request.labels, request.annotations)
     except InvalidInput as error:
         named = f"{quoted(request.workload_kind)} {quoted(request.workload_name)}"
         raise InvalidInput(f"{named}: {error}") from None
-    return redact_request(request)
+    return redact_request(request, metadata=metadata)
 
 
 def _from_pod_spec(value: Mapping[str, Any]) -> InferenceRequest:

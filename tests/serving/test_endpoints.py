@@ -191,7 +191,7 @@ def test_the_api_is_described_with_examples_that_work(client):
     operations = {o["operationId"]: o for path in api["paths"].values() for o in path.values()}
     assert set(operations) == {
         "predict", "explain", "predictFromYaml", "predictBatch", "inferFromYaml", "getModel", "getHealth",
-        "getReadiness",
+        "getReadiness", "getReport",
     }  # fmt: skip
     for path, verbs in api["paths"].items():
         for media_type, body in verbs.get("post", {}).get("requestBody", {}).get("content", {}).items():

@@ -11,7 +11,7 @@ from podpower.specs.redaction.names import REDACTED, is_reference
 
 QUOTED: Final = r"\\*+(?:\"[^\"]*+\"?+|'[^']*+'?+)"
 OPAQUE_LENGTH: Final = 32  # characters of letters and digits that are a key
-_LEAST_LENGTH: Final = 16  # of a token
+LEAST_LENGTH: Final = 16  # of a token
 # Beginnings of tokens, by the least number of characters after them.
 _PREFIXES: Final = {
     12: r"gh[pousr]_|github_pat_|gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent)-|xox[a-z]-|xapp-|sk-|[sr]k_(?:live|test)_|whsec_"
@@ -77,7 +77,7 @@ PREFILTER: Final = (
 
 def has_token(text: str, lower: str) -> bool:
     """Return True for a text that may hold a token or a key. `lower` is it in lower case."""
-    if len(text) < _LEAST_LENGTH:
+    if len(text) < LEAST_LENGTH:
         return False
     if len(text) >= OPAQUE_LENGTH and text != lower:
         return True
@@ -92,7 +92,7 @@ def without_known_forms(text: str) -> str:
         text = _HOST_USER.sub(f"{REDACTED}@", text)
         if "oracle:" in lower:
             text = _ORACLE.sub(rf"\1{REDACTED}", text)
-    if len(text) >= _LEAST_LENGTH:
+    if len(text) >= LEAST_LENGTH:
         text = _TOKENS.sub(REDACTED, text)
         if _FORM_PART.search(text):
             for part, form in _FORMS:

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -54,6 +54,8 @@ def redact_words(words: Sequence[str] | None) -> list[str] | None:
     """
     if words is None:
         return None
+    if not _are_suspect(words):
+        return list(words)
     kept = [(word, False) for word in words]
     stable: Set[tuple[str, bool]] = frozenset()
     for _ in range(_MAX_PASSES):
@@ -116,20 +118,30 @@ def redact_image(image: str | None) -> str | None:
     return redact_text(image[user.end() :] if user else image)
 
 
-def redact_request(request: InferenceRequest) -> InferenceRequest:
-    """Return the request without credentials; the same object when it holds none."""
-    redacted = msgspec.structs.replace(
-        request,
-        labels=redact_mapping(request.labels),
-        annotations=redact_mapping(request.annotations),
-        containers=[_redact_container(container) for container in request.containers],
-    )
-    return request if redacted == request else redacted
+def redact_request(request: InferenceRequest, *, metadata: bool = True) -> InferenceRequest:
+    """Return the request without credentials; the same object when it holds none.
+
+    `metadata=False` leaves labels and annotations as they are, for a request that is only predicted.
+    """
+    changes: dict[str, Any] = {}
+    if metadata:
+        mappings = {"labels": request.labels, "annotations": request.annotations}
+        changes = {name: kept for name, values in mappings.items() if (kept := redact_mapping(values)) != values}
+    containers = [_redact_container(container) for container in request.containers]
+    if any(kept is not container for kept, container in zip(containers, request.containers, strict=True)):
+        changes["containers"] = containers
+    return msgspec.structs.replace(request, **changes) if changes else request
 
 
 def _redact_container(container: Container) -> Container:
-    command, args = redact_command(container.command, container.args)
-    return msgspec.structs.replace(container, image=redact_image(container.image), command=command, args=args)
+    """Return the container without credentials; the same object when it holds none."""
+    image = redact_image(container.image)
+    command, args = container.command, container.args
+    if command or args:
+        command, args = redact_command(command, args)
+    if image == container.image and command == container.command and args == container.args:
+        return container
+    return msgspec.structs.replace(container, image=image, command=command, args=args)
 
 
 def _redacted(text: str, *, commands: bool) -> str:
@@ -146,6 +158,14 @@ def _cached(text: str, commands: bool) -> str:
 def _is_suspect(text: str) -> bool:
     lower = text.lower()
     return _SUSPECT.search(lower) is not None or forms.has_token(text, lower)
+
+
+def _are_suspect(words: Sequence[str]) -> bool:
+    """Return False for a command line that no pass changes, by one search over all of its words."""
+    line = " ".join(words)
+    if len(line) > MAX_CHARS or _SUSPECT.search(line.lower()) is not None:
+        return True
+    return any(len(word) >= forms.LEAST_LENGTH and forms.has_token(word, word.lower()) for word in words)
 
 
 def _cut(text: str, commands: bool) -> str:

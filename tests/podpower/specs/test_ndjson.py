@@ -5,7 +5,8 @@ import pytest
 
 from podpower.errors import InvalidInput
 from podpower.specs.documents import Rejected
-from podpower.specs.ndjson import decode_request, encode_request, read_ndjson, request_from_dict
+from podpower.specs.hashing import spec_hash
+from podpower.specs.ndjson import decode_request, decode_to_predict, encode_request, read_ndjson, request_from_dict
 from podpower.specs.normalising import request_from_object
 from podpower.specs.requests import InferenceRequest
 from tests.podpower.specs.manifests import deployment
@@ -87,3 +88,19 @@ def test_a_line_with_an_invalid_schedule_is_refused() -> None:
     line = b'{"workload_kind":"CronJob","workload_name":"c","containers":[{}],"schedule":"soon"}'
     with pytest.raises(InvalidInput, match='schedule: "soon" is not a schedule'):
         decode_request(line)
+
+
+def test_a_request_to_predict_is_that_of_the_line_but_for_its_metadata() -> None:
+    container = {"image": "mysql", "args": ["--password=hunter3"], "req_cpu_mcpu": 100}
+    value = {**MINIMAL, "containers": [container], "annotations": {"token": "hunter2"}, "something_new": 1}
+    line = json.dumps(value).encode()
+    read, quick = decode_request(line), decode_to_predict(line)
+    assert quick is not None
+    assert quick.containers == read.containers
+    assert "hunter3" not in str(quick.containers)
+    assert spec_hash(quick) == spec_hash(read)
+
+
+@pytest.mark.parametrize("line", [b"{", b"[]", b'{"pod_spec": {}}', b"[" * 100_000])
+def test_other_forms_and_errors_are_left_to_the_slower_way(line: bytes) -> None:
+    assert decode_to_predict(line) is None

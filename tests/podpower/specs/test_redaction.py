@@ -14,6 +14,7 @@ from podpower.specs.redaction import (
     redact_text,
     redact_value,
     redact_words,
+    texts,
 )
 from podpower.specs.requests import Container, InferenceRequest
 from tests.podpower.specs.manifests import as_served, deployment
@@ -189,3 +190,20 @@ def test_redacting_a_request_twice_changes_nothing(command: list[str], args: lis
 def test_a_long_text_cut_twice_is_cut_once(text: str) -> None:
     once = redact_text(text + " word" * (MAX_CHARS // 5) + text)
     assert redact_text(once) == once
+
+
+# Words of which each is harmless and some are a credential together.
+COMMAND_WORDS = """
+    vault login write put set sh -c -p --token KEY value mysql -u root:pw a/b@db sqlplus curl -k openssl passwd
+    redis-cli AUTH hunter2 echo secret --value --body A=b requirepass gh -b snmpget -A doctl -t net user mc add
+    ssh-keygen -N /usr/bin/vault htpasswd -nb config 7z zip -P ngrok authtoken consul machine password isql -X
+    smbclient snyk auth app --level=info /etc/app.yaml
+"""
+COMMANDS = st.lists(st.sampled_from(COMMAND_WORDS.split()), max_size=6)
+
+
+@given(COMMANDS)
+@settings(max_examples=300)
+def test_the_quick_test_of_a_command_finds_all_that_the_patterns_do(words: list[str]) -> None:
+    if not texts._are_suspect(words):
+        assert [word for word, _ in texts._words_pass(words, frozenset())] == words
