@@ -56,13 +56,13 @@ class Pending(msgspec.Struct):
                 self.new_specs = None
 
     def _is_due(self, hour: str, now_s: float, *, busy: bool) -> bool:
+        if self.last_s is None:  # a new cluster: one range, which the encoder is fitted on
+            return True
         end_s = hour_start_s(hour) + HOUR_S
         if end_s <= now_s:
             return now_s - end_s >= HOUR_ENDS_AFTER_S
         if busy:
             return False
-        if self.last_s is None:
-            return True
         due_s = self.last_s + HOUR_EVERY_S
         if self.new_specs:
             due_s = max(self.new_specs[0] + FIRST_SAMPLES_S, self.last_s + NEW_SPEC_EVERY_S)

@@ -10,7 +10,9 @@ import pytest
 from dagster._core.storage.dagster_run import DagsterRunStatus
 
 from podpower.evaluation.checks import MODEL_CHECKS
+from podpower_assets.fleet.sensors import EVERY_S
 from podpower_assets.partitions import day_key, hour_key, range_tags
+from podpower_assets.specs.pending import Pending
 from podpower_assets.versions import CONSUMED, NEW_SPECS
 from tests.assets.conftest import ASSETS, DEFS, PARTITIONS
 
@@ -308,6 +310,30 @@ def test_models_are_six_an_hour_on_the_first_day_hourly_later_and_for_new_specs_
     assert trainings(platform, hours=1, every=5) == 6
     assert trainings(platform, hours=3, every=20, start=NOON + timedelta(hours=25)) == 3
     assert trainings(platform, hours=1, every=4, start=NOON + timedelta(hours=29), new_specs=True) == 8
+
+
+def test_a_busy_hour_is_at_most_thirty_runs(platform: Platform) -> None:
+    """Every minute workloads change and a spec that was never seen comes: no hour is busier."""
+    start = NOON.replace(minute=0)
+    hour, pending = hour_key(start.timestamp()), Pending(last_s=start.timestamp() - 60)
+    hourly = models = 0
+    for minute in range(60):
+        at = start + timedelta(minutes=minute)
+        pending.mark([hour], now_s=at.timestamp(), new_specs=True)
+        if not (due := pending.due(now_s=at.timestamp(), busy=False)):
+            continue
+        pending.requested(due, now_s=at.timestamp())
+        hourly += 1
+        platform.report("training_rows", hour, f"rows-{at}", new_specs=f"1:{at}")
+        if "knn_model" in platform.asked(at, "knn_model", "promoted_model"):
+            models += 1
+            seen = {NEW_SPECS: {f"training_rows {hour}": f"1:{at}"}}
+            consumed = platform.consumed("knn_model", None) | seen
+            platform.report("knn_model", TODAY, f"m-{at}", consumed=consumed)
+            platform.report("promoted_model", TODAY, f"p-{at}")
+    finished_hour, fleet_summaries = 1, 3600 / EVERY_S
+    assert hourly == models == 12
+    assert hourly + models + finished_hour + fleet_summaries <= 30
 
 
 def test_the_partitions_of_tests_are_in_the_window() -> None:

@@ -6,13 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
+import msgspec
 import polars as pl
 import pytest
 
 from podpower.datasets.join import JoinedRows, join_rows
+from podpower.datasets.training_set import TrainingSet
+from podpower.errors import InvalidInput
 from podpower.evaluation.champion import ChampionComparison
 from podpower.evaluation.checks import check_model
 from podpower.evaluation.evaluate import EvaluationReport, Score, SplitReport
+from podpower_assets.model.window import window_rows
+from podpower_assets.resources import Tables
+from podpower_assets.verdicts import PartitionVerdict
 from tests.assets.conftest import DAY, HOURLY, HOURS, Place
 
 
@@ -54,6 +60,31 @@ def test_a_label_that_is_there_twice_fails_the_check_of_its_rows(made: Place) ->
     finally:
         made.tables.write("kepler_labels", HOURS[0], labels)
         assert outcomes(made.materialize("training_rows", first=HOURS[0]))["one_row_a_label"]
+
+
+def test_rows_that_failed_their_check_are_left_out_of_training(made: Place) -> None:
+    encoder = made.tables.require_encoder()
+    whole, _ = window_rows([made.tables], DAY, window_days=1, encoder=encoder)
+    before = made.tables.verdict("training_rows", HOURS[0])
+    assert before is not None
+    failed = msgspec.structs.replace(before, failed_checks=("one_row_a_label",))
+    made.tables.write_verdict("training_rows", HOURS[0], failed)
+    try:
+        rows, window = window_rows([made.tables], DAY, window_days=1, encoder=encoder)
+    finally:
+        made.tables.write_verdict("training_rows", HOURS[0], before)
+    assert window["failed_hours"] == [HOURS[0]]
+    assert window["first_hour"] == HOURS[1]
+    assert len(TrainingSet.of(rows).frame) < len(TrainingSet.of(whole).frame)
+
+
+def test_a_damaged_verdict_is_named_with_the_command_that_makes_it_again(made: Place, tmp_path: Path) -> None:
+    tables = Tables(root=str(tmp_path))
+    tables.write_verdict("features", HOURS[0], PartitionVerdict(run_id="r", version="v"))
+    [path] = (tmp_path / "features").iterdir()
+    path.write_bytes(path.read_bytes().replace(b'"v"', b'"w"'))
+    with pytest.raises(InvalidInput, match=r"is damaged .*dagster asset materialize .*--select features"):
+        tables.verdict("features", HOURS[0])
 
 
 def test_labels_without_specs_fail_the_check_of_joins(made: Place) -> None:

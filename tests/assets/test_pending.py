@@ -34,8 +34,11 @@ def test_an_hour_without_changes_is_not_requested() -> None:
     assert requests(Pending(last_s=NINE - 60), changes={}, minutes=60) == []
 
 
-def test_the_first_change_of_a_new_cluster_is_requested_at_once() -> None:
+def test_all_hours_of_a_new_cluster_are_requested_at_once() -> None:
     assert requests(Pending(), changes={5: False}, minutes=60, start=5) == [5]
+    pending = Pending()
+    pending.mark([hour_key(NINE - 3600), HOUR], now_s=NINE + 60, new_specs=False)
+    assert pending.due(now_s=NINE + 60, busy=False) == [hour_key(NINE - 3600), HOUR]
 
 
 @pytest.mark.parametrize("seen", range(12, 22))
@@ -64,7 +67,7 @@ def test_the_running_hour_waits_while_it_is_being_made() -> None:
 
 
 def test_an_hour_that_ended_is_left_to_its_schedule_and_requested_if_that_did_not_make_it() -> None:
-    pending = Pending()
+    pending = Pending(last_s=NINE + 3000)
     pending.mark([HOUR], now_s=NINE + 3605, new_specs=False)
     assert pending.due(now_s=NINE + 3600 + 60, busy=False) == []
     assert pending.due(now_s=NINE + 3600 + 900, busy=False) == [HOUR]

@@ -177,3 +177,13 @@ def test_what_stays_away_fails_its_partition_only(place: Place, monkeypatch: pyt
     result = run(place, failing(HOURS[0], Unavailable("nobody answers")))
     assert not result.success
     assert place.tables.partitions("summed") == HOURS[1:2]
+
+
+def test_a_killed_run_keeps_what_it_made(place: Place) -> None:
+    def make(hour: str) -> Partition:
+        if hour == HOURS[1]:
+            raise SystemExit("killed")
+        return number_of(hour)
+
+    assert not run(place, make).success
+    assert list(records(place, MEASURED)) == place.tables.partitions("measured") == HOURS[:1]
