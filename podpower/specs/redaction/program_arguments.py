@@ -93,8 +93,12 @@ _VALUE_FLAGS = frozenset({"--value", "--body"})  # of commands about a secret
 _SECRET_OBJECTS = frozenset({"secret", "secrets", "put-parameter"})
 
 
-class CommandOptions:
-    """Words of one command that are credentials, by the words seen so far."""
+class CommandReader:
+    """Reads one command word by word, in order, and returns each word without its credential.
+
+    What a word means depends on the words before it, which `read_word`, `read_option` and `read_value` remember.
+    `kind_of_next` remembers nothing.
+    """
 
     def __init__(self) -> None:
         self._letters = ""
@@ -108,11 +112,11 @@ class CommandOptions:
         self._left: int | None = None  # arguments before the first that is a credential
         self._last = ("", "", "")
 
-    def see(self, word: str) -> str:
+    def read_word(self, word: str) -> str:
         """Read a word that is not an option, and return it without its credential. The first is the program, a later
         one can be another program.
         """
-        if self._is_credential(word):
+        if self._count_argument(word):
             return word if is_reference(word) or word == "$" else REDACTED
         if self._connects and (pair := _CONNECT.fullmatch(word)) and not is_reference(pair[2]):
             return f"{pair[1]}{REDACTED}{pair[3] or ''}"
@@ -133,8 +137,8 @@ class CommandOptions:
         self._last = (*self._last[1:], word)
         return word
 
-    def _is_credential(self, word: str) -> bool:
-        """Return True for an argument that is a credential by its position; count the others."""
+    def _count_argument(self, word: str) -> bool:
+        """Count an argument, and return True where it is a credential by its position."""
         before = self._last[-1]
         in_netrc = before == "password" and self._last[0] == "login"
         if in_netrc or before in _ALONE or (self._sets and _is_setting(before)):
@@ -145,7 +149,7 @@ class CommandOptions:
         self._left -= 1
         return self._left < 0 and word not in self._subcommands
 
-    def awaited(self, flag: str) -> str:
+    def kind_of_next(self, flag: str) -> str:
         """Return the kind of the credential that the next word is, after an option without a value of its own; "" for
         none.
         """
@@ -165,25 +169,25 @@ class CommandOptions:
     def _takes(self, letter: str) -> bool:
         return letter in _ANY_PROGRAM or letter in self._letters
 
-    def without_secret(self, flag: str) -> str:
-        """Return an option without the secret attached to it: -pSECRET, -p=SECRET, --user=USER:SECRET."""
+    def read_option(self, flag: str) -> str:
+        """Read an option, and return it without the secret attached to it: -pSECRET, -p=SECRET, --user=USER:SECRET."""
         name, assigned, value = flag.partition("=")
         if assigned and name in _USER_FLAGS:
             return f"{name}={redacted_pair(value)}"
         if assigned and name in _PAIR_FLAGS:
-            return f"{name}={self.redacted(PAIR, value)}"
+            return f"{name}={self.read_value(PAIR, value)}"
         if assigned and self._about_secret and name in _VALUE_FLAGS:
-            return f"{name}={self.redacted(NAMED, value)}"
+            return f"{name}={self.read_value(NAMED, value)}"
         if self._subcommands is _POSITIONS["htpasswd"] and "n" in flag and not flag.startswith("--"):
             self._left = 1  # htpasswd -nb USER SECRET has no FILE
         if len(flag) <= _SHORT or not self._takes(flag[1]) or flag[1] in _NEVER_ATTACHED:
             return flag
         sign = "=" if flag[_SHORT] == "=" else ""
         value = flag[_SHORT + len(sign) :]
-        return flag[:_SHORT] + sign + self.redacted(flag[1], value, attached=not sign)
+        return flag[:_SHORT] + sign + self.read_value(flag[1], value, attached=not sign)
 
-    def redacted(self, kind: str, value: str, *, attached: bool = False) -> str:
-        """Return the value of an option, whose kind is its letter, NAMED or PAIR, without its credential."""
+    def read_value(self, kind: str, value: str, *, attached: bool = False) -> str:
+        """Read the value of an option, and return it without its credential. `kind` is its letter, NAMED or PAIR."""
         if kind == PAIR:
             name, assigned, secret = value.partition("=")
             return value if is_reference(secret) else f"{name}{assigned}{REDACTED}"

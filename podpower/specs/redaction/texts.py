@@ -16,7 +16,7 @@ import msgspec
 from podpower.specs.redaction import forms, names, program_arguments
 from podpower.specs.redaction.forms import QUOTED
 from podpower.specs.redaction.names import REDACTED, is_reference, is_secret_name
-from podpower.specs.redaction.program_arguments import CommandOptions
+from podpower.specs.redaction.program_arguments import CommandReader
 from podpower.specs.requests import Container, InferenceRequest
 
 MAX_CHARS: Final = 1 << 16  # of a text are searched; Linux runs no program with an argument of twice that
@@ -69,7 +69,7 @@ def redact_words(words: Sequence[str] | None) -> list[str] | None:
 def _words_pass(words: Sequence[str], stable: Set[tuple[str, bool]]) -> list[tuple[str, bool]]:
     """Return the words without credentials, each with `commands` as for `_redacted`; those in `stable` come from it."""
     kept: list[tuple[str, bool]] = []
-    options, kind = CommandOptions(), ""
+    command, kind = CommandReader(), ""
 
     def keep(word: str, *, commands: bool) -> None:
         kept.append((word if (word, commands) in stable else _redacted(word, commands=commands), commands))
@@ -77,13 +77,13 @@ def _words_pass(words: Sequence[str], stable: Set[tuple[str, bool]]) -> list[tup
     for word in words:
         if word.startswith("-") and len(word) > 1:
             whole = _GAP.search(word) is not None  # "--token X" in one word: its value is not the next word
-            kind = options.awaited(word) if "=" not in word and not whole else ""
-            keep(options.without_secret(word), commands=whole)
+            kind = command.kind_of_next(word) if "=" not in word and not whole else ""
+            keep(command.read_option(word), commands=whole)
             continue
         if kind:
-            word = options.redacted(kind, word)  # noqa: PLW2901
+            word = command.read_value(kind, word)  # noqa: PLW2901
         elif not _GAP.search(word):
-            word = options.see(word)  # noqa: PLW2901
+            word = command.read_word(word)  # noqa: PLW2901
         keep(word, commands=not kind)
         kind = ""
     return kept
@@ -220,12 +220,12 @@ def _without_options(text: str) -> str:
     """Return a text without the secret values of options of the commands in it: sh -c "mysql -pSECRET db"."""
     kept: list[str] = []
     done = 0
-    options, seen = CommandOptions(), 0
+    command, seen = CommandReader(), 0
 
     def see_words(end: int) -> None:
         nonlocal done
         for word in _WORDS.finditer(text, seen, end):
-            if word.start() < done or (left := options.see(word[0])) == word[0]:
+            if word.start() < done or (left := command.read_word(word[0])) == word[0]:
                 continue
             quoted = _VALUE.match(text, word.start() - 1) if text[word.start() - 1 : word.start()] in _QUOTES else None
             kept.extend((text[done : quoted.start() if quoted else word.start()], left))
@@ -240,18 +240,18 @@ def _without_options(text: str) -> str:
         seen = match.end()
         flag = match[0]
         if not flag.startswith("-"):
-            options = CommandOptions()
+            command = CommandReader()
             continue
         attached = _VALUE.match(text, match.end()) if len(flag) == len("-p") else None
         if attached:  # -p"two words"
             flag += attached[0]
-        kept += [text[done : match.start()], options.without_secret(flag)]
+        kept += [text[done : match.start()], command.read_option(flag)]
         done = seen = match.start() + len(flag)
-        kind = options.awaited(flag) if "=" not in flag else ""
+        kind = command.kind_of_next(flag) if "=" not in flag else ""
         gap = _GAP.match(text, done)
         value = _VALUE.match(text, gap.end()) if kind and gap else None
         if gap and value and not value[0].startswith("-"):
-            kept += [gap[0], options.redacted(kind, value[0])]
+            kept += [gap[0], command.read_value(kind, value[0])]
             done = seen = value.end()
     see_words(len(text))
     return "".join([*kept, text[done:]])

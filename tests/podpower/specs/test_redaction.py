@@ -1,3 +1,6 @@
+from re import _parser  # type: ignore[attr-defined]
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +12,7 @@ from podpower.specs.redaction import (
     MAX_CHARS,
     REDACTED,
     is_secret_name,
+    names,
     redact_command,
     redact_request,
     redact_text,
@@ -32,7 +36,7 @@ JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N"
         [f'{{"client_secret": "{SECRET}"}}'], [f"Authorization: Bearer {SECRET}"],
         [f"token: {SECRET}"],
         [f"PGPASSWORD={SECRET}"], [f"DBPASSWORD={SECRET}"], [f"--dbpass={SECRET}"], [f"MYSQL_PWD={SECRET}"],
-        [f"--authkey={SECRET}"], ["-storePassword", SECRET], ["--requirepass", SECRET], ["--masterauth", SECRET],
+        [f"--authkey={SECRET}"], [f"--pswd={SECRET}"], ["sh", "-c", f"run --pswd {SECRET}"], ["-storePassword", SECRET], ["--requirepass", SECRET], ["--masterauth", SECRET],
         [f"--password=abc,{SECRET};x"], [f"--password=/k3+{SECRET}=="], [f"--password=\"a {SECRET}"],
         [f"JAVA_OPTS=-Xmx1g -Djavax.net.ssl.keyStorePassword={SECRET}"], [f"--set=a=b,auth.password={SECRET},c=d"],
         [f'{{\\"password\\": \\"{SECRET}\\"}}'], [f'{{"passwords": ["a", "{SECRET}"]}}'],
@@ -207,3 +211,41 @@ COMMANDS = st.lists(st.sampled_from(COMMAND_WORDS.split()), max_size=6)
 def test_the_quick_test_of_a_command_finds_all_that_the_patterns_do(words: list[str]) -> None:
     if not texts._are_suspect(words):
         assert [word for word, _ in texts._words_pass(words, frozenset())] == words
+
+
+def spellings(pattern: Any) -> list[str]:
+    """Every text that a parsed pattern without unbounded repetition matches, lookarounds and anchors left out."""
+    found = [""]
+    for operation, argument in pattern:
+        match str(operation):
+            case "LITERAL":
+                parts = [chr(argument)]
+            case "IN":
+                parts = [chr(value) for kind, value in argument if str(kind) == "LITERAL"]
+            case "BRANCH":
+                parts = [text for branch in argument[1] for text in spellings(branch)]
+            case "SUBPATTERN":
+                parts = spellings(argument[3])
+            case "MAX_REPEAT":
+                least, most, repeated = argument
+                assert (least, int(most)) == (0, 1)
+                parts = ["", *spellings(repeated)]
+            case "ASSERT" | "ASSERT_NOT" | "AT":
+                parts = [""]
+            case _:
+                raise NotImplementedError(operation)
+        found = [text + part for text in found for part in parts]
+    return found
+
+
+NAMES = sorted(set(spellings(_parser.parse(names._SECRET.pattern))))
+
+
+def test_every_secret_name_passes_the_prefilter() -> None:
+    assert len(NAMES) > 100
+    for name in NAMES:
+        own = [spelling for spelling in (name, f"my-{name}") if is_secret_name(spelling)]
+        assert own, name
+        for spelling in own:
+            assert SECRET not in redact_text(f"{spelling}={SECRET}"), spelling
+            assert SECRET not in redact_text(f"{spelling.upper()}={SECRET}"), spelling
