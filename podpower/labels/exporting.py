@@ -85,7 +85,7 @@ class Kepler:
         self.node_selectors = [s for g in self.generations for s in g.node_selectors(self.names, energy=energy)]
         self.selectors = [s for g in self.generations for s in g.selectors(self.names, energy=energy)]
         self.report = ReportBuilder(generation=" and ".join(g.name for g in self.generations), energy=energy)
-        if energy == "total" and not any(g.has_idle for g in self.generations):
+        if energy == "total" and not any(g.has_modes for g in self.generations):
             self.report.warn(NO_IDLE)
         self._zones: set[str] = set()
         self._versions = self._built(source)

@@ -25,10 +25,12 @@ BUILD_INFO = "kepler_build_info"
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """`total` holds all of a pod's energy, or, where it is missing, the sum of `components` does.
+    """Metrics and labels of one generation of Kepler.
 
-    `node` holds counters of whole nodes by zone, for the same energy as the pods' (without what the node draws idle);
-    `node_bound` those that hold more than that.
+    The energy of a pod is the metric `total` or, where that does not exist, the sum of `components`. `node` has the
+    metric of whole nodes by zone that counts the same energy as those of pods, without the node's idle energy;
+    `node_bound` one that counts more. With `has_modes`, series carry the label `mode`, dynamic or idle; without, the
+    energy of pods is dynamic, and series carry `zone`.
     """
 
     name: str
@@ -38,7 +40,13 @@ class Generation:
     node_bound: Mapping[str, str]
     namespace_label: str
     pod_label: str
-    has_idle: bool
+    has_modes: bool
+
+    def accepted(self, energy: Energy) -> Mapping[str, tuple[str, ...]]:
+        """Return the label, and its values, of the series that add up to `energy`."""
+        if not self.has_modes:
+            return {"zone": _CPU_ZONES}
+        return {"mode": ("dynamic",) if energy == "dynamic" else ("dynamic", "idle")}
 
     def metrics(self, names: Collection[str]) -> list[str]:
         """Return the metrics to read, of those that exist."""
@@ -50,26 +58,20 @@ class Generation:
         """Return selectors of the series that add up to `energy`, of the metrics that exist."""
         if energy not in {"dynamic", "total"}:
             raise InvalidInput(f"unknown energy {energy!r}: use dynamic or total")
-        labels: Mapping[str, tuple[str, ...]] = {"zone": _CPU_ZONES}
-        if self.has_idle:
-            labels = {"mode": ("dynamic",) if energy == "dynamic" else ("dynamic", "idle")}
-        return [Selector(metric=metric, labels=labels) for metric in self.metrics(names)]
+        return [Selector(metric=metric, labels=self.accepted(energy)) for metric in self.metrics(names)]
 
     def node_selectors(self, names: Collection[str], *, energy: Energy) -> list[Selector]:
         """Return selectors of the counters of whole nodes that exist."""
-        labels: Mapping[str, tuple[str, ...]] = {"zone": _CPU_ZONES}
-        if self.has_idle:
-            labels = {"mode": ("dynamic",) if energy == "dynamic" else ("dynamic", "idle")}
         metrics = dict.fromkeys((*self.node.values(), *self.node_bound.values()))
-        return [Selector(metric=metric, labels=labels) for metric in metrics if metric in names]
+        return [Selector(metric=metric, labels=self.accepted(energy)) for metric in metrics if metric in names]
 
     def comparisons(self, names: Collection[str]) -> Iterator[tuple[Selector, Selector, str, bool]]:
         """Yield selectors of pods and of nodes that count the same energy, by zone, of the metrics that exist. The last
         value is true where the nodes' counter holds more.
         """
-        for zone in (PACKAGE, DRAM) if self.has_idle else _CPU_ZONES:
-            pods = f"kepler_container_{zone}_joules_total" if self.has_idle else self.components[0]
-            labels = {"mode": ("dynamic",)} if self.has_idle else {"zone": (zone,)}
+        for zone in (PACKAGE, DRAM) if self.has_modes else _CPU_ZONES:
+            pods = f"kepler_container_{zone}_joules_total" if self.has_modes else self.components[0]
+            labels = self.accepted("dynamic") if self.has_modes else {"zone": (zone,)}
             bound = self.node[zone] not in names
             nodes = self.node_bound.get(zone, "") if bound else self.node[zone]
             if pods in names and nodes in names:
@@ -84,7 +86,7 @@ KEPLER_0_9 = Generation(
     node_bound={},
     namespace_label="container_namespace",
     pod_label="pod_name",
-    has_idle=True,
+    has_modes=True,
 )
 KEPLER_0_10 = Generation(
     name="0.10",
@@ -94,7 +96,7 @@ KEPLER_0_10 = Generation(
     node_bound=dict.fromkeys(_CPU_ZONES, "kepler_node_cpu_joules_total"),
     namespace_label="pod_namespace",
     pod_label="pod_name",
-    has_idle=False,
+    has_modes=False,
 )
 GENERATIONS = (KEPLER_0_10, KEPLER_0_9)
 _NODE_METRICS = ("kepler_node_", "kepler_container_cpu_joules_total")
@@ -131,9 +133,8 @@ def pod_series(series: pl.DataFrame, generation: Generation, *, energy: Energy) 
     `namespace` and `pod` of the result are the workload's; those of the samples are the exporter's and not used.
     """
     own = series.filter(pl.col("metric").is_in([generation.total or "", *generation.components]))
-    if generation.has_idle:
-        modes = ["dynamic"] if energy == "dynamic" else ["dynamic", "idle"]
-        own = own.filter(pl.col("mode").is_null() | pl.col("mode").is_in(modes))
+    if generation.has_modes:
+        own = own.filter(pl.col("mode").is_null() | pl.col("mode").is_in(generation.accepted(energy)["mode"]))
     else:
         own = _one_of_overlapping_zones(own)
     pod, namespace = pl.col(generation.pod_label), pl.col(generation.namespace_label)

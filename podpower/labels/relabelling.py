@@ -65,6 +65,6 @@ def check_labels(
 def _needed(generation: Generation, metric: str) -> tuple[str, ...]:
     """Return the labels by which a pod's energy is found: whose it is, and which part of it a series counts."""
     named = (generation.pod_label, generation.namespace_label)
-    if generation.has_idle:
+    if generation.has_modes:
         return (*named, "mode")
     return (*named, "zone") if metric == generation.components[0] else named

@@ -98,13 +98,15 @@ def least_spread(next_spread: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
-    """Lower and upper factors (of the expected error) by level and basis that hold that share of the residuals;
-    lower <= 0 <= upper, and a higher level holds a lower one.
+    """Ends of the intervals around a prediction, by level and source (SOURCES), in units of a scale.
 
-    Those of "seen" are in units of the spread of what was seen: a calm workload has a narrower interval than a bursty
-    one. Those of "revised", the new specs of known workloads, are in units of `typical`, the expected error of the
-    unseen on average; the others in units of `widening`, those of "elsewhere", known specs of new workloads, of its
-    `nearest`.
+    `bounds` has the lower and upper quantile of the residuals that contain the level's share of them: lower <= 0 <=
+    upper, and the interval of a higher level contains that of a lower one. The scale depends on the source:
+
+    - "seen": the spread of the entry's own periods; a calm workload has a narrower interval than a bursty one;
+    - "similar" and "prior": the error that `widening` expects at the prediction's remoteness;
+    - "elsewhere" (a known spec in another workload): `nearest`, the expected error of the least remote;
+    - "revised" (a new spec of a known workload): `typical`, the mean expected error of unseen workloads.
     """
 
     bounds: dict[float, dict[str, tuple[float, float]]]
@@ -113,7 +115,7 @@ class Intervals:
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """Ascending."""
+        """The levels, ascending."""
         return tuple(self.bounds)
 
     @property

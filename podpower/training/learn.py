@@ -1,4 +1,6 @@
-"""Choices made on entries left out in turn: metric, pseudo-counts, intervals, factors of means, cluster effects."""
+"""All choices of a training on left-out entries, in their order: metric (`podpower.training.metric`), pseudo-counts,
+intervals, factors of means, cluster effects.
+"""
 
 from dataclasses import dataclass, replace
 

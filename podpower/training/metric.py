@@ -1,4 +1,4 @@
-"""Choices made on left-out workloads: the metric, and the pseudo-count of each level of partial pooling.
+"""Maximum a posteriori estimates of the metric and of the pseudo-count of each level, from entries left out.
 
 The metric is learned as in Weinberger and Tesauro, "Metric Learning for Kernel Regression", AISTATS 2007: the squared
 error of left-out entries is minimised over it by its gradient. Here it has one weight a block of columns, and a

@@ -226,3 +226,54 @@ def test_energy_after_a_reset_covers_at_most_nine_tenths_of_the_seconds_between_
     # The pod begins between the scrapes at -30 and 0 s: 360 s, of which 27 of the 30 around the reset count as known.
     assert row["known_share"] == pytest.approx(357 / 360)
     assert row["total_energy_j"] == pytest.approx(550 + 3 * 550 / 357)
+
+
+def test_the_first_value_after_a_gap_of_the_exporter_is_history() -> None:
+    row = unseen(steady(2.0, begin=400.0, life=800.0), exporter(without=(300.0, 600.0)))
+    assert row["start_s"] == START_S + 600
+    assert row["total_energy_j"] == pytest.approx(2.0 * 570)
+    assert row["known_share"] == 1.0
+
+
+def test_a_partial_answer_at_the_end_of_a_life_is_estimated() -> None:
+    row = partly_seen(steady(2.0, begin=1.0, life=450.0), exporter())
+    # Samples at 30 to 450 s; the first value counts from 0 s on, and 300 to 450 s are not known.
+    assert (row["end_s"], row["known_share"]) == (START_S + 450, pytest.approx(300 / 450))
+    assert row["total_energy_j"] == pytest.approx(2.0 * 299 * 450 / 300)
+
+
+def test_intervals_that_only_touch_a_partial_answer_are_known() -> None:
+    row = partly_seen(steady(2.0, begin=0.0, life=1000.0), exporter(every=50.0))
+    # Samples at 0 to 950 s, the first of a counter that begins there; 300 to 500 s are not known.
+    assert row["known_share"] == pytest.approx(1 - 200 / 1000)
+
+
+def test_the_first_value_of_a_container_that_begins_later_adds_to_the_pod() -> None:
+    run = steady(2.0, begin=1.0, resets=(311.0,))
+    request = LabelRequest(start_s=START_S - 300, end_s=START_S + 3600)
+    row = only(label_jobs(InMemory(whole=scraped([run], exporter(), kepler="0.9")), None, request))
+    # From 300 to 311 s nothing is known; the new container's counter has the 38 J of the 19 s until 330 s.
+    assert row["known_share"] == pytest.approx(589 / 600, abs=1e-3)
+    assert row["total_energy_j"] == pytest.approx((1198 - 22) * 600 / 589, rel=1e-3)
+
+
+def test_samples_after_the_end_of_the_range_measure_its_last_seconds() -> None:
+    run = steady(2.0, begin=7.0, life=1000.0)
+    samples = scraped([run], exporter(), kepler="0.10")
+    row = only(labels_of(samples, [run], end_s=START_S + 615))
+    assert row["end_s"] == START_S + 615
+    assert row["total_energy_j"] == pytest.approx(2.0 * 608)
+    assert row["known_share"] == pytest.approx(1.0)
+
+
+def test_without_counters_of_nodes_the_other_pods_show_when_the_exporter_was_scraped() -> None:
+    run = steady(2.0, begin=7.0, life=593.0)
+    other = Run(**{**vars(steady(1.0, begin=-500.0, life=2000.0)), "name": "other", "uid": "o"})
+    whole = scraped([run, other], exporter(), kepler="0.10")
+    of_pods = whole.series.filter(~pl.col("metric").str.starts_with("kepler_node_"))
+    source = InMemory(whole=MetricSamples(series=of_pods, points=whole.points))
+    request = LabelRequest(start_s=START_S + 600, end_s=START_S + 1200)
+    row = only(label_ended_pods(source, specs_of([run]), request))
+    # The value of the sample at 30 s counts, because `other` was scraped at 0 s; 570 to 600 s are not seen.
+    assert row["known_share"] == pytest.approx((570 - 7) / 593)
+    assert row["total_energy_j"] == pytest.approx(2.0 * 593)
