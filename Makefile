@@ -13,7 +13,7 @@ DEMO_INSTALLED := $(VENV)/.installed-demo
 DEV_INSTALLED := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench docs reference clean
+.PHONY: help demo up test check format bench soak docs reference clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench: $(DEV_INSTALLED) ## measure speed and size
 	@missed=; for benchmark in benchmarks/*.py; do echo "== $$benchmark"; \
 		$(BIN)/python "$$benchmark" || missed="$$missed $$benchmark"; done; \
 		test -z "$$missed" || { echo "failed, or missed a goal:$$missed"; exit 1; }
+
+soak: $(DEV_INSTALLED) ## three simulated hours with an outage of each part, in about 20 minutes (SOAK="--hours 1" shortens)
+	@$(BIN)/python -W ignore scripts/soak.py $(SOAK)
 
 docs: $(DEV_INSTALLED) reference ## build the documentation into build/site and check its links
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

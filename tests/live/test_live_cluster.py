@@ -57,7 +57,10 @@ def test_a_changed_workload_reaches_the_served_model(running: Platform, first_mo
     assert newer["trained_at"] > first_model["trained_at"]
 
 
-def test_a_second_up_on_the_same_home_is_refused(running: Platform, first_model: dict[str, Any]) -> None:
+def test_a_second_up_on_the_same_home_is_refused(running: Platform) -> None:
+    log = running.home / "up.log"
+    running.until("start", lambda: "waiting for the Dagster definitions" in log.read_text() or None, seconds=120)
     with up(running.home) as second:
-        assert second.process.wait(timeout=60) == 1
-    assert "another `podpower up` uses" in (running.home / "up.log").read_text()
+        assert second.process.wait(timeout=120) == 1
+    assert "another `podpower up` uses" in log.read_text()
+    assert running.process.poll() is None
