@@ -117,10 +117,11 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("change"), st.sampled_from("abc")),
         st.tuples(st.just("flush"), st.none()),
-        st.tuples(st.just("later"), st.sampled_from([900.0, 3600.0, 9000.0])),
+        st.tuples(st.just("later"), st.sampled_from([1200.0, 3600.0, 9000.0])),
         st.tuples(st.just("reopen"), st.none()),
         st.tuples(st.just("read"), st.sampled_from([0, 1])),
     ),
+    min_size=15,
     max_size=40,
 )
 
@@ -158,6 +159,44 @@ def test_each_reader_gets_each_event_once_whatever_is_compacted(
         ended = [hour for hour in JournalReader(url).files.hours() if hour < hour_name(writer.now_s)]
         assert all(JournalReader(url).compacted(hour) for hour in ended)
         writer.close()
+
+
+def test_a_cursor_inside_an_hour_continues_there_when_its_flushes_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(tmp_path, monkeypatch)
+    readers = [Reader(tmp_path) for _ in range(5)]
+    for number, reader in enumerate(readers):
+        reader.read()
+        writer.change("abc"[number % 3])
+        writer.flush()
+    for _ in range(2):
+        writer.now_s += HOUR_S
+        writer.flush()
+    assert JournalReader(tmp_path).files.flushes()[0] > len(readers)
+    for reader in readers:
+        reader.read()
+        assert reader.seen == writer.events
+    writer.close()
+
+
+@pytest.mark.parametrize("hours", [0, 1, 2])
+def test_a_writer_that_starts_again_knows_what_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    writer = Writer(tmp_path, monkeypatch)
+    for uid in "aabbb":  # b is deleted
+        writer.change(uid)
+        writer.flush()
+    writer.now_s += hours * HOUR_S
+    writer.reopen()
+    known = writer.journal.known(STREAM)
+    assert known.alive == {uid: version for type_, uid, version in writer.events if uid in writer.alive}
+    for _ in range(2):
+        writer.now_s += HOUR_S
+        writer.flush()
+        assert alive_at(tmp_path, writer.now_s) == writer.alive
+    writer.close()
 
 
 @pytest.fixture
