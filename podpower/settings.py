@@ -211,6 +211,12 @@ class AssetSettings:
         parse=integer(least=1, most=86_400),
         default=30,
     )
+    remake_seconds: int = _setting(
+        "PODPOWER_REMAKE_SECONDS",
+        "Least seconds between two runs of the running hour, and between models on the first day; half for new specs.",
+        parse=integer(least=10, most=3600),
+        default=600,
+    )
     window_days: int = _setting(
         "PODPOWER_WINDOW_DAYS",
         "Days of training rows of a model.",

@@ -18,6 +18,7 @@ from podpower_assets.history import History, keys_of
 from podpower_assets.partitions import day_key, hour_key, hours_between
 from podpower_assets.policies import (
     FIRST_DAY_S,
+    HOUR_EVERY_S,
     LATER_MODEL_EVERY_S,
     MODEL_EVERY_S,
     NEW_SPEC_EVERY_S,
@@ -56,6 +57,11 @@ class Pace:
     first_day_s: float = MODEL_EVERY_S
     later_s: float = LATER_MODEL_EVERY_S
     new_specs_s: float = NEW_SPEC_EVERY_S
+
+    @classmethod
+    def of(cls, every_s: float) -> "Pace":
+        """Return the pace of a platform whose running hour is made again so often."""
+        return cls(first_day_s=every_s, new_specs_s=NEW_SPEC_EVERY_S * every_s / HOUR_EVERY_S)
 
     def allows(self, now_s: float, *, first_s: float, last_s: float, new: bool) -> bool:
         """Return whether enough time has passed since the last request; `new`: for specs that it does not know."""

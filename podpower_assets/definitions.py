@@ -12,6 +12,7 @@ import dagster as dg
 from podpower import settings
 from podpower.clusters import configured_clusters
 from podpower_assets.alerts import alerts
+from podpower_assets.automation import Pace
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import encoder, features
 from podpower_assets.fleet.assets import fleet_summary
@@ -45,7 +46,7 @@ def assets(given: settings.AssetSettings, clusters: Sequence[Cluster] = (FIRST,)
     return [
         *(asset for cluster in clusters for asset in cluster_assets(cluster, partitions)),
         encoder(clusters),
-        knn_model(clusters, partitions),
+        knn_model(clusters, partitions, Pace.of(given.remake_seconds)),
         promoted_model(partitions),
         model_evaluation(clusters, partitions),
         fleet_summary(clusters, partitions),

@@ -43,7 +43,7 @@ NAME, PROMOTED = "knn_model", "promoted_model"
 MOST_NAMED = 100  # specs in quarantine that a manifest names
 
 
-def knn_model(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
+def knn_model(clusters: Sequence[Cluster], partitions: Partitions, pace: Pace) -> dg.AssetsDefinition:
     """Return the asset, one for all clusters."""
     rows = tuple(cluster.key(ROWS) for cluster in clusters if cluster.has_meter)
     upstream = Upstream(window=rows, window_days=partitions.window_days)
@@ -57,7 +57,7 @@ def knn_model(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsD
         code_version="1",
         deps=[dg.AssetDep(key, partition_mapping=partitions.window) for key in rows],
         pool=TRAINING,
-        automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days, pace=Pace()),
+        automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days, pace=pace),
         check_specs=check_specs(dg.AssetKey(NAME), partitions.days, blocking=MODEL_CHECKS),
         description=(
             "A KNN model of the window that ends with the day: a candidate, evaluated on held-out workloads, compared "

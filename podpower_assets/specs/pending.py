@@ -37,25 +37,28 @@ class Pending(msgspec.Struct):
         """Remove hours that were made, by when that began, after their change was seen."""
         self.hours = {hour: at_s for hour, at_s in self.hours.items() if remade.get(hour, 0.0) <= at_s}
 
-    def due(self, *, now_s: float, busy: bool) -> list[str]:
-        """Return the hours to request now, oldest first; `busy`: the running one is being made."""
-        return sorted(hour for hour in self.hours if self._is_due(hour, now_s, busy=busy))
+    def due(self, *, now_s: float, busy: bool, every_s: float = HOUR_EVERY_S) -> list[str]:
+        """Return the hours to request now, oldest first; `busy`: the running one is being made. With another `every_s`
+        all waits for the running hour change in proportion.
+        """
+        scale = every_s / HOUR_EVERY_S
+        return sorted(hour for hour in self.hours if self._is_due(hour, now_s, busy=busy, scale=scale))
 
-    def requested(self, hours: Collection[str], *, now_s: float) -> None:
+    def requested(self, hours: Collection[str], *, now_s: float, every_s: float = HOUR_EVERY_S) -> None:
         """Remove hours that are requested. Specs that are too new to have samples are followed once more."""
         running = hour_key(now_s)
         self.hours = {hour: at_s for hour, at_s in self.hours.items() if hour not in hours}
         self.requests += 1
         if running in hours:
             self.last_s = now_s
-            settled_s = now_s - FIRST_SAMPLES_S
+            settled_s = now_s - FIRST_SAMPLES_S * every_s / HOUR_EVERY_S
             if self.new_specs and self.new_specs[1] > settled_s:
                 self.new_specs = (max(self.new_specs[0], settled_s), self.new_specs[1])
                 self.hours[running] = now_s
             else:
                 self.new_specs = None
 
-    def _is_due(self, hour: str, now_s: float, *, busy: bool) -> bool:
+    def _is_due(self, hour: str, now_s: float, *, busy: bool, scale: float) -> bool:
         if self.last_s is None:  # a new cluster: one range, which the encoder is fitted on
             return True
         end_s = hour_start_s(hour) + HOUR_S
@@ -63,10 +66,10 @@ class Pending(msgspec.Struct):
             return now_s - end_s >= HOUR_ENDS_AFTER_S
         if busy:
             return False
-        due_s = self.last_s + HOUR_EVERY_S
+        due_s = self.last_s + HOUR_EVERY_S * scale
         if self.new_specs:
-            due_s = max(self.new_specs[0] + FIRST_SAMPLES_S, self.last_s + NEW_SPEC_EVERY_S)
-        return now_s >= max(due_s, hour_start_s(hour) + FIRST_SAMPLES_S)
+            due_s = max(self.new_specs[0] + FIRST_SAMPLES_S * scale, self.last_s + NEW_SPEC_EVERY_S * scale)
+        return now_s >= max(due_s, hour_start_s(hour) + FIRST_SAMPLES_S * scale)
 
 
 def groups(hours: Collection[str]) -> list[list[str]]:

@@ -48,14 +48,15 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         remade = recorded(context.instance, cluster.key(SPECS), list(pending.hours))
         pending.forget({hour: one.began_s for hour, one in remade.items()})
         filters = dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES, tags={"dagster/sensor_name": name})
-        due = pending.due(now_s=now_s, busy=bool(context.instance.get_runs(filters, limit=1)))
+        busy = bool(context.instance.get_runs(filters, limit=1))
+        due = pending.due(now_s=now_s, busy=busy, every_s=given.remake_seconds)
         has_encoder = tables.encoder() is not None
         # The first run fits the encoder, for which the others wait.
         chosen = groups(due)[: RUNS_A_TICK if has_encoder else 1]
         assets = [*([] if has_encoder else [dg.AssetKey(ENCODER)]), *hourly_keys(cluster)]
         requests = [_request(hours, assets, pending, limited=not is_first) for hours in chosen]
         if requests:
-            pending.requested([hour for hours in chosen for hour in hours], now_s=now_s)
+            pending.requested([h for hours in chosen for h in hours], now_s=now_s, every_s=given.remake_seconds)
         cursor = msgspec.json.encode(pending).decode()
         if not requests:
             return dg.SensorResult(skip_reason=_reason(pending, seen), cursor=cursor)

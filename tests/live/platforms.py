@@ -85,6 +85,7 @@ def up(home: Path, *, hours: int = 3, workloads: int = 16) -> Iterator[Platform]
     dagster_port, api_port = free_port(), free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PODPOWER_", "DAGSTER_"))}
     environment["PODPOWER_SENSOR_SECONDS"] = "8"
+    environment["PODPOWER_REMAKE_SECONDS"] = "60"
     command = [sys.executable, "-m", "podpower", "up", "--home", str(home)]
     command += ["--dagster-port", str(dagster_port), "--api-port", str(api_port)]
     command += ["--hours", str(hours), "--workloads", str(workloads)]
