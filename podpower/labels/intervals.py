@@ -196,45 +196,69 @@ def _restarted(samples: Samples, grid: _Grid, first: Ints, fell: Bools, counts: 
 
 
 def _summed(samples: Samples, grid: _Grid, pairs: _Pairs, partial: Sequence[Range]) -> Intervals:
-    size = len(grid.ts)
+    """Return the intervals of pods as sums over their series: increases, first values of new counters, and states."""
     start, end = grid.of_sample[pairs.first], grid.of_sample[pairs.first + 1]
-    turns = np.zeros(size, dtype=np.int64)
-    turns[1:] = np.cumsum(grid.source[1:] != grid.source[:-1])
-    # Samples of another source lie between: the series ended there and began anew.
-    torn = (turns[start] != turns[end]) & (grid.source[start] == grid.source[end])
+    torn = _torn(grid, start, end)
     spread = _spread(grid, pairs, start, end, torn)
-    grown = np.bincount(spread.at, weights=spread.gain_j, minlength=size).astype(np.float64)
-    bridged = np.bincount(spread.at, minlength=size) > 0
-    began = np.ones(len(samples.ts), dtype=bool)
-    began[1:] = samples.series[1:] != samples.series[:-1]
-    began[pairs.first[torn] + 1] = True
-    ended = np.ones(len(samples.ts), dtype=bool)
-    ended[:-1] = began[1:]
+    begins = np.ones(len(samples.ts), dtype=bool)
+    begins[1:] = samples.series[1:] != samples.series[:-1]
+    begins[pairs.first[torn] + 1] = True
+    first_j, history = _first_values(samples, grid, pairs, begins, end)
+    ids = {name: number for number, name in enumerate(dict.fromkeys(samples.pod_ids))}
+    of_source = np.array([ids[name] for name in samples.pod_ids], dtype=np.int64)
+    size = len(grid.ts)
+    return Intervals(
+        pods=samples.pods,
+        pod=grid.pod,
+        ts=grid.ts,
+        pod_id=of_source[grid.source],
+        pod_ids=list(ids),
+        follows=grid.follows,
+        state=_states(grid, spread, begins, history, partial),
+        bridged=np.bincount(spread.at, minlength=size) > 0,
+        grown_j=np.bincount(spread.at, weights=spread.gain_j, minlength=size).astype(np.float64),
+        first_j=first_j,
+        history=history,
+        since_s=grid.since_s,
+    )
+
+
+def _torn(grid: _Grid, start: Ints, end: Ints) -> Bools:
+    """Return pairs between which samples of another source lie: the series ended there and began anew."""
+    turns = np.zeros(len(grid.ts), dtype=np.int64)
+    turns[1:] = np.cumsum(grid.source[1:] != grid.source[:-1])
+    torn: Bools = (turns[start] != turns[end]) & (grid.source[start] == grid.source[end])
+    return torn
+
+
+def _first_values(samples: Samples, grid: _Grid, pairs: _Pairs, begins: Bools, end: Ints) -> tuple[Floats, Bools]:
+    """Return `first_j` and `history` of Intervals. The first value of a counter is the energy of its container where
+    its exporter was scraped shortly before, did not restart since, and the value is plausible; else it is older.
+    """
+    size = len(grid.ts)
     restarted = grid.fell | _of_exporter(grid, np.bincount(end[pairs.restarted], minlength=size) > 0)
-    limit_j = most_energy_j(grid.since_s)
-    at = grid.of_sample[began]
-    value = samples.value[began]
-    with_it = (grid.since_s <= grid.near_s)[at] & ~restarted[at] & (value <= limit_j[at])
-    first_j = np.bincount(at, weights=value * with_it, minlength=size).astype(np.float64)
-    history = np.bincount(at[~with_it], minlength=size) > 0
-    follows = grid.follows
-    state = np.zeros(size, dtype=np.int8)
+    at, value = grid.of_sample[begins], samples.value[begins]
+    is_new = (grid.since_s <= grid.near_s)[at] & ~restarted[at] & (value <= most_energy_j(grid.since_s)[at])
+    first_j = np.bincount(at, weights=value * is_new, minlength=size).astype(np.float64)
+    return first_j, np.bincount(at[~is_new], minlength=size) > 0
+
+
+def _states(grid: _Grid, spread: "_Spread", begins: Bools, history: Bools, partial: Sequence[Range]) -> Codes:
+    """Return the state of each interval: the worst of its series."""
     length_s = np.append(np.diff(grid.ts), 0.0)
-    state[follows & (length_s > grid.near_s)] = GAP
-    state[spread.at[spread.loose]] = GAP
-    changed = np.bincount(grid.of_sample[ended], minlength=size) > 0
+    ends = np.ones(len(begins), dtype=bool)
+    ends[:-1] = begins[1:]
+    changed = np.bincount(grid.of_sample[ends], minlength=len(grid.ts)) > 0
     changed[:-1] |= history[1:]
+    state = np.zeros(len(grid.ts), dtype=np.int8)
+    state[grid.follows & (length_s > grid.near_s)] = GAP
+    state[spread.at[spread.loose]] = GAP
     state[changed] = CHANGED
     state[spread.at[spread.reset]] = RESET
     state[spread.at[spread.implausible]] = IMPLAUSIBLE
     for begin_s, end_s in partial:
         state[(grid.ts < end_s) & (grid.ts + length_s > begin_s)] = PARTIAL
-    ids = {name: number for number, name in enumerate(dict.fromkeys(samples.pod_ids))}
-    of_source = np.array([ids[name] for name in samples.pod_ids], dtype=np.int64)
-    return Intervals(
-        pods=samples.pods, pod=grid.pod, ts=grid.ts, pod_id=of_source[grid.source], pod_ids=list(ids), follows=follows,
-        state=state, bridged=bridged, grown_j=grown, first_j=first_j, history=history, since_s=grid.since_s,
-    )  # fmt: skip
+    return state
 
 
 def _of_exporter(grid: _Grid, restarted: Bools) -> Bools:

@@ -144,6 +144,7 @@ class KnnModel:
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def _predict(self, queries: Entries) -> Estimates:
+        """Return estimates from evidence pooled over levels; a spec with labels of its own is estimated from these."""
         prior_logs = self.prior.at(to_log(queries.physical_power_w), queries.controllers)
         effects = effects_of(self.cluster_effects, queries.clusters)
         beside = self._cluster_doubt(queries.clusters)
@@ -163,12 +164,10 @@ class KnnModel:
             if own := self._estimator.at_home(spec_hash, workload, cluster):
                 bases.mark_measured(row)
                 prior_weight[row] = beside[row] = 0.0
-                seconds = self.index.seconds[own]
-                power_w[row] = expected_w[row] = np.average(self.index.power_w[own], weights=seconds)
+                power_w[row] = expected_w[row] = np.average(self.index.power_w[own], weights=self.index.seconds[own])
                 scale[row], least[row] = self._spread(own)
-                totals = self.index.total_energy_j[own]
-                total_energy_j[row] = totals[~np.isnan(totals)].mean() if not np.isnan(totals).all() else np.nan
-                contributions.replace(row, [(e, 0.0, s) for e, s in zip(own, seconds / seconds.sum(), strict=True)])
+                total_energy_j[row] = self._measured_total(own)
+                contributions.replace(row, self._shares(own))
         logs = to_log(power_w)
         low, high = self.intervals.ends(logs, bases.source, scale, least=least, beside=beside)
         return Estimates(
@@ -185,6 +184,16 @@ class KnnModel:
             neighbour_distance=contributions.distance,
             neighbour_weight=contributions.weight,
         )
+
+    def _measured_total(self, own: list[int]) -> float:
+        """Return the mean joules of a job over these entries; NaN where none is one."""
+        totals = self.index.total_energy_j[own]
+        return float(totals[~np.isnan(totals)].mean()) if not np.isnan(totals).all() else float("nan")
+
+    def _shares(self, own: list[int]) -> list[tuple[int, float, float]]:
+        """Return each entry with distance 0 and its share of the measured seconds."""
+        seconds = self.index.seconds[own]
+        return [(entry, 0.0, share) for entry, share in zip(own, seconds / seconds.sum(), strict=True)]
 
     def _cluster_doubt(self, clusters: Sequence[str]) -> NDArray[np.float64]:
         """Return the standard deviation of the effect of each query's cluster, where none or few of its pods were
