@@ -38,8 +38,8 @@ class Pending(msgspec.Struct):
         self.hours = {hour: at_s for hour, at_s in self.hours.items() if remade.get(hour, 0.0) <= at_s}
 
     def due(self, *, now_s: float, busy: bool, every_s: float = HOUR_EVERY_S) -> list[str]:
-        """Return the hours to request now, oldest first; `busy`: the running one is being made. With another `every_s`
-        all waits for the running hour change in proportion.
+        """Return the hours to request now, oldest first; `busy`: the running one is being made, or its run waits. With
+        another `every_s` all waits for the running hour change in proportion.
         """
         scale = every_s / HOUR_EVERY_S
         return sorted(hour for hour in self.hours if self._is_due(hour, now_s, busy=busy, scale=scale))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 import msgspec
 import polars as pl
-from dagster._core.storage.dagster_run import IN_PROGRESS_RUN_STATUSES
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from podpower.errors import PodpowerError
 from podpower.hours import HOUR_S
@@ -47,7 +47,7 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         now_s = time.time()
         remade = recorded(context.instance, cluster.key(SPECS), list(pending.hours))
         pending.forget({hour: one.began_s for hour, one in remade.items()})
-        filters = dg.RunsFilter(statuses=IN_PROGRESS_RUN_STATUSES, tags={"dagster/sensor_name": name})
+        filters = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={"dagster/sensor_name": name})
         busy = bool(context.instance.get_runs(filters, limit=1))
         due = pending.due(now_s=now_s, busy=busy, every_s=given.remake_seconds)
         has_encoder = tables.encoder() is not None

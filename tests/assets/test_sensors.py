@@ -1,20 +1,26 @@
 """What is asked for when something changes, when time passes, and when a run fails."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import msgspec
 import pytest
+from dagster._core.test_utils import create_run_for_test
 
+from podpower.hours import start_of_hour
 from podpower.settings import AssetSettings
 from podpower.sources.recording import Recording
 from podpower.sources.writing import RecordingWriter
 from podpower_assets.clusters import FIRST
 from podpower_assets.labels.schedules import kepler_labels_hourly
 from podpower_assets.model.schedules import knn_model_daily, model_evaluation_daily
+from podpower_assets.partitions import hour_key
 from podpower_assets.resources import Source, Tables
+from podpower_assets.specs.pending import Pending
 from podpower_assets.specs.sensors import workload_changes
 from tests.assets.conftest import HOURLY, HOURS
 
@@ -74,6 +80,24 @@ def test_nothing_is_requested_twice_and_a_change_requests_its_hour_only(own_reco
     third = tick(own_recording, second.cursor)
     assert asked(third) == [(HOURS[-1], HOURS[-1])]
     assert asked(tick(own_recording, third.cursor)) == []
+
+
+def test_the_running_hour_is_not_requested_again_while_its_run_waits(
+    own_recording: Path, tick: Tick, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = start_of_hour(time.time()) + 1800.0
+    monkeypatch.setattr(time, "time", lambda: now_s)
+    recording = Recording(own_recording)
+    event = next(iter(recording.events(start_s=recording.start_s, end_s=recording.end_s)))
+    pending = msgspec.json.decode(tick(own_recording).cursor or "", type=Pending)
+    pending.last_s = now_s - 3600.0
+    RecordingWriter(own_recording).events([type(event)(ts=now_s, type="DELETED", object=event.object)])
+    sensor = {"dagster/sensor_name": "workload_changes"}
+    waiting = create_run_for_test(instance, status=dg.DagsterRunStatus.NOT_STARTED, tags=sensor)
+    second = tick(own_recording, msgspec.json.encode(pending).decode())
+    assert asked(second) == []
+    instance.report_run_canceled(waiting)
+    assert asked(tick(own_recording, second.cursor)) == [(hour_key(now_s), hour_key(now_s))]
 
 
 def test_a_tick_that_is_repeated_requests_the_same_run(own_recording: Path, tick: Tick) -> None:
