@@ -1,4 +1,4 @@
-"""The Dagster daemon of `podpower up`, which starts by failing runs whose process is gone: `python -m` runs it.
+"""The Dagster daemon of `podpower up`: `python -m` limits the pools, fails runs whose process is gone, and runs it.
 
 Its arguments are those of `dagster-daemon`.
 """
@@ -9,6 +9,7 @@ import dagster as dg
 from dagster._daemon.cli import main
 
 from podpower_assets.launcher import reason_of_death
+from podpower_assets.policies import POOL_LIMITS
 
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
@@ -28,8 +29,15 @@ def fail_orphans(instance: dg.DagsterInstance) -> list[str]:
     return lines
 
 
+def limit_pools(instance: dg.DagsterInstance) -> None:
+    """Set how many runs of each pool may run at a time."""
+    for pool, limit in POOL_LIMITS.items():
+        instance.event_log_storage.set_concurrency_slots(pool, limit)
+
+
 if __name__ == "__main__":
     with dg.DagsterInstance.get() as own:
+        limit_pools(own)
         for line in fail_orphans(own):
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

@@ -17,8 +17,9 @@ COMMON: dict[str, Any] = {
     "owners": ["team:podpower"],
     "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_A_RUN),
 }
-# Pools, whose limits are in dagster.yaml: one training at a time, two exports from a Prometheus.
+# Pools, which the daemon limits when it starts: one training at a time, two exports from a Prometheus.
 TRAINING, EXPORT = "training", "export"
+POOL_LIMITS: Final = {TRAINING: 1, EXPORT: 2}
 
 # Limits the time of runs that start by themselves, so that a hanging one does not hold the queue. Backfills have the
 # longer limit of dagster.yaml.

@@ -99,7 +99,7 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
     """Return the daily schedule of the job `retention`."""
     keys = [key for asset in assets for key in asset.keys]
 
-    @dg.op(description=_OLD_RUNS)
+    @dg.op(description=_OLD_RUNS, ins={"tables_that_stay": dg.In(dg.Nothing)})
     def old_runs(context: dg.OpExecutionContext, tables: Tables) -> None:
         """Delete old runs, and report how many."""
         days = settings.read().assets.keep_runs_days
@@ -130,8 +130,7 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
     @dg.job(name="retention", tags=LIMITED, description=f"{_OLD_DATA} {_OLD_RUNS}")
     def retention() -> None:
         """Remove old data and old runs."""
-        old_data()
-        old_runs()
+        old_runs(tables_that_stay=old_data())
 
     return dg.ScheduleDefinition(
         name="retention_daily",

@@ -11,14 +11,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
+from dagster._core.instance.config import PoolGranularity
 from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from podpower.cli.ports import free_port
 from podpower_assets import launcher
-from podpower_assets.daemon import fail_orphans
+from podpower_assets.daemon import fail_orphans, limit_pools
 from podpower_assets.launcher import LocalRunLauncher
-from tests.assets.conftest import DEFS
+from tests.assets.conftest import ASSETS, DEFS
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,6 +105,17 @@ def test_run_monitoring_learns_of_a_dead_process_from_the_launcher(instance: dg.
     alive = launches.check_run_worker_health(run(instance, dg.DagsterRunStatus.STARTED, pid=os.getpid()))
     assert (dead.status, alive.status) == (WorkerStatus.FAILED, WorkerStatus.RUNNING)
     assert "is gone" in str(dead)
+
+
+def test_the_daemon_limits_every_pool_that_an_asset_uses(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as shipped:
+        limit_pools(shipped)
+        limits = {pool.name: pool.limit for pool in shipped.event_log_storage.get_pool_limits()}
+        assert shipped.get_concurrency_config().pool_config.pool_granularity == PoolGranularity.RUN
+    pools = {pool for asset in ASSETS for pool in asset.node_def.pools}
+    assert pools == {"training", "export"}
+    assert limits == {"training": 1, "export": 2}
 
 
 def test_the_shipped_settings_use_the_launcher_with_retries_and_limits(tmp_path: Path) -> None:
