@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -84,8 +85,10 @@ class FileSource:
 class Served:
     """The one reference to the served model, and the newer model that was refused, if any."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, after_load: Callable[[], None] | None = None) -> None:
+        """`after_load` is called after each new model."""
         self._source = source
+        self._after_load = after_load or (lambda: None)
         self._name: str | None = None
         self._predictor: Predictor | None = None
         self.refused: RefusedModel | None = None
@@ -107,6 +110,7 @@ class Served:
             if name is not None and name != self._name:
                 predictor = self._source.load(name)
                 self._predictor, self._name = predictor, name
+                self._after_load()
                 _log.info("serving model %s", predictor.version)
                 for note in predictor.model.notes:
                     _log.warning("model %s: %s", predictor.version, note)

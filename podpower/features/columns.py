@@ -52,6 +52,12 @@ def _effective(
     """Return the pod-level value, else the sum over the containers that have one; a missing request is its limit."""
     if pod is not None:
         return pod
+    if len(containers) == 1:  # as in most pods
+        value = getattr(containers[0], field)
+        if value is None and default is not None:
+            value = getattr(containers[0], default)
+        if value is not None:
+            return float(value)
     known = []
     for container in containers:
         value = getattr(container, field)

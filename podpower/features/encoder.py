@@ -104,8 +104,12 @@ class Encoder:
         state["fingerprint"] = _digest(state)
         return cls(state)
 
-    def transform(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
+    def transform(
+        self, requests: Sequence[InferenceRequest], numbers: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
         """Return the vectors of `requests`, (n, dim), each independent of the others in the batch.
+
+        `numbers` are their `numeric_values`, for a caller that has them.
 
         With the text encoder "sbert", Unavailable without its library and Refused with other weights than fitted.
         """
@@ -113,7 +117,7 @@ class Encoder:
             return np.zeros((0, self.dim), dtype=np.float32)
         # Two values that differ are 2 apart in a one-hot square; halved, they are as far as one robust deviation.
         hot = one_hot(requests, self._state["vocabularies"]) * np.float32(np.sqrt(0.5))
-        blocks = [self._numeric(requests), hot]
+        blocks = [self._numeric(numeric_values(requests) if numbers is None else numbers), hot]
         if "text" in self.blocks:
             blocks.append(self._projector.vectors(requests))
         if "sentence" in self.blocks:
@@ -130,9 +134,8 @@ class Encoder:
             raise Refused(f"the sentence model {model!r} is not the one this encoder was fitted with: fit it again")
         return vectors[1:]
 
-    def _numeric(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
+    def _numeric(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return robust deviations, 0 where unknown, then one indicator column for each unknown value."""
-        values = numeric_values(requests)
         missing = np.isnan(values)
         deviations = (values - self._state["numeric_centers"]) / self._state["numeric_scales"]
         deviations = np.where(missing, np.float32(0), np.clip(deviations, -_CLIP, _CLIP))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,22 @@ from numpy.typing import NDArray
 from podpower.model.intervals import DEFAULT_LEVEL
 
 EXPLAINED_NEIGHBOURS = 10
+
+
+class Estimate(NamedTuple):
+    """One row of `Estimates` as plain numbers: `low_w` and `high_w` by level, `entry` and `weight` of the neighbour of
+    largest weight (-1: none).
+    """
+
+    power_w: float
+    expected_power_w: float
+    total_energy_j: float
+    low_w: list[float]
+    high_w: list[float]
+    basis: Literal["seen", "similar", "prior"]
+    prior_weight: float
+    entry: int
+    weight: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +52,14 @@ class Estimates:
     neighbour_distance: NDArray[np.float64]
     neighbour_weight: NDArray[np.float64]
 
+    def rows(self) -> list[Estimate]:
+        """Return each estimate as plain numbers, which are read faster than the cells of arrays."""
+        columns = (
+            self.power_w, self.expected_power_w, self.total_energy_j, self.low_w.T, self.high_w.T, self.basis,
+            self.prior_weight, self.neighbour_index[:, 0], self.neighbour_weight[:, 0],
+        )  # fmt: skip
+        return [Estimate(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
+
     def interval(self, level: float = DEFAULT_LEVEL) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return low and high watts (m,) of one level."""
         at = self.levels.index(level)
@@ -56,30 +81,44 @@ class Contributions:
         distance: NDArray[np.float64],
         weights: NDArray[np.float64],
         entries: Mapping[int, Mapping[int, float]],
+        *,
+        shown: int = EXPLAINED_NEIGHBOURS,
     ) -> "Contributions":
-        """Return the neighbours of largest weight in each row; in the rows of `entries` with the weights of
+        """Return the `shown` neighbours of largest weight in each row; in the rows of `entries` with the weights of
         those, too.
         """
         rows, found = near.shape
-        shown = min(EXPLAINED_NEIGHBOURS, found)
-        order = np.argsort(-weights, axis=1, kind="stable")[:, :shown]
-        shape = (rows, EXPLAINED_NEIGHBOURS)
+        shape = (rows, shown)
         contributions = cls(index=np.full(shape, -1), distance=np.full(shape, np.nan), weight=np.zeros(shape))
+        if shown == 1 and found:
+            order = weights.argmax(axis=1)[:, None]
+        else:
+            order = np.argsort(-weights, axis=1, kind="stable")[:, :shown]
+        shown = min(shown, found)
         contributions.index[:, :shown] = np.take_along_axis(near, order, axis=1)
         contributions.distance[:, :shown] = np.take_along_axis(distance, order, axis=1)
         contributions.weight[:, :shown] = np.take_along_axis(weights, order, axis=1)
         contributions.index[~np.isfinite(contributions.distance)] = -1
         for row, shares in entries.items():
-            contributions._add(row, shares)
+            contributions._add(row, shares, near[row], distance[row], weights[row])
         return contributions
 
-    def _add(self, row: int, shares: Mapping[int, float]) -> None:
+    def _add(
+        self,
+        row: int,
+        shares: Mapping[int, float],
+        near: NDArray[np.int64],
+        distance: NDArray[np.float64],
+        weight: NDArray[np.float64],
+    ) -> None:
+        """Replace a row by the largest of its neighbours and of the entries in `shares`."""
+        order = np.argsort(-weight, kind="stable")[:EXPLAINED_NEIGHBOURS]
+        order = order[np.isfinite(distance[order])]
         weights, distances = dict(shares), dict.fromkeys(shares, float("nan"))
-        columns = (self.index[row].tolist(), self.distance[row].tolist(), self.weight[row].tolist())
-        for entry, distance, weight in zip(*columns, strict=True):
-            if entry >= 0:
-                weights[entry] = weights.get(entry, 0.0) + weight
-                distances[entry] = distance
+        columns = (near[order].tolist(), distance[order].tolist(), weight[order].tolist())
+        for entry, apart, of_neighbour in zip(*columns, strict=True):
+            weights[entry] = weights.get(entry, 0.0) + of_neighbour
+            distances[entry] = apart
         ordered = sorted(weights, key=lambda entry: -weights[entry])
         self.replace(row, [(entry, distances[entry], weights[entry]) for entry in ordered])
 

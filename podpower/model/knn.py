@@ -15,7 +15,7 @@ from podpower.datasets.entries import Entries, MeasuredEntries
 from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
 from podpower.errors import InvalidInput, Refused
 from podpower.model.basis import decide_bases
-from podpower.model.estimates import Contributions, Estimates, joined
+from podpower.model.estimates import EXPLAINED_NEIGHBOURS, Contributions, Estimates, joined
 from podpower.model.estimator import Estimator, effects_of, is_familiar
 from podpower.model.expected import MeanFactors
 from podpower.model.intervals import Intervals, least_spread
@@ -128,22 +128,22 @@ class KnnModel:
         """The width of the vectors it takes."""
         return sum(self.metric.blocks)
 
-    def predict(self, queries: Entries) -> Estimates:
-        """Return estimates for m requests; none depends on the others. InvalidInput when the vectors' width is not the
-        model's.
+    def predict(self, queries: Entries, *, shown: int = EXPLAINED_NEIGHBOURS) -> Estimates:
+        """Return estimates for m requests, each with `shown` of its neighbours; none depends on the others.
+
+        InvalidInput when the vectors' width is not the model's.
         """
         if queries.vectors.ndim != 2 or queries.vectors.shape[1] != self.dim:
             raise InvalidInput(
                 f"vectors of shape {queries.vectors.shape} do not fit a model of {self.dim} columns: "
                 "use the encoder that the model was trained with"
             )
-        parts = [
-            self._predict(queries.part(slice(i, i + _CHUNK_QUERIES)))
-            for i in range(0, max(1, len(queries)), _CHUNK_QUERIES)
-        ]
-        return parts[0] if len(parts) == 1 else joined(parts)
+        if len(queries) <= _CHUNK_QUERIES:
+            return self._predict(queries, shown)
+        starts = range(0, len(queries), _CHUNK_QUERIES)
+        return joined([self._predict(queries.part(slice(i, i + _CHUNK_QUERIES)), shown) for i in starts])
 
-    def _predict(self, queries: Entries) -> Estimates:
+    def _predict(self, queries: Entries, shown: int) -> Estimates:
         """Return estimates from evidence pooled over levels; a spec with labels of its own is estimated from these."""
         prior_logs = self.prior.at(to_log(queries.physical_power_w), queries.controllers)
         effects = effects_of(self.cluster_effects, queries.clusters)
@@ -158,7 +158,7 @@ class KnnModel:
         bases = decide_bases(remote, similar_within=self.similar_within, revised=revised, elsewhere=elsewhere)
         scale, least = self.intervals.widening.at(remote), np.zeros(len(queries))
         scale[list(elsewhere)], scale[list(revised)] = self.intervals.nearest, self.intervals.typical
-        contributions = Contributions.of(near, np.sqrt(squared), pooled.weights, pooled.entries)
+        contributions = Contributions.of(near, np.sqrt(squared), pooled.weights, pooled.entries, shown=shown)
         columns = zip(queries.spec_hashes, queries.workloads, queries.clusters, strict=True)
         for row, (spec_hash, workload, cluster) in enumerate(columns):
             if own := self._estimator.at_home(spec_hash, workload, cluster):
@@ -169,14 +169,14 @@ class KnnModel:
                 total_energy_j[row] = self._measured_total(own)
                 contributions.replace(row, self._shares(own))
         logs = to_log(power_w)
-        low, high = self.intervals.ends(logs, bases.source, scale, least=least, beside=beside)
+        ends = from_log(np.stack(self.intervals.ends(logs, bases.source, scale, least=least, beside=beside)))
         return Estimates(
             power_w=power_w,
             expected_power_w=expected_w,
             total_energy_j=total_energy_j,
             levels=self.intervals.levels,
-            low_w=np.minimum(from_log(low), power_w),
-            high_w=np.maximum(from_log(high), power_w),
+            low_w=np.minimum(ends[0], power_w),
+            high_w=np.maximum(ends[1], power_w),
             basis=bases.basis,
             prior_weight=prior_weight,
             prior_power_w=from_log(prior_logs + effects),

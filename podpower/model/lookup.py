@@ -98,7 +98,7 @@ def entries_state(entries: MeasuredEntries) -> dict[str, Any]:
 
 def entries_from_state(state: Mapping[str, Any]) -> MeasuredEntries:
     """Return the entries that gave `state`. ValueError when its columns do not fit together."""
-    columns: dict[str, Any] = {name: Strings.from_state(c) if name in _TEXTS else c for name, c in state.items()}
+    columns: dict[str, Any] = {name: _texts(column) if name in _TEXTS else column for name, column in state.items()}
     if (
         set(columns) != {field.name for field in fields(MeasuredEntries)}
         or len({len(c) for c in columns.values()}) != 1
@@ -110,6 +110,12 @@ def entries_from_state(state: Mapping[str, Any]) -> MeasuredEntries:
     if not all(np.isfinite(arrays[name]).all() for name in _FINITE):
         raise ValueError("the index holds numbers that are not finite")
     return MeasuredEntries(**columns)
+
+
+def _texts(state: Mapping[str, Any]) -> Sequence[str]:
+    """Return a column as a list where it is short, since every prediction reads names of it."""
+    texts = Strings.from_state(state)
+    return list(texts) if len(texts) <= _DICT_TEXTS else texts
 
 
 def _digest(text: str) -> int:

@@ -7,11 +7,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from podpower.datasets.entries import Entries
+from podpower.features.columns import numeric_values
 from podpower.features.encoder import Encoder
 from podpower.features.names import controller_kind, main_image_key
 from podpower.features.physical import physical_power_w
 from podpower.kubernetes.kinds import ENDLESS_KINDS, JOB_KINDS
-from podpower.model.estimates import Estimates
+from podpower.model.estimates import EXPLAINED_NEIGHBOURS, Estimate, Estimates
 from podpower.model.fit import check_fit
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
@@ -144,22 +145,26 @@ class Predictor:
         self.model = model
         self.version = version
 
+    @property
+    def is_quick(self) -> bool:
+        """True where a prediction takes less than a millisecond: without sentence embeddings."""
+        return self.encoder.text in {"ngram", "none"}
+
     def predict(self, requests: Sequence[InferenceRequest]) -> list[Prediction]:
         """Return a prediction for each request, in order; none depends on the others."""
-        hashes, estimates = self._estimates(requests)
-        return [
-            Prediction(**self._fields(request, hashes[row], estimates, row)) for row, request in enumerate(requests)
-        ]
+        hashes, estimates = self._estimates(requests, shown=1)
+        columns = zip(requests, hashes, estimates.rows(), strict=True)
+        return [Prediction(**self._fields(request, own_hash, estimate)) for request, own_hash, estimate in columns]
 
     def explain(self, requests: Sequence[InferenceRequest]) -> list[Explanation]:
         """`predict`, each with the neighbours it rests on."""
-        hashes, estimates = self._estimates(requests)
+        hashes, estimates = self._estimates(requests, shown=EXPLAINED_NEIGHBOURS)
         explanations = []
-        for row, request in enumerate(requests):
+        for row, (request, estimate) in enumerate(zip(requests, estimates.rows(), strict=True)):
             neighbours = self._neighbours(estimates, row)
             prior = float(estimates.prior_weight[row])
             other = max(0.0, 1.0 - sum(neighbour.weight for neighbour in neighbours))
-            fields = self._fields(request, hashes[row], estimates, row)
+            fields = self._fields(request, hashes[row], estimate)
             alone_w = float(estimates.prior_power_w[row])
             explanations.append(
                 Explanation(
@@ -221,20 +226,18 @@ class Predictor:
         ]
         return total_power(summands, shared=shared_correlation(self.model.training_size["workloads"]))
 
-    def _estimates(self, requests: Sequence[InferenceRequest]) -> tuple[list[str], Estimates]:
+    def _estimates(self, requests: Sequence[InferenceRequest], *, shown: int) -> tuple[list[str], Estimates]:
         queries = entries_of(requests, self.encoder)
-        return list(queries.spec_hashes), self.model.predict(queries)
+        return list(queries.spec_hashes), self.model.predict(queries, shown=shown)
 
-    def _fields(self, request: InferenceRequest, own_hash: str, estimates: Estimates, row: int) -> dict[str, Any]:
+    def _fields(self, request: InferenceRequest, own_hash: str, estimate: Estimate) -> dict[str, Any]:
         step_seconds = self.model.step_seconds
-        power_w, expected_w = float(estimates.power_w[row]), float(estimates.expected_power_w[row])
-        intervals = [
-            _interval(level, float(low_w[row]), float(high_w[row]), step_seconds)
-            for level, low_w, high_w in zip(estimates.levels, estimates.low_w, estimates.high_w, strict=True)
-        ]
+        power_w, expected_w = estimate.power_w, estimate.expected_power_w
+        ends = zip(self.model.intervals.levels, estimate.low_w, estimate.high_w, strict=True)
+        intervals = [_interval(level, low_w, high_w, step_seconds) for level, low_w, high_w in ends]
         interval = next(interval for interval in intervals if interval.level == DEFAULT_LEVEL)
         endless = request.workload_kind in ENDLESS_KINDS
-        total_energy_j = None if endless else _known(float(estimates.total_energy_j[row]))
+        total_energy_j = None if endless else _known(estimate.total_energy_j)
         workload = workload_energy(request, pod_power_w=expected_w, run_energy_j=total_energy_j)
         return {
             "namespace": request.namespace,
@@ -258,8 +261,8 @@ class Predictor:
             "runs_month": workload.runs_month,
             "interval": interval,
             "intervals": intervals,
-            "basis": str(estimates.basis[row]),
-            "evidence": self._evidence(request, estimates, row),
+            "basis": estimate.basis,
+            "evidence": self._evidence(request, estimate),
             "label_source": self.model.label_source,
             "notes": [*workload.notes, *self._meter_notes(request.cluster)],
             "model_version": self.version,
@@ -271,10 +274,9 @@ class Predictor:
         measured = self.model.clusters
         return [no_meter_note(cluster, measured)] if cluster and measured and cluster not in measured else []
 
-    def _evidence(self, request: InferenceRequest, estimates: Estimates, row: int) -> str:
+    def _evidence(self, request: InferenceRequest, estimate: Estimate) -> str:
         """Return the evidence of the prediction as a sentence."""
-        basis, entry = estimates.basis[row], int(estimates.neighbour_index[row, 0])
-        share = float(estimates.prior_weight[row])
+        basis, entry, share = estimate.basis, estimate.entry, estimate.prior_weight
         if entry < 0 or share > _ALL_BUT:
             return PRIOR_IN_WORDS
         if basis == "prior":
@@ -290,7 +292,7 @@ class Predictor:
             return f"its own labels, as {name}"
         if basis == "seen":
             return f"labels of the same spec, as {name}"
-        return f"{float(estimates.neighbour_weight[row, 0]):.0%} of it is what {name} draws"
+        return f"{estimate.weight:.0%} of it is what {name} draws"
 
     def _neighbours(self, estimates: Estimates, row: int) -> list[Neighbour]:
         index = self.model.index
@@ -318,6 +320,7 @@ class Predictor:
 
 def entries_of(requests: Sequence[InferenceRequest], encoder: Encoder) -> Entries:
     """Return requests in the schema that a model is trained on."""
+    numbers = numeric_values(requests)
     return Entries(
         spec_hashes=[spec_hash(request) for request in requests],
         clusters=[request.cluster or "" for request in requests],
@@ -326,8 +329,8 @@ def entries_of(requests: Sequence[InferenceRequest], encoder: Encoder) -> Entrie
         names=[request.workload_name for request in requests],
         controllers=[controller_kind(request) for request in requests],
         image_keys=[main_image_key(request) or "" for request in requests],
-        physical_power_w=physical_power_w(requests),
-        vectors=encoder.transform(requests),
+        physical_power_w=physical_power_w(requests, numbers),
+        vectors=encoder.transform(requests, numbers),
     )
 
 

@@ -83,21 +83,35 @@ class Search:
         if not count:
             return near, squared
         queries = np.multiply(queries, self._scales, dtype=np.float32)
+        if self._index is not None:
+            for row, query in enumerate(queries):
+                found, distance = self._approximate(query, count)
+                order = np.argsort(distance, kind="stable")
+                near[row, : len(order)], squared[row, : len(order)] = found[order], distance[order]
+            return near, squared
         rows = max(1, _CHUNK_CELLS // self._count)
         for start in range(0, len(queries), rows):
-            part = queries[start : start + rows]
-            screened = None if self._count <= _UNSCREENED or self._index is not None else self._screened(part)
-            for row, query in enumerate(part, start):
-                if self._index is not None:
-                    found, distance = self._approximate(query, count)
-                else:
-                    allowed = None if groups is None or own_groups is None else groups != own_groups[row]
-                    approximate = None if screened is None else screened[row - start]
-                    found = self._candidates(query, approximate, count, allowed)
-                    distance = self._distances(query, found)
-                order = np.argsort(distance, kind="stable")[:count]
-                near[row, : len(order)], squared[row, : len(order)] = found[order], distance[order]
+            part = slice(start, start + rows)
+            allowed = None if groups is None or own_groups is None else groups != own_groups[part, None]
+            self._exact_near(queries[part], allowed, near[part], squared[part])
         return near, squared
+
+    def _exact_near(
+        self,
+        queries: NDArray[np.float32],
+        allowed: NDArray[np.bool_] | None,
+        near: NDArray[np.int64],
+        squared: NDArray[np.float64],
+    ) -> None:
+        """Write the nearest of the allowed entries (m, n) into `near` and `squared`, (m, count)."""
+        of, found = self._candidates(queries, allowed, near.shape[1])
+        distance = self._distances(queries, of, found)
+        order = np.lexsort((distance, of))  # stable: of equal distances the lower position comes first
+        counts = np.bincount(of, minlength=len(queries))
+        place = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept = place < near.shape[1]
+        at, order = (of[kept], place[kept]), order[kept]
+        near[at], squared[at] = found[order], distance[order]
 
     def _screened(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return squared distances (m, n) up to the query's own norm and a rounding error."""
@@ -109,28 +123,34 @@ class Search:
         return screened
 
     def _candidates(
-        self,
-        query: NDArray[np.float32],
-        screened: NDArray[np.float32] | None,
-        count: int,
-        allowed: NDArray[np.bool_] | None,
-    ) -> NDArray[np.int64]:
-        """Positions, ascending, among which the nearest are for certain."""
-        if screened is None:
-            return np.arange(self._count) if allowed is None else np.flatnonzero(allowed)
+        self, queries: NDArray[np.float32], allowed: NDArray[np.bool_] | None, count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return pairs of a query and an entry, ascending, among which the nearest entries are for certain."""
+        if self._count <= _UNSCREENED:
+            there = np.ones((len(queries), self._count), dtype=bool) if allowed is None else allowed
+            return np.nonzero(there)  # type: ignore[return-value]
+        screened = self._screened(queries)
         if allowed is not None:
             screened = np.where(allowed, screened, np.float32(np.inf))
-        limit = float(np.partition(screened, count - 1)[count - 1])
-        margin = _SCREEN_ERROR * len(query) * (float(query @ query) + self._longest)
-        found = np.flatnonzero(screened <= limit + margin)
-        return found if allowed is None else found[allowed[found]]
+        limits = np.partition(screened, count - 1, axis=1)[:, count - 1].astype(np.float64)
+        lengths = np.einsum("ij,ij->i", queries, queries).astype(np.float64)
+        limits += _SCREEN_ERROR * queries.shape[1] * (lengths + self._longest)
+        there = screened <= limits[:, None]
+        return np.nonzero(there if allowed is None else there & allowed)  # type: ignore[return-value]
 
-    def _distances(self, query: NDArray[np.float32], at: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return squared distances, each from its two vectors alone."""
-        differences = self._exact[at] - query
-        np.multiply(differences, differences, out=differences)
-        squared: NDArray[np.float64] = differences.sum(axis=1).astype(np.float64)
-        return squared
+    def _distances(
+        self, queries: NDArray[np.float32], of: NDArray[np.int64], found: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return squared distances of pairs, each from its two vectors alone."""
+        squared = np.empty(len(of), dtype=np.float32)
+        ends = np.cumsum(np.bincount(of, minlength=len(queries))).tolist()
+        start = 0
+        for query, end in zip(queries, ends, strict=True):  # one by one: small arrays stay in the processor's cache
+            part = found[start:end]
+            differences = (self._exact if len(part) == self._count else self._exact[part]) - query
+            np.einsum("ij,ij->i", differences, differences, out=squared[start:end])
+            start = end
+        return squared.astype(np.float64)
 
     def _approximate(self, query: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         # One query at a time: of several, faiss compares centroids by a matrix product.

@@ -76,3 +76,23 @@ def test_packed_texts_come_back(texts):
 def test_texts_that_do_not_fit_their_bytes_are_refused(size, ends):
     with pytest.raises(ValueError, match="texts"):
         Strings(np.zeros(size, dtype=np.uint8), np.array(ends))
+
+
+@pytest.mark.parametrize("count", [40, 500])
+def test_a_search_finds_the_same_in_any_batch_and_what_comparing_all_finds(vectors, count):
+    search, queries = Search(vectors[:count], ONES), vectors[:70] + np.float32(0.05)
+    near, squared = search.near(queries, 9)
+    alone = [search.near(query[None], 9) for query in queries]
+    assert near.tobytes() == np.concatenate([one for one, _ in alone]).tobytes()
+    assert squared.tobytes() == np.concatenate([one for _, one in alone]).tobytes()
+    brute = ((queries[:, None] - vectors[None, :count]) ** 2).sum(axis=2, dtype=np.float64)
+    np.testing.assert_allclose(squared, np.sort(brute, axis=1)[:, :9], rtol=1e-5)
+
+
+def test_entries_of_the_own_group_are_left_out_and_too_few_are_padded(vectors):
+    search, groups = Search(vectors[:100], ONES), np.arange(100) // 95
+    near, squared = search.near(vectors[:3], 8, groups=groups, own_groups=np.array([0, 1, 7]))
+    assert (near[0, :5] >= 95).all()
+    assert np.isinf(squared[0, 5:]).all()
+    assert near[1, 0] == 1
+    assert squared[2, 0] == 0.0

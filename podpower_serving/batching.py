@@ -1,0 +1,62 @@
+"""Predict requests that arrive at the same time in one call: most of a call's cost does not depend on its rows.
+
+Nobody waits for company: a batch holds what the event loop reads in the turn in which its first request arrives and
+the next one. A prediction has the same bits in any batch.
+"""
+
+import asyncio
+import logging
+from typing import Final
+
+from podpower.model.predictor import Prediction, Predictor
+from podpower.specs.requests import InferenceRequest
+
+MAX_ROWS: Final = 64  # predicted before the event loop reads on: some milliseconds
+
+_log = logging.getLogger("podpower.serving")
+
+_Waiting = tuple[Predictor, InferenceRequest, "asyncio.Future[Prediction]"]
+
+
+class Batcher:
+    """Predicts on the event loop. One for each loop."""
+
+    def __init__(self) -> None:
+        self._waiting: list[_Waiting] = []
+
+    async def predict(self, predictor: Predictor, request: InferenceRequest) -> Prediction:
+        """Return the prediction of one request, made together with those of others."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(loop.call_soon, self._flush)
+        future: asyncio.Future[Prediction] = loop.create_future()
+        self._waiting.append((predictor, request, future))
+        return await future
+
+    def _flush(self) -> None:
+        batch, self._waiting = self._waiting[:MAX_ROWS], self._waiting[MAX_ROWS:]
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._flush)
+        by_predictor: dict[Predictor, list[_Waiting]] = {}  # two of them while a model is replaced
+        for waiting in batch:
+            by_predictor.setdefault(waiting[0], []).append(waiting)
+        for predictor, part in by_predictor.items():
+            _predict(predictor, part)
+
+
+def _predict(predictor: Predictor, part: list[_Waiting]) -> None:
+    try:
+        predictions = predictor.predict([request for _, request, _ in part])
+    except Exception as error:  # whatever it is, it concerns one request: the others are predicted without it
+        if len(part) == 1:
+            future = part[0][2]
+            if not future.done():
+                future.set_exception(error)
+            return
+        _log.warning("a batch of %d requests failed (%r): each is predicted by itself", len(part), error)
+        for waiting in part:
+            _predict(predictor, [waiting])
+        return
+    for (_, _, future), prediction in zip(part, predictions, strict=True):
+        if not future.done():  # a client that went away cancels it
+            future.set_result(prediction)
