@@ -33,6 +33,10 @@ DEFAULT_HOME: Final = ".podpower"
 DEFAULT_DAGSTER_PORT: Final = 3000
 DEFAULT_API_PORT: Final = 8000
 MAX_BODY_MIB: Final = 8.0
+HEADER_TIMEOUT_SECONDS: Final = 10.0
+BODY_TIMEOUT_SECONDS: Final = 30.0
+DRAIN_SECONDS: Final = 5.0
+MAX_CONNECTIONS: Final = 1000
 RELOAD_SECONDS: Final = 2.0
 _VARIABLE, _DESCRIPTION, _PARSE = "variable", "description", "parse"
 
@@ -279,6 +283,30 @@ class ServiceSettings:
         "Seconds between two looks for a newly promoted model.",
         parse=number(most=3600),
         default=RELOAD_SECONDS,
+    )
+    header_timeout_seconds: float = _setting(
+        "PODPOWER_HEADER_TIMEOUT_SECONDS",
+        "Seconds that a client of the prediction API has to send the headers of a request.",
+        parse=number(most=3600),
+        default=HEADER_TIMEOUT_SECONDS,
+    )
+    body_timeout_seconds: float = _setting(
+        "PODPOWER_BODY_TIMEOUT_SECONDS",
+        "Seconds that it has to send the body.",
+        parse=number(most=3600),
+        default=BODY_TIMEOUT_SECONDS,
+    )
+    max_connections: int = _setting(
+        "PODPOWER_MAX_CONNECTIONS",
+        "Connections that the prediction API serves at a time; others get 503.",
+        parse=integer(least=1, most=100_000),
+        default=MAX_CONNECTIONS,
+    )
+    drain_seconds: float = _setting(
+        "PODPOWER_DRAIN_SECONDS",
+        "Seconds for which the prediction API answers after SIGTERM while it is not ready, at most.",
+        parse=number(most=3600),
+        default=DRAIN_SECONDS,
     )
     dagster_port: int = _setting(
         "PODPOWER_DAGSTER_PORT",

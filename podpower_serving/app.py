@@ -7,7 +7,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 
-import uvicorn
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -19,19 +18,20 @@ from podpower_serving import errors, openapi
 from podpower_serving.controllers import Inferences, Operations, Predictions, Reports
 from podpower_serving.models import Served, source_of
 from podpower_serving.plain_predictions import PlainPredictions
+from podpower_serving.protocol import Bounds
+from podpower_serving.server import Server
 from podpower_serving.settings import Settings
 
 _GC_THRESHOLDS = 50_000, 20, 100  # an answer allocates some hundred objects, hardly any of them in cycles
-_GRACE_SECONDS = 10  # for requests in flight when the service stops
 
 
-def create_app(settings: Settings, *, own_process: bool = False) -> Litestar:
+def create_app(settings: Settings, *, bounds: Bounds | None = None, own_process: bool = False) -> Litestar:
     """Return the application; it loads its model at the start and follows newer ones.
 
-    `own_process` lets it tune the garbage collector of the process.
+    It is not ready while `bounds` are draining. `own_process` lets it tune the garbage collector of the process.
     """
     served = Served(source_of(settings), after_load=_spare_model if own_process else None)
-    app = _framework(settings, served)
+    app = _framework(settings, served, bounds or settings.bounds())
     app.asgi_handler = PlainPredictions(app.asgi_handler, served)
     return app
 
@@ -45,7 +45,7 @@ def _spare_model() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
-def _framework(settings: Settings, served: Served) -> Litestar:
+def _framework(settings: Settings, served: Served, bounds: Bounds) -> Litestar:
 
     @contextlib.asynccontextmanager
     async def following(_app: Litestar) -> AsyncIterator[None]:
@@ -60,6 +60,7 @@ def _framework(settings: Settings, served: Served) -> Litestar:
         route_handlers=[Predictions, Inferences, Operations, Reports, openapi.openapi_json, openapi.swagger_asset],
         dependencies={
             "served": Provide(lambda: served, sync_to_thread=False),
+            "bounds": Provide(lambda: bounds, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
         },
         exception_handlers={
@@ -76,25 +77,17 @@ def _framework(settings: Settings, served: Served) -> Litestar:
 
 
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = DEFAULT_API_PORT) -> None:
-    """Serve until SIGINT or SIGTERM; requests in flight are finished. Port 0 takes a free one.
+    """Serve until SIGINT or SIGTERM, in order (`Server`). Port 0 takes a free one.
 
     Unavailable when the port is taken.
     """
-    app = create_app(settings, own_process=True)
+    bounds = settings.bounds()
+    app = create_app(settings, bounds=bounds, own_process=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    config = uvicorn.Config(
-        app,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,  # nothing depends on the client's address
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
     with _listening(host, port) as listener:
         address = listener.getsockname()
         logging.getLogger("podpower.serving").info("listening on http://%s:%d", *address[:2])
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped in order
-            uvicorn.Server(config).run(sockets=[listener])
+        Server(app, bounds, drain_seconds=settings.drain_seconds).run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -10,7 +10,7 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.params import FromPath
 from litestar.response import Redirect
 
-from podpower.errors import Refused
+from podpower.errors import Refused, Unavailable
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.predictor import Explanation, Prediction, Predictor
 from podpower.registry.store import ModelStore
@@ -19,6 +19,7 @@ from podpower.specs.selection import Options
 from podpower_serving import bodies, openapi
 from podpower_serving.errors import NotFound
 from podpower_serving.models import Served
+from podpower_serving.protocol import Bounds
 from podpower_serving.schemas import Batch, Health, ModelInfo, Readiness, RowError
 from podpower_serving.settings import Settings
 
@@ -162,8 +163,10 @@ class Operations(Controller):
         return Health()
 
     @get("/readyz", operation_id="getReadiness", sync_to_thread=False, responses=openapi.NOT_READY)
-    def readyz(self, served: NamedDependency[Served]) -> Readiness:
-        """Answer 200 with a model, 503 without."""
+    def readyz(self, served: NamedDependency[Served], bounds: NamedDependency[Bounds]) -> Readiness:
+        """Answer 200 with a model, 503 without and while the service stops."""
+        if bounds.draining:
+            raise Unavailable("the service is stopping: send requests to another replica")
         return Readiness(model_version=served.predictor.version)
 
     @get("/", include_in_schema=False, sync_to_thread=False)

@@ -8,7 +8,7 @@ every error and every exception has one place.
 from typing import Final
 
 import msgspec
-from litestar.enums import ScopeType
+from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
 from podpower.errors import PodpowerError
@@ -31,7 +31,10 @@ class PlainPredictions:
         self._app, self._served, self._batcher = app, served, Batcher()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Answer one request. HEAD is a GET whose body the server drops."""
+        if scope["type"] == ScopeType.HTTP and scope["method"] == "HEAD":
+            await self._app({**scope, "method": HttpMethod.GET}, receive, send)
+            return
         if scope["path"] != "/predict" or not _is_plain(scope):
             await self._app(scope, receive, send)
             return
@@ -41,11 +44,11 @@ class PlainPredictions:
             message = await receive()
             messages.append(message)
             if message["type"] != "http.request":
-                break  # the client went away
+                return  # the client went away
             body += message.get("body", b"")
             if not message.get("more_body", False):
                 break
-        found = self._found(body) if message["type"] == "http.request" else None
+        found = self._found(body)
         if found is None:
             await self._app(scope, _again(messages, receive), send)
             return
