@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
+import msgspec
 from litestar import Controller, MediaType, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import Reference, Schema
@@ -102,13 +103,14 @@ class Predictions(Controller):
     )
     async def predict_batch(
         self, request: AnyRequest, served: NamedDependency[Served], settings: NamedDependency[Settings]
-    ) -> Batch:
+    ) -> Response[Batch]:
         """Predict many workloads, each and together. A bad row is listed in `errors` and fails no other; objects that
         have no prediction of their own are listed in `skipped` with the reason.
         """
         body, media_type = await _body(request, bodies.JSON, *bodies.YAML_TYPES, query=bodies.OPTIONS)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
-        return await asyncio.to_thread(_predict_batch, served.predictor, body, media_type, options)
+        content = await asyncio.to_thread(_predict_batch, served.predictor, body, media_type, options)
+        return Response(content=content, media_type=MediaType.JSON)  # type: ignore[arg-type]  # encoded already
 
 
 class Inferences(Controller):
@@ -123,11 +125,14 @@ class Inferences(Controller):
         status_code=200,
         responses=openapi.PROBLEMS,
     )
-    async def infer_from_yaml(self, request: AnyRequest, settings: NamedDependency[Settings]) -> list[InferenceRequest]:
+    async def infer_from_yaml(
+        self, request: AnyRequest, settings: NamedDependency[Settings]
+    ) -> Response[list[InferenceRequest]]:
         """Convert manifests to the InferenceRequests that `/predict` takes, without credentials."""
         body, _ = await _body(request, *_MANIFEST_TYPES, query=bodies.OPTIONS)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
-        return await asyncio.to_thread(bodies.manifests, body, options)
+        content = await asyncio.to_thread(_infer, body, options)
+        return Response(content=content, media_type=MediaType.JSON)  # type: ignore[arg-type]  # encoded already
 
 
 class Operations(Controller):
@@ -208,10 +213,15 @@ def _explain_one(predictor: Predictor, body: bytes) -> Explanation:
     return predictor.explain([bodies.one_request(body)])[0]
 
 
-def _predict_batch(predictor: Predictor, body: bytes, media_type: str, options: Options) -> Batch:
+def _infer(body: bytes, options: Options) -> bytes:
+    return msgspec.json.encode(bodies.manifests(body, options))
+
+
+def _predict_batch(predictor: Predictor, body: bytes, media_type: str, options: Options) -> bytes:
+    """Return the answer in JSON: of a large batch, encoding takes as long as the event loop can wait."""
     workloads = bodies.batch(body, media_type=media_type, options=options)
     predictions = predictor.predict(workloads.requests)
-    return Batch(
+    answer = Batch(
         predictions=predictions,
         skipped=workloads.skipped,
         errors=[RowError(index=entry.index, detail=entry.detail) for entry in workloads.errors],
@@ -222,3 +232,4 @@ def _predict_batch(predictor: Predictor, body: bytes, media_type: str, options: 
             unknown_kinds=workloads.unknown_kinds,
         ),
     )
+    return msgspec.json.encode(answer)

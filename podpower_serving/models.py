@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,8 @@ from podpower.registry.artifacts import load_encoder, load_model, training_finge
 from podpower.registry.store import ModelStore
 from podpower_serving.schemas import RefusedModel
 from podpower_serving.settings import Settings
+
+_FIRST_WAIT_S, _MOST_WAIT_S = 2.0, 300.0  # before a refused model is read again
 
 _log = logging.getLogger("podpower.serving")
 
@@ -85,14 +88,23 @@ class FileSource:
 class Served:
     """The one reference to the served model, and the newer model that was refused, if any."""
 
-    def __init__(self, source: Source, *, after_load: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        after_load: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`after_load` is called after each new model."""
         self._source = source
         self._after_load = after_load or (lambda: None)
+        self._clock = clock
         self._name: str | None = None
         self._predictor: Predictor | None = None
         self.refused: RefusedModel | None = None
         self._warned = False  # that the source has no model
+        self._failed: str | None = None  # the name whose model was refused, and when it is read again
+        self._wait_seconds = self._again_at = 0.0
 
     @property
     def predictor(self) -> Predictor:
@@ -103,32 +115,45 @@ class Served:
         return self._predictor
 
     def refresh(self) -> None:
-        """Load the model of the source if it is another one; a model that cannot be served changes nothing."""
+        """Load the model of the source if it is another one; a model that cannot be served changes nothing, and is read
+        again after a wait that doubles each time.
+        """
         name = None
         try:
             name = self._source.current()
             if name is not None and name != self._name:
-                predictor = self._source.load(name)
-                self._predictor, self._name = predictor, name
-                self._after_load()
-                _log.info("serving model %s", predictor.version)
-                for note in predictor.model.notes:
-                    _log.warning("model %s: %s", predictor.version, note)
+                if name == self._failed and self._clock() < self._again_at:
+                    return
+                self._load(name)
         except PodpowerError as error:
-            self._refuse(name, str(error))
+            self._wait(name)
             self._fall_back()
+            self._refuse(name, str(error))
         else:
-            self.refused = None
+            self.refused = self._failed = None
             if name is None and not self._warned:
                 _log.warning("no model to serve yet: %s", self._source.remedy)
                 self._warned = True
+
+    def _load(self, name: str) -> None:
+        predictor = self._source.load(name)
+        self._predictor, self._name = predictor, name
+        self._after_load()
+        _log.info("serving model %s", predictor.version)
+        for note in predictor.model.notes:
+            _log.warning("model %s: %s", predictor.version, note)
+
+    def _wait(self, name: str | None) -> None:
+        """Set when a refused model is read again; a source that cannot be reached is tried at every call."""
+        self._wait_seconds = min(self._wait_seconds * 2, _MOST_WAIT_S) if name == self._failed else _FIRST_WAIT_S
+        self._failed, self._again_at = name, self._clock() + self._wait_seconds
 
     def _fall_back(self) -> None:
         if self._predictor is None:
             with contextlib.suppress(PodpowerError):
                 self._predictor = self._source.fallback()
                 if self._predictor is not None:
-                    _log.warning("serving model %s, promoted before", self._predictor.version)
+                    self._after_load()
 
     async def follow(self, *, every_seconds: float) -> None:
         """Call `refresh` repeatedly, off the event loop."""
@@ -141,8 +166,8 @@ class Served:
 
     def _refuse(self, name: str | None, detail: str) -> None:
         if self.refused is None or (self.refused.version, self.refused.detail) != (name, detail):
-            stays = "the current model stays" if self._predictor else "no model is served"
-            _log.warning("a model is refused, %s: %s", stays, detail)
+            served = f"model {self._predictor.version} is served" if self._predictor else "no model is served"
+            _log.warning("model %s is refused, %s: %s", name or "of the source", served, detail)
             self.refused = RefusedModel(version=name, detail=detail, at=datetime.now(UTC).isoformat(timespec="seconds"))
 
 

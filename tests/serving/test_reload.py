@@ -11,6 +11,7 @@ from podpower.io.object_storage import ObjectStorage
 from podpower.registry.artifacts import save_encoder, save_model
 from podpower.registry.promotions import Promotions
 from podpower.registry.store import MODEL_FILE, ModelStore
+from podpower_serving.models import Served, StoreSource
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 
@@ -83,6 +84,36 @@ def test_a_restart_on_a_damaged_model_serves_the_one_before(running, tmp_path, p
         model = client.get("/model").json()
         assert (model["version"], model["refused"]["version"]) == (first, second)
         assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
+
+
+def test_a_refused_model_is_read_again_ever_more_rarely(tmp_path, pairs, caplog):
+    store, now, loads = ModelStore(tmp_path), [0.0], []
+    first, second = (store.add(*pair) for pair in pairs)
+    store.promote(first)
+    store.promote(second)
+    path = tmp_path / "versions" / second / MODEL_FILE
+    whole = path.read_bytes()
+    path.write_bytes(b"broken")
+
+    class Counted(StoreSource):
+        def load(self, name):
+            loads.append((now[0], name))
+            return super().load(name)
+
+    served = Served(Counted(store), clock=lambda: now[0])
+    for second_of_day in range(100):
+        now[0] = float(second_of_day)
+        served.refresh()
+        assert served.predictor.version == first
+        assert served.refused.version == second
+    assert [at for at, name in loads if name == second] == [0, 2, 6, 14, 30, 62]
+    warnings = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert len(warnings) == 1
+    assert f"model {second} is refused, model {first} is served" in warnings[0]
+    path.write_bytes(whole)
+    now[0] = 126.0
+    served.refresh()
+    assert (served.predictor.version, served.refused) == (second, None)
 
 
 def test_explicit_files_are_served_and_followed(running, tmp_path, pairs):
