@@ -6,7 +6,7 @@ one variable stops only what needs it. docs/reference/settings.md is generated f
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, TypeVar
@@ -38,13 +38,14 @@ BODY_TIMEOUT_SECONDS: Final = 30.0
 DRAIN_SECONDS: Final = 5.0
 MAX_CONNECTIONS: Final = 1000
 RELOAD_SECONDS: Final = 2.0
-_VARIABLE, _DESCRIPTION, _PARSE = "variable", "description", "parse"
+VARIABLE, DESCRIPTION = "variable", "description"  # in the metadata of a field
+_PARSE = "parse"
 
 
 def _setting(
     variable: str, description: str, *, parse: Callable[[str], Any] = plain, default: Any = None, secret: bool = False
 ) -> Any:
-    metadata = {_VARIABLE: variable, _DESCRIPTION: description, _PARSE: parse}
+    metadata = {VARIABLE: variable, DESCRIPTION: description, _PARSE: parse}
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=metadata, repr=not secret)
     return field(default=default, metadata=metadata, repr=not secret)
@@ -375,47 +376,18 @@ def read() -> Settings:
 
 def variables(group: type) -> dict[str, str]:
     """Return the environment variable of each field of a group."""
-    return {declared.name: declared.metadata[_VARIABLE] for declared in dataclasses.fields(group)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variable:
-    """One row of the reference."""
-
-    name: str
-    description: str
-    default: str
-
-
-def reference() -> Iterator[tuple[str, list[Variable]]]:
-    """Yield each group's description and its variables, for docs/reference/settings.md."""
-    for group in GROUPS:
-        yield (
-            group.__doc__ or "",
-            [
-                Variable(name=f.metadata[_VARIABLE], description=f.metadata[_DESCRIPTION], default=_shown(f.default))
-                for f in dataclasses.fields(group)
-            ],
-        )
-
-
-def _shown(default: Any) -> str:
-    if default is None or default in {"", ()} or default is dataclasses.MISSING:
-        return ""
-    if isinstance(default, bool):
-        return str(default).lower()
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    return {declared.name: declared.metadata[VARIABLE] for declared in dataclasses.fields(group)}
 
 
 def _parsed(group: type[T], environment: Mapping[str, str]) -> T:
     values = {}
     for declared in dataclasses.fields(group):  # type: ignore[arg-type]
-        text = environment.get(declared.metadata[_VARIABLE], "")
+        text = environment.get(declared.metadata[VARIABLE], "")
         if not text.strip():  # empty is as good as absent
             continue
         try:
             values[declared.name] = declared.metadata[_PARSE](text)
         except InvalidInput as error:
-            shown = f"{declared.metadata[_VARIABLE]}: {error}"
+            shown = f"{declared.metadata[VARIABLE]}: {error}"
             raise InvalidInput(shown) from None
     return group(**values)

@@ -138,7 +138,7 @@ def assets() -> str:
 
 def settings() -> str:
     """Every environment variable, from the settings."""
-    from podpower.settings import reference
+    from podpower.settings_reference import reference
 
     lines = ["# Settings", "", "Environment variables. An empty one counts as absent; command-line options override."]
     for description, variables in reference():

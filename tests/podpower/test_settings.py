@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import podpower
-from podpower import settings
 from podpower.errors import InvalidInput
 from podpower.settings import Settings
+from podpower.settings_reference import reference
 
 ROOT = Path(podpower.__file__).parents[1]
 PACKAGES = ("podpower", "podpower_assets", "podpower_serving")
@@ -31,7 +31,7 @@ def test_without_an_environment_every_default_is_there() -> None:
 
 
 def test_empty_is_as_good_as_absent() -> None:
-    names = [variable.name for _, variables in settings.reference() for variable in variables]
+    names = [variable.name for _, variables in reference() for variable in variables]
     empty = Settings(dict.fromkeys(names, " "))
     nothing = Settings()
     for group in ("places", "prometheus", "cluster", "assets", "service"):
@@ -112,7 +112,7 @@ def test_secrets_are_not_shown() -> None:
 
 
 def test_every_variable_is_described_once() -> None:
-    variables = [variable for _, group in settings.reference() for variable in group]
+    variables = [variable for _, group in reference() for variable in group]
     assert len({variable.name for variable in variables}) == len(variables)
     assert all(variable.description.endswith(".") for variable in variables)
 
