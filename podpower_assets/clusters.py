@@ -31,9 +31,12 @@ class Cluster:
         """
         return dg.AssetKey([self.name, asset] if self.name else [asset])
 
-    def group(self, stage: str) -> str:
-        """Return the group of an asset: its stage in the first cluster, the cluster elsewhere."""
-        return self._identifier or stage
+    @property
+    def group(self) -> str:
+        """Return the group of the cluster's assets. That of the first one has what is one for all clusters too: the UI
+        shows a single group unfolded.
+        """
+        return self._identifier or "podpower"
 
     def named(self, definition: str) -> str:
         """Return the name of a job, schedule or sensor of this cluster.

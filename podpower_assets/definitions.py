@@ -15,13 +15,15 @@ from podpower_assets.alerts import alerts
 from podpower_assets.automation import Pace
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import encoder, features
+from podpower_assets.fleet.assets import NAME as FLEET
 from podpower_assets.fleet.assets import fleet_summary
 from podpower_assets.fleet.sensors import fleet_changes
 from podpower_assets.freshness import freshness_checks, freshness_sensor
 from podpower_assets.labels.assets import kepler_labels
 from podpower_assets.labels.jobs import job_labels
 from podpower_assets.labels.schedules import changed_hours, finished_hour, kepler_labels_hourly
-from podpower_assets.model.assets import knn_model, promoted_model
+from podpower_assets.lineage import external_assets
+from podpower_assets.model.assets import PROMOTED, knn_model, promoted_model
 from podpower_assets.model.evaluation import model_evaluation
 from podpower_assets.model.schedules import evaluation_job, knn_model_daily, model_evaluation_daily, model_job
 from podpower_assets.model.sensors import drifted
@@ -67,7 +69,7 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
     )
     made = assets(own, clusters)
     return dg.Definitions(
-        assets=made,
+        assets=[*made, *external_assets(clusters, served=[dg.AssetKey(PROMOTED), dg.AssetKey(FLEET)])],
         jobs=[*map(finished_hour, clusters), *map(changed_hours, clusters), model_job, evaluation_job],
         schedules=[
             *map(kepler_labels_hourly, clusters),

@@ -1,16 +1,13 @@
-"""Metadata values for the Dagster UI: tables, counts, lists and plots."""
+"""Metadata values for the Dagster UI: tables, counts, and lists."""
 
-import base64
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 import polars as pl
 
-from podpower.evaluation.plots import to_png
-
-if TYPE_CHECKING:  # slow to import; most runs draw nothing
-    from matplotlib.figure import Figure
+MOST_COLUMNS = 4
+_MOST_LISTED = 12
 
 
 def schema_of(table: pl.DataFrame) -> dg.TableSchema:
@@ -36,19 +33,34 @@ def counts(
     return dg.MetadataValue.table(rows, schema=dg.TableSchema(columns=columns))
 
 
+def listed(values: Mapping[str, int]) -> str:
+    """Return counts as text, largest first.
+
+    >>> listed({"Job": 1, "Deployment": 12})
+    'Deployment 12, Job 1'
+    """
+    ordered = sorted(values.items(), key=lambda item: (-item[1], item[0]))
+    rest = f" and {len(ordered) - _MOST_LISTED} more" if len(ordered) > _MOST_LISTED else ""
+    return (", ".join(f"{name} {count}" for name, count in ordered[:_MOST_LISTED]) + rest) or "none"
+
+
 def records(rows: Sequence[Mapping[str, str | float | int | None]]) -> dg.MetadataValue:
-    """Return a table of rows with the same keys; unknown values are empty."""
-    columns = [dg.TableColumn(name, "string") for name in (rows[0] if rows else ())]
-    shown = [dg.TableRecord({k: "" if v is None else str(v) for k, v in row.items()}) for row in rows]
-    return dg.MetadataValue.table(shown, schema=dg.TableSchema(columns=columns))
+    """Return a table of rows with the same keys; unknown values are empty. The UI cuts wide tables: of more columns
+    than it has room for, the last column has all that follow.
+    """
+    shown = [_narrow({k: "" if v is None else str(v) for k, v in row.items()}) for row in rows]
+    columns = [dg.TableColumn(name, "string") for name in (shown[0] if shown else ())]
+    return dg.MetadataValue.table(list(map(dg.TableRecord, shown)), schema=dg.TableSchema(columns=columns))
+
+
+def _narrow(row: dict[str, str]) -> dict[str, str]:
+    if len(row) <= MOST_COLUMNS:
+        return row
+    cells = list(row.items())
+    rest = ", ".join(f"{name} {value}" for name, value in cells[MOST_COLUMNS - 1 :] if value)
+    return dict(cells[: MOST_COLUMNS - 1]) | {"more": rest}
 
 
 def bullets(lines: Sequence[str]) -> dg.MetadataValue:
     """Return a list of sentences."""
     return dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "none")
-
-
-def plot(figure: "Figure") -> dg.MetadataValue:
-    """Return a picture that the page contains."""
-    encoded = base64.b64encode(to_png(figure)).decode()
-    return dg.MetadataValue.md(f"![plot](data:image/png;base64,{encoded})")

@@ -175,9 +175,8 @@ class _Loop:
         self, key: str, partition: Partition, verdict: PartitionVerdict, began_s: float
     ) -> dg.AssetMaterialization:
         own = {CONSUMED: dg.MetadataValue.json(verdict.consumed), BEGAN: dg.MetadataValue.float(began_s)}
-        metadata = {**partition.metadata, **own}
-        if isinstance(partition.table, pl.DataFrame):
-            metadata = table_metadata(partition.table) | metadata
+        table = table_metadata(partition.table) if isinstance(partition.table, pl.DataFrame) else {}
+        metadata = {**partition.metadata, **table, **own}
         if partition.new_specs:
             metadata[NEW_SPECS] = partition.new_specs
         asset = self._context.asset_key

@@ -149,10 +149,15 @@ class Models(dg.ConfigurableResource):
     root: str
     window_days: int = 7
     keep: int = 50
+    api_url: str = "http://127.0.0.1:8000"
 
     def open(self) -> ModelStore:
         """Open the store; its first model creates it."""
         return ModelStore(self.root)
+
+    def report_url(self, version: str) -> str | None:
+        """Return where the prediction service shows the evaluation of a version; None where it was not evaluated."""
+        return f"{self.api_url}/models/{version}/report" if self.open().has_report(version) else None
 
 
 def resources_from(given: settings.Settings) -> dict[str, dg.ConfigurableResource]:
@@ -161,6 +166,9 @@ def resources_from(given: settings.Settings) -> dict[str, dg.ConfigurableResourc
         "source": Source(recording=configured.configured_clusters(given)[0].place),
         "tables": Tables(root=given.places.tables),
         "models": Models(
-            root=given.places.model_store, window_days=given.assets.window_days, keep=given.assets.keep_models
+            root=given.places.model_store,
+            window_days=given.assets.window_days,
+            keep=given.assets.keep_models,
+            api_url=given.service.api_url,
         ),
     }

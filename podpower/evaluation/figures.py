@@ -112,8 +112,13 @@ def kept_figures(report: "EvaluationReport | None") -> dict[str, dict[str, float
 
 def kept_figure(metrics: Mapping[str, Any], split: str, figure: Figure) -> str:
     """Return a figure that is kept among the metrics of a model as text; "-" where it is not."""
+    return figure.text(kept_value(metrics, split, figure))
+
+
+def kept_value(metrics: Mapping[str, Any], split: str, figure: Figure) -> float | None:
+    """Return a figure that is kept among the metrics of a model; None where it is not."""
     try:
         values = msgspec.convert(metrics.get(EVALUATION) or {}, dict[str, dict[str, float]])
     except msgspec.ValidationError:  # of an artifact that another version wrote
-        return UNKNOWN
-    return figure.text(values.get(split, {}).get(figure.key))
+        return None
+    return values.get(split, {}).get(figure.key)

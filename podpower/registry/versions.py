@@ -198,6 +198,10 @@ class Versions:
             raise Refused(f"version {version}: {error}") from None
         return encoder, model
 
+    def has_report(self, version: str) -> bool:
+        """Return True if the evaluation of `version` is kept. Refused when there is no such version."""
+        return REPORT_FILE in self.info(version).files
+
     def report(self, version: str) -> bytes:
         """Return the evaluation of `version`, an HTML page. Refused when there is none, or its bytes were changed."""
         info = self.info(version)

@@ -14,7 +14,7 @@ from podpower.features.table import features_table
 from podpower.specs.table import requests_of
 from podpower_assets.automation import Remake
 from podpower_assets.checks import check_specs
-from podpower_assets.clusters import Cluster
+from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.partitions import Partitions
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, translate_errors
@@ -33,7 +33,7 @@ def encoder(clusters: Sequence[Cluster]) -> dg.AssetsDefinition:
     @dg.asset(
         owners=["team:podpower"],
         name=ENCODER,
-        group_name="features",
+        group_name=FIRST.group,
         kinds={"numpy"},
         code_version="2",
         automation_condition=Remake(upstream=Upstream(), lookback_days=1),
@@ -57,7 +57,7 @@ def encoder(clusters: Sequence[Cluster]) -> dg.AssetsDefinition:
             specs = pl.concat(parts).unique(["_spec_hash", "workload_name"], maintain_order=True)
             fitted = Encoder.fit(requests_of(specs))
             tables.save_encoder(fitted)
-        known = {"fingerprint": fitted.fingerprint, "dim": fitted.dim, "text": fitted.text, "fitted_on": len(specs)}
+        known = {"fitted_on": len(specs), "dim": fitted.dim, "text": fitted.text, "fingerprint": fitted.fingerprint}
         return dg.MaterializeResult(metadata=known, data_version=dg.DataVersion(fitted.fingerprint))
 
     return asset
@@ -70,7 +70,7 @@ def features(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
     @dg.asset(
         **COMMON,
         key=cluster.key(NAME),
-        group_name=cluster.group("features"),
+        group_name=cluster.group,
         kinds={"numpy", "parquet"},
         partitions_def=partitions.hours,
         code_version="2",
@@ -100,6 +100,12 @@ def _encode_hour(tables: Tables, fitted: Encoder, hour: str) -> Partition:
     requests = requests_of(specs)
     vectors = fitted.transform(requests)
     table = features_table(requests, vectors, encoder=fitted, observed_from_s=specs["observed_from_s"].to_list())
-    known = {"encoder_fingerprint": fitted.fingerprint, "dim": fitted.dim}
-    check = vectors_are_finite(vectors=len(vectors), not_finite=count_not_finite(vectors))
+    not_finite = count_not_finite(vectors)
+    known = {
+        "vectors": len(vectors),
+        "dim": fitted.dim,
+        "not_finite": not_finite,
+        "encoder_fingerprint": fitted.fingerprint,
+    }
+    check = vectors_are_finite(vectors=len(vectors), not_finite=not_finite)
     return Partition(table=table, metadata=known, checks=lambda: [check])

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from polars import selectors as cs
 
 from podpower import settings
 from podpower.checks import CheckResult
@@ -14,16 +15,16 @@ from podpower.errors import PodpowerError
 from podpower.fleet.budgets import Budgets, read_budgets
 from podpower.fleet.checks import FLEET_CHECKS, every_cluster_is_there, sums_add_up
 from podpower.fleet.folding import ClusterState
-from podpower.fleet.hours import CLUSTER, ClusterHour, hour_table
+from podpower.fleet.hours import CLUSTER, WORKLOAD, ClusterHour, hour_table
 from podpower.fleet.observed import Observed
 from podpower.fleet.publishing import publish
 from podpower.fleet.summary import DAYS
 from podpower.fleet.words import model_status
 from podpower.hours import DAY_S, HOUR_S
 from podpower.model.predictor import Predictor
-from podpower_assets import metadata
+from podpower_assets import metadata, sparklines
 from podpower_assets.checks import check_specs
-from podpower_assets.clusters import Cluster
+from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.labels.jobs import NAME as JOBS
 from podpower_assets.partitions import Partitions, hour_key, hour_start_s
@@ -52,7 +53,7 @@ def fleet_summary(clusters: Sequence[Cluster], partitions: Partitions) -> dg.Ass
     @dg.asset(
         **COMMON,
         name=NAME,
-        group_name="fleet",
+        group_name=FIRST.group,
         kinds={"polars", "json"},
         partitions_def=partitions.hours,
         code_version="1",
@@ -100,7 +101,7 @@ class _Fleet:
         found = table.filter(pl.col("level") == CLUSTER)
         check = every_cluster_is_there([part.cluster for part in parts], found["cluster"].to_list())
         return Partition(
-            table=table, metadata=_metadata(found), checks=lambda: [check, *self._published(is_last=hour == self._last)]
+            table=table, metadata=_metadata(table), checks=lambda: [check, *self._published(is_last=hour == self._last)]
         )
 
     def _published(self, *, is_last: bool) -> Iterator[CheckResult]:
@@ -185,16 +186,16 @@ def _error_of(tables: Tables, hours: Sequence[str]) -> str:
     return ""
 
 
-def _metadata(found: pl.DataFrame) -> dict[str, Any]:
-    columns = (
-        "cluster",
-        "metered",
-        "pods",
-        "workloads",
-        "measured_w",
-        "measured_share",
-        "predicted_w",
-        "low_w",
-        "high_w",
+def _metadata(table: pl.DataFrame) -> dict[str, Any]:
+    clusters, workloads = (table.filter(pl.col("level") == level) for level in (CLUSTER, WORKLOAD))
+    # A sum of nothing known is not 0.
+    sums = clusters.select(
+        pl.when(pl.col(name).is_not_null().any()).then(pl.col(name).sum())
+        for name in ("measured_w", "predicted_w", "pods")
     )
-    return {"clusters": metadata.records(found.select(columns).rows(named=True))}
+    shown = clusters.select("cluster", "pods", "measured_w", "predicted_w")
+    return {
+        **{name: value for name, value in sums.row(0, named=True).items() if value is not None},
+        "measured_workloads": sparklines.distribution(workloads["measured_w"].drop_nulls(), unit="W"),
+        "clusters": metadata.records(shown.with_columns(cs.float().round(1)).rows(named=True)),
+    }

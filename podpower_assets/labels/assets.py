@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from podpower.hours import HOUR_S
 from podpower.labels import LabelRequest, label_windows, no_labels
@@ -22,10 +23,11 @@ from podpower.labels.checks import (
 from podpower.labels.kepler import NoMetrics
 from podpower.labels.report import LabelReport
 from podpower.sources.protocols import MetricSource
-from podpower_assets import metadata
+from podpower_assets import metadata, sparklines
 from podpower_assets.automation import Remake
 from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
+from podpower_assets.lineage import PROMETHEUS
 from podpower_assets.partitions import Partitions, hour_start_s, is_over
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, EXPORT, translate_errors
@@ -45,11 +47,11 @@ def kepler_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefiniti
     @dg.asset(
         **COMMON,
         key=cluster.key(NAME),
-        group_name=cluster.group("labels"),
+        group_name=cluster.group,
         kinds={"prometheus", "polars", "parquet"},
         partitions_def=partitions.hours,
         code_version="1",
-        deps=[cluster.key(SPECS)],
+        deps=[cluster.key(SPECS), cluster.key(PROMETHEUS)],
         pool=EXPORT,
         automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days),
         check_specs=check_specs(
@@ -87,19 +89,21 @@ def _label_hour(samples: MetricSource, tables: Tables, hour: str) -> Partition:
     report = labels.report
     checks = (energy_is_not_all_zero, most_steps_are_known, pods_add_up_to_their_nodes)
     results = (hour_has_labels(report, is_over=is_over(hour)), *(check([report]) for check in checks))
-    return Partition(table=labels.table, metadata=_metadata(report), checks=lambda: results)
+    return Partition(table=labels.table, metadata=_metadata(report, labels.table), checks=lambda: results)
 
 
-def _metadata(report: LabelReport) -> dict[str, Any]:
+def _metadata(report: LabelReport, labels: pl.DataFrame) -> dict[str, Any]:
+    watts = labels.group_by("ts").agg(pl.col("avg_power_w").sum()).sort("ts")["avg_power_w"]
     return {
+        "known_steps": report.known,
+        "pods": report.pods,
+        "total_energy_j": report.total_energy_j,
+        "power": sparklines.over_time(watts.to_list(), unit="W"),
         "kepler": report.generation,
         "energy": report.energy,
-        "pods": report.pods,
-        "known_steps": report.known,
         "partly_known_steps": report.partly_known,
         "label_source": report.label_source or "none",
         "node_ratios": metadata.records(ratio_records(report.node_ratios)),
-        "total_energy_j": report.total_energy_j,
         "excluded_pseudo_pods": report.excluded_pseudo_pods,
         "null_reasons": metadata.counts(report.null_reasons, of="reason"),
         "warnings": metadata.bullets(report.warnings),

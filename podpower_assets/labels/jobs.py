@@ -11,10 +11,11 @@ from podpower.hours import HOUR_S
 from podpower.labels import LabelRequest, label_ended_pods
 from podpower.labels.checks import MOST_ENDED_PODS_ARE_KNOWN, most_ended_pods_are_known
 from podpower.sources.protocols import MetricSource
-from podpower_assets import metadata
+from podpower_assets import metadata, sparklines
 from podpower_assets.automation import Remake
 from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
+from podpower_assets.lineage import PROMETHEUS
 from podpower_assets.partitions import Partitions, hour_start_s
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, EXPORT, translate_errors
@@ -33,11 +34,11 @@ def job_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
     @dg.asset(
         **COMMON,
         key=cluster.key(NAME),
-        group_name=cluster.group("labels"),
+        group_name=cluster.group,
         kinds={"prometheus", "polars", "parquet"},
         partitions_def=partitions.hours,
         code_version="1",
-        deps=[cluster.key(SPECS)],
+        deps=[cluster.key(SPECS), cluster.key(PROMETHEUS)],
         pool=EXPORT,
         automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days),
         check_specs=check_specs(
@@ -65,8 +66,10 @@ def _label_hour(samples: MetricSource, tables: Tables, hour: str) -> Partition:
     labels = label_ended_pods(samples, specs, LabelRequest(start_s=start_s, end_s=start_s + HOUR_S))
     report = labels.report
     known = {
+        "ended_pods": report.rows,
         "known": report.known,
         "total_energy_j": report.total_energy_j,
+        "energy_of_pods": sparklines.distribution(labels.table["total_energy_j"].drop_nulls(), unit="J"),
         "label_source": report.label_source or "none",
         "outcomes": metadata.counts(dict(labels.table["outcome"].value_counts().iter_rows()), of="outcome"),
         "null_reasons": metadata.counts(report.null_reasons, of="reason"),

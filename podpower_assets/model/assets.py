@@ -13,7 +13,7 @@ from podpower.errors import InvalidInput
 from podpower.evaluation.champion import ChampionComparison, compare_with_champion, load_champion, quarantined
 from podpower.evaluation.checks import MODEL_CHECKS, check_model
 from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, evaluate
-from podpower.evaluation.figures import EVALUATION, kept_figures
+from podpower.evaluation.figures import EVALUATION, kept_figures, kept_value
 from podpower.evaluation.gate import promote_candidate
 from podpower.features.encoder import Encoder
 from podpower.registry.candidates import (
@@ -29,8 +29,9 @@ from podpower.training.train import train
 from podpower_assets import metadata
 from podpower_assets.automation import Pace, Remake
 from podpower_assets.checks import check_specs
-from podpower_assets.clusters import Cluster
-from podpower_assets.model.report import report_metadata
+from podpower_assets.clusters import FIRST, Cluster
+from podpower_assets.model.pages import link, page_of
+from podpower_assets.model.report import FIRST_FIGURES, first_metadata, report_metadata
 from podpower_assets.model.window import reencode, window_rows
 from podpower_assets.partitions import Partitions
 from podpower_assets.per_partition import Partition, per_partition
@@ -51,7 +52,7 @@ def knn_model(clusters: Sequence[Cluster], partitions: Partitions, pace: Pace) -
     @dg.asset(
         **COMMON,
         name=NAME,
-        group_name="model",
+        group_name=FIRST.group,
         kinds={"scikitlearn", "numpy"},
         partitions_def=partitions.days,
         code_version="1",
@@ -89,8 +90,11 @@ def _train_day(tables: Sequence[Tables], models: Models, encoder: Encoder, day: 
     )
     results = list(check_model(report, compared))
     origin = {PARTITION: day, "dagster_run_id": run_id, "window": window}
-    version = store.add(encoder, model, metadata=origin | _verdict(report, compared, results))
+    page = page_of(report, title=f"How good is the model of {day}?")
+    version = store.add(encoder, model, metadata=origin | _verdict(report, compared, results), report=page)
     known: dict[str, Any] = {
+        **first_metadata(report),
+        **link(models, version),
         "model_version": version,
         **window,
         "failed_hours": ", ".join(window["failed_hours"]) or "none",
@@ -132,7 +136,7 @@ def promoted_model(partitions: Partitions) -> dg.AssetsDefinition:
     @dg.asset(
         **COMMON,
         name=PROMOTED,
-        group_name="model",
+        group_name=FIRST.group,
         kinds={"joblib"},
         partitions_def=partitions.days,
         code_version="1",
@@ -154,11 +158,17 @@ def _promote_day(models: Models, day: str) -> Partition:
     promotion = promote_candidate(store, day)
     removed = store.prune(keep=models.keep)
     known = {
+        **{
+            f.key: value
+            for f in FIRST_FIGURES
+            if (value := kept_value(promotion.candidate.metrics, UNSEEN, f)) is not None
+        },
+        "serving": promotion.serving or "nothing",
+        **(link(models, promotion.serving) if promotion.serving else {}),
         "candidate": promotion.candidate.version,
         "promoted": promotion.promoted,
         "why": promotion.reason,
         "comparison": metadata.bullets(promotion.candidate.metadata.get(COMPARISON) or ()),
-        "serving": promotion.serving or "nothing",
         "removed": len(removed),
     }
     return Partition(version=promotion.candidate.version, metadata=known)

@@ -21,8 +21,8 @@ from podpower.features.encoder import Encoder
 from podpower.io.files import write_atomically
 from podpower.io.places import place
 from podpower_assets.checks import check_specs
-from podpower_assets.clusters import Cluster
-from podpower_assets.model.report import figures, report_metadata
+from podpower_assets.clusters import FIRST, Cluster
+from podpower_assets.model.report import figures, first_metadata, report_metadata
 from podpower_assets.model.window import reencode, window_rows
 from podpower_assets.partitions import Partitions, day_end_s, day_start_s
 from podpower_assets.per_partition import Partition, per_partition
@@ -42,7 +42,7 @@ def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.
     @dg.asset(
         **COMMON,
         name=NAME,
-        group_name="model",
+        group_name=FIRST.group,
         kinds={"scikitlearn", "html"},
         partitions_def=partitions.days,
         code_version="2",
@@ -94,7 +94,8 @@ def _on_held_out(training_set: TrainingSet) -> EvaluationReport:
 
 def _metadata(report: EvaluationReport, served: ServedEvaluation, page: UPath) -> dict[str, Any]:
     known = {
-        "report": dg.MetadataValue.path(str(page)),
+        **first_metadata(report),
+        "page": dg.MetadataValue.path(str(page)),
         "versions": ", ".join(served.versions) or "none",
         **report_metadata(report),
         **figures(report),

@@ -17,6 +17,7 @@ from podpower_assets import metadata
 from podpower_assets.automation import Remake
 from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
+from podpower_assets.lineage import JOURNAL
 from podpower_assets.partitions import Partitions, hour_start_s, is_over
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, translate_errors
@@ -33,9 +34,10 @@ def workload_specs(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinit
     @dg.asset(
         **COMMON,
         key=cluster.key(NAME),
-        group_name=cluster.group("specs"),
+        group_name=cluster.group,
         kinds={"kubernetes", "polars", "parquet"},
         partitions_def=partitions.hours,
+        deps=[cluster.key(JOURNAL)],
         code_version="1",
         automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days),
         check_specs=check_specs(
@@ -62,7 +64,13 @@ def _observe_hour(sources: Sources, hour: str) -> Partition:
     end_s = start_s + HOUR_S
     events = sources.objects.events(start_s=start_s, end_s=end_s)
     observations, rejected = observe(events, start_s=start_s, end_s=end_s, cluster=sources.cluster)
-    known = {"rejected": len(rejected), "damaged_lines": len(sources.damaged)}
+    known = {
+        "specs": len(observations),
+        "pods": sum(len(one.pods) for one in observations),
+        "rejected": len(rejected),
+        "kinds": metadata.listed(Counter(one.request.workload_kind for one in observations)),
+        "damaged_lines": len(sources.damaged),
+    }
     if gap_seconds := round(sources.gap_seconds(start_s=start_s, end_s=end_s)):
         known["seconds_not_observed"] = gap_seconds
     if rejected:

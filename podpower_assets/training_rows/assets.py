@@ -22,7 +22,7 @@ from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S
 from podpower.labels import with_runs
 from podpower.specs.table import renewals
-from podpower_assets import metadata
+from podpower_assets import metadata, sparklines
 from podpower_assets.automation import Remake
 from podpower_assets.checks import check_specs
 from podpower_assets.clusters import Cluster
@@ -47,7 +47,7 @@ def training_rows(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefiniti
     @dg.asset(
         **COMMON,
         key=cluster.key(NAME),
-        group_name=cluster.group("training_rows"),
+        group_name=cluster.group,
         kinds={"polars", "parquet"},
         partitions_def=partitions.hours,
         code_version="1",
@@ -82,9 +82,12 @@ def _join_hour(tables: Tables, hour: str) -> Partition:
     joined = join_rows(renewed(features, newer), with_runs(renewed(labels, newer), tables.read(JOBS, hour)))
     report = joined.report
     known = {
+        "rows": report.joined,
+        "join_rate": report.join_rate,
+        "specs": joined.spec.n_unique(),
+        "power": sparklines.distribution(joined.labels["avg_power_w"].drop_nulls(), unit="W"),
         "dagster/row_count": report.joined,
         "dagster/column_schema": metadata.schema_of(next(joined.chunks(size=1))),
-        "join_rate": report.join_rate,
         "unjoined": metadata.counts(report.unjoined, of="reason", examples=report.examples),
         "specs_without_labels": report.specs_without_labels,
         "older_spec_hashes": report.older_specs + report.older_labels,

@@ -338,3 +338,14 @@ def test_a_busy_hour_is_at_most_thirty_runs(platform: Platform) -> None:
 
 def test_the_partitions_of_tests_are_in_the_window() -> None:
     assert {OLD, NOW} <= set(PARTITIONS.hours.get_partition_keys())
+
+
+@pytest.mark.parametrize("source", ["cluster_journal", "prometheus"])
+def test_sources_of_the_lineage_start_nothing(platform: Platform, source: str) -> None:
+    """The sensors read them; tests above show that they block nothing, since nothing is ever recorded of them."""
+    platform.hour(NOW)
+    platform.asked()
+    before = platform.asked(NOON + timedelta(minutes=30))
+    platform.instance.report_runless_asset_event(dg.AssetObservation(source, tags={"dagster/data_version": "another"}))
+    platform.instance.report_runless_asset_event(dg.AssetMaterialization(source))
+    assert platform.asked(NOON + timedelta(minutes=31)) == before == {}

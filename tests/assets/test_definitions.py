@@ -25,8 +25,38 @@ ASSETS = sorted([*FIVE, "encoder", "job_labels", "promoted_model", "model_evalua
 GRAPH = DEFS.resolve_asset_graph()
 
 
+EXTERNAL = ["cluster_journal", "prediction_service", "prometheus"]
+
+
 def test_the_asset_keys_are_these() -> None:
-    assert sorted(key.to_user_string() for key in GRAPH.get_all_asset_keys()) == ASSETS
+    found = sorted(key.to_user_string() for key in GRAPH.get_all_asset_keys())
+    assert found == sorted([*ASSETS, *EXTERNAL])
+    assert sorted(key.to_user_string() for key in GRAPH.external_asset_keys) == EXTERNAL
+
+
+def test_one_group_goes_from_the_sources_to_the_service() -> None:
+    """The UI unfolds a group that is alone."""
+    assert {GRAPH.get(key).group_name for key in GRAPH.get_all_asset_keys()} == {"podpower"}
+    parents = {key.to_user_string(): {p.to_user_string() for p in GRAPH.get(key).parent_keys} for key in
+               GRAPH.get_all_asset_keys()}  # fmt: skip
+    assert parents["workload_specs"] == {"cluster_journal"}
+    assert parents["kepler_labels"] == parents["job_labels"] == {"workload_specs", "prometheus"}
+    assert parents["prediction_service"] == {"promoted_model", "fleet_summary"}
+    assert {name for name, above in parents.items() if not above} == {"cluster_journal", "prometheus"}
+
+
+def test_each_further_cluster_has_its_sources_and_one_group() -> None:
+    graph = definitions(Settings(), [FIRST, Cluster("eu-2"), Cluster("us-1")]).resolve_asset_graph()
+    groups: dict[str | None, set[str]] = {}
+    for key in graph.get_all_asset_keys():
+        groups.setdefault(graph.get(key).group_name, set()).add(key.to_user_string())
+    hourly = {"workload_specs", "features", "kepler_labels", "job_labels", "training_rows"}
+    own = hourly | {"cluster_journal", "prometheus"}
+    assert groups == {
+        "podpower": {*ASSETS, *EXTERNAL},
+        "eu_2": {f"eu-2/{name}" for name in own},
+        "us_1": {f"us-1/{name}" for name in own},
+    }
 
 
 @pytest.mark.parametrize("name", ASSETS)

@@ -69,7 +69,7 @@ def test_what_was_served_is_scored_on_this_day(place: Place) -> None:
     assert told["versions"].value == place.models.open().served()
     assert {"served_model_wape", "served_model_coverage", "unseen_workloads_log_r2", "ablation"} <= set(told)
     assert str(told["verdict"].value).startswith("- served model: ")
-    page = Path(str(told["report"].value)).read_text()
+    page = Path(str(told["page"].value)).read_text()
     assert "Served model" in page
     assert "Unseen workloads" in page
     assert "http://" not in page.replace("http://www.w3.org", "")

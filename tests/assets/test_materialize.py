@@ -1,6 +1,7 @@
 """Assets made over a real recording by real runs."""
 
 import os
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -113,8 +114,46 @@ def test_people_see_counts_schemas_reasons_and_plots(made: Place) -> None:
     assert {"dagster/row_count", "dagster/column_schema", "null_reasons", "total_energy_j"} <= set(labels[0].metadata)
     assert {"join_rate", "unjoined"} <= set(events(result, "training_rows")[0].metadata)
     model = events(made.materialize("knn_model", first=DAY), "knn_model")[0].metadata
-    assert {"model_version", "unseen_scores", "unseen_scatter", "time_residuals"} <= set(model)
-    assert "data:image/png;base64," in str(model["unseen_scatter"].value)
+    assert {"model_version", "unseen_scores", "time_scores"} <= set(model)
+
+
+FIRST_THREE = {
+    "workload_specs": ("specs", "pods", "rejected"),
+    "features": ("vectors", "dim", "not_finite"),
+    "kepler_labels": ("known_steps", "pods", "total_energy_j"),
+    "job_labels": ("ended_pods", "known", "total_energy_j"),
+    "training_rows": ("rows", "join_rate", "specs"),
+    "knn_model": ("unseen_workloads_wape", "unseen_workloads_log_r2", "unseen_workloads_coverage"),
+    "promoted_model": ("wape", "log_r2", "coverage"),
+    "fleet_summary": ("measured_w", "predicted_w", "pods"),
+}
+
+
+def test_three_figures_come_first_then_a_small_plot_and_tables_are_narrow(made: Place) -> None:
+    hourly = [name for name, first in FIRST_THREE.items() if first[0] not in {"wape", "unseen_workloads_wape"}]
+    results = [made.materialize(*hourly, first=HOURS[0]), made.materialize("knn_model", "promoted_model", first=DAY)]
+    found = {}
+    for name, first in FIRST_THREE.items():
+        metadata = next(iter(e for result in results for e in events(result, name))).metadata
+        assert tuple(metadata)[:3] == first, name
+        assert all(isinstance(metadata[key].value, int | float) for key in first), name
+        tables = [value for value in metadata.values() if isinstance(value, dg.TableMetadataValue)]
+        assert all(len(table.schema.columns) <= 4 for table in tables), name
+        found[name] = dict(metadata)
+    for name, key, unit in (("kepler_labels", "power", "W"), ("training_rows", "power", "W"),
+                            ("knn_model", "measured", ""), ("fleet_summary", "measured_workloads", "W")):  # fmt: skip
+        assert re.fullmatch(rf"[▁▂▃▄▅▆▇█\xa0]+ \S+ {unit}.* to .*", str(found[name][key].value)), found[name][key]
+
+
+def test_reports_open_by_a_link_to_the_prediction_service(made: Place) -> None:
+    result = made.materialize("knn_model", "promoted_model", first=DAY)
+    candidate, promoted = (events(result, name)[0].metadata for name in ("knn_model", "promoted_model"))
+    version = str(candidate["model_version"].value)
+    assert candidate["report"] == dg.MetadataValue.url(f"http://127.0.0.1:8000/models/{version}/report")
+    page = made.models.open().report(version).decode()
+    assert page.startswith("<!doctype html>")
+    assert f"How good is the model of {DAY}?" in page
+    assert str(promoted["serving"].value) in str(promoted["report"].value)
 
 
 def test_the_good_model_is_promoted_and_stored(made: Place) -> None:
