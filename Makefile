@@ -13,10 +13,10 @@ DEMO_INSTALLED := $(VENV)/.installed-demo
 DEV_INSTALLED := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format bench soak docs reference clean
+.PHONY: help demo up test check format bench soak docs reference screenshots clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEMO_INSTALLED) ## simulate a cluster, train through Dagster, serve, predict an example, stop
 	@$(BIN)/podpower demo
@@ -50,6 +50,9 @@ docs: $(DEV_INSTALLED) reference ## build the documentation into build/site and 
 
 reference: $(DEV_INSTALLED) ## write the generated pages of docs/reference from the code
 	@$(BIN)/python -W ignore scripts/reference.py
+
+screenshots: $(DEV_INSTALLED) ## take the pictures of docs/images with a real Chromium
+	@$(BIN)/python -W ignore scripts/screenshots.py
 
 clean: ## remove the environment, caches and what the demo wrote
 	rm -rf $(VENV) .podpower .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

@@ -24,12 +24,13 @@ def counts(
     values: Mapping[str, int], *, of: str, examples: Mapping[str, Sequence[str]] | None = None
 ) -> dg.MetadataValue:
     """Return a table of counts by `of`, largest first."""
-    examples = examples or {}
+    shown = {} if examples is None else {name: ", ".join(examples.get(name, ())) for name in values}
     rows = [
-        dg.TableRecord({of: name, "count": number, "examples": ", ".join(examples.get(name, ()))})
+        dg.TableRecord({of: name, "count": number, **({"examples": shown[name]} if shown else {})})
         for name, number in sorted(values.items(), key=lambda item: -item[1])
     ]
-    columns = [dg.TableColumn(of, "string"), dg.TableColumn("count", "int"), dg.TableColumn("examples", "string")]
+    columns = [dg.TableColumn(of, "string"), dg.TableColumn("count", "int")]
+    columns += [dg.TableColumn("examples", "string")] if shown else []
     return dg.MetadataValue.table(rows, schema=dg.TableSchema(columns=columns))
 
 

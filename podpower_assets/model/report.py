@@ -56,7 +56,7 @@ def figures(report: EvaluationReport) -> dict[str, Any]:
 def _figures(split: SplitReport, wanted: tuple[Any, ...]) -> dict[str, float]:
     name = split.name.replace(" ", "_")
     values = {figure.key: figure.value(split.own) for figure in wanted}
-    return {f"{name}_{key}": float(value) for key, value in values.items() if value is not None}
+    return {f"{name}_{key}": round(float(value), 4) for key, value in values.items() if value is not None}
 
 
 def _score_rows(split: SplitReport) -> list[dict[str, str | float | int | None]]:
