@@ -23,13 +23,14 @@ def external_assets(clusters: Sequence[Cluster], *, served: Sequence[dg.AssetKey
             description="Workloads and pods as the collector observes them, in the journal; without a live cluster, "
             "in a recording.",
         )
-        yield dg.AssetSpec(
-            cluster.key(PROMETHEUS),
-            group_name=cluster.group,
-            kinds={"prometheus"},
-            owners=["team:podpower"],
-            description="Energy counters of Kepler in Prometheus; without one, in a recording.",
-        )
+        if cluster.has_meter:
+            yield dg.AssetSpec(
+                cluster.key(PROMETHEUS),
+                group_name=cluster.group,
+                kinds={"prometheus"},
+                owners=["team:podpower"],
+                description="Energy counters of Kepler in Prometheus; without one, in a recording.",
+            )
     yield dg.AssetSpec(
         SERVICE,
         group_name=FIRST.group,

@@ -203,10 +203,10 @@ def test_a_cluster_without_a_meter_has_specs_only() -> None:
     loaded = definitions(Settings(), [FIRST, Cluster("edge", has_meter=False)])
     graph = loaded.resolve_asset_graph()
     edge = {key.to_user_string() for key in graph.get_all_asset_keys() if key.path[0] == "edge"}
-    assert edge == {"edge/workload_specs", "edge/features"}
+    assert edge == {"edge/cluster_journal", "edge/workload_specs", "edge/features"}
     assert {key.asset_key.path[0] for key in graph.asset_check_keys} >= {"edge", "kepler_labels"}
     for name in ("finished_hour_edge", "changed_hours_edge"):
         chosen = loaded.resolve_job_def(name).asset_layer.selected_asset_keys
-        assert {key.to_user_string() for key in chosen} - {"encoder"} == edge
+        assert {key.to_user_string() for key in chosen} - {"encoder"} == edge - {"edge/cluster_journal"}
     assert dg.AssetKey(["edge", "training_rows"]) not in graph.get(dg.AssetKey("knn_model")).parent_keys
     assert dg.AssetKey(["edge", "workload_specs"]) in graph.get(dg.AssetKey("fleet_summary")).parent_keys
