@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from litestar.testing import TestClient
 
-from podpower.collector import live as polling
 from podpower.hours import HOUR_S
 from podpower.simulation.openmetrics import write_samples
 from podpower.simulation.runs import Exporter, Run, scraped
@@ -18,8 +17,9 @@ from podpower_assets.partitions import day_key, hour_key
 from podpower_serving.app import create_app
 from podpower_serving.settings import Settings
 from tests.assets.conftest import HOURLY, Place
+from tests.clusters.collecting import Collector
 from tests.clusters.fake import FakeCluster
-from tests.clusters.objects import Object, deployment, owned, running_pod, write_kubeconfig
+from tests.clusters.objects import Object, deployment, owned, running_pod
 from tests.clusters.prometheus import backfill, need_prometheus, serving
 
 RUN_W, RUN_S, PERIOD_S = 2.2, 90.0, 600.0
@@ -93,10 +93,10 @@ def place(hour_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         write_samples(scraped(runs, exporter, kepler="0.10"), tmp_path / "text.om")
         backfill(tmp_path / "text.om", tmp_path / "tsdb")
         with serving(tmp_path / "tsdb") as url:
-            monkeypatch.setattr(polling, "POLL_S", 1.0)
             monkeypatch.setenv("PODPOWER_PROMETHEUS_URL", url)
-            monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "config", cluster.url)))
-            yield Place(instance, tmp_path / "journal", tmp_path)
+            collector = Collector(cluster, tmp_path / "journal", tmp_path)
+            collector.collect()
+            yield Place(instance, collector.url, tmp_path)
 
 
 def test_a_cron_job_with_runs_of_90_s_is_predicted_by_its_runs(place: Place, hour_s: float) -> None:
