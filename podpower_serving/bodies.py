@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from podpower.errors import InvalidInput
 from podpower.kubernetes.limits import MAX_NODES
 from podpower.specs import json_values
@@ -22,6 +24,7 @@ _SOURCE: Final = "body"
 OPTIONS: Final = ("nodes", "lenient", "cluster")  # query parameters of paths that read manifests
 _MAX_CLUSTER: Final = 253
 _MAX_WORD: Final = 48
+_ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def check_media_type(header: str | None, encoding: str | None, *, accepted: Sequence[str]) -> str:
@@ -86,11 +89,11 @@ def batch(body: bytes, *, media_type: str, options: Options) -> Workloads:
     Unreadable when nothing can be read, InvalidInput when the body is not a list or too long.
     """
     if media_type == JSON:
-        rows = _json(body)
-        if isinstance(rows, list):
+        if (rows := _rows(body)) is not None:
             _check_length(len(rows), options.max_objects)
             return _each(rows, options)
-        if not (isinstance(rows, dict) and "kind" in rows):  # kubectl get -o json gives a List
+        value = _json(body)
+        if not (isinstance(value, dict) and "kind" in value):  # kubectl get -o json gives a List
             raise InvalidInput("expected a JSON list of InferenceRequests; send a single one to /predict")
     workloads = read_manifests(_text(body), source=_SOURCE, options=options)
     if not workloads.requests and not workloads.skipped:
@@ -145,15 +148,24 @@ def _flag(name: str, text: str | None) -> bool:
     raise InvalidInput(f'{name}: must be true or false; got "{quoted(text)}"')
 
 
-def _each(rows: Sequence[Any], options: Options) -> Workloads:
+def _rows(body: bytes) -> list[msgspec.Raw] | None:
+    """Return the rows of a JSON list, each unread; None where the body is no list."""
+    try:
+        return _ROWS.decode(_text(body))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _each(rows: Sequence[msgspec.Raw], options: Options) -> Workloads:
     workloads = Workloads()
     workloads.add((_request(index, row) for index, row in enumerate(rows)), options)
     return workloads
 
 
-def _request(index: int, row: Any) -> InferenceRequest | Rejected:
+def _request(index: int, row: msgspec.Raw) -> InferenceRequest | Rejected:
     try:
-        return request_from_dict(row)
+        request = decode_to_predict(row)
+        return request_from_dict(json_values.value_of(bytes(row))) if request is None else request
     except InvalidInput as error:
         return Rejected(source=_SOURCE, index=index, detail=str(error))
 

@@ -105,14 +105,22 @@ def _segment_ngrams(segments: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArr
     return segment[start], bucket, 1.0 / np.sqrt(length)
 
 
+def bucket_values(idf: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return what an n-gram of each bucket adds to the cell of its sketch, (BUCKETS,)."""
+    return (idf * _SKETCH_SIGN).astype(np.float64)
+
+
 def word_cells(
-    words: Sequence[str], idf: NDArray[np.float32]
+    words: Sequence[str], of_bucket: NDArray[np.float64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return the cells of each word's sketch with their values, one word after another, and the ends of the words."""
+    """Return the cells of each word's sketch with their values, one word after another, and the ends of the words.
+
+    `of_bucket` are the `bucket_values`.
+    """
     owner, bucket, weight = _segment_ngrams([_padded((word,)) for word in words])
     order = np.argsort(owner, kind="stable")
     bucket = bucket[order]
-    values = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * weight[order]
+    values = of_bucket[bucket] * weight[order]
     return _SKETCH_COLUMN[bucket], values, np.cumsum(np.bincount(owner, minlength=len(words)))
 
 
@@ -159,7 +167,7 @@ _REST[np.arange(SKETCH_DIM), _REST_COLUMN] = _REST_SIGN
 def sketches(texts: Sequence[Texts], idf: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return (n, SKETCH_DIM) of unit length, or zeros where a request has no words."""
     owner, bucket, field = _ngrams(texts)
-    weights = (idf * _SKETCH_SIGN).astype(np.float64)[bucket] * field
+    weights = bucket_values(idf)[bucket] * field
     sums = np.bincount(owner * SKETCH_DIM + _SKETCH_COLUMN[bucket], weights, len(texts) * SKETCH_DIM)
     cells = sums.astype(np.float64).reshape(len(texts), SKETCH_DIM)  # without any n-gram they are integers
     for cell in cells:  # one by one, so that no batch shows

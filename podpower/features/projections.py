@@ -18,6 +18,7 @@ from podpower.features.ngrams import (
     SKETCH_DIM,
     TEXT_DIM,
     Texts,
+    bucket_values,
     distinct_words,
     request_words,
     sketches,
@@ -31,7 +32,7 @@ V = TypeVar("V")
 _MAX_WORDS: Final = 4096  # kept twice at most, of 3 KiB each
 _MAX_TEXTS: Final = 8192  # kept twice at most, of 1 KiB each
 _MAX_CHARS: Final = 512  # of a text that is composed of words; longer ones are projected as a whole
-_CHUNK_TEXTS: Final = 256  # composed at a time: 4 MB
+_CHUNK_TEXTS: Final = 32  # composed at a time: half a megabyte
 _WEIGHTS: Final = tuple(FIELD_WEIGHTS.values())
 
 
@@ -73,7 +74,7 @@ class Projector:
     """Projects texts by one encoder's word rarities and projection. Threads may share it."""
 
     def __init__(self, idf: NDArray[np.float32], projection: NDArray[np.float32]) -> None:
-        self._idf, self._projection = idf, projection.astype(np.float64)
+        self._idf, self._of_bucket, self._projection = idf, bucket_values(idf), projection.astype(np.float64)
         self._words: Recent[str, _Word] = Recent(_MAX_WORDS)
         self._texts: Recent[Texts, NDArray[np.float32]] = Recent(_MAX_TEXTS)
 
@@ -138,7 +139,7 @@ class Projector:
         return known
 
     def _projected(self, words: Sequence[str]) -> list[_Word]:
-        cells, values, ends = word_cells(words, self._idf)
+        cells, values, ends = word_cells(words, self._of_bucket)
         found, start = [], 0
         for end in ends.tolist():
             own, weights = cells[start:end].copy(), values[start:end].copy()

@@ -41,7 +41,7 @@ def decode_request(line: bytes) -> InferenceRequest:
     return request_from_dict(json_values.value_of(line))
 
 
-def decode_to_predict(line: bytes) -> InferenceRequest | None:
+def decode_to_predict(line: bytes | msgspec.Raw) -> InferenceRequest | None:
     """Return the request in v1 JSON, None where it is another form or an error: `request_from_dict` reads both.
 
     Its labels and annotations are not redacted: no value of them is part of a prediction. InvalidInput as
