@@ -1,10 +1,11 @@
 """Print predictions as a table, JSON, YAML or CSV, in the shapes of `POST /predict/batch`."""
 
 import csv
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from podpower.cli import output
 
@@ -33,7 +34,7 @@ def show(answer: Mapping[str, Any], *, form: str, notes: Sequence[str]) -> None:
 
         yaml.safe_dump(answer, sys.stdout, sort_keys=False, allow_unicode=True)
     else:
-        print(json.dumps(answer, indent=2))
+        print(msgspec.json.format(msgspec.json.encode(answer), indent=2).decode())  # json takes ten times as long
 
 
 def show_predictions(predictions: Sequence[dict[str, Any]], *, total: Mapping[str, Any]) -> None:
