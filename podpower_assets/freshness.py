@@ -89,7 +89,15 @@ def freshness_sensor(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, source: Source, tables: Tables, models: Models) -> dg.SkipReason:
         """Report each verdict that has changed, and all of them once an hour."""
-        found = list(evaluate(clusters, source, tables, models, now_s=time.time()))
+        now_s = time.time()
+        began_s = float(context.cursor or now_s)
+        context.update_cursor(str(began_s))
+        # What a new platform has not made yet is not stale.
+        found = [
+            one
+            for one in evaluate(clusters, source, tables, models, now_s=now_s)
+            if one.reached_s is not None or now_s - began_s > one.limit_s
+        ]
         last = context.instance.event_log_storage.get_latest_asset_check_execution_by_key([f.key for f in found])
         stale = [one.key.to_user_string() for one in found if not one.passed]
         for one in found:

@@ -1,10 +1,13 @@
 """Places below one home for `demo` and `up`, passed to the processes they start through the environment."""
 
+import contextlib
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from podpower.io.locks import lock
 from podpower.settings import (
     CLUSTERS,
     DAGSTER_HOME,
@@ -16,6 +19,7 @@ from podpower.settings import (
     RECORDING,
 )
 
+UP_LOCK = "up.lock"  # in DAGSTER_HOME, held while `up` runs
 _NO_COLOR = "NO_COLOR"
 _SETTINGS = Path(__file__).with_name("dagster.yaml")  # in a checkout a link to the one at its top
 # Dagster reads the URL, which holds a password, from the environment: it is in no file.
@@ -73,6 +77,14 @@ def home_environment(
         HOME: home.root,
         DAGSTER_HOME: str(dagster_home),
     }
+
+
+def alone_at(home: Home) -> AbstractContextManager[object]:
+    """Refuse to run beside `podpower up` on the same home, and let none start meanwhile. Unavailable where one runs."""
+    folder = Path(home.local / "dagster")
+    if not folder.is_dir():
+        return contextlib.nullcontext()
+    return lock(folder / UP_LOCK, busy=f"`podpower up` runs on {home.local}: stop it first")
 
 
 def _write_settings(path: Path, *, on_postgres: bool, note: Callable[[str], None]) -> None:

@@ -29,10 +29,12 @@ schedule. An autoscaler in the input sets the replicas to its minimum. Skipped o
 
 W a pod is the power of one pod, W in all that of all pods, kWh a month the energy of 730 hours. basis shows what a
 prediction rests on: "seen" (labels of this spec), "similar" (close neighbours) or "prior" (an estimate from its
-resources, far from all training data). Without encoder and model every prediction is such an estimate.
+resources, far from all training data). Without --encoder and --model the served model of the store predicts
+(PODPOWER_MODEL_STORE; by default that of PODPOWER_HOME); where there is none, every prediction is such an estimate.
 
 Exit code 1: some objects could not be read; the others are predicted.
 
+  podpower predict -f deployment.yaml
   podpower predict --encoder encoder.joblib --model knn_energy.joblib -f deployment.yaml --explain
   kubectl get all -A -o yaml | podpower predict --encoder E --model M -f - --format json
   helm template chart | podpower predict -f - --nodes 12
@@ -68,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from podpower.specs.selection import Options  # noqa: PLC0415
 
     if (arguments.encoder is None) != (arguments.model is None):
-        raise UsageError("--encoder and --model belong together: give both, or none for an estimate from resources")
+        raise UsageError("--encoder and --model belong together: give both, or none for the served model of the store")
     if arguments.explain and arguments.format == "csv":
         raise UsageError("--explain does not fit into CSV: use --format json or yaml")
     streams.check_inputs(*arguments.paths, arguments.encoder, arguments.model)
@@ -94,14 +96,23 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _predictor(arguments: argparse.Namespace, requests: "list[InferenceRequest]") -> "Predictor":
-    """Return the given model, else the estimate from resources; print its notes."""
+    """Return the given model, else that of the settings or the served one of the store, else the estimate from
+    resources; print its notes.
+    """
     from podpower.features.encoder import Encoder  # noqa: PLC0415
     from podpower.model.cold_start import NOTE, cold_start_model  # noqa: PLC0415
     from podpower.model.predictor import Predictor  # noqa: PLC0415
     from podpower.specs.requests import Container, InferenceRequest  # noqa: PLC0415
 
-    if arguments.model is not None:
-        predictor = Predictor(read_encoder(arguments.encoder), read_model(arguments.model), version="file")
+    places = arguments.settings.places
+    files = (arguments.encoder, arguments.model) if arguments.model is not None else places.artifacts
+    predictor = None
+    if files is not None:
+        predictor = Predictor(read_encoder(files[0]), read_model(files[1]), version="file")
+    elif served := _served(places.model_store):
+        predictor = served
+        output.note(f"note: predicted by {served.version}, the served model of {places.model_store}")
+    if predictor is not None:
         for text in predictor.model.notes:
             output.note(f"note: {text}")
         return predictor
@@ -109,5 +120,15 @@ def _predictor(arguments: argparse.Namespace, requests: "list[InferenceRequest]"
     nothing = [InferenceRequest(workload_kind="Pod", workload_name="none", containers=[Container()])]
     encoder = Encoder.fit(requests or nothing, text="none")
     if requests:
-        output.note(f"note: no model is given and {NOTE}")
+        output.note(f"note: no model is given, {places.model_store} serves none, and {NOTE}")
     return Predictor(encoder, cold_start_model(encoder), version="untrained")
+
+
+def _served(root: str) -> "Predictor | None":
+    """Return the served model of the store at `root`; None where there is none yet."""
+    from podpower.model.predictor import Predictor  # noqa: PLC0415
+    from podpower.registry.store import ModelStore  # noqa: PLC0415
+
+    store = ModelStore(root)
+    version = store.last_loadable()
+    return None if version is None else Predictor(*store.load(version), version=version)

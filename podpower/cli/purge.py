@@ -1,11 +1,15 @@
 """`podpower purge`: remove a namespace's data from every store."""
 
 import argparse
+import contextlib
 import sys
 
 from podpower.cli import output
 from podpower.cli.arguments import Commands, UsageError, add_command
-from podpower.errors import PodpowerError
+from podpower.cli.homes import Home, alone_at, home_at
+from podpower.errors import InvalidInput, PodpowerError
+from podpower.io.places import is_url
+from podpower.settings import DEFAULT_HOME, HOME, Settings
 
 _DETAILS = """\
 Removes the namespace from the journal, tables, pages of evaluations, model store (the served version is replaced by one
@@ -40,10 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     scope = Scope(namespace=arguments.namespace, cluster=arguments.cluster)
     if arguments.cluster and arguments.settings.places.clusters_file:
         cluster_of(arguments.settings, arguments.cluster)
+    home = _existing_home(arguments.settings)
     if not arguments.dry_run and not arguments.yes:
         _ask(scope.namespace)
     problems: list[str] = []
-    found = list(purge_namespace(arguments.settings, scope, dry_run=arguments.dry_run, problems=problems))
+    with contextlib.nullcontext() if arguments.dry_run else alone_at(home):
+        found = list(purge_namespace(arguments.settings, scope, dry_run=arguments.dry_run, problems=problems))
     if found:
         rows = [(one.store, one.place, f"{one.count:,}", one.unit) for one in found]
         title = f"{'to be removed' if arguments.dry_run else 'removed'} of namespace {scope.namespace}"
@@ -57,6 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
     if problems:
         raise PodpowerError(f"{problems[0]}; run the purge again when this is mended")
     return 0
+
+
+def _existing_home(settings: Settings) -> Home:
+    """Return the home whose data are removed. InvalidInput where it does not exist and no store is elsewhere."""
+    home, places = home_at(settings.places.home or DEFAULT_HOME), settings.places
+    elsewhere = places.given_tables or places.given_model_store or places.given_recording or places.clusters_file
+    if not elsewhere and not is_url(home.root) and not home.local.is_dir():
+        raise InvalidInput(f"there is no home at {home.local}: name it with {HOME}")
+    return home
 
 
 def _ask(namespace: str) -> None:

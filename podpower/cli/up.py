@@ -9,13 +9,15 @@ from pathlib import Path
 
 from podpower.cli import output, ports, supervisor
 from podpower.cli.arguments import Commands, add_command, port, positive
-from podpower.cli.homes import home_at, home_environment
+from podpower.cli.homes import UP_LOCK, home_at, home_environment
 from podpower.cli.signals import terminate_as_interrupt
 from podpower.cli.supervisor import Need, Processes
 from podpower.clusters import configured_clusters
 from podpower.errors import Unavailable
 from podpower.io.leftovers import remove_leftovers
 from podpower.io.locks import lock
+from podpower.io.object_storage import ObjectStorage
+from podpower.io.places import is_url
 from podpower.settings import (
     API_PORT,
     CLUSTERS,
@@ -89,6 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not ports.is_free(number):
             raise Unavailable(f"port {number} for the {name} is taken: stop what listens there, or give another port")
     home = home_at(arguments.home or settings.places.home or DEFAULT_HOME)
+    if is_url(home.root):
+        ObjectStorage(home.root).children("models")  # Unavailable where it does not answer
     environment = home_environment(home, settings.environment, note=output.note) | {API_PORT: str(api_port)}
     children = Processes(logs=home.local / "logs", environment=environment)
     with terminate_as_interrupt(), _alone(Path(environment[DAGSTER_HOME])), children:
@@ -120,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _alone(dagster_home: Path) -> AbstractContextManager[object]:
     """Refuse to run beside another `up`: two daemons would start each run twice."""
     busy = f"another `podpower up` uses {dagster_home}: stop it, or name another folder with --home"
-    return lock(dagster_home / "up.lock", busy=busy)
+    return lock(dagster_home / UP_LOCK, busy=busy)
 
 
 def _start_dagster(children: Processes, dagster_home: Path, ui_port: int) -> None:

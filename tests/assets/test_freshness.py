@@ -61,3 +61,20 @@ def test_a_verdict_is_reported_when_it_changes_without_a_run(made: Place) -> Non
         again = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
         assert again.id == first.id
         assert not instance.get_run_records()
+
+
+def test_a_new_platform_is_not_stale_before_its_limits(place: Place, tmp_path: Path) -> None:
+    place.tables, place.models = Tables(root=str(tmp_path / "no")), Models(root=str(tmp_path / "none"))
+    sensor = freshness_sensor([FIRST])
+    key = dg.AssetCheckKey(dg.AssetKey("promoted_model"), "served_model_is_fresh")
+
+    def reported(cursor: str | None) -> tuple[bool, str | None]:
+        with dg.build_sensor_context(instance=place.instance, resources=place.resources, cursor=cursor) as context:
+            sensor(context)
+            storage = place.instance.event_log_storage
+            return key in storage.get_latest_asset_check_execution_by_key([key]), context.cursor
+
+    found, cursor = reported(None)
+    assert not found
+    assert cursor is not None
+    assert reported(str(float(cursor) - 7 * 3600))[0]

@@ -120,3 +120,25 @@ def test_one_pretty_printed_request_is_read(predict, tmp_path):
     path = tmp_path / "sample.json"
     path.write_text(json.dumps(request, indent=4))
     assert json.loads(predict(path, "json"))["predictions"][0]["workload_name"] == "nginx"
+
+
+def test_without_files_the_served_model_of_the_store_predicts(workflow, seen, tmp_path, monkeypatch, capsys, predict):
+    given = json.loads(predict(seen, "json"))["predictions"]
+    monkeypatch.setenv("PODPOWER_HOME", str(tmp_path))
+    files = [f"{workflow}/encoder.joblib", f"{workflow}/knn_energy.joblib"]
+    assert main(["models", "add", "--encoder", files[0], "--model", files[1]]) == 0
+    assert main(["models", "promote", capsys.readouterr().out.split()[0]]) == 0
+    capsys.readouterr()
+    assert main(["predict", "-f", str(seen), "--format", "json"]) == 0
+    printed = capsys.readouterr()
+    served = json.loads(printed.out)["predictions"]
+    version = served[0]["model_version"]
+    assert f"predicted by {version}, the served model of {tmp_path}/models" in printed.err
+    assert [{**one, "model_version": "file"} for one in served] == given
+
+
+def test_where_no_model_is_served_the_estimate_from_resources_names_the_store(seen, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PODPOWER_HOME", str(tmp_path / "new"))
+    assert main(["predict", "-f", str(seen)]) == 0
+    assert f"{tmp_path}/new/models serves none" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()

@@ -13,10 +13,12 @@ import polars as pl
 import pytest
 
 from podpower.cli import main
+from podpower.cli.homes import UP_LOCK
 from podpower.evaluation.pages import read_page, sealed_page
 from podpower.features.encoder import Encoder
 from podpower.fleet.summary import FLEET_FILE
 from podpower.io.files import write_atomically
+from podpower.io.locks import lock
 from podpower.io.parquet import write_parquet
 from podpower.model.knn import KnnModel
 from podpower.registry.quarantine import Quarantined
@@ -198,3 +200,20 @@ def test_nothing_is_removed_without_a_confirmation(home: Path, capsys: pytest.Ca
     assert rows(home).equals(before)
     assert main(["purge", "--namespace", "../etc", "--yes"]) == 1
     assert "is not a namespace" in capsys.readouterr().err
+
+
+def test_a_home_that_does_not_exist_is_an_error_and_no_all_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PODPOWER_HOME", str(tmp_path / "mistyped"))
+    assert main(["purge", "--namespace", "shop", "--dry-run"]) == 1
+    assert f"error: there is no home at {tmp_path}/mistyped" in capsys.readouterr().err
+
+
+def test_nothing_is_removed_while_the_platform_runs_on_the_home(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "dagster").mkdir()
+    before = rows(home)
+    with lock(home / "dagster" / UP_LOCK, busy="taken"):
+        assert main(["purge", "--namespace", "shop", "--yes"]) == 1
+    assert "stop it first" in capsys.readouterr().err
+    assert rows(home).equals(before)
