@@ -18,6 +18,11 @@ settings.register_profile("verification", deadline=None, derandomize=True)
 settings.load_profile("verification" if os.environ.get("CI") else "podpower")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the tests that wait longest, so that they do not run alone at the end."""
+    items.sort(key=lambda item: "live" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def known_requests():
     """Twelve workloads of four images."""
