@@ -87,6 +87,9 @@ def s3_environment():
 @pytest.fixture
 def s3_url(s3_environment, monkeypatch):
     """URL of a bucket of its own, which this process and its children reach."""
+    from s3fs import S3FileSystem  # noqa: PLC0415  # a second that few tests need
+
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()  # of the server of another test
     return new_bucket(s3_environment)

@@ -8,7 +8,6 @@ from podpower.cli import output
 from podpower.cli.arguments import Commands, UsageError, add_command
 from podpower.cli.homes import Home, alone_at, home_at
 from podpower.errors import InvalidInput, PodpowerError
-from podpower.io.places import is_url
 from podpower.settings import DEFAULT_HOME, HOME, Settings
 
 _DETAILS = """\
@@ -67,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _existing_home(settings: Settings) -> Home:
     """Return the home whose data are removed. InvalidInput where it does not exist and no store is elsewhere."""
+    from podpower.io.places import is_url  # noqa: PLC0415  # slow to import, for help
+
     home, places = home_at(settings.places.home or DEFAULT_HOME), settings.places
     elsewhere = places.given_tables or places.given_model_store or places.given_recording or places.clusters_file
     if not elsewhere and not is_url(home.root) and not home.local.is_dir():

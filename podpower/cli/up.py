@@ -9,15 +9,12 @@ from pathlib import Path
 
 from podpower.cli import output, ports, supervisor
 from podpower.cli.arguments import Commands, add_command, port, positive
-from podpower.cli.homes import UP_LOCK, home_at, home_environment
+from podpower.cli.homes import UP_LOCK, Home, home_at, home_environment
 from podpower.cli.signals import terminate_as_interrupt
 from podpower.cli.supervisor import Need, Processes
-from podpower.clusters import configured_clusters
 from podpower.errors import Unavailable
 from podpower.io.leftovers import remove_leftovers
 from podpower.io.locks import lock
-from podpower.io.object_storage import ObjectStorage
-from podpower.io.places import is_url
 from podpower.settings import (
     API_PORT,
     CLUSTERS,
@@ -91,8 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not ports.is_free(number):
             raise Unavailable(f"port {number} for the {name} is taken: stop what listens there, or give another port")
     home = home_at(arguments.home or settings.places.home or DEFAULT_HOME)
-    if is_url(home.root):
-        ObjectStorage(home.root).children("models")  # Unavailable where it does not answer
+    check_answers(home)
     environment = home_environment(home, settings.environment, note=output.note) | {API_PORT: str(api_port)}
     children = Processes(logs=home.local / "logs", environment=environment)
     with terminate_as_interrupt(), _alone(Path(environment[DAGSTER_HOME])), children:
@@ -119,6 +115,15 @@ def run(arguments: argparse.Namespace) -> int:
                 children.supervise(output.note)
                 time.sleep(_WATCH_SECONDS)
     return 0
+
+
+def check_answers(home: Home) -> None:
+    """Return if the home is a folder, or a URL that answers; Unavailable otherwise, before anything is started."""
+    from podpower.io.object_storage import ObjectStorage  # noqa: PLC0415  # slow to import, for help
+    from podpower.io.places import is_url  # noqa: PLC0415
+
+    if is_url(home.root):
+        ObjectStorage(home.root).children("models")
 
 
 def _alone(dagster_home: Path) -> AbstractContextManager[object]:
@@ -162,6 +167,8 @@ def _collect(children: Processes, journal: str, *, starts: bool) -> None:
 
 def _collect_several(children: Processes, settings: Settings, *, starts: bool) -> None:
     """Start a collector for each cluster of the file. One that keeps ending stops no other, and none of the rest."""
+    from podpower.clusters import configured_clusters  # noqa: PLC0415  # YAML is slow to import, for help
+
     for cluster in configured_clusters(settings):
         if cluster.entry is None or cluster.entry.recording:
             output.note(f"reading the recording {cluster.place} as cluster {cluster.name}")

@@ -99,12 +99,12 @@ def test_a_newer_model_is_promoted_after_each_process_was_killed(platform: Platf
     run = train(platform)
     kill(platform.processes(*RUN) + platform.processes(*DAEMON))
     second = platform.model_after(first["version"], seconds=TEN_MINUTES)
-    platform.until("retry", lambda: was_retried(platform.home, run) or None, seconds=60)
+    platform.until("retry", lambda: was_retried(platform.home, run) or None, seconds=180)
 
     run = train(platform)
     kill(platform.processes(*CODE_SERVER) + platform.processes(*RUN))
     platform.model_after(second["version"], seconds=TEN_MINUTES)
-    platform.until("retry", lambda: was_retried(platform.home, run) or None, seconds=60)
+    platform.until("retry", lambda: was_retried(platform.home, run) or None, seconds=180)
 
     kill(platform.processes(*API))
     platform.until("API", platform.model, seconds=60)
@@ -124,5 +124,5 @@ def test_an_up_whose_processes_were_all_killed_at_once_is_continued_by_the_next_
     assert unfinished_runs(home)
     with up(home) as platform:
         platform.model_after(first["version"], seconds=TEN_MINUTES)
-        platform.until("retry", lambda: was_retried(home, run) or None, seconds=60)
+        platform.until("retry", lambda: was_retried(home, run) or None, seconds=180)
         platform.until("end of dead runs", lambda: None if unfinished_runs(home) else True, seconds=TEN_MINUTES)

@@ -3,10 +3,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from s3fs import S3FileSystem
 
 from podpower.cli import main
 from podpower.cli.demo import _MANIFEST as MANIFEST
 from podpower.cli.homes import home_at, home_environment
+from podpower.cli.ports import free_port
+from podpower.cli.up import check_answers
+from podpower.errors import Unavailable
 from podpower.io.files import read_bounded
 
 ROOT = Path(__file__).parents[3]
@@ -101,3 +105,14 @@ def test_a_file_of_clusters_has_places_of_its_own(tmp_path):
     several = home_environment(home, {"PODPOWER_PROMETHEUS_URL": "http://p", "PODPOWER_CLUSTERS": "c.yaml"})
     assert one["PODPOWER_RECORDING"] == str(tmp_path / "journal")
     assert "PODPOWER_RECORDING" not in several
+
+
+def test_a_home_that_does_not_answer_is_an_error_before_anything_starts(monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    S3FileSystem.clear_instance_cache()
+    with pytest.raises(Unavailable, match="s3://nobody/podpower"):
+        check_answers(home_at("s3://nobody/podpower"))
+    S3FileSystem.clear_instance_cache()
