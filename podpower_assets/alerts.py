@@ -46,7 +46,7 @@ class Sent(msgspec.Struct, kw_only=True):
 
 
 class Cursor(msgspec.Struct, kw_only=True):
-    """What has been looked at and posted."""
+    """Runs that were looked at, and causes that were posted."""
 
     runs_until_s: float
     sent: dict[str, Sent] = {}

@@ -1,4 +1,4 @@
-"""What the writer of a journal needs of what was written: objects, versions, and hours that were not compacted."""
+"""Loading of what the writer of a journal needs: objects, versions, and hours that were not compacted."""
 
 import itertools
 from dataclasses import dataclass, field

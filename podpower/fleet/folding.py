@@ -280,10 +280,10 @@ def _current_hours(whole: pl.DataFrame) -> dict[str, float]:
 
 def _is_metered(own: pl.DataFrame) -> bool | None:
     """Return whether a cluster was metered in the last day with an answer; None where no hour has one."""
-    told = own.drop_nulls("metered")
-    if told.is_empty():
+    known = own.drop_nulls("metered")
+    if known.is_empty():
         return None
-    return bool(told.filter(pl.col("hour_s") > _most(told["hour_s"]) - _METERED_S)["metered"].any())
+    return bool(known.filter(pl.col("hour_s") > _most(known["hour_s"]) - _METERED_S)["metered"].any())
 
 
 def _gaps(own: pl.DataFrame) -> list[Gap]:

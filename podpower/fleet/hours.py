@@ -59,7 +59,7 @@ HOURS_SCHEMA: Final = pl.Schema(
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterHour:
-    """What is stored of one hour of a cluster. None: there is no such table.
+    """The stored tables of one hour of a cluster. None: there is no such table.
 
     `has_meter` is false where nothing is ever labelled. `labels` and `jobs` are queries, because an hour of 50,000 pods
     has three million labels. `journal_reached_s` is the time up to which the cluster was observed, `gaps` are those in

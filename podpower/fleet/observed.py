@@ -1,4 +1,4 @@
-"""What a cluster's journal or recording shows of its observation: how far it reaches, and its gaps."""
+"""Observation of a cluster, as its journal or recording shows it: how far it reaches, and its gaps."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -20,7 +20,7 @@ _DAY: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})(?P<time>)\.html")
 
 @dataclass(frozen=True, kw_only=True)
 class Removed:
-    """How many files were removed, and their bytes."""
+    """Count of the removed files, and their bytes."""
 
     files: int = 0
     size_bytes: int = 0

@@ -1,4 +1,4 @@
-"""What a purge removes: a namespace, of one cluster or of all."""
+"""Scope of a purge: a namespace, of one cluster or of all."""
 
 import re
 from collections.abc import Mapping
