@@ -45,7 +45,8 @@ def start(run: Callable[..., None], *arguments: Any, folder: Path, die_at: int |
     """A process that runs one of the functions below, its output in `folder`/stdout and stderr. It kills itself at line
     number `die_at` of those that write.
     """
-    process = _CONTEXT.Process(target=_run, args=(run, arguments, str(folder), die_at))
+    # The server of forks has the environment of the time at which it was started.
+    process = _CONTEXT.Process(target=_run, args=(run, arguments, str(folder), die_at, dict(os.environ)))
     process.start()
     return process
 
@@ -62,7 +63,11 @@ def collect(later_s: float, flush_s: float, *options: str) -> None:
     watch("--flush-every", str(flush_s), *options)
 
 
-def _run(run: Callable[..., None], arguments: tuple[Any, ...], folder: str, die_at: int | None) -> None:
+def _run(
+    run: Callable[..., None], arguments: tuple[Any, ...], folder: str, die_at: int | None, environment: dict[str, str]
+) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         os.dup2(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
     if die_at is not None:

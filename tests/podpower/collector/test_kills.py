@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from podpower.hours import HOUR_S, hour_start_s
 from podpower.sources.journal.reader import JournalReader
 from tests.clusters import observers
 from tests.clusters.fake import FakeCluster
@@ -234,10 +235,10 @@ def changes_of_content(events: list[tuple[Event, dict[str, Any]]]) -> list[Event
 
 
 def alive(root: Path) -> set[str]:
-    """What the journal's readers find alive at its end."""
+    """Objects that the journal's readers find alive at its end: those of the last snapshot, and what came after it."""
     reader, found = JournalReader(root), set()
-    reached_s = reader.reached_s()
-    for event in reader.events(start_s=reached_s, end_s=reached_s + 3600):
+    begin_s = hour_start_s(reader.files.hours()[-1])
+    for event in reader.events(start_s=begin_s, end_s=begin_s + 2 * HOUR_S):
         uid = event.object["metadata"]["uid"]
         found.discard(uid) if event.type == "DELETED" else found.add(uid)
     return found
