@@ -42,7 +42,7 @@ class _Attempt(msgspec.Struct):
 
 
 class _Memory(msgspec.Struct):
-    """What one evaluation leaves to the next. Of a paced asset, the first and the last request."""
+    """Memory of one evaluation for the next. Of a paced asset, the first and the last request."""
 
     at_s: float = 0.0
     attempts: dict[str, _Attempt] = {}

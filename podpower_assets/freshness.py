@@ -50,7 +50,7 @@ class Freshness:
 
     @property
     def description(self) -> str:
-        """How old the newest data are, beside the limit."""
+        """Age of the newest data, beside the limit."""
         if self.reached_s is None:
             return f"There are none; they should be at most {self.limit_s / HOUR_S:g} h old."
         age_h = max(0.0, self.now_s - self.reached_s) / HOUR_S

@@ -1,4 +1,4 @@
-"""What Dagster's history holds about recent partitions, as conditions need it: a few queries for an asset."""
+"""Dagster's history of recent partitions, as conditions need it: a few queries for an asset."""
 
 from collections.abc import Collection, Sequence
 

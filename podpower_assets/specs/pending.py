@@ -16,8 +16,8 @@ from podpower_assets.policies import (
 
 
 class Pending(msgspec.Struct):
-    """What one look at a cluster leaves to the next: the position in its source, the hours that changed and when that
-    was seen last, when the first and the last spec that is not followed yet was seen, and the requests so far.
+    """State that one look at a cluster leaves to the next: the position in its source, the hours that changed and when
+    that was seen last, when the first and the last spec that is not followed yet was seen, and the requests so far.
     """
 
     source: str | None = None
