@@ -9,6 +9,10 @@ class InvalidInput(PodpowerError):
     """The input is wrong: reject it, repeating will not help."""
 
 
+class Damaged(InvalidInput):
+    """A stored file is not what was written: leave it out, or make it again."""
+
+
 class Refused(PodpowerError):
     """An artifact or store cannot be trusted or does not fit: refuse to start from it, keep what runs."""
 

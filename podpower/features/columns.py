@@ -26,13 +26,18 @@ CATEGORY_COLUMNS = ("kind", "node_type", "runtime_class", "volume_type")
 _MAX_CATEGORIES = 12  # more distinct values than this are names, not categories; the rest shares "other"
 
 
-def numeric_values(requests: Sequence[InferenceRequest]) -> FloatArray:
-    """Return NUMERIC_COLUMNS of each request as log(1 + value), (n, columns); NaN where unknown, which 0 is not."""
-    values = np.array([_numbers(request) for request in requests], dtype=np.float64)
-    return np.log1p(np.maximum(values.reshape(len(requests), len(NUMERIC_COLUMNS)), 0.0)).astype(np.float32)
+Amounts = tuple[float, ...]
+"""NUMERIC_COLUMNS of one request; NaN where unknown, which 0 is not."""
 
 
-def _numbers(request: InferenceRequest) -> tuple[float, ...]:
+def numeric_values(amounts: Sequence[Amounts]) -> FloatArray:
+    """Return log(1 + amount), (n, columns); NaN where unknown."""
+    values = np.array(amounts, dtype=np.float64).reshape(len(amounts), len(NUMERIC_COLUMNS))
+    return np.log1p(np.maximum(values, 0.0)).astype(np.float32)
+
+
+def amounts_of(request: InferenceRequest) -> Amounts:
+    """Return the amounts of one pod."""
     containers = request.containers
     return (
         _effective(request.pod_req_cpu_mcpu, request.pod_lim_cpu_mcpu, containers, "req_cpu_mcpu", "lim_cpu_mcpu"),
@@ -90,17 +95,33 @@ def fit_vocabularies(requests: Iterable[InferenceRequest]) -> list[list[str]]:
     return [sorted(values[:_MAX_CATEGORIES]) for values in ranked]
 
 
-def one_hot(requests: Sequence[InferenceRequest], vocabularies: Sequence[Sequence[str]]) -> FloatArray:
-    """Return (n, values + one "other" a column): 1 where the request has the value; unknown values are "other"."""
-    offsets, width = [], 0
-    for vocabulary in vocabularies:
-        offsets.append(width)
-        width += len(vocabulary) + 1
-    positions = [{v: o + i for i, v in enumerate(vocab)} for vocab, o in zip(vocabularies, offsets, strict=True)]
-    hot = np.zeros((len(requests), width), dtype=np.float32)
-    for row, request in enumerate(requests):
-        for column, values in enumerate(categories(request)):
-            other = offsets[column] + len(vocabularies[column])
-            for value in values:
-                hot[row, positions[column].get(value, other)] = 1.0
-    return hot
+class OneHot:
+    """Marks the values of CATEGORY_COLUMNS that a request has, one column a value."""
+
+    def __init__(self, vocabularies: Sequence[Sequence[str]]) -> None:
+        """`vocabularies` are the values of each of CATEGORY_COLUMNS; each has one column more, for all others."""
+        self._places: list[dict[str, int]] = []
+        self._others: list[int] = []
+        width = 0
+        for vocabulary in vocabularies:
+            self._places.append({value: width + place for place, value in enumerate(vocabulary)})
+            self._others.append(width + len(vocabulary))
+            width += len(vocabulary) + 1
+
+    def write(self, requests: Sequence[InferenceRequest], cells: FloatArray, mark: float) -> None:
+        """Write `mark` into the zeros of `cells` (n, columns) where the request has the value."""
+        (kinds, other_kind), *rest = zip(self._places, self._others, strict=True)
+        for row, request in enumerate(requests):
+            cells[row, kinds.get(controller_kind(request), other_kind)] = mark
+            if request.node_type or request.runtime_class or request.volume_types:
+                for (places, other), values in zip(rest, categories(request)[1:], strict=True):
+                    for value in values:
+                        cells[row, places.get(value, other)] = mark
+
+
+def requested_cpu_mcpu(request: InferenceRequest) -> float | None:
+    """Return the millicores that one pod requests, a limit standing in for a missing request; None without any."""
+    value = _effective(
+        request.pod_req_cpu_mcpu, request.pod_lim_cpu_mcpu, request.containers, "req_cpu_mcpu", "lim_cpu_mcpu"
+    )
+    return None if value != value else value  # noqa: PLR0124  # NaN

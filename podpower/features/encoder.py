@@ -12,9 +12,11 @@ from podpower.errors import InvalidInput, Refused
 from podpower.features.columns import (
     CATEGORY_COLUMNS,
     NUMERIC_COLUMNS,
+    Amounts,
+    OneHot,
+    amounts_of,
     fit_vocabularies,
     numeric_values,
-    one_hot,
 )
 from podpower.features.ngrams import (
     BUCKETS,
@@ -34,6 +36,7 @@ TextEncoder = Literal["ngram", "sbert", "both", "none"]
 
 SCHEMA_VERSION = 3  # of the columns and of how they are computed; raise it whenever either changes
 _CLIP = 4.0  # robust deviations beyond this are equally far: one giant must not hide all other differences
+_HALF_SQUARE = float(np.float32(np.sqrt(0.5)))
 _MIN_SCALE = 1.0  # one e-fold: columns that hardly vary in the fitted requests are not blown up
 
 # Embedded when fitting and when encoding: a name or a folder does not identify the weights.
@@ -56,6 +59,9 @@ class Encoder:
         self.dim = len(self.column_names)
         self.blocks: dict[str, int] = dict(state["blocks"])
         self.fingerprint: str = state["fingerprint"]
+        self._is_probed = False
+        self._centers, self._scales = state["numeric_centers"], state["numeric_scales"]
+        self._one_hot = OneHot(state["vocabularies"])
         if self.text in {"ngram", "both"}:
             self._projector = Projector(state["idf"], state["projection"])
 
@@ -76,7 +82,7 @@ class Encoder:
             raise InvalidInput(f"unknown text encoder {text!r}: use one of {', '.join(get_args(TextEncoder))}")
         if not requests:
             raise InvalidInput("no request to fit the encoder on: give at least one workload")
-        centers, scales = _robust_scales(numeric_values(requests))
+        centers, scales = _robust_scales(numeric_values([amounts_of(request) for request in requests]))
         state: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             "text": text,
@@ -105,41 +111,57 @@ class Encoder:
         return cls(state)
 
     def transform(
-        self, requests: Sequence[InferenceRequest], numbers: NDArray[np.float32] | None = None
+        self, requests: Sequence[InferenceRequest], amounts: Sequence[Amounts] | None = None
     ) -> NDArray[np.float32]:
         """Return the vectors of `requests`, (n, dim), each independent of the others in the batch.
 
-        `numbers` are their `numeric_values`, for a caller that has them.
+        `amounts` are those of `requests`, for a caller that has them.
 
         With the text encoder "sbert", Unavailable without its library and Refused with other weights than fitted.
         """
+        vectors = np.zeros((len(requests), self.dim), dtype=np.float32)
         if not requests:
-            return np.zeros((0, self.dim), dtype=np.float32)
+            return vectors
+        if amounts is None:
+            amounts = [amounts_of(request) for request in requests]
+        self._write_numeric(numeric_values(amounts), vectors)
         # Two values that differ are 2 apart in a one-hot square; halved, they are as far as one robust deviation.
-        hot = one_hot(requests, self._state["vocabularies"]) * np.float32(np.sqrt(0.5))
-        blocks = [self._numeric(numeric_values(requests) if numbers is None else numbers), hot]
+        first = self.blocks["numeric"]
+        self._one_hot.write(requests, vectors[:, first:], _HALF_SQUARE)
+        first += self.blocks["category"]
         if "text" in self.blocks:
-            blocks.append(self._projector.vectors(requests))
+            vectors[:, first : first + TEXT_DIM] = self._projector.vectors(requests)
+            first += TEXT_DIM
         if "sentence" in self.blocks:
-            blocks.append(self._sentence_vectors(requests))
-        return np.concatenate(blocks, axis=1)
+            vectors[:, first:] = self._sentence_vectors(requests)
+        return vectors
+
+    def probe(self) -> None:
+        """Load the sentence model, if there is one, and check it once. Refused when the model found under the stored
+        name is another than the one fitted with, Unavailable without its library.
+        """
+        if self._is_probed or "sentence" not in self.blocks:
+            return
+        model, expected = self._state["sbert_model"], self._state["sbert_probe"]
+        found = sbert_vectors([_PROBE], model)[0]
+        if found.shape != expected.shape or np.abs(found - expected).max() > _PROBE_TOLERANCE:
+            raise Refused(f"the sentence model {model!r} is not the one this encoder was fitted with: fit it again")
+        self._is_probed = True
 
     def _sentence_vectors(self, requests: Sequence[InferenceRequest]) -> NDArray[np.float32]:
-        """Raise Refused when the model found under the stored name is another than the one fitted with."""
-        model = self._state["sbert_model"]
-        vectors = sbert_vectors([_PROBE, *requests], model)
-        if vectors.shape[1] != len(self._state["sbert_probe"]) or (
-            np.abs(vectors[0] - self._state["sbert_probe"]).max() > _PROBE_TOLERANCE
-        ):
-            raise Refused(f"the sentence model {model!r} is not the one this encoder was fitted with: fit it again")
-        return vectors[1:]
+        self.probe()
+        return sbert_vectors(requests, self._state["sbert_model"])
 
-    def _numeric(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return robust deviations, 0 where unknown, then one indicator column for each unknown value."""
+    def _write_numeric(self, values: NDArray[np.float32], vectors: NDArray[np.float32]) -> None:
+        """Write robust deviations, 0 where unknown, then one indicator column for each unknown value."""
+        columns = len(NUMERIC_COLUMNS)
         missing = np.isnan(values)
-        deviations = (values - self._state["numeric_centers"]) / self._state["numeric_scales"]
-        deviations = np.where(missing, np.float32(0), np.clip(deviations, -_CLIP, _CLIP))
-        return np.concatenate([deviations, missing.astype(np.float32)], axis=1)
+        deviations = np.where(missing, self._centers, values)
+        deviations -= self._centers
+        deviations /= self._scales
+        np.maximum(deviations, -_CLIP, out=deviations)
+        np.minimum(deviations, _CLIP, out=vectors[:, :columns])
+        vectors[:, columns : 2 * columns] = missing
 
     def state(self) -> dict[str, Any]:
         """Return the fitted state as str, numbers, lists, dicts of them and numpy arrays."""

@@ -13,6 +13,7 @@ _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
 _POD_SUFFIX = re.compile(rf"(?:-{_SAFE}{{5,10}})?-{_SAFE}{{5}}$")
 _ORDINAL = re.compile(r"-\d{1,4}$")
 _REPLICASET_SUFFIX = re.compile(rf"-{_SAFE}{{5,10}}$")
+_CACHED_CHARS = 256  # of a name; those of Kubernetes have 253
 _CRONJOB_SUFFIX = re.compile(r"-\d{8,10}(?=$|-)")
 
 
@@ -67,13 +68,17 @@ def controller_kind(request: InferenceRequest) -> str:
     return next((kind for label, kind in _MARKS if label in request.labels), "Pod")
 
 
-@lru_cache(maxsize=1 << 14)
 def stable_name(kind: str, name: str) -> str:
     """Return the workload's name without generated parts, so that a pod reads like the controller that made it.
 
     >>> stable_name("Pod", "redis-748ffbc5f5-7f2j5"), stable_name("Pod", "prometheus-0")
     ('redis', 'prometheus')
     """
+    return _stable(kind, name) if len(name) <= _CACHED_CHARS else _stable.__wrapped__(kind, name)
+
+
+@lru_cache(maxsize=1 << 14)
+def _stable(kind: str, name: str) -> str:
     if kind == "Pod":
         name = _ORDINAL.sub("", _POD_SUFFIX.sub("", name))
     elif kind == "ReplicaSet":

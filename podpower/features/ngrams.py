@@ -31,6 +31,8 @@ _FLAG = re.compile(r"--?[a-zA-Z][\w.-]*")
 _PRIME = np.uint64(1099511628211)  # of FNV-1a, as multiplier of the rolling hash
 _MIX = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))  # the finalizer of MurmurHash3
 _SHIFT = np.uint64(33)
+_FLAG_CHARS = 64  # of a flag that is cached
+_CACHED_CHARS = 256  # of a text whose words are cached: 16,000 of them take some 80 MB at most
 _MAX_CHARS = 4096  # of a field; more is no name, and what is cached must stay small
 _CHUNK = 1024  # requests at a time: bounds the memory of transform to some 50 MB
 _MAX_BASIS_TEXTS = 1024
@@ -52,18 +54,32 @@ def request_words(request: InferenceRequest) -> Texts:
         names.append((container.name or "")[:_MAX_CHARS])
         if container.command:
             commands.append(container.command[0].rpartition("/")[2])
-        for word in (*(container.command or ())[1:], *(container.args or ())):
-            if word.startswith("-"):
-                flag = _FLAG.match(word)
-                commands.append(flag.group() if flag else "")
+            commands += [_flag(word.partition("=")[0]) for word in container.command[1:] if word.startswith("-")]
+        if container.args:
+            commands += [_flag(word.partition("=")[0]) for word in container.args if word.startswith("-")]
     name = stable_name(request.workload_kind, request.workload_name[:_MAX_CHARS])
-    texts = (" ".join(images), name, " ".join(names), " ".join(commands))
-    return tuple(text[:_MAX_CHARS] for text in texts)  # type: ignore[return-value]
+    image, container_names, command = " ".join(images), " ".join(names), " ".join(commands)
+    return image[:_MAX_CHARS], name, container_names[:_MAX_CHARS], command[:_MAX_CHARS]
+
+
+def _flag(word: str) -> str:
+    """Return the name of a flag; empty where it is none."""
+    return _known_flag(word) if len(word) <= _FLAG_CHARS else _known_flag.__wrapped__(word)
+
+
+@lru_cache(maxsize=1 << 12)
+def _known_flag(word: str) -> str:
+    flag = _FLAG.match(word)
+    return flag.group() if flag else ""
+
+
+def distinct_words(text: str) -> tuple[str, ...]:
+    """Return the distinct words of a text in order. A number alone is a port, a size or a version, and no word."""
+    return _known_words(text) if len(text) <= _CACHED_CHARS else _known_words.__wrapped__(text)
 
 
 @lru_cache(maxsize=1 << 14)
-def distinct_words(text: str) -> tuple[str, ...]:
-    """Return the distinct words of a text in order. A number alone is a port, a size or a version, and no word."""
+def _known_words(text: str) -> tuple[str, ...]:
     return tuple(word for word in dict.fromkeys(_WORD.findall(text.lower())) if not word.isdigit())
 
 

@@ -28,11 +28,12 @@ they have no labels and learn from labels how far it is off (`podpower.model.pri
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
 
-from podpower.features.columns import NUMERIC_COLUMNS, numeric_values
+from podpower.features.columns import NUMERIC_COLUMNS, Amounts, amounts_of
 from podpower.features.names import controller_kind
 from podpower.kubernetes.accelerators import board_power_w
 from podpower.specs.requests import InferenceRequest
@@ -50,24 +51,38 @@ _CPU, _MEMORY, _LIMIT = (NUMERIC_COLUMNS.index(name) for name in ("req_cpu_mcpu"
 
 
 def physical_power_w(
-    requests: Sequence[InferenceRequest], numbers: NDArray[np.float32] | None = None
+    requests: Sequence[InferenceRequest], amounts: Sequence[Amounts] | None = None
 ) -> NDArray[np.float64]:
-    """Return watts of one pod of each request, (n,), always above zero. `numbers` are their `numeric_values`."""
-    values = np.expm1((numeric_values(requests) if numbers is None else numbers).astype(np.float64))
-    requested = ~np.isnan(values[:, _CPU])
-    cpu_mcpu = np.where(requested, values[:, _CPU], UNREQUESTED_CPU_MCPU)
-    memory_mib = np.where(np.isnan(values[:, _MEMORY]), UNREQUESTED_MEMORY_MIB, values[:, _MEMORY])
-    jobs = np.array([controller_kind(request) == "Job" for request in requests], dtype=bool)
-    core_w = np.array([core_power_w(request.node_type) for request in requests])
-    waiting_mcpu = CPU_USE * REFERENCE_CPU_MCPU * (cpu_mcpu / REFERENCE_CPU_MCPU) ** USE_EXPONENT
-    used_mcpu = np.fmin(np.where(jobs & requested, cpu_mcpu, waiting_mcpu), values[:, _LIMIT])
-    gpus_w = np.array([_gpus_w(request) for request in requests], dtype=np.float64)
-    power_w: NDArray[np.float64] = used_mcpu / 1000.0 * core_w + memory_mib / 1024.0 * MEMORY_W_PER_GIB + gpus_w
-    return power_w
+    """Return watts of one pod of each request, (n,), always above zero. `amounts` are those of `requests`."""
+    if amounts is None:
+        amounts = [amounts_of(request) for request in requests]
+    return np.array([_pod_power_w(*each) for each in zip(requests, amounts, strict=True)], dtype=np.float64)
+
+
+def _pod_power_w(request: InferenceRequest, amounts: Amounts) -> float:
+    cpu_mcpu, memory_mib, limit_mcpu = amounts[_CPU], amounts[_MEMORY], amounts[_LIMIT]
+    if isnan(cpu_mcpu):
+        used_mcpu = _waiting_mcpu(UNREQUESTED_CPU_MCPU)
+    elif controller_kind(request) == "Job":  # it computes with all that it requests
+        used_mcpu = cpu_mcpu
+    else:
+        used_mcpu = _waiting_mcpu(cpu_mcpu)
+    used_mcpu = min(used_mcpu, limit_mcpu)  # as it is where the limit is NaN
+    if isnan(memory_mib):
+        memory_mib = UNREQUESTED_MEMORY_MIB
+    core_w = core_power_w(request.node_type) if request.node_type else CORE_W
+    return used_mcpu / 1000.0 * core_w + memory_mib / 1024.0 * MEMORY_W_PER_GIB + _gpus_w(request)
+
+
+def _waiting_mcpu(cpu_mcpu: float) -> float:
+    """Return millicores in use of what a service requests."""
+    return float(CPU_USE * REFERENCE_CPU_MCPU * (cpu_mcpu / REFERENCE_CPU_MCPU) ** USE_EXPONENT)
 
 
 def _gpus_w(request: InferenceRequest) -> float:
     gpus = float(request.gpu_count) if request.gpus is None else request.gpus
+    if not gpus:
+        return 0.0
     limit_w = board_power_w(request.gpu_model)
     return gpus * (GPU_W if limit_w is None else GPU_USE * limit_w)
 

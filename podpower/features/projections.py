@@ -29,10 +29,11 @@ from podpower.specs.requests import InferenceRequest
 K = TypeVar("K")
 V = TypeVar("V")
 
-_MAX_WORDS: Final = 4096  # kept twice at most, of 3 KiB each
-_MAX_TEXTS: Final = 8192  # kept twice at most, of 1 KiB each
+_MAX_WORDS: Final = 4096  # kept twice at most, of 2 KiB each
+_MAX_TEXTS: Final = 8192  # of at most _MAX_CHARS, kept twice at most, of 1 KiB each
 _MAX_CHARS: Final = 512  # of a text that is composed of words; longer ones are projected as a whole
-_CHUNK_TEXTS: Final = 32  # composed at a time: half a megabyte
+_CHUNK_TEXTS: Final = 8  # composed at a time: their sketches stay in the processor's cache
+_POSITIVE_ZERO: Final = np.float32(0.0)  # added, so that no zero is negative
 _WEIGHTS: Final = tuple(FIELD_WEIGHTS.values())
 
 
@@ -65,7 +66,7 @@ class Recent(Generic[K, V]):
 class _Word:
     """A word's projection (TEXT_DIM,), and the cells of its sketch with their values."""
 
-    row: NDArray[np.float64]
+    row: NDArray[np.float32]
     cells: NDArray[np.int64]
     values: NDArray[np.float64]
 
@@ -74,7 +75,7 @@ class Projector:
     """Projects texts by one encoder's word rarities and projection. Threads may share it."""
 
     def __init__(self, idf: NDArray[np.float32], projection: NDArray[np.float32]) -> None:
-        self._idf, self._of_bucket, self._projection = idf, bucket_values(idf), projection.astype(np.float64)
+        self._idf, self._of_bucket, self._projection = idf, bucket_values(idf), projection
         self._words: Recent[str, _Word] = Recent(_MAX_WORDS)
         self._texts: Recent[Texts, NDArray[np.float32]] = Recent(_MAX_TEXTS)
 
@@ -82,13 +83,16 @@ class Projector:
         """Return (n, TEXT_DIM) of about unit length, or zeros where a request has no words."""
         texts = [request_words(request) for request in requests]
         rows: dict[Texts, NDArray[np.float32]] = {}
-        missing: list[Texts] = []
-        for text in dict.fromkeys(texts):  # pods of one template have the same texts
-            row = self._texts.get(text)
-            if row is None:
-                missing.append(text)
-            else:
+        for text in texts:  # pods of one template have the same texts
+            if text not in rows and (row := self._texts.get(text)) is not None:
                 rows[text] = row
+        if missing := dict.fromkeys(text for text in texts if text not in rows):
+            rows |= self._projected_texts(list(missing))
+        return np.concatenate([rows[text] for text in texts]).reshape(len(texts), TEXT_DIM)
+
+    def _projected_texts(self, missing: Sequence[Texts]) -> dict[Texts, NDArray[np.float32]]:
+        """Return the row of each text that is not kept; those of short ones are from now on."""
+        rows: dict[Texts, NDArray[np.float32]] = {}
         short = [text for text in missing if sum(map(len, text)) <= _MAX_CHARS]
         for start in range(0, len(short), _CHUNK_TEXTS):
             part = short[start : start + _CHUNK_TEXTS]
@@ -96,14 +100,15 @@ class Projector:
         for text in missing:
             if text not in rows:
                 rows[text] = self._whole(text)
-            self._texts.keep(text, rows[text])
-        return np.stack([rows[text] for text in texts])
+            else:
+                self._texts.keep(text, rows[text])
+        return rows
 
     def _whole(self, text: Texts) -> NDArray[np.float32]:
         """Return the row of a text, over the cells of its own sketch only."""
         sketch = sketches([text], self._idf)[0]
         used = np.flatnonzero(sketch)
-        return _rounded(_sum(sketch[used], self._projection[used]))
+        return _sum(sketch[used], self._projection[used]) + _POSITIVE_ZERO
 
     def _composed(self, texts: Sequence[Texts]) -> list[NDArray[np.float32]]:
         """Return the row of each text from those of its words."""
@@ -118,14 +123,15 @@ class Projector:
         cells = np.concatenate([word.cells for _, word, _ in used]) + np.repeat(owner * SKETCH_DIM, lengths)
         values = np.concatenate([word.values for _, word, _ in used]) * np.repeat(weights, lengths)
         sketched = np.bincount(cells, values, len(texts) * SKETCH_DIM).reshape(len(texts), SKETCH_DIM)
-        norms = np.maximum(np.sqrt(np.add.reduce(sketched * sketched, axis=1)), LEAST_NORM)
-        stacked = np.stack([word.row for _, word, _ in used])
-        ends = np.cumsum(np.bincount(owner, minlength=len(texts))).tolist()
-        rows, start = [], 0
-        for norm, end in zip(norms, ends, strict=True):
-            rows.append(_rounded(_sum(weights[start:end], stacked[start:end]) / norm))
+        norms = np.maximum(np.sqrt(np.vecdot(sketched, sketched)), LEAST_NORM).astype(np.float32)
+        stacked = np.array([word.row for _, word, _ in used])
+        rows, start = np.empty((len(texts), TEXT_DIM), dtype=np.float32), 0
+        for row, end in enumerate(np.cumsum(np.bincount(owner, minlength=len(texts))).tolist()):
+            rows[row] = _sum(weights[start:end], stacked[start:end])
             start = end
-        return rows
+        rows /= norms[:, None]
+        rows += _POSITIVE_ZERO
+        return list(rows)
 
     def _known(self, words: dict[str, None]) -> dict[str, _Word]:
         """Return all of the words, those that are not kept projected anew."""
@@ -143,16 +149,12 @@ class Projector:
         found, start = [], 0
         for end in ends.tolist():
             own, weights = cells[start:end].copy(), values[start:end].copy()
-            found.append(_Word(row=_sum(weights, self._projection[own]), cells=own, values=weights))
+            found.append(_Word(row=_sum(weights, self._projection.take(own, axis=0)), cells=own, values=weights))
             start = end
         return found
 
 
-def _sum(weights: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+def _sum(weights: NDArray[np.float64], rows: NDArray[np.float32]) -> NDArray[np.float32]:
     # Not by BLAS, whose threads and kernels differ with the shape.
-    total: NDArray[np.float64] = np.einsum("i,ij->j", weights, rows)
+    total: NDArray[np.float32] = np.einsum("i,ij->j", weights.astype(np.float32), rows)
     return total
-
-
-def _rounded(rows: NDArray[np.float64]) -> NDArray[np.float32]:
-    return rows.astype(np.float32) + np.float32(0.0)  # without negative zeros

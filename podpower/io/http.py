@@ -6,16 +6,21 @@ No client follows redirects, so the credentials of a host reach no other host. `
 
 import contextlib
 import ssl
+import sys
 from collections.abc import Iterator
+from typing import TypeAlias
 from urllib.parse import urlsplit
-
-import httpx
 
 from podpower.errors import InvalidInput
 from podpower.io.retries import RETRIED_STATUSES, Again, retry_after_s
 
+# Without it, httpx also loads its own command line with rich, pygments and click: a tenth of what commands load.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: this module cannot be imported
+import httpx  # noqa: E402
+
 CONNECT_SECONDS = 10.0
 _HEADERS = {"User-Agent": "podpower", "Accept": "application/json"}
+Response: TypeAlias = httpx.Response
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # in OpenSSL's message; trying again does not help
 
 

@@ -12,7 +12,7 @@ from upath import UPath
 
 from podpower.errors import InvalidInput, Refused
 from podpower.io.files import children, create_file, read_if_exists, write_atomically
-from podpower.io.places import AnyPath, is_local, place, reaching
+from podpower.io.places import AnyPath, check_no_stream, is_local, place, reaching
 from podpower.io.sealed_json import MAX_BYTES
 
 _AT_ONCE = 16
@@ -29,7 +29,11 @@ class ObjectStorage:
             raise InvalidInput(f"{self.root} is a file, and a model store is a folder")
 
     def read(self, path: UPath, *, limit_bytes: int = MAX_BYTES) -> bytes | None:
-        """Return the bytes of a file; None where there is none. Refused when it may not be read or is too large."""
+        """Return the bytes of a file; None where there is none. Refused when it may not be read, is too large, or is a
+        pipe or a device, which nobody may ever write to.
+        """
+        if is_local(path):
+            check_no_stream(Path(str(path)))
         try:
             return read_if_exists(path, limit_bytes=limit_bytes)
         except InvalidInput as error:
@@ -62,7 +66,10 @@ class ObjectStorage:
     def idle_s(self, folder: UPath) -> float:
         """Return the seconds since a file in the folder was last written; 0 where it is empty."""
         with reaching(folder):
-            times = [child.stat().st_mtime for child in folder.iterdir()]
+            times = []
+            for child in folder.iterdir():
+                with contextlib.suppress(FileNotFoundError):  # its writer has given it its name meanwhile
+                    times.append(child.stat().st_mtime)
         return time.time() - max(times) if times else 0.0
 
     def unlink(self, path: UPath) -> None:

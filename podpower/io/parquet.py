@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -22,7 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from podpower.errors import InvalidInput
+from podpower.errors import Damaged, InvalidInput
 from podpower.io.files import atomic_file, opened, read_bounded
 from podpower.io.places import AnyPath, is_local, is_stream, place
 
@@ -43,12 +43,13 @@ class TableFile:
     """A table at `path`: a Parquet file, or what standard input holds.
 
     Errors name the path, `partition` and `command`, which makes the file again. Every reader raises InvalidInput when
-    there is no such file, it is no Parquet, or its bytes are not those that were written.
+    there is no such file, and Damaged when it is no Parquet or its bytes are not those that were written.
     """
 
     path: AnyPath
     command: str
     partition: str | None = None
+    _verified: dict[str, tuple[int, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def read(self) -> pl.DataFrame:
         """Return the whole table."""
@@ -88,10 +89,11 @@ class TableFile:
         # Pre-buffered, all of a column would be in memory at once.
         with self.readable(), pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True) as file:
             yield file
+        pa.default_memory_pool().release_unused()  # which otherwise keeps hundreds of MiB for the next file
 
     @contextlib.contextmanager
     def readable(self) -> Iterator[None]:
-        """Raise InvalidInput, with the path, partition and command, where a Parquet reader fails inside."""
+        """Raise Damaged, with the path, partition and command, where a Parquet reader fails inside."""
         try:
             yield
         except _UNREADABLE as error:
@@ -99,21 +101,28 @@ class TableFile:
             raise self._error("is not a readable Parquet file", lines[0]) from error
 
     def _verified_path(self) -> str | None:
-        """Verify a local file in chunks and return its path; None for a pipe or an object store, to be read at once."""
+        """Verify a local file in chunks and return its path; None for a pipe or an object store, to be read at once.
+
+        A file that was verified is not read again before its size or one of its times changes.
+        """
         target = place(self.path)
         if not is_local(target) or is_stream(Path(str(target))):
             return None
         with opened(target) as stream:
-            self._verify(stream)
+            now = os.fstat(stream.fileno())
+            state = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+            if self._verified.get("state") != state:
+                self._verify(stream)
+                self._verified["state"] = state
         return str(target)
 
     def _verify(self, stream: BinaryIO) -> None:
         if reason := _damage(stream):
             raise self._error("is damaged", reason)
 
-    def _error(self, state: str, reason: str) -> InvalidInput:
+    def _error(self, state: str, reason: str) -> Damaged:
         partition = f", partition {self.partition}," if self.partition else ""
-        return InvalidInput(f"{self.path}{partition} {state}: {reason}; make it again with: {self.command}")
+        return Damaged(f"{self.path}{partition} {state}: {reason}; make it again with: {self.command}")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Final
 
 from upath import UPath
 
-from podpower.errors import InvalidInput, PodpowerError, Unavailable
+from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
 
 AnyPath = UPath | Path | str
 
@@ -74,6 +74,21 @@ def local_folder(path: AnyPath, *, what: str) -> Path:
     return Path(str(path).removeprefix("file://"))
 
 
+def check_bucket(url: AnyPath) -> None:
+    """Return if the bucket or container of a URL exists, or cannot be listed. InvalidInput, naming it, where it does
+    not exist: object stores list the folders of such a one as empty.
+    """
+    found = place(url)
+    bucket = found.path.strip("/").partition("/")[0]
+    if not bucket or found.protocol == "memory":
+        return
+    with reaching(found), contextlib.suppress(PermissionError):
+        try:
+            found.fs.ls(bucket, detail=False)
+        except FileNotFoundError:
+            raise InvalidInput(f"{found}: there is no bucket {bucket!r}: create it, or correct the URL") from None
+
+
 def is_local(path: UPath) -> bool:
     """Return True if the path is in a local file system, where rename is atomic."""
     return path.protocol in _LOCAL
@@ -86,6 +101,12 @@ def is_stream(path: Path) -> bool:
     except OSError:
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def check_no_stream(path: Path) -> None:
+    """Return if a file is no device, pipe or socket, where a reader waits for a writer. Refused where it is one."""
+    if is_stream(path):
+        raise Refused(f"{path} is a pipe, a socket or a device: put a file there")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import stamina
 from stamina.instrumentation import RetryDetails
 
 from podpower.errors import Unavailable
+from podpower.numbers import whole_number_in
 
 T = TypeVar("T")
 Note = Callable[[str], None]
@@ -40,12 +41,13 @@ class Retries:
     """Repeats a request that raises Again, up to `attempts` times (None: until it succeeds).
 
     Waits double from `first_s` to `last_s`, with jitter; a Retry-After of a second or more replaces them. One beyond
-    MAX_RETRY_AFTER_S ends the attempts; where they have no end, that bound is waited.
+    `most_retry_after_s` ends the attempts; where they have no end, that bound is waited.
     """
 
     attempts: int | None = 4
     first_s: float = 0.5
     last_s: float = 30.0
+    most_retry_after_s: float = MAX_RETRY_AFTER_S
 
     def call(self, request: Callable[[], T], *, what: str, note: Note = log_note) -> T:
         """Return what `request` returns. Unavailable, which names `what`, after the last attempt.
@@ -88,12 +90,12 @@ class Retries:
 
     def _bound(self, error: Again, *, what: str) -> None:
         """Raise Unavailable for a wait that is too long to be waited."""
-        if error.wait_s > MAX_RETRY_AFTER_S and self.attempts is not None:
+        if error.wait_s > self.most_retry_after_s and self.attempts is not None:
             raise Unavailable(
                 f"{what}: {error} and requests a wait of {error.wait_s:.0f} s (Retry-After), longer than the "
-                f"{MAX_RETRY_AFTER_S:g} s that podpower waits: try again later, or ask its operators why"
+                f"{self.most_retry_after_s:g} s that podpower waits: try again later, or ask its operators why"
             ) from None
-        error.wait_s = min(error.wait_s, MAX_RETRY_AFTER_S)
+        error.wait_s = min(error.wait_s, self.most_retry_after_s)
 
 
 class Refusals:
@@ -142,8 +144,8 @@ class Backoff:
 def retry_after_s(headers: Mapping[str, str]) -> float:
     """Return the seconds of `Retry-After` (a number or a date; RFC 9110, 10.2.3), 0 where there is none."""
     text = headers.get("retry-after", "").strip()
-    if text.isdecimal():
-        return min(_LONGEST_SHOWN_S, float(text))
+    if (seconds := whole_number_in(text)) is not None:
+        return min(_LONGEST_SHOWN_S, float(seconds))
     try:
         asked_s = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
     except (ValueError, TypeError):

@@ -28,6 +28,7 @@ _BOARDS_W: Final = (
     ("mi250", 500.0), ("mi300x", 750.0), ("p100", 250.0), ("p40", 250.0), ("p4", 75.0), ("t4g", 70.0), ("t4", 70.0),
     ("v100", 300.0), ("flex-140", 75.0), ("flex-170", 150.0), ("max-1550", 600.0),
 )  # fmt: skip
+_BOARD_W: Final = dict(_BOARDS_W)
 # Instance families of the three large clouds and the model in them.
 _FAMILIES: Final = (
     (re.compile(r"(?:p3|p3dn)\..*"), "v100"),
@@ -105,4 +106,4 @@ def known_model(name: str) -> str | None:
 
 def board_power_w(model: str | None) -> float | None:
     """Return the power limit of a board of this model; None for an unknown one."""
-    return dict(_BOARDS_W).get(model or "")
+    return _BOARD_W.get(model) if model else None

@@ -2,7 +2,8 @@
 
 from functools import lru_cache
 
-_MAX_CHARS = 1024  # twice what registries accept; what is cached must stay small
+_MAX_CHARS = 1024  # twice what registries accept
+_CACHED_CHARS = 256
 _PARTS = 2  # of a repository that name the software; what stands before them is a project, or a mirror of another place
 
 
@@ -14,7 +15,9 @@ def image_key(image: str | None) -> str | None:
     >>> image_key("docker.io/library/redis"), image_key("harbor.example.org/proxy/quay.io/prometheus/prometheus:v3")
     ('redis', 'prometheus/prometheus')
     """
-    return _key(image[:_MAX_CHARS]) if image else None
+    if not image:
+        return None
+    return _key(image) if len(image) <= _CACHED_CHARS else _key.__wrapped__(image[:_MAX_CHARS])
 
 
 @lru_cache(maxsize=1 << 14)

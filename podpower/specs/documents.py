@@ -11,6 +11,7 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.specs import json_values, yaml_values
+from podpower.specs.messages import NO_MANIFEST
 from podpower.specs.quoting import both_ends
 
 MAX_BROKEN: Final = 1000
@@ -126,7 +127,7 @@ def _flattened(value: Any) -> Iterator[dict[str, Any] | InvalidInput | json_valu
                 yield item
             else:
                 kind = _TYPES.get(type(item), "this value")
-                yield InvalidInput(f"{kind} is not a Kubernetes object; a manifest begins with apiVersion: and kind:")
+                yield InvalidInput(f"{kind} is not a Kubernetes object; {NO_MANIFEST}")
         else:
             open_lists.pop()
 

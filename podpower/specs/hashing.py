@@ -7,7 +7,7 @@ import msgspec
 from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
 from podpower.specs.requests import InferenceRequest
 
-_ENCODER = msgspec.json.Encoder(order="deterministic")
+_ENCODER = msgspec.json.Encoder(order="sorted")  # keys of dictionaries, and fields of a container
 
 
 def spec_hash(request: InferenceRequest) -> str:
@@ -16,10 +16,10 @@ def spec_hash(request: InferenceRequest) -> str:
     A field that someone edits changes the hash, because it is computed from the fields and never taken on trust.
     """
     parts = (
-        [msgspec.structs.asdict(container) for container in request.containers],
+        request.containers,
         request.init_container_count,
         request.sidecar_count,
-        sorted(set(request.volume_types)),
+        sorted(set(request.volume_types)) if request.volume_types else (),
         request.node_type,
         request.runtime_class,
         request.gpu_count,

@@ -15,6 +15,12 @@ from podpower.specs.yaml_values import is_separated
 # the text was scanned in vain.
 _MAX_WASTE: Final = 1
 
+_LARGE: Final = 1 << 16
+# What 8 MiB of objects from an API server stay below by far, and what takes as long to decode as others can wait.
+_MOST_COMMAS: Final = 2_000_000
+_MOST_BRACKETS: Final = 400_000
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _SCANNER = json.JSONDecoder()  # finds the end of a document; msgspec makes its value
 _SPACE = re.compile(r"\s*")
 _DOCUMENT_LINE = re.compile(r"^[{\[]", re.MULTILINE)
@@ -31,14 +37,42 @@ class Unread:
     """Mark in place of a value: reading stops here."""
 
 
+def check_density(document: bytes) -> None:
+    """Raise InvalidInput for a large document of so many values that it would take long to decode. Commas and brackets
+    in its texts count, too: a table or a document in a ConfigMap has few of them beside the bounds.
+    """
+    if len(document) <= _LARGE:
+        return
+    if document.count(b",") > _MOST_COMMAS or document.count(b"[") + document.count(b"{") > _MOST_BRACKETS:
+        raise InvalidInput("too many values: hundreds of thousands of lists and objects, as no manifests have")
+
+
 def value_of(document: str | bytes) -> Any:
     """Return the value of one JSON document. InvalidInput if it is not valid, TooDeep if it is nested too deeply."""
     try:
-        return msgspec.json.decode(document)
+        return msgspec.json.decode(document) if len(document) <= _LARGE else _in_parts(document)
     except RecursionError:
         raise TooDeep from None
     except ValueError as error:
         raise InvalidInput(f"not valid JSON: {error}") from None
+
+
+def _in_parts(document: str | bytes) -> Any:
+    """Return the value of a large document, whose parts are decoded one by one: other threads have their turn between
+    them.
+    """
+    try:
+        parts = _FIELDS.decode(document)
+        fields = {name: _items(part) for name, part in parts.items()}
+    except (ValueError, RecursionError):
+        return msgspec.json.decode(document)  # another value, or the error of the whole
+    return fields
+
+
+def _items(part: msgspec.Raw) -> Any:
+    if len(memoryview(part)) <= _LARGE or bytes(memoryview(part)[:1]) != b"[":
+        return msgspec.json.decode(part)
+    return [msgspec.json.decode(item) for item in _ITEMS.decode(part)]
 
 
 def values_of(text: str) -> Iterator[tuple[int, Any]] | None:

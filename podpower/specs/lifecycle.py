@@ -15,7 +15,7 @@ def end_of(obj: Mapping[str, Any]) -> str | None:
 
     Only a Job's conditions are read: elsewhere a failed condition is no end.
     """
-    kind, status = obj.get("kind"), obj.get("status")
+    kind, status = str(obj.get("kind")), obj.get("status")  # a kind can be anything, also a list
     if kind in _ENDLESS or not isinstance(status, Mapping):
         return None
     if kind == "Pod":

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from podpower.specs.quoting import quoted
 
+NO_MANIFEST: Final = "a manifest begins with apiVersion: and kind:"  # part of each message about what is none
 _TYPES: Final = {
     "int": "a whole number",
     "float": "a number",

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from podpower.errors import InvalidInput
+from podpower.kubernetes.limits import MAX_CHARACTERS, MAX_TEXTS
 from podpower.specs import json_values
 from podpower.specs.documents import Rejected
 from podpower.specs.messages import readable
@@ -18,6 +19,10 @@ from podpower.specs.requests import InferenceRequest
 
 _DECODER = msgspec.json.Decoder(InferenceRequest)
 _MAX_LINE_BYTES = 4 << 20
+_MANY_OBJECTS, _MANY_QUOTES = 20_000, 4 * MAX_TEXTS
+_EXACT = 2.0**53  # above, a float is no certain whole number
+_RANGE = 2  # numbers of replicas_range
+_FEW_BYTES = min(3 * MAX_TEXTS, MAX_CHARACTERS)  # a text takes two quotes and a comma, so fewer bytes have fewer texts
 _BESIDE_POD_SPEC = (
     "cluster", "replicas", "replicas_source", "replicas_range", "parallelism", "completions", "schedule", "time_zone",
     "concurrency_policy", "state",
@@ -47,11 +52,20 @@ def decode_to_predict(line: bytes | msgspec.Raw) -> InferenceRequest | None:
     Its labels and annotations are not redacted: no value of them is part of a prediction. InvalidInput as
     `decode_request`.
     """
+    small = len(memoryview(line)) <= _FEW_BYTES
+    if not small and _has_too_many_parts(line):
+        return None
     try:
         request = _DECODER.decode(line)
     except (ValueError, RecursionError):
         return None
-    return _checked(request, metadata=False)
+    return _checked(request, metadata=False, small=small)
+
+
+def _has_too_many_parts(line: bytes | msgspec.Raw) -> bool:
+    """Return True where decoding would make more objects than a request has, before their number is checked."""
+    data = bytes(line)
+    return data.count(b"{") > _MANY_OBJECTS or data.count(b'"') - data.count(b'\\"') > _MANY_QUOTES
 
 
 def request_from_dict(value: Any) -> InferenceRequest:
@@ -62,17 +76,29 @@ def request_from_dict(value: Any) -> InferenceRequest:
         return _from_pod_spec(value)
     if "kind" in value and "workload_kind" not in value:
         raise InvalidInput("this is a Kubernetes manifest, not an InferenceRequest; send it as a manifest")
-    known = {name: field for name, field in value.items() if field is not None or name not in _DEFAULTS}
+    known = {name: _whole(field) for name, field in value.items() if field is not None or name not in _DEFAULTS}
     try:
         return _checked(msgspec.convert(known, InferenceRequest))
     except msgspec.ValidationError as error:
         raise InvalidInput(readable(str(error), known)) from None
 
 
-def _checked(request: InferenceRequest, *, metadata: bool = True) -> InferenceRequest:
+def _whole(value: Any) -> Any:
+    """Return a number without a fraction as the whole number that it is in JSON, also in a list; others as they are."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    return [_whole(entry) for entry in value] if isinstance(value, list) and len(value) == _RANGE else value
+
+
+def _checked(request: InferenceRequest, *, metadata: bool = True, small: bool = False) -> InferenceRequest:
+    """Return the request without credentials. InvalidInput as `decode_request`.
+
+    `metadata` redacts labels and annotations, too. A `small` request cannot have too many texts.
+    """
     check_schedule(request)
     try:
-        check_texts(request.containers, request.labels, request.annotations)
+        if not small:
+            check_texts(request.containers, request.labels, request.annotations)
     except InvalidInput as error:
         named = f"{quoted(request.workload_kind)} {quoted(request.workload_name)}"
         raise InvalidInput(f"{named}: {error}") from None
@@ -96,8 +122,13 @@ def _from_pod_spec(value: Mapping[str, Any]) -> InferenceRequest:
     return request_from_dict(whole)
 
 
-def read_ndjson(lines: Iterable[bytes], *, source: str) -> Iterator[InferenceRequest | Rejected]:
-    """Yield each line's request, or why there is none; empty lines are skipped. `lines` can be an open binary file."""
+def read_ndjson(
+    lines: Iterable[bytes], *, source: str, to_predict: bool = False
+) -> Iterator[InferenceRequest | Rejected]:
+    """Yield each line's request, or why there is none; empty lines are skipped. `lines` can be an open binary file.
+
+    Of requests `to_predict`, labels and annotations can be left as they are, as by `decode_to_predict`.
+    """
     for index, line in enumerate(lines):
         if not line.strip():
             continue
@@ -106,6 +137,6 @@ def read_ndjson(lines: Iterable[bytes], *, source: str) -> Iterator[InferenceReq
             yield Rejected(source=source, index=index, detail=detail)
             continue
         try:
-            yield decode_request(line)
+            yield (decode_to_predict(line) if to_predict else None) or decode_request(line)
         except InvalidInput as error:
             yield Rejected(source=source, index=index, detail=f"line {index + 1}: {error}")

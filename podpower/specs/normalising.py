@@ -15,7 +15,7 @@ from podpower.kubernetes.limits import TextBudget
 from podpower.kubernetes.quantities import NotAQuantity, cpu_mcpu, item_count, memory_mib
 from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
 from podpower.specs.digests import required_node_terms, template_digest
-from podpower.specs.messages import readable
+from podpower.specs.messages import NO_MANIFEST, readable
 from podpower.specs.quoting import quoted
 from podpower.specs.redaction import redact_command, redact_image, redact_mapping
 from podpower.specs.requests import Container, InferenceRequest
@@ -41,7 +41,7 @@ def request_from_object(
     """
     kind = obj.get("kind")
     if not isinstance(kind, str) or not kind:
-        raise InvalidInput("kind: missing; a manifest begins with apiVersion: and kind:, e.g. kind: Deployment")
+        raise InvalidInput(f"kind: missing; {NO_MANIFEST}, e.g. kind: Deployment")
     try:
         if kind == "CronJob":
             return _cron_job_request(obj, as_kind=as_kind or kind, cluster=cluster)
@@ -79,6 +79,8 @@ def check_texts(containers: Iterable[KubeContainer | Container], *mappings: Mapp
         if isinstance(container, KubeContainer):
             for variable in container.env or ():
                 budget.add(variable.name, variable.value)
+            for probe in (container.liveness_probe, container.readiness_probe, container.startup_probe):
+                budget.add(*((probe.exec.command if probe and probe.exec else None) or ()))
 
 
 def check_schedule(request: InferenceRequest) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from podpower.errors import InvalidInput
 from podpower.kubernetes.kinds import WORKLOAD_KINDS
-from podpower.kubernetes.owners import Objects, controller_of
+from podpower.kubernetes.owners import Objects, OwnerMemo, controller_of
 from podpower.kubernetes.times import parse_time
 from podpower.sources.protocols import ObjectEvent
 from podpower.specs.documents import Rejected
@@ -62,6 +62,7 @@ def observe(
 
 
 _Key = tuple[str, str, str, str]  # namespace, kind, name, spec hash
+_Read = tuple[InferenceRequest, str]  # and its hash
 
 
 class _Watcher:
@@ -70,6 +71,7 @@ class _Watcher:
     def __init__(self, cluster: str | None) -> None:
         self._cluster = cluster
         self._objects = Objects()
+        self._of_owner = OwnerMemo[_Read]()
         self._open: dict[_Key, Observation] = {}
         self._closed: list[Observation] = []
         self._current: dict[str, _Key] = {}  # uid of a workload's own object -> its template now in force
@@ -100,8 +102,8 @@ class _Watcher:
         uid = (obj.get("metadata") or {}).get("uid", "")
         before = self._current.pop(uid, None)
         key = None
-        if not gone and (request := self._read(obj)):
-            key = self._begin(request, ts)
+        if not gone and (read := self._read_hashed(obj)):
+            key = self._begin(*read, ts)
             self._current[uid] = key
             self._current_keys[key] += 1
         if before is not None:
@@ -125,10 +127,11 @@ class _Watcher:
             from_s = min(made_s, ts)
         owner = self._objects.top_owner(obj)
         source = owner.template_object or {**obj, "metadata": {**metadata, "name": owner.name}}
-        request = self._read(source, as_kind=owner.kind)
-        if request is None:
+        read = self._of_owner.get(owner) or self._read_hashed(source, as_kind=owner.kind)
+        if read is None:
             return
-        key = self._begin(request, from_s)
+        self._of_owner.put(owner, read)
+        key = self._begin(*read, from_s)
         node = (obj.get("spec") or {}).get("nodeName")
         pod = ObservedPod(pod=str(metadata.get("name")), uid=uid, from_s=from_s, node=node)
         self._open[key].pods.append(pod)
@@ -142,6 +145,10 @@ class _Watcher:
         self._ended.add(uid)
         self._end_if_idle(key, ts)
 
+    def _read_hashed(self, obj: Mapping[str, Any], *, as_kind: str | None = None) -> _Read | None:
+        request = self._read(obj, as_kind=as_kind)
+        return None if request is None else (request, spec_hash(request))
+
     def _read(self, obj: Mapping[str, Any], *, as_kind: str | None = None) -> InferenceRequest | None:
         try:
             return request_from_object(obj, cluster=self._cluster, as_kind=as_kind)
@@ -151,8 +158,7 @@ class _Watcher:
             self.rejected.append(Rejected(source=name, index=len(self.rejected), detail=str(error)))
             return None
 
-    def _begin(self, request: InferenceRequest, ts: float) -> _Key:
-        hashed = spec_hash(request)
+    def _begin(self, request: InferenceRequest, hashed: str, ts: float) -> _Key:
         key = (request.namespace, request.workload_kind, request.workload_name, hashed)
         observation = self._open.get(key)
         if observation is None:

@@ -9,12 +9,12 @@ NAME_CHARACTERS: Final = 80  # Kubernetes allows 253
 _DETAIL_CHARACTERS: Final = 500
 _LARGE: Final = 10**30
 # Control characters, invisible ones, and those that change the direction of a text.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
     """Return a text without characters that a terminal obeys or hides."""
-    return _UNPRINTABLE.sub(" ", text)
+    return UNPRINTABLE.sub(" ", text)
 
 
 def quoted(value: Any, *, most: int = NAME_CHARACTERS) -> str:

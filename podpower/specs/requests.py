@@ -26,7 +26,7 @@ Labels = Annotated[dict[str, str], msgspec.Meta(max_length=MAX_LABELS)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 
 
-class Container(msgspec.Struct, kw_only=True, frozen=True):
+class Container(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """One container of the pod template. Absent resources are None, never 0; `_mcpu` millicores, `_mib` MiB."""
 
     name: str | None = None
@@ -39,7 +39,7 @@ class Container(msgspec.Struct, kw_only=True, frozen=True):
     lim_mem_mib: Memory | None = None
 
 
-class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True):
+class InferenceRequest(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """One workload, as collected, stored a line in NDJSON, encoded, and sent to `POST /predict`.
 
     The fields of the reference system's v1 come first, ours after `completions`. The `pod_*` amounts are set where the

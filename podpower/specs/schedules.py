@@ -80,6 +80,31 @@ def runs_per_month(schedule: str, time_zone: str | None) -> float:
     return runs_in(schedule, time_zone, first_year=_FIRST_YEAR, years=_YEARS) / hours * HOURS_PER_MONTH
 
 
+@lru_cache(maxsize=1 << 12)
+def start_hours(schedule: str, time_zone: str | None) -> tuple[float, ...] | None:
+    """Return the share of runs that start in each hour of the day in UTC, over a year; None where they drift.
+
+    >>> start_hours("30 3 * * *", None)[3], start_hours("@every 7h", None)
+    (1.0, None)
+    """
+    schedule = schedule.strip()
+    if prefix := _ZONE_PREFIX.fullmatch(schedule):
+        time_zone, schedule = prefix[1], prefix[2].strip()
+    if schedule.startswith("@every "):
+        return None
+    parsed = _parse(_MACROS.get(schedule, schedule))
+    if time_zone is not None:
+        _shifts(time_zone, _FIRST_YEAR, 1)  # InvalidInput for what is no zone
+    zone = UTC if time_zone is None else ZoneInfo(time_zone)
+    counts = [0] * 24
+    for day in range(365):
+        date_of_run = datetime(_FIRST_YEAR, 1, 1, tzinfo=zone) + timedelta(days=day)
+        if parsed.matches_day(date_of_run.month, date_of_run.day, date_of_run.isoweekday() % 7):
+            for hour in parsed.hours:
+                counts[date_of_run.replace(hour=hour).astimezone(UTC).hour] += 1
+    return tuple(count / sum(counts) for count in counts) if any(counts) else None
+
+
 def runs_in(schedule: str, time_zone: str | None, *, first_year: int, years: int) -> int:
     """Return the number of runs in whole local years. InvalidInput when the schedule or the zone cannot be read."""
     parsed = _parse(_MACROS.get(schedule, schedule))

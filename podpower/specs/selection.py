@@ -42,12 +42,14 @@ class Skipped(msgspec.Struct, kw_only=True, frozen=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options for reading an input. `nodes` is the number of pods of a DaemonSet whose status has none. `lenient` reads
+    """Options for reading an input. `cluster` and `node_type` are where workloads run that name none, `nodes` the
+    number of pods of a DaemonSet whose status has none. `lenient` reads
     an object with misspelt fields as if they were absent. `running` skips what has ended or has no replicas; without
     it, as for training, only owned objects and duplicates are skipped. More than `max_objects` are refused.
     """
 
     cluster: str | None = None
+    node_type: str | None = None
     nodes: int | None = None
     lenient: bool = False
     running: bool = True
@@ -67,16 +69,16 @@ class Workloads:
 
     def add(self, requests: Iterable[InferenceRequest | Rejected], options: Options) -> None:
         """Append InferenceRequests of a file or body."""
-        places = {_identity(request): place for place, request in enumerate(self.requests)}
+        repeats = Repeats(self.repeated)
+        for place, known in enumerate(self.requests):
+            repeats.note(place, known)
         for request in requests:
             if isinstance(request, Rejected):
                 self.errors.append(request)
                 continue
-            place, identity = len(self.requests), _identity(found := with_options(request, options))
+            found = with_options(request, options)
+            repeats.note(len(self.requests), found)
             self.requests.append(found)
-            if found.workload_name and not found.workload_name.endswith("*") and identity in places:
-                self.repeated.add(places[identity])
-            places[identity] = place
 
     @property
     def unknown_kinds(self) -> int:
@@ -84,16 +86,30 @@ class Workloads:
         return sum(entry.code == "unknown_kind" for entry in self.skipped)
 
 
-def _identity(request: InferenceRequest) -> tuple[str | None, ...]:
-    names = (request.namespace, request.workload_kind, request.workload_name)
-    return (request.cluster, *names, request.component)
+class Repeats:
+    """Finds requests of one workload. `places` are those that are given again later."""
+
+    def __init__(self, places: set[int]) -> None:
+        self.places = places
+        self._last: dict[tuple[str | None, ...], int] = {}
+
+    def note(self, place: int, request: InferenceRequest) -> None:
+        """Add a request at its place in the input."""
+        name = request.workload_name
+        identity = request.cluster, request.namespace, request.workload_kind, name, request.component
+        before = self._last.get(identity)
+        if before is not None and name and not name.endswith("*"):
+            self.places.add(before)
+        self._last[identity] = place
 
 
 def with_options(request: InferenceRequest, options: Options) -> InferenceRequest:
-    """Return a request with the cluster and the number of nodes of the options where it has none."""
+    """Return a request with the cluster, the machine type and the number of nodes of the options where it has none."""
     changes: dict[str, Any] = {}
     if options.cluster is not None and request.cluster is None:
         changes["cluster"] = options.cluster
+    if options.node_type is not None and request.node_type is None:
+        changes["node_type"] = options.node_type
     if options.nodes is not None and request.workload_kind == "DaemonSet" and request.replicas is None:
         changes |= {"replicas": options.nodes, "replicas_source": _NODES}
     return msgspec.structs.replace(request, **changes) if changes else request
@@ -158,7 +174,8 @@ class _Selector:
             elif outcome.skip is not None:
                 self._skip(entry, *outcome.skip)
             else:
-                self._workloads.requests += [self._scaled(entry, request) for request in outcome.requests]
+                scaled = (self._scaled(entry, request) for request in outcome.requests)
+                self._workloads.requests += [with_options(request, self._options) for request in scaled]
 
     def _take_autoscaler(self, entry: Given) -> bool:
         try:
@@ -245,8 +262,6 @@ class _Selector:
             if wanted is not None:
                 source = "status.desiredNumberScheduled"
                 return msgspec.structs.replace(request, replicas=wanted, replicas_source=source)
-            if self._options.nodes is not None:
-                return msgspec.structs.replace(request, replicas=self._options.nodes, replicas_source=_NODES)
         return request
 
     def _skip(self, entry: Given, code: SkipCode, reason: str) -> None:

@@ -50,11 +50,14 @@ HELPER_IMAGES = frozenset(
 def is_injected(container: KubeContainer | Container) -> bool:
     """Return whether the container is one that service meshes and agents inject."""
     repository = image_key(container.image) or ""
-    return container.name in INJECTED_NAMES or bool({repository, repository.rpartition("/")[2]} & INJECTED_IMAGES)
+    names = repository, repository.rpartition("/")[2]
+    return container.name in INJECTED_NAMES or any(name in INJECTED_IMAGES for name in names)
 
 
 def main_container(containers: Sequence[Container]) -> Container | None:
     """Return the first container that is not a known sidecar or helper, else the first; None where there is none."""
+    if len(containers) == 1:  # as in most pods
+        return containers[0]
     for container in containers:
         name = (image_key(container.image) or "").rpartition("/")[2]
         if not is_injected(container) and name not in HELPER_IMAGES:

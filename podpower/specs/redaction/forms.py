@@ -25,6 +25,8 @@ _TOKENS = re.compile(
     + "|".join(rf"(?:{prefixes})[\w.-]{{{least},}}+" for least, prefixes in _PREFIXES.items())
     + ")"
 )
+# The same of a text whose digits are all 0, which a count in braces is not part of.
+_FOLDED_TOKENS = re.compile(re.sub(r"\d(?![\d,]*\})", "0", _TOKENS.pattern))
 # Other forms, each with a text that is in everything of that form.
 _FORMS: Final = tuple(
     (text, re.compile(pattern, re.DOTALL))
@@ -68,11 +70,12 @@ _OPAQUE = re.compile(r"(?<![\w+/.-])[\w+/]{32,}+={0,2}+(?![\w/.-])")
 _OPAQUE_HAS = tuple(map(re.compile, ("[A-Z]", "[a-z]", "[0-9]")))
 
 
-# Pattern that every text has in which one of the patterns above may find something, in lower case, beside tokens.
+# Patterns of which every text has one in which one of the patterns above may find something, in lower case, beside
+# tokens.
 PREFILTER: Final = (
-    r"@|authorization|cookie|[?&](?:sig|code|hmac|sid|ticket|upass|assertion|samlresponse)=|hooks\.slack|webhook"
-    r"|api\.telegram|chat\.google|identified|stdin|chpasswd|sudo -s|with-token"
-)
+    "@", "authorization", "cookie", "[?&](?:sig|code|hmac|sid|ticket|upass|assertion|samlresponse)=", r"hooks\.slack",
+    "webhook", r"api\.telegram", r"chat\.google", "identified", "stdin", "chpasswd", "sudo -s", "with-token",
+)  # fmt: skip
 
 
 def has_token(text: str, lower: str) -> bool:
@@ -82,6 +85,19 @@ def has_token(text: str, lower: str) -> bool:
     if len(text) >= OPAQUE_LENGTH and text != lower:
         return True
     return _TOKENS.search(text) is not None or _FORM_PART.search(text) is not None
+
+
+def may_hold_token(line: str, lower: str) -> bool:
+    """Return True for words, joined by spaces, of which one may hold a token or a key. Every digit of `line` is 0;
+    `lower` is it in lower case.
+    """
+    if _FOLDED_TOKENS.search(line) is not None:
+        return True
+    if line == lower:  # forms in lower case: hashes of passwords, "basic" and "bearer"
+        return ("$" in line or "asic" in line or "earer" in line) and _FORM_PART.search(line) is not None
+    if _FORM_PART.search(line) is not None:
+        return True
+    return any(len(word) >= OPAQUE_LENGTH and word != word.lower() for word in line.split(" "))
 
 
 def without_known_forms(text: str) -> str:

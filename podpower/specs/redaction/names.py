@@ -24,10 +24,10 @@ _SECRET = re.compile(
 # Texts of which one is in every secret name, in lower case: most texts have none and are not searched for names. A test
 # fails where a name of _SECRET has no part here.
 PREFILTER: Final = (
-    r"pass|p[as]?sw|psk|pw|secret|token|cred|auth|bearer|cookie|session|signature|salt|key|conn|dsn|webhook|otp|jwt"
-    r"|mnemonic|phrase|pin[-_.]?code|(?:pin|pat|sas)(?![a-z])|dockerc|kennwort|wachtwoord|contrase|senha|parola"
-    r"|community"
-)
+    "pass", "p[as]?sw", "psk", "pw", "secret", "token", "cred", "auth", "bearer", "cookie", "session", "signature",
+    "salt", "key", "conn", "dsn", "webhook", "otp", "jwt", "mnemonic", "phrase", "pin[-_.]?code", "pin(?![a-z])",
+    "pat(?![a-z])", "sas(?![a-z])", "dockerc", "kennwort", "wachtwoord", "contrase", "senha", "parola", "community",
+)  # fmt: skip
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 # Properties of a secret are none: --secret-name, TOKEN_TTL, PASSWORD_FILE, and the tokens of a language model.
 _ABOUT = re.compile(

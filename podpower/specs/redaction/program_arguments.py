@@ -14,6 +14,7 @@ A text that is redacted without need costs a little accuracy, a credential that 
 import re
 from typing import Final
 
+from podpower.specs.redaction.alternatives import either
 from podpower.specs.redaction.names import REDACTED, is_reference, is_secret_name
 
 NAMED = "named"  # kind of an option whose name shows that it takes a credential
@@ -61,20 +62,15 @@ _ORACLE: Final = frozenset({"sqlplus", "sqlldr", "sqlcl", "exp", "imp", "expdp",
 _CONNECT = re.compile(r"([^/\s@]*+/)([^\s@]++)(@.*+)?", re.DOTALL)  # user/secret@db
 _SETTERS: Final = frozenset({"set", "put", "add", "config", "setenv", "configure"})  # NAME VALUE
 _ALONE: Final = frozenset({"requirepass", "masterauth"})  # settings of Redis, as words of a command or a text
-# Pattern that every text has which holds a command with credentials, in lower case.
-PREFILTER: Final = (
-    r"(?<![\w-])(?:"
-    + "|".join(
-        (
-            *_POSITIONS,
-            *_ORACLE,
-            *_ALONE,
-            *_SETTERS,
-            *(name for letters, name in _LETTERS if letters not in {"p", "P", "a", "w"}),
-        )
-    )
-    + r")\s|secrets?\s|put-parameter|-user|--from-l|(?<![^\s\"'(=`{;|&])-[puaw]"
+_PROGRAM_WORDS: Final = (
+    *sorted({*_POSITIONS, *_ORACLE, *_ALONE, *_SETTERS}),
+    *(name for letters, names in _LETTERS if letters not in {"p", "P", "a", "w"} for name in names.split("|")),
 )
+# Patterns of which every text has one which holds a command with credentials, in lower case.
+PREFILTER: Final = (
+    rf"(?<![\w-])(?:{either(_PROGRAM_WORDS)})\s", r"secrets?\s", "put-parameter", "-user", "--from-l",
+    r"(?<![^\s\"'(=`{;|&])-[puaw]",
+)  # fmt: skip
 
 _OTHER_P = re.compile(
     r"mkdir|nginx|cp|install|rsync|tar|perl|ps|ssh|scp|make|cargo|pytest|java|uwsgi|gunicorn|flask|tsc|npm|npx|yarn"

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from podpower.specs.redaction import forms, names, program_arguments
+from podpower.specs.redaction.alternatives import either
 from podpower.specs.redaction.forms import QUOTED
 from podpower.specs.redaction.names import REDACTED, is_reference, is_secret_name
 from podpower.specs.redaction.program_arguments import CommandReader
@@ -35,7 +36,8 @@ _WORDS = re.compile(r"[^\s\"'`;|&()-][^\s\"'`;|&()]*+")
 _GAP = re.compile(r"\s++")
 _QUOTES = frozenset("'\"")
 # Quick test that most texts fail: only what may match is searched with the patterns.
-_SUSPECT = re.compile("|".join((names.PREFILTER, forms.PREFILTER, program_arguments.PREFILTER)))
+_SUSPECT = re.compile(either((*names.PREFILTER, *forms.PREFILTER, *program_arguments.PREFILTER)))
+_DIGITS_AS_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
 # Annotations that hold a whole object or are nobody's business here.
 _DROPPED_ANNOTATIONS = ("last-applied-configuration", "last-applied-config", "kapp.k14s.io/original")
 
@@ -54,7 +56,7 @@ def redact_words(words: Sequence[str] | None) -> list[str] | None:
     """
     if words is None:
         return None
-    if not _are_suspect(words):
+    if not _may_hold_credential(" ".join(words)):
         return list(words)
     kept = [(word, False) for word in words]
     stable: Set[tuple[str, bool]] = frozenset()
@@ -114,8 +116,13 @@ def redact_image(image: str | None) -> str | None:
     """Return an image reference without user and password."""
     if image is None:
         return None
-    user = _IMAGE_USER.match(image, 0, MAX_CHARS)
-    return redact_text(image[user.end() :] if user else image)
+    for _ in range(_MAX_PASSES):
+        before = image
+        user = _IMAGE_USER.match(image, 0, MAX_CHARS)
+        image = redact_text(image[user.end() :] if user else image)
+        if image == before:
+            return image
+    return REDACTED
 
 
 def redact_request(request: InferenceRequest, *, metadata: bool = True) -> InferenceRequest:
@@ -123,6 +130,8 @@ def redact_request(request: InferenceRequest, *, metadata: bool = True) -> Infer
 
     `metadata=False` leaves labels and annotations as they are, for a request that is only predicted.
     """
+    if not metadata and not _may_hold_credential(" ".join(_texts_of(request.containers))):
+        return request
     changes: dict[str, Any] = {}
     if metadata:
         mappings = {"labels": request.labels, "annotations": request.annotations}
@@ -144,6 +153,16 @@ def _redact_container(container: Container) -> Container:
     return msgspec.structs.replace(container, image=image, command=command, args=args)
 
 
+def _texts_of(containers: Sequence[Container]) -> list[str]:
+    texts: list[str] = []
+    for container in containers:
+        if container.image:
+            texts.append(container.image)
+        texts += container.command or ()
+        texts += container.args or ()
+    return texts
+
+
 def _redacted(text: str, *, commands: bool) -> str:
     if len(text) <= _CACHED_CHARS:
         return _cached(text, commands)
@@ -160,12 +179,20 @@ def _is_suspect(text: str) -> bool:
     return _SUSPECT.search(lower) is not None or forms.has_token(text, lower)
 
 
-def _are_suspect(words: Sequence[str]) -> bool:
-    """Return False for a command line that no pass changes, by one search over all of its words."""
-    line = " ".join(words)
-    if len(line) > MAX_CHARS or _SUSPECT.search(line.lower()) is not None:
+def _may_hold_credential(line: str) -> bool:
+    """Return False for words, joined by spaces, that no pass changes: by one search over all of them."""
+    if len(line) > MAX_CHARS:
         return True
-    return any(len(word) >= forms.LEAST_LENGTH and forms.has_token(word, word.lower()) for word in words)
+    # Versions and numbers differ where nothing else does.
+    folded = line.encode("utf-8", "surrogatepass").translate(_DIGITS_AS_ZERO)
+    return _is_suspect_line(folded) if len(folded) <= _CACHED_CHARS else _is_suspect_line.__wrapped__(folded)
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_suspect_line(folded: bytes) -> bool:
+    line = folded.decode("utf-8", "surrogatepass")
+    lower = line.lower()
+    return _SUSPECT.search(lower) is not None or forms.may_hold_token(line, lower)
 
 
 def _cut(text: str, commands: bool) -> str:
