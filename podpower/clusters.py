@@ -24,11 +24,13 @@ from podpower.settings import (
 )
 
 MOST_CLUSTERS: Final = 100
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+CLUSTER_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PROMETHEUS, _CLUSTER = variables(PrometheusSettings), variables(ClusterSettings)
 # Limits on the memory of this process, whatever cluster it reads.
 _LIMITS = {_PROMETHEUS["max_answer_mib"], _PROMETHEUS["max_series"]}
-_OF_ONE_CLUSTER = {*_PROMETHEUS.values(), *_CLUSTER.values(), RECORDING, TABLES} - _LIMITS
+# What holds for every cluster whose entry does not set it.
+_COMMON = {_CLUSTER["history_hours"], _CLUSTER["keep_journal_days"]}
+_OF_ONE_CLUSTER = {*_PROMETHEUS.values(), *_CLUSTER.values(), RECORDING, TABLES} - _LIMITS - _COMMON
 # Keys whose value is a credential, and what to write in their place.
 _CREDENTIALS = {
     "token": "token_env or token_file",
@@ -66,6 +68,7 @@ class ClusterEntry(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fie
     recording: str | None = None
     ca_file: str | None = None
     verify_ssl: bool | None = None
+    node_type: str | None = None
     prometheus: PrometheusEntry | None = None
     kinds: list[str] = []
     namespaces: list[str] = []
@@ -124,7 +127,7 @@ class Cluster:
     def _access(self) -> Iterator[tuple[str, str]]:
         entry, environment = self._entry, self.given.environment
         inherited = [] if entry.in_cluster or entry.kubeconfig else ["kubeconfig"]
-        inherited += ["service_host"] if entry.in_cluster else []
+        inherited += ["service_host", "service_port"] if entry.in_cluster else []
         for field in inherited:
             if text := environment.get(_CLUSTER[field]):
                 yield _CLUSTER[field], text
@@ -134,6 +137,7 @@ class Cluster:
             "context": entry.context,
             "ca_file": entry.ca_file,
             "verify_tls": None if entry.verify_ssl is None else str(entry.verify_ssl),
+            "node_type": entry.node_type,
             "kinds": ",".join(entry.kinds),
             "namespaces": ",".join(entry.namespaces),
             "exclude_namespaces": ",".join(entry.exclude_namespaces),
@@ -195,6 +199,16 @@ def configured_clusters(settings: Settings) -> tuple[Cluster, ...]:
     )
 
 
+def node_types(settings: Settings) -> dict[str, str]:
+    """Return the machine type of each cluster that has one type of nodes, by its name; that of the one cluster of the
+    environment as "", which holds for every cluster.
+    """
+    if settings.places.clusters_file is None:
+        return {"": settings.cluster.node_type} if settings.cluster.node_type else {}
+    entries = [cluster.entry for cluster in configured_clusters(settings) if cluster.entry]
+    return {entry.name: entry.node_type for entry in entries if entry.node_type}
+
+
 def cluster_of(settings: Settings, name: str) -> Cluster:
     """Return the cluster of this name or prefix; without a file, the one of the environment. InvalidInput lists the
     names where there is no such cluster.
@@ -220,7 +234,7 @@ def _problem(entry: ClusterEntry, seen: set[str]) -> str | None:
         )
         if given
     ]
-    if not _NAME.fullmatch(entry.name):
+    if not CLUSTER_NAME.fullmatch(entry.name):
         return "a name has a-z, 0-9 and -, at most 63 characters, and begins and ends with a letter or digit"
     if entry.name in seen:
         return "its name is given twice"

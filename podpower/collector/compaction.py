@@ -38,6 +38,12 @@ class Ended:
     hour_gaps: Sequence[Gap]
     last: Header | None
 
+    @property
+    def damage(self) -> Gap:
+        """The gap that damaged flushes of the hour leave."""
+        start_s, end_s = hour_start_s(self.hour), hour_start_s(self.begins)
+        return Gap(stream="", start_s=start_s, end_s=end_s, reason="stored changes of the hour were damaged")
+
     def header(self, kind: Literal["events", "snapshot"], hour: str, gaps: Sequence[Gap]) -> Header:
         """Return the header of an object that is made of the hour."""
         last = self.last
@@ -71,7 +77,8 @@ def compact(files: JournalFiles, ended: Ended) -> list[str]:
     header = ended.header("events", ended.hour, ended.hour_gaps)
     header = msgspec.structs.replace(header, parts=parts, damaged=damaged[:_MAX_DAMAGED])
     files.create(events_name(ended.hour), encode_part(header, lines))
-    snapshot = encode_part(ended.header("snapshot", ended.begins, ended.gaps), snapshot_lines(ended.alive))
+    gaps = [*ended.gaps, ended.damage] if damaged else ended.gaps
+    snapshot = encode_part(ended.header("snapshot", ended.begins, gaps), snapshot_lines(ended.alive))
     files.create(snapshot_name(ended.begins), snapshot)
     files.remove_flushes([number for number in files.flushes() if number < ended.first_sequence])
     return damaged

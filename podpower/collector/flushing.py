@@ -25,6 +25,7 @@ from podpower.sources.journal.format import (
 )
 
 _FLUSH_LINES = 5000
+_MOST_DAMAGED_HOURS = 100  # that are remembered as gaps
 _PAUSE_S = 60.0  # after a longer one another writer can have come and gone
 
 
@@ -73,6 +74,7 @@ class Flusher:
         self._writer = str(uuid.uuid4())
         self._sequence, self._first_sequence, self._last = written.sequence, written.first_sequence, written.last
         self.ended: list[Ended] = list(written.ended)
+        self._damage: list[Gap] = []  # of hours that this writer compacted
         self.stored_s = 0.0  # Unix seconds of the last flush
         self._opened_s = time.time()
 
@@ -89,6 +91,8 @@ class Flusher:
         """Compact the hours that ended, after the first flush of the next one: it shows that nobody else writes."""
         while self.ended:
             damaged = compact(self._files, self.ended[0])
+            if damaged:
+                self._damage = [*self._damage, self.ended[0].damage][-_MOST_DAMAGED_HOURS:]
             for name in damaged:
                 self._note(f"damaged: {name}")
             self._metrics.damaged(len(damaged))
@@ -127,7 +131,7 @@ class Flusher:
     def _end(self, item: HourEnd) -> Ended:
         ended = Ended(
             hour=item.hour, begins=item.begins, first_sequence=self._first_sequence, last_sequence=self._sequence,
-            alive=item.alive, gaps=item.gaps, hour_gaps=item.hour_gaps, last=self._last,
+            alive=item.alive, gaps=[*item.gaps, *self._damage], hour_gaps=item.hour_gaps, last=self._last,
         )  # fmt: skip
         self._first_sequence = self._sequence + 1
         return ended

@@ -20,13 +20,15 @@ _LOG = logging.getLogger(__name__)
 @dataclass(frozen=True, kw_only=True)
 class Sources:
     """Objects and samples of one cluster. `damaged` lists objects and lines that could not be read. `history_s` is how
-    far back to look when the cluster is seen for the first time; a recording has its own start.
+    far back to look when the cluster is seen for the first time; a recording has its own start. Labels of
+    `exclude_namespaces` are not kept.
     """
 
     objects: ObjectSource
     metrics: MetricSource
     damaged: list[str]
     history_s: float = 0.0
+    exclude_namespaces: tuple[str, ...] = ()
     journal: JournalReader | None = None
 
     @property
@@ -56,17 +58,24 @@ def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
 
     Credentials are in `settings` only and stay out of every configuration that is stored.
     """
-    endpoint = endpoint_from(settings.prometheus)
+    endpoint, excluded = endpoint_from(settings.prometheus), settings.cluster.exclude_namespaces
     if endpoint is None and JournalFiles(place).meta() is None:
         recording = Recording(place)
         recording.cluster = settings.cluster.name or recording.cluster
-        yield Sources(objects=recording, metrics=recording, damaged=recording.damaged)
+        yield Sources(objects=recording, metrics=recording, damaged=recording.damaged, exclude_namespaces=excluded)
         return
     journal = JournalReader(place)
     journal.cluster = settings.cluster.name or journal.cluster
     with _samples(endpoint, journal.cluster) as samples:
         history_s = settings.cluster.history_hours * HOUR_S
-        yield Sources(objects=journal, metrics=samples, damaged=journal.damaged, history_s=history_s, journal=journal)
+        yield Sources(
+            objects=journal,
+            metrics=samples,
+            damaged=journal.damaged,
+            history_s=history_s,
+            exclude_namespaces=excluded,
+            journal=journal,
+        )
 
 
 def _samples(endpoint: Endpoint | None, cluster: str) -> AbstractContextManager[MetricSource]:

@@ -1,4 +1,4 @@
-"""When each stream of a watch was last seen, up to when the cluster is therefore known, and what could not be seen."""
+"""Times at which the streams of a watch were last seen: up to when the cluster is known, and the gaps."""
 
 from collections.abc import Iterable
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from podpower.collector.checkpoint import earliest
-from podpower.collector.identity import cluster_uid, replaced
 from podpower.collector.known import Change, Known
 from podpower.collector.metrics import Metrics
 from podpower.io.retries import Note
 from podpower.sources.kubernetes.access import Access
 from podpower.sources.kubernetes.api import Api
+from podpower.sources.kubernetes.identity import cluster_uid, replaced
 from podpower.sources.kubernetes.list_watch import (
     Interrupted,
     Item,

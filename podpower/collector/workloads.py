@@ -1,5 +1,6 @@
 """Requests of the workloads that changed objects belong to. Owners are fetched from the API where needed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,11 +8,14 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.kubernetes.kinds import KINDS, Kind
-from podpower.kubernetes.owners import MAX_CHAIN, Objects, controller_of
+from podpower.kubernetes.owners import MAX_CHAIN, Objects, OwnerMemo, controller_of
 from podpower.sources.kubernetes.api import Api
+from podpower.sources.kubernetes.list_watch import Found, Stream, listed
 from podpower.specs.essentials import essential
 from podpower.specs.normalising import NotAWorkload, request_from_object
 from podpower.specs.requests import InferenceRequest
+
+_MOST_SINGLY = 10  # owners of a kind in a namespace; then all of them are listed
 
 
 class Workloads:
@@ -21,7 +25,9 @@ class Workloads:
         self._api = api
         self._watched = {(kind.group, kind.name) for kind in watched}
         self._objects = Objects()
+        self._requests = OwnerMemo[InferenceRequest]()
         self._fetched: dict[str, str] = {}  # uid by path, "" where nothing was found
+        self._singly = Counter[str]()  # owners fetched one by one, by the path of their kind and namespace
         self._plurals: dict[tuple[str, str], str | None] = {}
 
     async def request(self, obj: Mapping[str, Any]) -> InferenceRequest | None:
@@ -37,11 +43,15 @@ class Workloads:
                 return None
             await self._fetch_owners(obj)
             owner = self._objects.top_owner(obj)
+            if known := self._requests.get(owner):
+                return known
             metadata = {**(obj.get("metadata") or {}), "name": owner.name}
             source = owner.template_object or {**obj, "metadata": metadata}
-            return request_from_object(source, cluster=cluster, as_kind=owner.kind)
+            request = request_from_object(source, cluster=cluster, as_kind=owner.kind)
         except NotAWorkload:
             return None
+        self._requests.put(owner, request)
+        return request
 
     async def _fetch_owners(self, obj: Mapping[str, Any]) -> None:
         """Fetch the owners of an object, and the revision that made it."""
@@ -72,8 +82,24 @@ class Workloads:
         if plural is None:
             return None
         group, _, short = version.rpartition("/")
-        path = Kind(group=group, version=short, plural=plural, name=kind).path(namespace)
-        return await self._fetch(f"{path}/{reference.get('name')}", kind, version)
+        stream = Stream(kind=Kind(group=group, version=short, plural=plural, name=kind), namespace=namespace or None)
+        path = f"{stream.path}/{reference.get('name')}"
+        if path not in self._fetched:
+            self._singly[stream.path] += 1
+            if self._singly[stream.path] == _MOST_SINGLY:
+                await self._fetch_all(stream)
+        return await self._fetch(path, kind, version)
+
+    async def _fetch_all(self, stream: Stream) -> None:
+        """Fetch all owners of a kind in a namespace at once, but those without pods. Where that is not allowed they are
+        fetched one by one.
+        """
+        try:
+            async for item in listed(self._api, stream):
+                if isinstance(item, Found) and (item.object.get("spec") or {}).get("replicas") != 0:
+                    self._keep(f"{stream.path}/{item.object['metadata']['name']}", item.object)
+        except InvalidInput as error:
+            self._api.note(f"owners {stream.path}: {error}; fetching them one by one")
 
     async def _fetch(self, path: str, kind: str, version: str) -> Mapping[str, Any] | None:
         if path in self._fetched:
@@ -84,7 +110,10 @@ class Workloads:
         except (InvalidInput, ValueError) as error:
             self._api.note(f"owner {path}: {error}")
             return None
-        kept = essential({"kind": kind, "apiVersion": version, **obj})
+        return self._keep(path, {"kind": kind, "apiVersion": version, **obj})
+
+    def _keep(self, path: str, obj: Mapping[str, Any]) -> Mapping[str, Any]:
+        kept = essential(obj)
         self._objects.put(kept)
         self._fetched[path] = str(kept["metadata"].get("uid", ""))
         return kept

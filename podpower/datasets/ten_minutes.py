@@ -71,9 +71,10 @@ class TenMinuteSums:
         of_cluster = clusters.replace("", None).cast(pl.Enum(clusters.filter(clusters != "").unique().sort()))
         of_pod = pods.cast(pl.Enum(pods.drop_nulls().sort()))
         place = self._entries.places(entries)
-        in_steps = pl.col("_step_s").sum().over(ENTRY, PART) > 0
-        seconds = pl.when(in_steps).then("_step_s").otherwise(RUN_S)
         whole = self._add_up()
+        runs = bool((whole[RUN_S] > 0).any())  # without any, there is nothing to choose between
+        in_steps = pl.col("_step_s").sum().over(ENTRY, PART) > 0 if runs else pl.lit(value=True)
+        seconds = pl.when(in_steps).then("_step_s").otherwise(RUN_S)
         at = place[whole[ENTRY].to_numpy()]
         return (
             whole.with_columns(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from podpower.datasets.entries import Entries, Examples
 from podpower.datasets.renewal import is_older
@@ -84,12 +85,12 @@ class TrainingSet:
             frame=_without_clusters(sums.frame(), unmetered),
             entries=Entries(
                 spec_hashes=entries[SPEC_HASH].to_list(),
-                clusters=entries["_cluster"].to_list(),
-                namespaces=entries["_namespace"].to_list(),
-                kinds=entries["_kind"].to_list(),
-                names=entries["_name"].to_list(),
-                controllers=[same_kind(kind) for kind in entries[CONTROLLER]],
-                image_keys=entries[IMAGE_KEY].fill_null("").to_list(),
+                clusters=_shared(entries["_cluster"]),
+                namespaces=_shared(entries["_namespace"]),
+                kinds=_shared(entries["_kind"]),
+                names=_shared(entries["_name"]),
+                controllers=[same_kind(kind) for kind in _shared(entries[CONTROLLER])],
+                image_keys=_shared(entries[IMAGE_KEY].fill_null("")),
                 physical_power_w=entries[PHYSICAL].fill_null(float("nan")).to_numpy(),
                 vectors=source.vectors(entries),
             ),
@@ -132,6 +133,18 @@ class TrainingSet:
         return replace(self, frame=kept.drop("_hour").sort(ENTRY, PART, "pod"))
 
     @property
+    def power_w(self) -> NDArray[np.float64]:
+        """The mean power of each row; NaN where it is unknown. InvalidInput where there are no rows."""
+        _check_any(self.frame)
+        return self.frame[POWER].fill_null(float("nan")).to_numpy()
+
+    @property
+    def workloads(self) -> int:
+        """Number of workloads that have rows."""
+        at = self.frame[ENTRY].unique().to_list()
+        return len({self.entries.workload(entry) for entry in at})
+
+    @property
     def range_s(self) -> tuple[float, float]:
         """The times of the first and the last label."""
         first, last = self.frame[FIRST].min(), self.frame["ts"].max()
@@ -156,12 +169,11 @@ class TrainingSet:
         return self._aggregated(pl.col("pod"), frame)
 
     def _aggregated(self, part: pl.Expr, frame: pl.DataFrame) -> Examples:
-        if frame.is_empty():
-            raise InvalidInput("there are no labels in this part of the rows")
+        _check_any(frame)
         seconds, runs = pl.col(SECONDS), pl.col(RUNS)
         table = (
             frame.with_columns(part.alias("_by"))
-            .group_by(ENTRY, "_by", maintain_order=True)
+            .group_by(ENTRY, "_by")
             .agg(
                 pl.col("pod").first(),
                 pl.col(FIRST).min(),
@@ -177,7 +189,7 @@ class TrainingSet:
         return Examples(
             entries=self.entries if len(used) == len(self.entries) else self.entries.take(used),
             entry=entry.astype(np.int64),
-            pods=table["pod"].to_list(),
+            pods=_texts(table["pod"]),
             first_s=table[FIRST].to_numpy(),
             last_s=table["ts"].to_numpy(),
             power_w=table[POWER].to_numpy(),
@@ -190,6 +202,23 @@ class TrainingSet:
             left_out=self.left_out,
             older_hashes=self.older_hashes,
         )
+
+
+def _check_any(frame: pl.DataFrame) -> None:
+    if frame.is_empty():
+        raise InvalidInput("there are no labels in this part of the rows")
+
+
+def _shared(column: pl.Series) -> list[str]:
+    """Return texts; each distinct one is in memory once."""
+    distinct: dict[str, str] = {}
+    return [distinct.setdefault(text, text) for text in column]
+
+
+def _texts(column: pl.Series) -> list[str | None]:
+    """Return the texts of an Enum; each distinct one is in memory once."""
+    texts: list[str | None] = [*column.dtype.categories, None]  # type: ignore[attr-defined]
+    return [texts[code] for code in column.to_physical().cast(pl.Int64).fill_null(-1).to_list()]
 
 
 def _without_clusters(frame: pl.DataFrame, clusters: Collection[str]) -> pl.DataFrame:

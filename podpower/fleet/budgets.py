@@ -6,19 +6,31 @@ The file has namespaces, or namespaces of one cluster, and watts:
     eu-2/shop: 250
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 from podpower.errors import InvalidInput
 from podpower.io.config_files import read_config
 from podpower.io.places import AnyPath
-from podpower.sources.protocols import ObjectEvent
+from podpower.kubernetes.types import EventType
+from podpower.numbers import number_in
 
 ANNOTATION: Final = "podpower.dev/budget-watts"
 NAMESPACES: Final = "v1/namespaces"  # the kind to observe for annotations
 MOST_W: Final = 1e9
+
+
+class ObjectChange(Protocol):
+    """A change of an object, as in `podpower.sources.protocols`, which the prediction service cannot import."""
+
+    @property
+    def type(self) -> EventType:
+        """Return the type of the change."""
+
+    @property
+    def object(self) -> Mapping[str, Any]:
+        """Return the object."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ def read_budgets(path: AnyPath) -> Budgets:
     return Budgets(budgets)
 
 
-def annotated_budgets(events: Iterable[ObjectEvent]) -> dict[str, float]:
+def annotated_budgets(events: Iterable[ObjectChange]) -> dict[str, float]:
     """Return the budgets that the Namespaces among these events are annotated with at their end."""
     found: dict[str, float] = {}
     for event in events:
@@ -80,8 +92,5 @@ def parse_watts(value: Any) -> float | None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    try:
-        watts = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return watts if math.isfinite(watts) and 0 <= watts <= MOST_W else None
+    watts = number_in(value) if isinstance(value, str) else value
+    return float(watts) if watts is not None and 0 <= watts <= MOST_W else None

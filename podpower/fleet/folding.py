@@ -35,6 +35,7 @@ from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.totals import PowerInterval
 
 _KEY: Final = ("cluster", "namespace", "workload_kind", "workload_name")
+_MEASURED_HOURS: Final = "measured_hours"  # of a row: the part of its hour that was measured
 _J_PER_KWH: Final = 3.6e6
 _CURRENT_S: Final = 3 * HOUR_S  # labels that are older are not current
 _METERED_S: Final = DAY_S  # a meter that was silent for longer is none
@@ -44,12 +45,13 @@ _ROUNDING: Final = 1e-9  # of a sum: what is less is no rest
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterState:
-    """State of a cluster that tables do not contain: the time up to which it is observed now, and the error of its last
-    run.
+    """State of a cluster that tables do not contain: the time up to which it is observed now, the error of its last
+    run, and the idle watts of a vCPU of its nodes with their source.
     """
 
     journal_reached_s: float | None = None
     last_error: str | None = None
+    idle: tuple[float, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,7 @@ def fold(
     table = pl.concat(parts)
     end_s = _most(table["hour_s"]) + HOUR_S
     table = table.filter(pl.col("hour_s") >= end_s - DAYS * DAY_S)
+    table = _with_measured_hours(table)
     whole = table.filter(pl.col("level") == hours.CLUSTER)
     start_s = float(table["hour_s"].min())  # type: ignore[arg-type]
     span = _SummaryRange(start_s=start_s, end_s=end_s, current_s=_current_hours(whole))
@@ -108,6 +111,18 @@ def fold(
         workloads=[_workload(row) for row in workloads.rows],
         other_workloads=workloads.others(whole, span, count=running - workloads.running),
         model=model,
+    )
+
+
+def _with_measured_hours(table: pl.DataFrame) -> pl.DataFrame:
+    """Add the measured part of each row's hour: less than one of the running hour, and of one with an outage."""
+    whole = table.filter(pl.col("level") == hours.CLUSTER)
+    part = whole.select(
+        "cluster", "hour_s", (pl.col("energy_j") / pl.col("measured_w") / HOUR_S).alias(_MEASURED_HOURS)
+    )
+    known = pl.when(pl.col("energy_j").is_not_null()).then(pl.col(_MEASURED_HOURS))
+    return table.join(part, on=["cluster", "hour_s"], how="left", maintain_order="left").with_columns(
+        known.alias(_MEASURED_HOURS)
     )
 
 
@@ -165,7 +180,7 @@ def _energies(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
     return rows.group_by(key).agg(
         pl.coalesce("energy_j", "predicted_j").sum().alias("size"),
         _sum_of_known("energy_j").alias("range_j"),
-        pl.col("energy_j").count().alias("measured_hours"),
+        pl.col(_MEASURED_HOURS).sum().alias("range_measured_hours"),
         _sum_of_known("predicted_j").alias("range_predicted_j"),
     )
 
@@ -180,7 +195,7 @@ def _power(row: Mapping[str, Any]) -> dict[str, Any]:
         "predicted_w": _rounded(row["predicted_w"]),
         "predicted_interval": PowerInterval(level=DEFAULT_LEVEL, avg_power_w=_ends(*ends)) if known else None,
         "kwh": _kwh(row["range_j"]),
-        "measured_hours": row["measured_hours"],
+        "measured_hours": _rounded(row["range_measured_hours"]),
         "predicted_kwh": _kwh(row["range_predicted_j"]),
     }
 
@@ -249,7 +264,7 @@ def _cluster(
     labelled = own["last_label_s"].drop_nulls()
     nothing = dict.fromkeys(("measured_w", "measured_share", "predicted_w", "predicted_interval", "kwh"))
     return ClusterPower(
-        **(_power(row) if row else {**nothing, "measured_hours": 0, "predicted_kwh": None}),
+        **(_power(row) if row else {**nothing, "measured_hours": 0.0, "predicted_kwh": None}),
         cluster=name,
         metered=metered,
         hour_s=span.current_s.get(name),
@@ -262,6 +277,8 @@ def _cluster(
         last_error=state.last_error[:MOST_CHARS] if state.last_error else None,
         notes=cluster_notes(name, metered=metered, model=model),
         series=span.series(own),
+        idle_w_per_vcpu=state.idle[0] if state.idle else None,
+        idle_source=state.idle[1][:MOST_CHARS] if state.idle else None,
     )
 
 

@@ -27,6 +27,7 @@ _PREDICTED_AT_A_TIME: Final = 2_000
 # Of steps with these reasons only the known seconds are those of a pod that lives; of all others, the whole step.
 _ENDS_OF_LIVES: Final = (reasons.FIRST_STEP, reasons.LAST_STEP, reasons.SHORT_LIVED)
 _NAMES: Final = ("namespace", "workload_kind", "workload_name")
+_PER_UNIT: Final = 1_000_000  # microjoules and microseconds are added up: a sum of integers has no order
 
 HOURS_SCHEMA: Final = pl.Schema(
     {
@@ -62,8 +63,8 @@ class ClusterHour:
     """The stored tables of one hour of a cluster. None: there is no such table.
 
     `has_meter` is false where nothing is ever labelled. `labels` and `jobs` are queries, because an hour of 50,000 pods
-    has three million labels. `journal_reached_s` is the time up to which the cluster was observed, `gaps` are those in
-    the hour, `budgets_w` the budgets that namespaces are annotated with.
+    has three million labels. `journal_reached_s` is the time up to which the cluster was observed (of a past hour, its
+    end is kept), `gaps` are those in the hour, `budgets_w` the budgets that namespaces are annotated with.
     """
 
     cluster: str
@@ -145,7 +146,7 @@ def _cluster_rows(one: ClusterHour, predictor: Predictor | None, *, start_s: flo
         "level": CLUSTER,
         "metered": measured.metered,
         "last_label_s": measured.last_label_s,
-        "journal_reached_s": one.journal_reached_s,
+        "journal_reached_s": None if one.journal_reached_s is None else min(one.journal_reached_s, start_s + HOUR_S),
         "gaps": [{"start_s": g.start_s, "end_s": g.end_s, "reason": g.reason[:MOST_CHARS]} for g in one.gaps],
     }
     return pl.DataFrame([common | row for row in (whole, *sums, *rows)], schema=HOURS_SCHEMA)
@@ -163,10 +164,8 @@ def _measured(one: ClusterHour, *, start_s: float) -> _Measured:
     usable = power.is_not_null() & (power <= MAX_POWER_W)
     known = pl.when(usable).then(known).otherwise(0.0)
     life = pl.when(pl.col("reason").is_in(_ENDS_OF_LIVES)).then(known).otherwise(pl.col("step_seconds"))
-    steps = one.labels.select(
-        *_names(), "pod", "ts", "step_seconds", known.alias("known"), life.alias("life"),
-        pl.when(usable).then(power * known).otherwise(0.0).alias("joules"),
-    )  # fmt: skip
+    joules = pl.when(usable).then(power * known).otherwise(0.0)
+    steps = one.labels.select(*_names(), "pod", "ts", "step_seconds", *_integers(known=known, life=life, joules=joules))
     sums = pl.col("known", "life", "joules").sum()
     pods, times = pl.collect_all(
         [
@@ -175,13 +174,13 @@ def _measured(one: ClusterHour, *, start_s: float) -> _Measured:
         ],
         engine="streaming",
     )
-    covered = times.filter(pl.col("known") > 0)
+    covered = times.filter(pl.col("known") > 0).sort("ts")
     if covered.is_empty() or covered["joules"].sum() == 0:
         # Zeros throughout are no measurement; neither is an hour without any series. Unknown steps are an outage.
         unmetered = len(covered) > 0 or times.is_empty()
         return _Measured(table=nothing, covered_s=0.0, last_label_s=None, metered=False if unmetered else None)
     pods = _with_short_runs(pods, one.jobs, start_s=start_s)
-    table = pods.group_by(*_NAMES).agg(sums).filter(pl.col("known") > 0)
+    table = pods.group_by(*_NAMES).agg(sums / _PER_UNIT).filter(pl.col("known") > 0)
     whole = pl.max_horizontal("life", "known")
     return _Measured(
         table=table.select(
@@ -199,20 +198,23 @@ def _with_short_runs(pods: pl.DataFrame, jobs: pl.LazyFrame | None, *, start_s: 
     """Add the pods of which no step is known, and which lived inside the hour, with the energy of their whole run."""
     if jobs is None:
         return pods
-    seconds = pl.col("duration_s").fill_null(0.0)
+    seconds, share = pl.col("duration_s").fill_null(0.0), pl.col("known_share").fill_null(1.0)
     ended = jobs.filter(pl.col("total_energy_j").is_not_null() & (pl.col("start_s") >= start_s) & (seconds > 0))
-    runs = ended.select(
-        *_names(), "pod", (seconds * pl.col("known_share").fill_null(1.0)).alias("known"), seconds.alias("life"),
-        (pl.col("total_energy_j") * pl.col("known_share").fill_null(1.0)).alias("joules"),
-    ).collect()  # fmt: skip
+    columns = _integers(known=seconds * share, life=seconds, joules=pl.col("total_energy_j") * share)
+    runs = ended.select(*_names(), "pod", *columns).collect()
     unknown = pods.filter(pl.col("known") == 0)
     added = runs.filter(pl.col("known") > 0).join(unknown, on=[*_NAMES, "pod"], how="semi", nulls_equal=True)
     rest = pods.join(added, on=[*_NAMES, "pod"], how="anti", nulls_equal=True)
     return pl.concat([rest, added.select(rest.columns)])
 
 
+def _integers(**amounts: pl.Expr) -> list[pl.Expr]:
+    """Return amounts in millionths of their unit. Threads that add up floats in another order get another sum."""
+    return [(amount * _PER_UNIT).round().cast(pl.Int64).alias(name) for name, amount in amounts.items()]
+
+
 def _names() -> list[pl.Expr]:
-    """Names of workloads. A pod that a Node owns is a workload of its own, as in the specs."""
+    """Names of workloads. A pod that a Node owns is a workload of its own: it shares no template with the others."""
     static = (pl.col("workload_kind") == "Node") & pl.col("pod").is_not_null()
     return [
         pl.col("namespace").fill_null(""),
@@ -226,10 +228,10 @@ def _predicted(
 ) -> dict[tuple[str, str, str], _Predicted]:
     """Predictions of the specs in force, times the pods that ran on average from `start_s` to `end_s`."""
     found: dict[tuple[str, str, str], _Predicted] = defaultdict(_Predicted)
-    for requests, pods in _running(one.specs, start_s=start_s, end_s=end_s):
+    for requests, running in _running(one.specs, start_s=start_s, end_s=end_s):
         predictions = [None] * len(requests) if predictor is None else predictor.predict(requests)
-        for request, prediction, count in zip(requests, predictions, pods, strict=True):
-            workload = found[request.namespace, request.workload_kind, request.workload_name]
+        for prediction, (*name, count) in zip(predictions, running.iter_rows(), strict=True):
+            workload = found[*name]
             workload.pods += count
             if prediction is not None:
                 _add(workload, prediction, count)
@@ -258,20 +260,29 @@ def _add(workload: _Predicted, prediction: Prediction, pods: float) -> None:
 
 def _running(
     specs: pl.DataFrame | None, *, start_s: float, end_s: float
-) -> Iterator[tuple[list[InferenceRequest], list[float]]]:
-    """Yield the requests of specs whose pods ran, with the mean number of these, a bounded number at a time."""
+) -> Iterator[tuple[list[InferenceRequest], pl.DataFrame]]:
+    """Yield the requests of specs whose pods ran, a bounded number at a time, and a table of their names and the mean
+    number of these pods.
+    """
     if specs is None or end_s <= start_s:
         return
     pod = pl.element().struct
     seconds = pl.min_horizontal(pod.field("to_s").fill_null(end_s), pl.lit(end_s)) - pl.max_horizontal(
         pod.field("from_s"), pl.lit(start_s)
     )
-    counted = specs.select(
-        "request",
-        (pl.col("pods").list.eval(pl.max_horizontal(seconds, pl.lit(0.0))).list.sum() / (end_s - start_s)).alias("n"),
-    ).filter(pl.col("n") > 0)
+    counted = (
+        specs.with_columns(pod=pl.col("pods").list.first().struct.field("pod"))
+        .select(
+            "request",
+            *_names(),
+            (pl.col("pods").list.eval(pl.max_horizontal(seconds, pl.lit(0.0))).list.sum() / (end_s - start_s)).alias(
+                "n"
+            ),
+        )
+        .filter(pl.col("n") > 0)
+    )
     for part in counted.iter_slices(_PREDICTED_AT_A_TIME):
-        yield [decode_request(line.encode()) for line in part["request"]], part["n"].to_list()
+        yield [decode_request(line.encode()) for line in part["request"]], part.drop("request")
 
 
 def _workload_rows(

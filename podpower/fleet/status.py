@@ -6,11 +6,9 @@ import msgspec
 
 from podpower.clusters import Cluster
 from podpower.errors import PodpowerError
+from podpower.fleet.freshness import stale
 from podpower.fleet.observed import Observed, observed
 from podpower.fleet.summary import ClusterPower, FleetSummary, Gap
-
-# The collector writes every few seconds; labels of an hour are made some minutes after its end.
-OBSERVED_WITHIN_S, LABELLED_WITHIN_S = 600.0, 3 * 3600.0
 
 
 class ClusterStatus(msgspec.Struct, kw_only=True, frozen=True):
@@ -64,32 +62,5 @@ def _status(cluster: Cluster, of_summary: dict[str, ClusterPower], *, now_s: flo
         gaps=list(gaps),
         last_error=error or (power.last_error if power else None),
         notes=power.notes if power else [],
-        stale=_stale(reached_s, last_label_s, metered=metered, now_s=now_s),
+        stale=stale(reached_s, last_label_s, metered=metered, now_s=now_s),
     )
-
-
-def _stale(reached_s: float | None, last_label_s: float | None, *, metered: bool | None, now_s: float) -> list[str]:
-    found = []
-    if reached_s is None:
-        found.append("not observed yet")
-    elif now_s - reached_s > OBSERVED_WITHIN_S:
-        found.append(f"last observed {ago(now_s - reached_s)} ago")
-    if metered is False:
-        return found  # without a meter there are no labels to wait for
-    if last_label_s is None:
-        found.append("not labelled yet")
-    elif now_s - last_label_s > LABELLED_WITHIN_S:
-        found.append(f"last labelled {ago(now_s - last_label_s)} ago")
-    return found
-
-
-def ago(seconds: float) -> str:
-    """Return a duration in its largest unit.
-
-    >>> [ago(seconds) for seconds in (-3.0, 42.0, 150.0, 7300.0, 200_000.0)]
-    ['0 s', '42 s', '2 min', '2 h', '2 d']
-    """
-    for length_s, unit in ((86_400.0, "d"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= length_s:
-            return f"{seconds / length_s:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"

@@ -11,6 +11,7 @@ from podpower.errors import PodpowerError, Refused
 from podpower.io.object_storage import ObjectStorage
 from podpower.io.places import AnyPath
 from podpower.io.sealed_json import Format
+from podpower.io.storages import storage_at
 from podpower.model.totals import PowerInterval
 
 FLEET_FILE: Final = "fleet.json"
@@ -46,7 +47,7 @@ class Power(msgspec.Struct, kw_only=True, frozen=True):
     `measured_w` and `predicted_w` are means over the hour `hour_s` of the cluster, so that they can be compared; null
     where they are not known, or nothing ran. `measured_share` is the share of the pods' seconds that was measured; the
     rest counts with their mean power. `kwh` and `predicted_kwh` are sums over the hours of the summary in which they
-    are known, `measured_hours` how many these are.
+    are known, `measured_hours` how many these are; an hour of which a part was measured counts for that part.
     """
 
     measured_w: float | None
@@ -54,7 +55,7 @@ class Power(msgspec.Struct, kw_only=True, frozen=True):
     predicted_w: float | None
     predicted_interval: PowerInterval | None
     kwh: float | None
-    measured_hours: int
+    measured_hours: float
     predicted_kwh: float | None
 
 
@@ -103,7 +104,8 @@ class ClusterPower(Power, kw_only=True, frozen=True):
     `metered` is false where Kepler reads 0 J or does not exist, null where that is not known. `hour_s` is the hour of
     the current watts, `last_label_s` the end of the last step with a known energy, `journal_reached_s` the time up to
     which the cluster was observed. `gaps` are the latest of `gap_count`, newest last. `last_error` is the error of the
-    cluster's last run, null after a success.
+    cluster's last run, null after a success. `idle_w_per_vcpu` are the measured idle watts of a vCPU of its nodes, null
+    where they are not known, and `idle_source` what measured them.
     """
 
     cluster: str
@@ -118,6 +120,8 @@ class ClusterPower(Power, kw_only=True, frozen=True):
     last_error: str | None
     notes: list[str]
     series: Series
+    idle_w_per_vcpu: float | None = None
+    idle_source: str | None = None
 
 
 class ModelStatus(msgspec.Struct, kw_only=True, frozen=True):
@@ -164,11 +168,23 @@ def write_summary(root: AnyPath, summary: FleetSummary) -> int:
     return len(data)
 
 
+def idle_of(summary: FleetSummary | None, cluster: str | None) -> tuple[float, str] | None:
+    """Return the measured idle watts of a vCPU of a cluster and their source; without a name, those of the only cluster
+    that has some. None where they are not known.
+    """
+    found = [
+        (one.idle_w_per_vcpu, one.idle_source or "measured")
+        for one in (summary.clusters if summary else ())
+        if one.idle_w_per_vcpu is not None and cluster in {None, one.cluster}
+    ]
+    return found[0] if len(found) == 1 else None
+
+
 def read_summary(root: AnyPath) -> FleetSummary | None:
     """Return the summary below `root`; None where there is none yet. Refused when it is damaged or of a newer version
     of the format.
     """
-    storage = ObjectStorage(root)
+    storage = storage_at(root)
     path = storage.root / FLEET_FILE
     data = storage.read(path, limit_bytes=MAX_BYTES)
     if data is None:

@@ -3,7 +3,8 @@
 Functions of samples; sources of samples come through `podpower.sources.protocols`.
 """
 
-from podpower.labels.exporting import LabelRequest, Labels, WindowExport, label_windows, no_labels
+from podpower.labels.exporting import Labels, WindowExport, label_windows, no_labels
+from podpower.labels.pieces import LabelRequest
 from podpower.labels.pod_life_export import JobExport, label_ended_pods, label_jobs
 from podpower.labels.pod_lives import with_runs
 from podpower.labels.table import read_labels

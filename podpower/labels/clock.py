@@ -11,6 +11,8 @@ def exporter_clock(points: pl.DataFrame, nodes: pl.DataFrame, samples: Samples) 
     """Return a row for each scrape of an exporter (its code in `samples`): whether a counter of its node fell since the
     scrape before (`fell`), and whether one could have (`judged`). `nodes` are `node_series` of `points`.
     """
+    if nodes.is_empty():
+        return pl.DataFrame(schema=CLOCK_SCHEMA)
     codes = pl.DataFrame({"exporter": samples.exporters}, schema={"exporter": pl.String}).with_row_index("code")
     named = nodes.join(codes, on="exporter").select(
         "series_id", pl.col("code").cast(pl.Int64).alias("exporter"), "resets"

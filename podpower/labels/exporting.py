@@ -4,39 +4,40 @@ A range is read in pieces, so that memory does not grow with its length: while o
 fetched, and every sample is fetched once.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from podpower.errors import InvalidInput
 from podpower.hours import start_of_hour
 from podpower.labels.clock import exporter_clock
 from podpower.labels.counters import ENDED_AFTER_S, TS, samples_of
+from podpower.labels.held import HeldTables
 from podpower.labels.intervals import intervals_of
 from podpower.labels.kepler import (
     BUILD_INFO,
     PSEUDO_PODS,
     ZONE,
-    Energy,
     Generation,
     detect,
     node_series,
     pod_series,
 )
 from podpower.labels.nodes import NodeRatio, NodeSums, failed_ratios, label_source, with_ratios
-from podpower.labels.owners import OwnerSource, Owning
+from podpower.labels.owners import Owning
+from podpower.labels.parts import parts_of
+from podpower.labels.pieces import LabelRequest, Piece, Wanted, joined, prefetched, since
 from podpower.labels.relabelling import check_labels
 from podpower.labels.report import NO_GENERATION, LabelReport, ReportBuilder
 from podpower.labels.table import WINDOWS_SCHEMA
 from podpower.labels.windows import ENERGY, steps_of
 from podpower.sources.protocols import MetricSamples, MetricSource, Selector
 
-PIECE_S = 1200.0
 NO_IDLE = "this Kepler attributes no idle energy to pods: total is the same as dynamic"
+_OF_ALL = ("cluster", "step_seconds", "energy", "label_source", "node_ratio")  # columns that one value fills
 _SHOWN = 3  # ratios named in warnings
+_Named = tuple[pl.DataFrame, pl.DataFrame]  # `pod_series` and `node_series` of one generation
 Progress = Callable[[int, int], None]
 
 
@@ -46,31 +47,6 @@ class Labels:
 
     table: pl.DataFrame
     report: LabelReport
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelRequest:
-    """An export: energy of each pod in [start_s, end_s], in steps with edges at start_s + k * step."""
-
-    start_s: float
-    end_s: float
-    step_seconds: float = 60.0
-    energy: Energy = "dynamic"
-    owner_source: OwnerSource = "auto"
-
-    def __post_init__(self) -> None:
-        step = self.step_seconds
-        if not (step > 0 and math.isfinite(step) and self.end_s - self.start_s >= step):
-            raise InvalidInput(f"no whole step of {step:g} s between start and end: give a longer range")
-
-    def pieces(self) -> list[tuple[float, int]]:
-        """Start and number of steps of each piece."""
-        total = int((self.end_s - self.start_s + 1e-6) // self.step_seconds)
-        at_once = max(1, int(PIECE_S // self.step_seconds))
-        return [
-            (self.start_s + first * self.step_seconds, min(at_once, total - first))
-            for first in range(0, total, at_once)
-        ]
 
 
 class Kepler:
@@ -143,58 +119,84 @@ class WindowExport:
         ]
 
     def pieces(self, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
-        """Yield tables in WINDOWS_SCHEMA in the order of time; `progress` gets pieces done and in all.
+        """Yield tables in WINDOWS_SCHEMA, those of later pieces later; `progress` gets steps done and in all.
 
         The labels of an hour are held until its sums of pods and nodes are known.
         """
-        pieces, held = self._request.pieces(), list[pl.DataFrame]()
-        for done, (piece, samples) in enumerate(zip(pieces, self._fetched(pieces), strict=True), start=1):
-            table = self._labelled(samples, start_s=piece[0], steps=piece[1])
-            self._kepler.report.count(table, column=ENERGY)
-            held.append(table)
-            last = done == len(pieces)
-            until_s = float("inf") if last else start_of_hour(piece[0] + piece[1] * self._request.step_seconds)
-            if until_s > piece[0]:
+        request, held = self._request, HeldTables()
+        for piece, samples in self._fetched():
+            named = [
+                (self._kepler.series(samples, generation), node_series(samples.series, generation))
+                for generation in self._kepler.generations
+            ]
+            for part in parts_of(samples):
+                # Pods are compared with their nodes before: the sums are of all pods.
+                table = self._labelled(part, named, piece).filter(request.included)
+                self._kepler.report.count(table, column=ENERGY)
+                held.add(table)
+            del samples, part, named, table  # no longer needed while labels are written
+            until_s = float("inf") if piece.is_last else start_of_hour(piece.end_s)
+            if until_s > piece.start_s:
                 ratios = self.node_ratios()
-                yield from (with_ratios(table.filter(pl.col(TS) <= until_s), ratios) for table in held)
-                held = [table.filter(pl.col(TS) > until_s)]
+                for table in held.until(until_s):
+                    yield with_ratios(self._whole(table), ratios)
             if progress:
-                progress(done, len(pieces))
+                progress(piece.last_step, request.steps)
 
-    def _fetched(self, pieces: list[tuple[float, int]]) -> Iterator[MetricSamples]:
-        """Yield samples of each piece and its margins. Those of the margins are kept, not fetched again."""
-        step, margin_s = self._request.step_seconds, ENDED_AFTER_S + self._request.step_seconds
-        ends = [start + steps * step + margin_s for start, steps in pieces]
-        begins = [pieces[0][0] - margin_s, *(end + 1e-3 for end in ends[:-1])]
+    def _fetched(self) -> Iterator[tuple[Piece, MetricSamples]]:
+        """Yield each piece with the samples of it and its margins. Those of the margins are kept, not fetched again."""
+        margin_s = ENDED_AFTER_S + self._request.step_seconds
         selectors = [*self._kepler.selectors, *self._kepler.node_selectors]
-        wanted = [(selectors, begin, end) for begin, end in zip(begins, ends, strict=True)]
+        known = deque[Piece]()  # one that is used, and one that is fetched
+
+        def wanted() -> Generator[Wanted, MetricSamples, None]:
+            pieces, begin_s = self._request.pieces(), self._request.start_s - margin_s
+            piece = next(pieces)
+            while True:
+                known.append(piece)
+                new = yield selectors, begin_s, piece.end_s + margin_s
+                length_s = piece.end_s + margin_s - begin_s
+                begin_s = piece.end_s + margin_s + 1e-3
+                try:
+                    piece = pieces.send(len(new.points) / length_s)
+                except StopIteration:
+                    return
+
         kept = None
-        for number, new in enumerate(prefetched(self._source, wanted)):
-            whole = new if kept is None else joined(kept, new)
-            yield whole
-            if number + 1 < len(pieces):
-                kept = since(whole, pieces[number + 1][0] - margin_s)
+        for new in prefetched(self._source, wanted()):
+            piece, whole = known.popleft(), new if kept is None else joined(kept, new)
+            kept = since(whole, known[0].start_s - margin_s) if known else None
+            only = [(piece, whole)]
+            del new, whole  # only the caller holds them
+            yield only.pop()
 
-    def _labelled(self, samples: MetricSamples, *, start_s: float, steps: int) -> pl.DataFrame:
-        request = self._request
-        end_s = start_s + steps * request.step_seconds
-        stepped = self._stepped(samples, start_s=start_s, steps=steps)
-        owned, warnings = self._owning.of(stepped, start_s=start_s, end_s=end_s, step_seconds=request.step_seconds)
-        self._kepler.report.warn(*samples.warnings, *warnings)
-        table = owned.with_columns(
-            pl.lit(request.step_seconds).alias("step_seconds"),
-            pl.lit(request.energy).alias("energy"),
-            pl.lit(self._source.cluster).alias("cluster"),
-            pl.lit(self._kepler.label_source).alias("label_source"),
-            pl.lit(None, pl.Float64).alias("node_ratio"),
+    def _labelled(self, samples: MetricSamples, named: Sequence[_Named], piece: Piece) -> pl.DataFrame:
+        stepped = self._stepped(samples, named, piece)
+        owned, warnings = self._owning.of(
+            stepped, start_s=piece.start_s, end_s=piece.end_s, step_seconds=self._request.step_seconds
         )
-        return table.select(WINDOWS_SCHEMA.names()).cast(WINDOWS_SCHEMA).sort("namespace", "pod", TS)
+        self._kepler.report.warn(*samples.warnings, *warnings)
+        schema = {name: kind for name, kind in WINDOWS_SCHEMA.items() if name not in _OF_ALL}
+        return owned.select(list(schema)).cast(schema).sort("namespace", "pod", TS)  # type: ignore[arg-type]
 
-    def _stepped(self, samples: MetricSamples, *, start_s: float, steps: int) -> pl.DataFrame:
+    def _whole(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Return a table of `_labelled` in WINDOWS_SCHEMA."""
+        common = (self._source.cluster, self._request.step_seconds, self._request.energy, self._kepler.label_source)
+        columns = [pl.lit(value).alias(name) for name, value in zip(_OF_ALL, (*common, None), strict=True)]
+        return table.with_columns(*columns).select(WINDOWS_SCHEMA.names()).cast(WINDOWS_SCHEMA)
+
+    def _stepped(self, samples: MetricSamples, named: Sequence[_Named], piece: Piece) -> pl.DataFrame:
         """Return energy of pods; where two generations measured a step, the newest that knows most of it."""
+        ids = samples.series.select("series_id")
         per_generation = [
-            self._of_generation(samples, generation, sums, start_s=start_s, steps=steps)
-            for generation, sums in zip(self._kepler.generations, self._sums, strict=True)
+            self._of_series(
+                samples,
+                series.join(ids, on="series_id", how="semi"),
+                nodes.join(ids, on="series_id", how="semi"),
+                sums,
+                piece,
+            )
+            for (series, nodes), sums in zip(named, self._sums, strict=True)
         ]
         if len(per_generation) == 1:
             return per_generation[0]
@@ -202,18 +204,16 @@ class WindowExport:
         best = ranked.sort(pl.col(ENERGY).is_null(), -pl.col("known_s"), "rank")
         return best.unique(["namespace", "pod", TS], keep="first").drop("rank")
 
-    def _of_generation(
-        self, samples: MetricSamples, generation: Generation, sums: NodeSums, *, start_s: float, steps: int
+    def _of_series(
+        self, samples: MetricSamples, series: pl.DataFrame, nodes: pl.DataFrame, sums: NodeSums, piece: Piece
     ) -> pl.DataFrame:
-        series = self._kepler.series(samples, generation)
+        """Return energy of the pods whose `pod_series` and `node_series` are given."""
         counted = samples_of(samples.points, series)
         self._kepler.report.warn(*counted.warnings)
-        end_s = start_s + steps * self._request.step_seconds
-        nodes = node_series(samples.series, generation)
-        sums.add(counted, series, samples.points, nodes, begin_s=start_s, end_s=end_s)
+        sums.add(counted, series, samples.points, nodes, begin_s=piece.start_s, end_s=piece.end_s)
         clock = exporter_clock(samples.points, nodes, counted)
         intervals = intervals_of(counted, partial=samples.partial_ranges, clock=clock)
-        table = steps_of(intervals, start_s=start_s, steps=steps, step_seconds=self._request.step_seconds)
+        table = steps_of(intervals, start_s=piece.start_s, steps=piece.steps, step_seconds=self._request.step_seconds)
         return table.filter(~pl.col("pod").is_in(PSEUDO_PODS))
 
 
@@ -233,49 +233,3 @@ def label_windows(source: MetricSource, specs: pl.DataFrame | None, request: Lab
     export = WindowExport(source, specs, request)
     table = pl.concat(export.pieces()).sort("namespace", "pod", TS)
     return Labels(table=table, report=export.report)
-
-
-def prefetched(source: MetricSource, wanted: Sequence[tuple[list[Selector], float, float]]) -> Iterator[MetricSamples]:
-    """Yield samples of each selection and range in order; the next one is fetched while one is used."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-
-        def fetch(number: int) -> "Future[MetricSamples]":
-            selectors, start_s, end_s = wanted[number]
-            return pool.submit(source.samples, selectors, start_s=start_s, end_s=end_s)
-
-        coming = fetch(0)
-        for number in range(len(wanted)):
-            here = coming.result()
-            if number + 1 < len(wanted):
-                coming = fetch(number + 1)
-            yield here
-
-
-def joined(first: MetricSamples, second: MetricSamples) -> MetricSamples:
-    """Return samples of two ranges as one."""
-    series = pl.concat([first.series, second.series]).unique("series_id", keep="first", maintain_order=True)
-    return MetricSamples(
-        series=series,
-        points=pl.concat([first.points, second.points]),
-        warnings=tuple(dict.fromkeys((*first.warnings, *second.warnings))),
-        partial_ranges=(*first.partial_ranges, *second.partial_ranges),
-        label_names={**first.label_names, **second.label_names},
-    )
-
-
-def since(samples: MetricSamples, ts: float) -> MetricSamples:
-    """Return the samples at `ts` and later."""
-    return _of_points(samples, samples.points.filter(pl.col("ts") >= ts), since_s=ts)
-
-
-def since_or_last(samples: MetricSamples, ts: float, *, at_least: float) -> MetricSamples:
-    """Return the samples at `ts` and later, and the last one of each series that has any after `at_least`."""
-    last = pl.col("ts") == pl.col("ts").max().over("series_id")
-    kept = (pl.col("ts") >= ts) | (last & (pl.col("ts") >= at_least))
-    return _of_points(samples, samples.points.filter(kept & pl.col("value").is_finite()), since_s=ts)
-
-
-def _of_points(samples: MetricSamples, points: pl.DataFrame, *, since_s: float) -> MetricSamples:
-    series = samples.series.join(points.select("series_id").unique(), on="series_id", how="semi")
-    ranges = tuple(part for part in samples.partial_ranges if part[1] > since_s)
-    return MetricSamples(series=series, points=points, partial_ranges=ranges, label_names=samples.label_names)

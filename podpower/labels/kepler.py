@@ -143,10 +143,10 @@ def pod_series(series: pl.DataFrame, generation: Generation, *, energy: Energy) 
     return own.filter(pod.is_not_null() & (pseudo | namespace.is_not_null())).select(
         "series_id",
         # Every node has pseudo-pods of these names.
-        pl.when(pseudo).then(_exporter()).otherwise(namespace).alias(NAMESPACE),
+        pl.when(pseudo).then(exporter()).otherwise(namespace).alias(NAMESPACE),
         pod.alias(POD),
         _identity().alias(SERIES),
-        _exporter().alias("exporter"),
+        exporter().alias("exporter"),
         "pod_id",
         pl.coalesce("zone", part, pl.lit("all")).alias(ZONE),
     )
@@ -160,10 +160,10 @@ def node_series(series: pl.DataFrame, generation: Generation) -> pl.DataFrame:
     part = pl.col("metric").str.extract(r"^kepler_node_(package|dram|gpu|platform)_joules_total$")
     return series.filter(pl.col("metric").is_in(metrics)).select(
         "series_id",
-        _exporter().alias(NAMESPACE),
+        exporter().alias(NAMESPACE),
         pl.col("metric").alias(POD),
         _identity().alias(SERIES),
-        _exporter().alias("exporter"),
+        exporter().alias("exporter"),
         pl.lit(None, pl.String).alias("pod_id"),
         pl.coalesce("zone", part, pl.lit("all")).alias(ZONE),
         pl.col("metric").is_in(list(generation.node.values())).alias("resets"),
@@ -175,7 +175,8 @@ def _identity() -> pl.Expr:
     return pl.struct([c for c in ("metric", *LABEL_COLUMNS) if c not in {"state", "namespace", "pod"}]).hash()
 
 
-def _exporter() -> pl.Expr:
+def exporter() -> pl.Expr:
+    """Return the name of a series' exporter."""
     return pl.coalesce("instance", "node_name", pl.lit(""))
 
 

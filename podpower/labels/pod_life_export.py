@@ -6,19 +6,11 @@ from podpower.hours import HOUR_S
 from podpower.labels import reasons
 from podpower.labels.clock import exporter_clock
 from podpower.labels.counters import ENDED_AFTER_S, TS, samples_of
-from podpower.labels.exporting import (
-    PIECE_S,
-    Kepler,
-    LabelRequest,
-    Labels,
-    Progress,
-    joined,
-    prefetched,
-    since_or_last,
-)
+from podpower.labels.exporting import Kepler, Labels, Progress
 from podpower.labels.intervals import intervals_of
 from podpower.labels.kepler import PSEUDO_PODS, Generation, NoMetrics, node_series
 from podpower.labels.owners import Owning
+from podpower.labels.pieces import PIECE_S, LabelRequest, joined, prefetched, since_or_last
 from podpower.labels.pod_lives import PodLives, lives_of, no_lives
 from podpower.labels.report import LabelReport, ReportBuilder
 from podpower.labels.table import JOBS_SCHEMA, in_jobs_schema
@@ -60,7 +52,7 @@ class JobExport:
         """Read all samples and return the labels; `progress` gets pieces done and in all."""
         pieces = self._pieces()
         margin_s = ENDED_AFTER_S
-        wanted = [(self._selectors(begin, end), begin, end) for begin, end in pieces]
+        wanted = ((self._selectors(begin, end), begin, end) for begin, end in pieces)
         kept: MetricSamples | None = None
         for number, samples in enumerate(prefetched(self._source, wanted)):
             begin_s, end_s = pieces[number]
@@ -134,7 +126,8 @@ class JobExport:
             found = ranked.unique([*_POD, "life"], keep="first", maintain_order=True)
         if self._only is not None:
             found = found.filter(pl.col("life") >= 0)
-        return self._named(pl.concat([found, self._never_sampled(found)], how="diagonal"))
+        whole = pl.concat([found, self._never_sampled(found)], how="diagonal")
+        return self._named(whole.filter(self._request.included))
 
     def _never_sampled(self, found: pl.DataFrame) -> pl.DataFrame:
         """Return lives in the range that no sample is of."""
@@ -206,7 +199,7 @@ def label_ended_pods(source: MetricSource, specs: pl.DataFrame, request: LabelRe
 
     Where Kepler has no series, none of them was ever sampled.
     """
-    lives = lives_of(specs)
+    lives = lives_of(specs).filter(request.included)
     ended = lives.filter((pl.col("to_s") >= request.start_s) & (pl.col("to_s") < request.end_s))
     if ended.is_empty():
         nothing = ReportBuilder(generation="none", energy=request.energy).report()
@@ -218,6 +211,7 @@ def label_ended_pods(source: MetricSource, specs: pl.DataFrame, request: LabelRe
         step_seconds=request.step_seconds,
         energy=request.energy,
         owner_source=request.owner_source,
+        exclude_namespaces=request.exclude_namespaces,
     )
     try:
         return JobExport(source, specs, whole, only=ended).labels()

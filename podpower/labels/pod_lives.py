@@ -134,7 +134,8 @@ class PodLives:
         names = intervals.pods[intervals.pod[first].astype(np.uint32)]
         ids = pl.Series([name or None for name in intervals.pod_ids], dtype=pl.String)
         table = names.with_columns(
-            ids.gather(intervals.pod_id[first].astype(np.uint32)).alias("uid"),
+            # Of its last scrape: samples of an earlier pod of the name are kept from the piece before.
+            ids.gather(intervals.pod_id[last].astype(np.uint32)).alias("uid"),
             pl.Series("life", life[last]),
             pl.Series("first_s", intervals.ts[first]),
             pl.Series("last_s", intervals.ts[last]),

@@ -10,16 +10,3 @@ IMPLAUSIBLE = "implausible"  # a counter rose by more than a node can draw
 PARTIAL_ANSWER = "partial_answer"  # the source of samples left some out
 NEVER_SAMPLED = "never_sampled"  # job mode: no sample of the pod exists
 REFERENCE_NULL = "not_reported"  # a file of the reference system had no energy here
-
-REASONS = (
-    FIRST_STEP,
-    LAST_STEP,
-    SHORT_LIVED,
-    CONTAINER_CHANGED,
-    COUNTER_RESET,
-    GAP,
-    IMPLAUSIBLE,
-    PARTIAL_ANSWER,
-    NEVER_SAMPLED,
-    REFERENCE_NULL,
-)

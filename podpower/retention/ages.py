@@ -1,4 +1,6 @@
-"""Removal by age: partitions of tables and pages of evaluations whose hour or day is older than so many days."""
+"""Removal by age: partitions of tables and pages of evaluations whose hour or day is older than so many days, and
+damaged files that were set aside as long ago.
+"""
 
 import contextlib
 import re
@@ -13,8 +15,9 @@ from upath import UPath
 from podpower.hours import DAY_S, HOUR_S
 from podpower.io.leftovers import remove_leftovers
 from podpower.io.places import AnyPath, is_local, place, reaching
+from podpower.io.set_aside import FOLDER
 
-_HOUR: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})-(?P<time>\d{4})\.(?:parquet|verdict\.json)")
+_HOUR: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})-(?P<time>\d{4})(?:\.[0-9a-f]{8})?\.(?:parquet|verdict\.json)")
 _DAY: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})(?P<time>)\.html")
 
 
@@ -28,17 +31,17 @@ class Removed:
 
 def prune_tables(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
     """Remove the partitions of all assets and clusters below `root` that ended more than `keep_days` before `now_s`
-    (Unix seconds), with their verdicts, and what killed writers left.
+    (Unix seconds), with their verdicts, damaged files that were set aside before, and what killed writers left.
     """
-    folder = place(root)
+    folder, before_s = place(root), now_s - keep_days * DAY_S
     if is_local(folder):
         remove_leftovers(Path(str(folder)))
-    return _remove_before(folder, _HOUR, now_s - keep_days * DAY_S)
+    return _removed(_ended_before(folder, _HOUR, before_s) | _set_aside_before(folder, before_s))
 
 
 def prune_reports(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
     """Remove the pages of evaluations below `root` whose day ended more than `keep_days` before `now_s`."""
-    return _remove_before(place(root), _DAY, now_s - keep_days * DAY_S)
+    return _removed(_ended_before(place(root), _DAY, now_s - keep_days * DAY_S))
 
 
 def files_of(root: UPath) -> Iterator[tuple[UPath, int]]:
@@ -49,8 +52,26 @@ def files_of(root: UPath) -> Iterator[tuple[UPath, int]]:
     yield from ((root / path[begin:], int(info["size"])) for path, info in sorted(found.items()))
 
 
-def _remove_before(root: UPath, names: re.Pattern[str], before_s: float) -> Removed:
-    old = {path: size for path, size in files_of(root) if _ended_s(path.name, names) <= before_s}
+def _ended_before(root: UPath, names: re.Pattern[str], before_s: float) -> dict[UPath, int]:
+    return {path: size for path, size in files_of(root) if _ended_s(path.name, names) <= before_s}
+
+
+def _set_aside_before(root: UPath, before_s: float) -> dict[UPath, int]:
+    """Return the damaged files of no partition, as of the encoder, that were moved before a time."""
+    aside = [
+        (path, size)
+        for path, size in files_of(root)
+        if path.parent.name == FOLDER and _ended_s(path.name, _HOUR) == float("inf")
+    ]
+    found = {}
+    for path, size in aside:
+        with reaching(path):
+            if path.stat().st_mtime <= before_s:
+                found[path] = size
+    return found
+
+
+def _removed(old: dict[UPath, int]) -> Removed:
     for path in old:
         with reaching(path):
             path.unlink(missing_ok=True)

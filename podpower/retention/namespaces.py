@@ -5,6 +5,7 @@ from functools import partial
 
 from podpower.clusters import Cluster, configured_clusters
 from podpower.errors import PodpowerError
+from podpower.evaluation.pages import FOLDER as EVALUATIONS
 from podpower.retention.journals import purge_journal
 from podpower.retention.models import purge_models
 from podpower.retention.pages import purge_pages
@@ -22,6 +23,7 @@ def purge_namespace(settings: Settings, scope: Scope, *, dry_run: bool, problems
         *(partial(_purge_journal_of, one, scope, dry_run=dry_run, problems=problems) for one in clusters),
         lambda: purge_tables(places.tables, scope, dry_run=dry_run, problems=problems),
         lambda: purge_pages(places.tables, scope, dry_run=dry_run),
+        lambda: purge_pages(f"{places.model_store}/{EVALUATIONS}", scope, dry_run=dry_run),
         lambda: purge_models(places.model_store, scope, dry_run=dry_run),
     )
     for purge in parts:

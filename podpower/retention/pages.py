@@ -6,6 +6,7 @@ from podpower.errors import Refused
 from podpower.evaluation.pages import read_page
 from podpower.io.files import read_bounded
 from podpower.io.places import AnyPath, place, reaching
+from podpower.io.set_aside import FOLDER as SET_ASIDE
 from podpower.retention.ages import files_of
 from podpower.retention.scope import Purged, Scope
 
@@ -17,6 +18,8 @@ def purge_pages(root: AnyPath, scope: Scope, *, dry_run: bool) -> Iterator[Purge
     """Remove the pages and verdicts below `root` that name the namespace, and damaged pages; yield what was removed."""
     folder = place(root)
     for path, _ in files_of(folder):
+        if path.parent.name == SET_ASIDE:
+            continue  # removed with the tables
         if (path.suffix == ".html" and _shows(path, scope)) or (path.name.endswith(_VERDICT) and _names(path, scope)):
             if not dry_run:
                 with reaching(path):

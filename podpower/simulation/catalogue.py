@@ -129,14 +129,14 @@ def planned(count: int, rng: np.random.Generator) -> list[Planned]:
         base = WORKLOADS[len(found) % len(WORKLOADS)]
         if base.kind in {"Node", "DaemonSet"}:
             base = WORKLOADS[0]
-        number = len(found)
+        number, replicas = len(found), int(rng.integers(1, 4))
         found.append(
             Planned(
                 namespace=f"team-{number // 20}",
                 kind=base.kind,
                 name=f"{base.name}-{number}",
                 software=base.software,
-                replicas=int(rng.integers(1, 4)) if base.replicas else 1,
+                replicas=1 if base.kind == "Pod" else replicas,  # a second bare pod would have the name of the first
                 sidecar=base.sidecar,
                 every_minutes=base.every_minutes,
                 runs_seconds=base.runs_seconds,

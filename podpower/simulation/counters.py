@@ -19,7 +19,6 @@ FloatArray = NDArray[np.float64]
 
 _JOULES_DIGITS = 3  # Kepler counts in millijoules
 _RESTART_S = 25.0  # an exporter that restarts is not scraped for so long
-_OWNER_INTERVAL_S = 60.0
 _IDLE_NODE_W = 55.0
 _KERNEL_W, _SYSTEM_W = 9.0, 3.0
 # Shares of a container's dynamic energy: 0.9's components add up to its total.

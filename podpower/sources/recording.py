@@ -199,8 +199,13 @@ def read_meta(root: Path) -> Meta:
         return META_FORMAT.decode(path.read_bytes(), what=str(path)).value
     except FileNotFoundError:
         if root.exists():
-            raise InvalidInput(f"{root} is no recording: it has no {META}; make one with `podpower simulate`") from None
-        raise Unavailable(f"no recording at {root} yet; make one with `podpower simulate --out {root}`") from None
+            raise InvalidInput(
+                f"{root} is no recording: it has no {META}; make one with `podpower record` or `podpower simulate`"
+            ) from None
+        raise Unavailable(
+            f"no recording at {root} yet; make one with `podpower record --out {root}`, or a simulated one with "
+            f"`podpower simulate --out {root}`"
+        ) from None
     except (Refused, OSError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}") from None
 

@@ -1,6 +1,6 @@
 """Access to an API server: its address, its certificate and our credentials, from a kubeconfig or a service account.
 
-The `kubernetes` package reads the configuration, with exec plugins and rotating tokens; requests are made without it.
+The `kubernetes` package reads a kubeconfig, with exec plugins and rotating tokens; requests are made without it.
 """
 
 import logging
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.http import tls_context
 from podpower.settings import ClusterSettings
+from podpower.sources.kubernetes.service_account import ServiceAccount
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
@@ -35,7 +36,7 @@ class ClusterConfig:
     ca_file: str | None = None
     verify_tls: bool | None = None
     cluster: str | None = None  # its name in outputs
-    inside: bool = False  # this process runs in a pod, whose account is used unless a kubeconfig is named
+    around: str | None = None  # API server of the pod around this process, unless a kubeconfig is named
 
 
 @dataclass(kw_only=True)
@@ -81,6 +82,20 @@ def open_access(config: ClusterConfig) -> Access:
     )
 
 
+def context_namespace(config: ClusterConfig) -> str | None:
+    """Return the namespace that the context of the kubeconfig names; None without one, or inside of a pod."""
+    from kubernetes.config import list_kube_config_contexts  # an extra  # noqa: PLC0415
+    from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
+
+    try:
+        contexts, active = list_kube_config_contexts(config.kubeconfig or None)
+    except (ConfigException, OSError, ValueError):
+        return None
+    named = [one for one in contexts if one.get("name") == config.context] if config.context else [active]
+    namespace = (named[0] or {}).get("context", {}).get("namespace") if named else None
+    return namespace if isinstance(namespace, str) else None
+
+
 def cluster_config(settings: ClusterSettings, **given: Any) -> ClusterConfig:
     """Return how to reach the cluster of `settings`; each of `given` that is not None overrides them."""
     found = {
@@ -89,23 +104,20 @@ def cluster_config(settings: ClusterSettings, **given: Any) -> ClusterConfig:
         "ca_file": settings.ca_file,
         "verify_tls": settings.verify_tls,
         "cluster": settings.name,
-        "inside": settings.is_inside,
+        "around": settings.service,
     }
     return ClusterConfig(**{**found, **{name: value for name, value in given.items() if value is not None}})
 
 
-def _configured(config: ClusterConfig) -> "tuple[Configuration, str, str | None, bool]":
+def _configured(config: ClusterConfig) -> "tuple[Configuration | ServiceAccount, str, str | None, bool]":
     """Return the client's settings, the cluster's name, its proxy, and True for credentials that rotate."""
+    if config.around and not config.kubeconfig and not config.context:
+        return ServiceAccount(config.around), _IN_CLUSTER, None, True
     from kubernetes import config as loading  # noqa: PLC0415  # an extra, and slow to import
     from kubernetes.client import Configuration  # noqa: PLC0415
 
-    configuration = Configuration()
-    inside = config.inside and not config.kubeconfig and not config.context
     try:
-        if inside:
-            loading.load_incluster_config(client_configuration=configuration)
-            return configuration, _IN_CLUSTER, None, True
-        return _from_kubeconfig(config, configuration)
+        return _from_kubeconfig(config, Configuration())
     except loading.ConfigException as error:
         raise InvalidInput(_explained(error, config)) from None
 
@@ -163,7 +175,9 @@ def _explained(error: Exception, config: ClusterConfig) -> str:
     return f"kubeconfig {where}: {message}"
 
 
-def _ssl_context(configuration: "Configuration", ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
+def _ssl_context(
+    configuration: "Configuration | ServiceAccount", ca_file: str | None, *, verify: bool
+) -> ssl.SSLContext:
     authorities = ca_file or configuration.ssl_ca_cert or None
     return tls_context(
         ca_file=authorities, cert_file=configuration.cert_file, key_file=configuration.key_file, verify=verify,

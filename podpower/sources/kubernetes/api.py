@@ -63,10 +63,25 @@ class Api:
         )
 
     async def post(self, path: str, body: Mapping[str, Any]) -> bytes:
-        """Return the response to a review, which changes nothing. Errors as `get`."""
+        """Return the response to a review, or to a new object. Conflict where it exists; errors as `get`."""
 
         async def once() -> bytes:
             async with self._opened("POST", path, {}, None, content=msgspec.json.encode(body)) as response:
+                return await response.aread()
+
+        return await self._retries.call_async(once, what=f"{self.access.server}{path}", note=self.note)
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Create an object in a collection and return it. Conflict where there is one; errors as `get`."""
+        return await self.post(path, body)
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> bytes:
+        """Replace an object that has the resourceVersion of `body`, and return it. Conflict where somebody changed it,
+        Missing where it does not exist; errors as `get`.
+        """
+
+        async def once() -> bytes:
+            async with self._opened("PUT", path, {}, None, content=msgspec.json.encode(body)) as response:
                 return await response.aread()
 
         return await self._retries.call_async(once, what=f"{self.access.server}{path}", note=self.note)
@@ -144,6 +159,10 @@ class Api:
         if status == 403:
             needed = f"; the missing rule is {kind.rule('get', 'list', 'watch')}" if kind else ""
             raise Forbidden(f"{server} forbids this (403{message}){needed}")
+        if status == 409:
+            raise Conflict(f"{server} answers 409{message}")
+        if status == 404 and not kind:
+            raise Missing(f"{server} answers 404{message}")
         if status == 404 and kind:
             raise Missing(f"{server} has no {kind.plural} of {kind.api_version}: check the kind, or install its CRD")
         if response.is_redirect:
@@ -156,6 +175,10 @@ class Api:
 
 class Forbidden(InvalidInput):
     """403, with the rule that would allow the request."""
+
+
+class Conflict(InvalidInput):
+    """409: the object exists already, or was changed meanwhile."""
 
 
 class Missing(InvalidInput):

@@ -72,8 +72,7 @@ class Matrix:
         self._look_at = _BATCH_BYTES  # how long the buffer gets before it is looked through
         self._head: bytes | None = None  # what stands before the first series, once that is known
         self._rows: dict[int, tuple[str | None, ...]] = {}  # series -> its LABEL_COLUMNS
-        self._ids: list[NDArray[np.uint64]] = []
-        self._numbers: list[NDArray[np.float64]] = []
+        self._points: list[pl.DataFrame] = []  # of each batch
         self.clusters: set[str] = set()  # values of the label `cluster`
         self.label_names: set[str] = set()  # of any series
         self.metrics: set[str] = set()  # values of `__name__`
@@ -100,7 +99,7 @@ class Matrix:
     @property
     def values(self) -> int:
         """Number of samples received."""
-        return sum(len(ids) for ids in self._ids)
+        return sum(map(len, self._points))
 
     def series(self) -> pl.DataFrame:
         """Return SERIES_SCHEMA of what came."""
@@ -110,9 +109,7 @@ class Matrix:
 
     def points(self) -> pl.DataFrame:
         """Return POINTS_SCHEMA of what came; what is no number is NaN."""
-        numbers = np.concatenate([*self._numbers, np.empty((0, 2))])
-        ids = np.concatenate([*self._ids, np.empty(0, dtype=np.uint64)])
-        return pl.DataFrame({"series_id": ids, "ts": numbers[:, 0], "value": numbers[:, 1]}, schema=POINTS_SCHEMA)
+        return pl.concat([pl.DataFrame(schema=POINTS_SCHEMA), *self._points])
 
     def _take(self) -> None:
         """Decode every series that is complete."""
@@ -164,8 +161,9 @@ class Matrix:
         numbers = _numbers(texts)
         if len(numbers) != sum(counts):
             raise InvalidInput(_NO_PAIR)
-        self._ids.append(np.repeat(np.array(ids, dtype=np.uint64), counts))
-        self._numbers.append(numbers)
+        of_series = np.repeat(np.array(ids, dtype=np.uint64), counts)
+        columns = zip(POINTS_SCHEMA, (of_series, numbers[:, 0], numbers[:, 1]), strict=True)
+        self._points.append(pl.DataFrame(dict(columns), schema=POINTS_SCHEMA))
 
 
 def decode_answer(data: bytes) -> _Answer:

@@ -2,12 +2,10 @@
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-
-import httpx
+from typing import Any, Final, TypeVar
 
 from podpower.errors import InvalidInput, Unavailable
-from podpower.io.http import check_status, failures, open_client, redirect_target
+from podpower.io.http import Response, check_status, failures, open_client, redirect_target
 from podpower.io.retries import REFUSED_S, Again, Note, Refusals, Retries, log_note
 from podpower.sources.prometheus.decoding import decode_answer
 from podpower.sources.prometheus.endpoint import Endpoint
@@ -17,6 +15,7 @@ T = TypeVar("T")
 
 _RETRIES = Retries(attempts=4)
 _TOO_MUCH = ("too many samples", "max number of", "exceed", "limit", "too many", "maximum")
+NEXT: Final = ": `podpower doctor --prom {url}` finds out why; a Prometheus in the cluster needs a kubectl port-forward"
 _MAX_ERROR_BYTES = 1 << 16
 
 
@@ -47,7 +46,7 @@ class Http:
         """Close the connections."""
         self._client.close()
 
-    def request(self, path: str, parameters: Mapping[str, str], take: Callable[[httpx.Response], T]) -> T:
+    def request(self, path: str, parameters: Mapping[str, str], take: Callable[[Response], T]) -> T:
         """Return what `take` makes of a good answer; it is called again after an answer broke off.
 
         Unavailable when no attempt succeeds, TooMuch and NotHere for what they describe, else InvalidInput.
@@ -65,9 +64,12 @@ class Http:
                     self._note(f"{error}; reading the credentials again in {wait_s:.0f} s")
                     time.sleep(wait_s)
 
-        return _RETRIES.call(authorized, what=self._endpoint.url, note=self._note)
+        try:
+            return _RETRIES.call(authorized, what=self._endpoint.url, note=self._note)
+        except Unavailable as error:
+            raise Unavailable(f"{error}{NEXT.format(url=self._endpoint.url)}") from None
 
-    def _once(self, path: str, parameters: Mapping[str, str], take: Callable[[httpx.Response], T]) -> T:
+    def _once(self, path: str, parameters: Mapping[str, str], take: Callable[[Response], T]) -> T:
         url = f"{self._endpoint.url}{path}"
         posts = self._posts and not path.endswith("/values")  # Prometheus takes label names and queries by POST only
         given: dict[str, Any] = {"data": dict(parameters)} if posts else {"params": dict(parameters)}
@@ -91,7 +93,7 @@ class Http:
         except InvalidInput as error:
             raise InvalidInput(f"{self._endpoint.url}: {error}") from None
 
-    def _refuse(self, response: httpx.Response) -> None:
+    def _refuse(self, response: Response) -> None:
         status = response.status_code
         if response.is_redirect:
             raise InvalidInput(
@@ -114,7 +116,7 @@ class Http:
         raise InvalidInput(f"answers {status}{message}")
 
 
-def _message(response: httpx.Response) -> str:
+def _message(response: Response) -> str:
     """Return the server's own message as `: text`, empty when it is not a sentence."""
     body = b""
     for chunk in response.iter_bytes():

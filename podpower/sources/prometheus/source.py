@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
-import httpx
 import polars as pl
 
 from podpower.errors import InvalidInput
+from podpower.io.http import Response
 from podpower.io.retries import REFUSED_S, Note, log_note
 from podpower.sources.prometheus.decoding import Matrix, decode_names
 from podpower.sources.prometheus.endpoint import Endpoint
@@ -121,10 +121,9 @@ class Prometheus:
         found = [matrix for answer in answers for matrix in answer]
         points = [matrix.points() for matrix in found]
         series = [matrix.series() for matrix in found]
-        within = pl.col("ts").is_between(start_s, end_s)
         return MetricSamples(
             series=pl.concat([*series, pl.DataFrame(schema=SERIES_SCHEMA)]).unique("series_id", maintain_order=True),
-            points=pl.concat([*points, pl.DataFrame(schema=POINTS_SCHEMA)]).filter(within),
+            points=_within(pl.concat([*points, pl.DataFrame(schema=POINTS_SCHEMA)]), start_s, end_s),
             warnings=_warnings_of(found),
             label_names=_label_names(spans, answers),
             partial_ranges=tuple(
@@ -176,7 +175,7 @@ class Prometheus:
         return [matrix]
 
     def _queried(self, query: str, *, ts: float | None, metric: str) -> Matrix:
-        def take(response: httpx.Response) -> Matrix:
+        def take(response: Response) -> Matrix:
             limits = self.endpoint
             matrix = Matrix(
                 self._series_names.setdefault(metric, SeriesNames(metric=metric)),
@@ -190,7 +189,7 @@ class Prometheus:
         at = {} if ts is None else {"time": f"{ts:.3f}"}
         return self._http.request(_QUERY, {"query": query, **at, **_WHOLE}, take)
 
-    def _names(self, response: httpx.Response, selector: str) -> list[str]:
+    def _names(self, response: Response, selector: str) -> list[str]:
         budget = Budget(
             query=f"{_VALUES}?match[]={selector}",
             max_bytes=min(_MAX_NAMES_BYTES, self.endpoint.max_answer_bytes),
@@ -221,6 +220,12 @@ class Prometheus:
                 f"{self.endpoint.url} has series of several clusters (label cluster: {named}), whose pods may share "
                 f"names: choose one, e.g. --match 'cluster=\"{clusters[-1]}\"'"
             )
+
+
+def _within(points: pl.DataFrame, start_s: float, end_s: float) -> pl.DataFrame:
+    """Return the samples of a range; most often all, and then no copy of them."""
+    within = points.select(pl.col("ts").is_between(start_s, end_s)).to_series()
+    return points if within.all() else points.filter(within)
 
 
 def _warnings_of(answers: Sequence[Matrix]) -> tuple[str, ...]:
