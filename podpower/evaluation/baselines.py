@@ -12,12 +12,15 @@ from podpower.datasets.entries import Entries
 from podpower.features.columns import NUMERIC_COLUMNS
 from podpower.model.scale import FLOOR_W
 
+NUMERIC_WIDTH = 2 * len(NUMERIC_COLUMNS)  # the encoder's numeric block is first
+_CELLS = 1 << 22  # products held at a time: 16 MB
+
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """Measured entries (n): vectors (n, dim) of the encoder, image keys and log values (n,)."""
+    """Measured entries (n): their NUMERIC_WIDTH first columns of the encoder's vectors, image keys and log values."""
 
-    vectors: NDArray[np.float32]
+    numbers: NDArray[np.floating]
     image_keys: Sequence[str]
     logs: NDArray[np.float64]
 
@@ -33,10 +36,11 @@ def constant(known: Known, queries: Entries) -> NDArray[np.float64]:
 def image_mean(known: Known, queries: Entries) -> NDArray[np.float64]:
     """Predict the geometric mean of the entries of the same image, whatever its tag; of all for an unknown image."""
     by_image: dict[str, list[float]] = defaultdict(list)
-    for key, value in zip(known.image_keys, known.logs, strict=True):
-        by_image[key].append(float(value))
-    means = [float(np.mean(by_image[key])) if key in by_image else np.nan for key in queries.image_keys]
-    return np.where(np.isnan(means), constant(known, queries), means)
+    for key, value in zip(known.image_keys, known.logs.tolist(), strict=True):
+        by_image[key].append(value)
+    means = {key: float(np.mean(values)) for key, values in by_image.items()}
+    found = np.array([means.get(key, np.nan) for key in queries.image_keys], dtype=np.float64)
+    return np.where(np.isnan(found), constant(known, queries), found)
 
 
 def physical(known: Known, queries: Entries) -> NDArray[np.float64]:
@@ -49,17 +53,22 @@ def reference_recipe(known: Known, queries: Entries) -> NDArray[np.float64]:
     """Average five neighbours by cosine distance over z-scored resources, evenly and without logarithms.
 
     The reference trains on one row a step, hundreds of them equal in features, so its five neighbours are five steps
-    of one workload: the nearest. Between vectors of length 1 the nearest by Euclid is the nearest by cosine.
+    of one workload: the nearest.
     """
-    from sklearn.neighbors import KNeighborsRegressor  # noqa: PLC0415  # slow to import; most runs evaluate nothing
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
-    from sklearn.preprocessing import Normalizer, StandardScaler  # noqa: PLC0415
+    own = known.numbers.astype(np.float64)
+    mean, deviation = own.mean(axis=0), own.std(axis=0)
+    deviation[deviation == 0] = 1.0
 
-    columns = slice(0, min(queries.vectors.shape[1], 2 * len(NUMERIC_COLUMNS)))  # the encoder's numeric block is first
-    recipe = make_pipeline(StandardScaler(), Normalizer(), KNeighborsRegressor(n_neighbors=1, algorithm="brute"))
-    recipe.fit(known.vectors[:, columns].astype(np.float64), np.exp(known.logs))
-    predicted: NDArray[np.float64] = np.log(recipe.predict(queries.vectors[:, columns].astype(np.float64)))
-    return predicted
+    def directions(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+        scored = (vectors.astype(np.float64) - mean) / deviation
+        lengths = np.linalg.norm(scored, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = (scored / np.where(lengths == 0, 1.0, lengths)).astype(np.float32)
+        return unit
+
+    among, wanted = directions(known.numbers), directions(queries.vectors[:, :NUMERIC_WIDTH])
+    rows = max(1, _CELLS // len(among))
+    parts = [(wanted[start : start + rows] @ among.T).argmax(axis=1) for start in range(0, len(wanted), rows)]
+    return known.logs[np.concatenate(parts)] if parts else np.zeros(0)
 
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(

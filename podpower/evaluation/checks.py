@@ -8,7 +8,8 @@ from podpower.checks import CheckResult, Value
 from podpower.evaluation import figures
 from podpower.evaluation.champion import ChampionComparison
 from podpower.evaluation.drift import LEAST_COVERED, MOST_UNKNOWN
-from podpower.evaluation.evaluate import UNSEEN, EvaluationReport
+from podpower.evaluation.evaluate import EvaluationReport
+from podpower.evaluation.names import UNSEEN
 from podpower.evaluation.served import ServedEvaluation
 from podpower.evaluation.verdict import verdict_of
 from podpower.registry.quarantine import named

@@ -3,10 +3,7 @@
 import msgspec
 import numpy as np
 
-from podpower.datasets.entries import Examples
-from podpower.evaluation.evaluate import SplitReport, evaluate_model, floor_of
-from podpower.evaluation.names import SERVED
-from podpower.model.knn import KnnModel
+from podpower.evaluation.results import SplitReport
 
 # More workloads than this share with no evidence at all: the cluster runs other software now.
 MOST_UNKNOWN = 0.3
@@ -39,15 +36,7 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
         return self.workloads >= LEAST_WORKLOADS and self.coverage is not None and self.coverage < LEAST_COVERED
 
 
-def drift_of(model: KnnModel, pods: Examples) -> Drift:
-    """Return the drift of pods whose labels are newer than those of the model."""
-    if not len(pods):
-        return Drift(workloads=0)
-    split = evaluate_model(model, pods, name=SERVED)
-    return drift_of_split(split, floor=floor_of(model.target, step_seconds=pods.step_seconds))
-
-
-def drift_of_split(split: SplitReport, *, floor: float) -> Drift:
+def drift_of(split: SplitReport, *, floor: float) -> Drift:
     """Return the drift of held-out pods; `floor` is added before logarithms."""
     pods = split.pods
     names: dict[tuple[str | None, ...], int] = {}

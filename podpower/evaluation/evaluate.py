@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from podpower.datasets.entries import Entries, Examples
 from podpower.datasets.training_set import Rows, TrainingSet
 from podpower.errors import InvalidInput
-from podpower.evaluation.baselines import BASELINES, Known
-from podpower.evaluation.names import FORWARD, STEPWISE, TRANSFER, UNSEEN
+from podpower.evaluation.baselines import BASELINES, NUMERIC_WIDTH, Known
+from podpower.evaluation.names import STEPWISE, UNSEEN
+from podpower.evaluation.results import MODEL, PodResult, SplitReport
 from podpower.evaluation.scores import Score, score
 from podpower.evaluation.splits import SPLITS
 from podpower.evaluation.verdict import Verdict, verdict_of
@@ -24,89 +25,11 @@ from podpower.model.knn import KnnModel
 from podpower.model.scale import FLOOR_W, to_log
 from podpower.training.train import check_trainable, train_examples
 
-__all__ = [
-    "FORWARD",
-    "MODEL",
-    "STEPWISE",
-    "TRANSFER",
-    "UNSEEN",
-    "EvaluationReport",
-    "PodResult",
-    "Score",
-    "SplitReport",
-    "evaluate",
-]
-
-MODEL = "podpower"
 UNITS = {"energy_step_j": "J", "avg_power_w": "W", "total_energy_j": "J"}
 BLOCKS = ("numeric", "category", "text", "second text")  # as `podpower.features.encoder` orders them
 
 
 HeldOutPart = tuple[KnnModel, Examples, float | None]
-
-
-class PodResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One held-out pod: its mean label and what was predicted for it, in the report's unit. `low` and `high` are the
-    ends of the 80 % interval, `bounds` those of all levels; `expected` is the mean that sums are made of; `at_s` is
-    when the predicted time begins.
-    """
-
-    namespace: str
-    workload_kind: str
-    workload_name: str
-    pod: str | None
-    image_key: str | None
-    basis: str
-    measured: float
-    predicted: float
-    low: float | None
-    high: float | None
-    cluster: str | None = None
-    bounds: list[tuple[float, float]] = []
-    expected: float | None = None
-    at_s: float | None = None
-
-    @property
-    def workload(self) -> tuple[str | None, str, str, str, float | None]:
-        """Cluster, namespace, kind and name, and the time of the prediction: coverage counts each once."""
-        return self.cluster, self.namespace, self.workload_kind, self.workload_name, self.at_s
-
-
-class SplitReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One split: scores by predictor ("podpower" and the baselines) and, for podpower, by basis, kind, namespace and
-    time; what it is without each block of features (only where requested); and every held-out pod, with what each of
-    the `baselines` predicts for it. `folds` were done of `folds_in_all`.
-    """
-
-    name: str
-    folds: int
-    folds_in_all: int
-    nominal_coverage: float
-    scores: dict[str, Score]
-    by_basis: dict[str, Score]
-    pods: list[PodResult]
-    levels: list[float] = []
-    by_kind: dict[str, Score] = {}
-    by_namespace: dict[str, Score] = {}
-    by_time: dict[str, Score] = {}
-    ablation: dict[str, Score] = {}
-    baselines: dict[str, list[float | None]] = {}
-
-    @property
-    def own(self) -> Score:
-        """Score of the model itself."""
-        return self.scores[MODEL]
-
-    @property
-    def workloads(self) -> int:
-        """Number of held-out workloads; one that is predicted at several times counts once: its errors are alike."""
-        return len({pod.workload[:4] for pod in self.pods})
-
-    @property
-    def extent(self) -> str:
-        """Number of folds, in words."""
-        folds = f"{self.folds} fold{'' if self.folds == 1 else 's'}"
-        return folds if self.folds == self.folds_in_all else f"{self.folds} of {self.folds_in_all} folds"
 
 
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,10 +84,7 @@ def evaluate(
     """
     training_set = TrainingSet.of(rows, target=target)
     target = training_set.target
-    examples = training_set.examples()
-    check_trainable(examples, neighbors=neighbors)
-    workloads = len(set(examples.entries.workloads))
-    del examples  # as large as all rows; each split makes its own
+    check_trainable(training_set.power_w, neighbors=neighbors)
     reports, notes = [], []
     for name in splits:
         held_out = _HeldOut(target)
@@ -191,7 +111,7 @@ def evaluate(
         splits=reports,
         notes=notes,
         row_count=len(training_set),
-        workloads=workloads,
+        workloads=training_set.workloads,
         first_s=first_s,
         last_s=last_s,
     )
@@ -202,13 +122,6 @@ def floor_of(target: str, *, step_seconds: float) -> float:
     if target == "total_energy_j":
         return 1.0
     return FLOOR_W * (step_seconds if target == "energy_step_j" else 1.0)
-
-
-def evaluate_model(model: KnnModel, pods: Examples, *, name: str, at_s: float | None = None) -> SplitReport:
-    """Return the split in which these pods are held out of a trained model."""
-    held_out = _HeldOut(model.target)
-    held_out.predict(model, pods, at_s=at_s)
-    return held_out.report(name, {})
 
 
 def evaluate_models(parts: Iterable[HeldOutPart], *, target: str, name: str) -> SplitReport | None:
@@ -237,9 +150,11 @@ class _HeldOut:
         self._baselines: dict[str, list[float]] = {name: [] for name in BASELINES}
         self._levels: tuple[float, ...] = ()
         self._floor = 1.0
+        self._residuals: list[int] = []
 
     def predict(self, model: KnnModel, pods: Examples, *, at_s: float | None = None, of: int = 1) -> None:
         self.folds, self._of = self.folds + 1, of
+        self._residuals.append(int(model.metrics.get("left_out_entries") or 0))
         queries = pods.queries()
         estimates = model.predict(queries)
         total = self._target == "total_energy_j"
@@ -304,6 +219,7 @@ class _HeldOut:
             by_time=by(lambda pod: f"{pod.at_s:.0f}") if self.folds > 1 and name == STEPWISE else {},
             ablation=ablation,
             pods=self._pods,
+            residuals=min(self._residuals, default=0) if name == UNSEEN else 0,
             baselines={b: [None if np.isnan(v) else v for v in values] for b, values in self._baselines.items()},
         )
 
@@ -325,6 +241,6 @@ def _baseline_values(model: KnnModel, queries: Entries, *, total: bool) -> Mappi
     at = np.flatnonzero(~np.isnan(index.total_energy_j)) if total else np.arange(len(index))
     logs, floor = (np.log1p(index.total_energy_j[at]), 1.0) if total else (to_log(index.power_w), FLOOR_W)
     known = Known(
-        vectors=index.vectors[at].astype(np.float32), image_keys=[index.image_keys[int(i)] for i in at], logs=logs
+        numbers=index.vectors[at, :NUMERIC_WIDTH], image_keys=[index.image_keys[i] for i in at.tolist()], logs=logs
     )
     return {name: np.maximum(np.exp(predict(known, queries)) - floor, 0.0) for name, predict in BASELINES.items()}

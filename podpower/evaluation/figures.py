@@ -3,7 +3,7 @@
 `train`, `evaluate`, `models list`, the HTML report and Dagster show the same figure under the same name.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from podpower.evaluation.evaluate import EvaluationReport, Score
+    from podpower.evaluation.results import SplitReport
+    from podpower.evaluation.scores import Score
 
 EVALUATION: Final = "evaluation"  # key of the figures among a model's metrics
 UNKNOWN: Final = "-"
@@ -102,11 +103,11 @@ def score_columns(levels: Sequence[float]) -> tuple[Figure, ...]:
     return WAPE, LOG_R2, RANK, MEDIAN_ERROR, MAE, SUM, *(coverage(level) for level in levels), PODS
 
 
-def kept_figures(report: "EvaluationReport | None") -> dict[str, dict[str, float]]:
+def kept_figures(splits: "Iterable[SplitReport]") -> dict[str, dict[str, float]]:
     """Return the known figures of the model by split and key: what an artifact and a manifest keep."""
     return {
         split.name: {figure.key: value for figure in KEPT if (value := figure.value(split.own)) is not None}
-        for split in (report.splits if report else ())
+        for split in splits
     }
 
 

@@ -1,4 +1,4 @@
-"""Plots of an evaluation as matplotlib figures, for the HTML report and for Dagster."""
+"""Plots of an evaluation as matplotlib figures, for the HTML report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from podpower.evaluation.evaluate import MODEL, PodResult, SplitReport
+from podpower.evaluation.results import MODEL, PodResult, SplitReport
 from podpower.model.intervals import BASES
 
 if TYPE_CHECKING:  # slow to import; most runs draw nothing
@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # slow to import; most runs draw nothing
     from matplotlib.figure import Figure
 
 BASIS_COLOURS = {"seen": "#1b7f5c", "similar": "#2a6fbb", "prior": "#c2571a"}
+_NAMED, _NAMED_INTERVALS, _NAME_CHARACTERS = 6, 30, 32  # names beside points, below intervals, and their length
+_NAMED_FROM = float(np.log(2.0))
 _MAX_INTERVALS = 60  # pods whose intervals are drawn; more would be a smear
 
 
@@ -48,7 +50,25 @@ def predicted_against_measured(split: SplitReport, *, unit: str) -> Figure:
     axes.set_ylabel(f"predicted, {unit}")
     axes.set_aspect("equal")
     axes.legend(frameon=False, fontsize=9, loc="upper left")
+    _name_worst(axes, split.pods, lower)
     return figure
+
+
+def _name_worst(axes: Axes, pods: Sequence[PodResult], lower: float) -> None:
+    """Write the names of the workloads that are farthest off by factor, at least by two, beside their points."""
+    off: dict[str, tuple[float, tuple[float, float]]] = {}
+    for pod in pods:
+        at = max(pod.measured, lower), max(pod.predicted, lower)
+        distance = abs(float(np.log(at[1] / at[0])))
+        name = f"{pod.namespace}/{pod.workload_name}"
+        if distance > _NAMED_FROM and distance > off.get(name, (0.0, at))[0]:
+            off[name] = distance, at
+    for name, (_, at) in sorted(off.items(), key=lambda item: -item[1][0])[:_NAMED]:
+        axes.annotate(_short(name), at, xytext=(4, 3), textcoords="offset points", fontsize=7, color="#555555")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_CHARACTERS else f"{name[: _NAME_CHARACTERS - 1]}…"
 
 
 def residuals(split: SplitReport, *, unit: str) -> Figure:
@@ -91,8 +111,14 @@ def intervals(split: SplitReport, *, unit: str) -> Figure | None:
         if at.any():
             axes.scatter(x[at], np.maximum(measured, lower)[at], s=14, color=colour, label=label, zorder=3)
     axes.set(yscale="log", ylim=(lower, upper), xlim=(-1, len(pods)))
-    axes.set_xticks([])
-    axes.set_xlabel("pods, by prediction")
+    if len(pods) <= _NAMED_INTERVALS:
+        names = [_short(f"{pod.namespace}/{pod.workload_name}") for pod in pods]
+        axes.set_xticks(x, names, rotation=60, ha="right", fontsize=7)
+    else:
+        outside = np.flatnonzero(~inside)[:_NAMED_INTERVALS]
+        names = [_short(f"{pods[int(at)].namespace}/{pods[int(at)].workload_name}") for at in outside]
+        axes.set_xticks(outside, names, rotation=60, ha="right", fontsize=7)
+    axes.set_xlabel("pods, by prediction" + ("" if len(pods) <= _NAMED_INTERVALS else "; named: outside"))
     axes.set_ylabel(unit)
     axes.legend(frameon=False, fontsize=9, ncols=4, loc="upper left")
     return figure
@@ -155,13 +181,6 @@ def to_svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
-
-
-def to_png(figure: Figure) -> bytes:
-    """Return the figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
 
 
 def _axes(*, width: float = 5.2) -> tuple[Figure, Axes]:

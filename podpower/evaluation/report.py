@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from podpower.evaluation import figures, plots
-from podpower.evaluation.evaluate import MODEL, EvaluationReport, PodResult, SplitReport
+from podpower.evaluation.evaluate import EvaluationReport
+from podpower.evaluation.in_watts import in_watts
 from podpower.evaluation.pages import MARK
+from podpower.evaluation.results import MODEL, PodResult, SplitReport
 from podpower.evaluation.scores import Score
+from podpower.evaluation.verdict import next_step
 
 _WORST = 10
 _MOST_PARTS = 20
@@ -59,8 +62,9 @@ _COLUMNS = (
 
 def render(report: EvaluationReport, *, title: str = "How good are the predictions?") -> str:
     """Return the report as one HTML document: verdicts and alarms, scores beside baselines for each split, plots, and
-    the worst workloads.
+    the worst workloads. Joules a step are shown in watts.
     """
+    report = in_watts(report)
     made = datetime.now(UTC).isoformat(timespec="minutes")
     notes = "".join(f"<li>not evaluated: {escape(note)}</li>" for note in report.notes)
     columns = "".join(f"<dt>{escape(figure.name)}</dt><dd>{escape(figure.meaning)}</dd>" for figure in _COLUMNS)
@@ -90,6 +94,8 @@ def _verdicts(report: EvaluationReport) -> Iterable[str]:
     alarms = "".join(f"<li>{escape(alarm)}</li>" for alarm in report.alarms)
     if alarms:
         yield f'<ul class="alarms">{alarms}</ul>'
+    if report.verdicts:
+        yield f"<p><strong>Next step:</strong> {escape(next_step(report.verdicts))}</p>"
 
 
 def _data(report: EvaluationReport) -> str:

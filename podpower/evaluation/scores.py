@@ -46,8 +46,6 @@ def score(
     `floor` is added before logarithms; `expected` (n,) are the means that sums are made of (None: the predictions);
     `bounds` are low and high ends (n,) by level, whose coverage counts labels by `weights` (n,).
     """
-    from sklearn.metrics import mean_absolute_error, r2_score  # noqa: PLC0415  # slow to import
-
     known = ~np.isnan(predicted)
     expected = predicted[known] if expected is None else expected[known]
     measured, predicted = measured[known], predicted[known]
@@ -68,17 +66,22 @@ def score(
     error = np.abs(predicted - measured)
     return Score(
         count=len(measured),
-        mae=float(mean_absolute_error(measured, predicted)),
+        mae=float(error.mean()),
         wape=float(error.sum() / measured.sum()) if positive.any() else None,
         mdape=float(np.median(error[positive] / measured[positive])) if positive.any() else None,
-        r2=float(r2_score(measured, predicted)) if varied else None,
-        log_r2=float(r2_score(np.log(measured + floor), np.log(predicted + floor))) if varied else None,
+        r2=_r2(measured, predicted) if varied else None,
+        log_r2=_r2(np.log(measured + floor), np.log(predicted + floor)) if varied else None,
         rank_correlation=_rank_correlation(measured, predicted) if varied and np.ptp(predicted) > 0 else None,
         total_ratio=float(expected.sum() / measured.sum()) if positive.any() else None,
         coverage=coverages.get(f"{level:g}"),
         interval_factor=factor,
         coverages=coverages,
     )
+
+
+def _r2(measured: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:
+    """Return the coefficient of determination: one minus squared errors over squared deviations from the mean."""
+    return 1.0 - float(np.sum((measured - predicted) ** 2) / np.sum((measured - measured.mean()) ** 2))
 
 
 def _rank_correlation(measured: NDArray[np.float64], predicted: NDArray[np.float64]) -> float:

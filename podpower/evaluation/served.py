@@ -9,9 +9,10 @@ import polars as pl
 from podpower.datasets.entries import Examples
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import PodpowerError
-from podpower.evaluation.drift import Drift, drift_of_split
-from podpower.evaluation.evaluate import HeldOutPart, SplitReport, evaluate_models, floor_of
+from podpower.evaluation.drift import Drift, drift_of
+from podpower.evaluation.evaluate import HeldOutPart, evaluate_models, floor_of
 from podpower.evaluation.names import SERVED
+from podpower.evaluation.results import SplitReport
 from podpower.features.encoder import Encoder
 from podpower.registry.promotions import Serving
 from podpower.registry.store import ModelStore
@@ -45,7 +46,7 @@ def evaluate_served(
     found.split = evaluate_models(parts, target=training_set.target, name=SERVED)
     if found.split is not None:
         floor = floor_of(training_set.target, step_seconds=training_set.step_seconds)
-        found.drift = drift_of_split(found.split, floor=floor)
+        found.drift = drift_of(found.split, floor=floor)
     return found
 
 

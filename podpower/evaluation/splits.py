@@ -3,6 +3,7 @@
 A split yields folds, pairs of training data and held-out pods; InvalidInput where the rows lack what it needs.
 """
 
+import heapq
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from podpower.datasets.entries import Examples
 from podpower.datasets.training_set import TrainingSet
@@ -26,14 +28,20 @@ _LEAST_STEP_S = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Train on one, predict each pod of the other; `at_s` is when the predicted time begins (None: the same time),
-    `of` how many folds there are of the kind.
+    """Train on the `kept` of the examples (None: all), predict each of the pods; `at_s` is when the predicted time
+    begins (None: the same time), `of` how many folds there are of the kind.
     """
 
-    training: Examples
+    examples: Examples
     pods: Examples
+    kept: NDArray[np.bool_] | None = None
     at_s: float | None = None
     of: int = 1
+
+    @property
+    def training(self) -> Examples:
+        """The examples to train on, made at each call: they are as large as all that is known, and needed only once."""
+        return self.examples if self.kept is None else self.examples.take(self.kept)
 
 
 def unseen(training_set: TrainingSet) -> Iterator[Fold]:
@@ -46,15 +54,26 @@ def unseen(training_set: TrainingSet) -> Iterator[Fold]:
     if count < 2:
         raise InvalidInput("there is one workload only, hence none to leave out")
     folds = count if count <= MAX_LEFT_OUT else max(FOLDS, min(count, len(pods) // ENOUGH_PODS))
-    from sklearn.model_selection import GroupKFold, LeaveOneGroupOut  # noqa: PLC0415  # slow to import; most runs evaluate nothing
-
-    splitter, left_out = LeaveOneGroupOut() if folds == count else GroupKFold(folds), 0
-    for _, entries in splitter.split(groups, groups=groups):
+    fold_of, left_out = groups if folds == count else _folds(groups, folds), 0
+    for fold in range(folds):
         if left_out >= ENOUGH_PODS:
             break
-        held = np.isin(pods.entry, entries)
-        left_out += int(held.sum())
-        yield Fold(training=examples.take(~np.isin(examples.entry, entries)), pods=pods.take(held), of=folds)
+        held = fold_of == fold
+        of_pods = held[pods.entry]
+        left_out += int(of_pods.sum())
+        yield Fold(examples=examples, kept=~held[examples.entry], pods=pods.take(of_pods), of=folds)
+
+
+def _folds(groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return the fold of each item: the largest groups come first, each into the fold that has the fewest items."""
+    sizes = np.bincount(groups)
+    fold_of, filled = np.zeros(len(sizes), dtype=np.int64), [(0, fold) for fold in range(count)]
+    for group in np.argsort(-sizes, kind="stable").tolist():
+        size, fold = heapq.heappop(filled)
+        fold_of[group] = fold
+        heapq.heappush(filled, (size + int(sizes[group]), fold))
+    found: NDArray[np.int64] = fold_of[groups]
+    return found
 
 
 def forward(training_set: TrainingSet) -> Iterator[Fold]:
@@ -62,7 +81,7 @@ def forward(training_set: TrainingSet) -> Iterator[Fold]:
     first, last = _range_s(training_set)
     middle = (first + last) / 2
     past, future = training_set.where(pl.col("ts") <= middle), training_set.where(pl.col("ts") > middle)
-    yield Fold(training=past.examples(), pods=future.pods(), at_s=middle)
+    yield Fold(examples=past.examples(), pods=future.pods(), at_s=middle)
 
 
 def stepwise(training_set: TrainingSet) -> Iterator[Fold]:
@@ -78,7 +97,7 @@ def stepwise(training_set: TrainingSet) -> Iterator[Fold]:
         past = training_set.where(pl.col("ts") <= start)
         step = training_set.where(pl.col("ts").is_between(start, end, "right"))
         if len(past.frame) and len(step.frame):
-            yield Fold(training=past.examples(), pods=step.pods(), at_s=float(start), of=steps - 1)
+            yield Fold(examples=past.examples(), pods=step.pods(), at_s=float(start), of=steps - 1)
 
 
 def transfer(training_set: TrainingSet) -> Iterator[Fold]:
@@ -89,7 +108,7 @@ def transfer(training_set: TrainingSet) -> Iterator[Fold]:
     for cluster in clusters:
         here = pl.col("cluster").eq_missing(cluster)
         elsewhere = training_set.where(~here).examples()
-        yield Fold(training=elsewhere, pods=training_set.where(here).pods(), of=len(clusters))
+        yield Fold(examples=elsewhere, pods=training_set.where(here).pods(), of=len(clusters))
 
 
 SPLITS: Mapping[str, Callable[[TrainingSet], Iterator[Fold]]] = MappingProxyType(

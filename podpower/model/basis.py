@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,10 @@ from podpower.model.intervals import SOURCES
 _SEEN, _SIMILAR, _PRIOR, _REVISED, _ELSEWHERE = (
     SOURCES.index(source) for source in ("seen", "similar", "prior", "revised", "elsewhere")
 )
+_NAMES = np.array(SOURCES, dtype=object)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bases:
+class Bases(NamedTuple):
     """The basis of each of m predictions, and the `source` (position in SOURCES) of the residuals of its interval."""
 
     basis: NDArray[np.object_]
@@ -39,9 +39,8 @@ def decide_bases(
     `revised` are the rows whose workload has labels of a former spec, `elsewhere` those whose spec has labels in
     another workload or cluster.
     """
-    similar = remote <= similar_within
-    basis = np.where(similar, "similar", "prior").astype(object)
-    source = np.where(similar, _SIMILAR, _PRIOR).astype(np.int64)
+    source = np.where(remote <= similar_within, _SIMILAR, _PRIOR)
+    basis = _NAMES.take(source)
     for rows, name, code in ((elsewhere, "seen", _ELSEWHERE), (revised, "similar", _REVISED)):
         for row in rows:
             source[row] = code

@@ -66,7 +66,7 @@ class Estimates:
         return self.low_w[at], self.high_w[at]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Contributions:
     """The entries that predictions rest on, a row each: (m, EXPLAINED_NEIGHBOURS), padded with -1, NaN and 0."""
 
@@ -78,29 +78,31 @@ class Contributions:
     def of(
         cls,
         near: NDArray[np.int64],
-        distance: NDArray[np.float64],
+        squared: NDArray[np.float64],
         weights: NDArray[np.float64],
         entries: Mapping[int, Mapping[int, float]],
         *,
         shown: int = EXPLAINED_NEIGHBOURS,
     ) -> "Contributions":
-        """Return the `shown` neighbours of largest weight in each row; in the rows of `entries` with the weights of
-        those, too.
+        """Return the `shown` neighbours of largest weight in each row, of `squared` distances; in the rows of `entries`
+        with the weights of those, too.
         """
         rows, found = near.shape
-        shape = (rows, shown)
-        contributions = cls(index=np.full(shape, -1), distance=np.full(shape, np.nan), weight=np.zeros(shape))
         if shown == 1 and found:
-            order = weights.argmax(axis=1)[:, None]
+            best = weights.argmax(axis=1)[:, None]
+            best += np.arange(0, rows * found, found)[:, None]
+            contributions = cls(near.take(best), np.sqrt(squared.take(best)), weights.take(best))
         else:
+            shape = (rows, shown)
+            contributions = cls(np.full(shape, -1), np.full(shape, np.nan), np.zeros(shape))
             order = np.argsort(-weights, axis=1, kind="stable")[:, :shown]
-        shown = min(shown, found)
-        contributions.index[:, :shown] = np.take_along_axis(near, order, axis=1)
-        contributions.distance[:, :shown] = np.take_along_axis(distance, order, axis=1)
-        contributions.weight[:, :shown] = np.take_along_axis(weights, order, axis=1)
-        contributions.index[~np.isfinite(contributions.distance)] = -1
+            shown = min(shown, found)
+            contributions.index[:, :shown] = np.take_along_axis(near, order, axis=1)
+            contributions.distance[:, :shown] = np.sqrt(np.take_along_axis(squared, order, axis=1))
+            contributions.weight[:, :shown] = np.take_along_axis(weights, order, axis=1)
+        np.copyto(contributions.index, -1, where=~np.isfinite(contributions.distance))
         for row, shares in entries.items():
-            contributions._add(row, shares, near[row], distance[row], weights[row])
+            contributions._add(row, shares, near[row], np.sqrt(squared[row]), weights[row])
         return contributions
 
     def _add(

@@ -6,7 +6,7 @@ the re-centring on each fold's prediction), by basis and in units of an expected
 (Lei et al., "Distribution-free predictive inference for regression", JASA 113(523), 2018, section 5.2).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -40,8 +40,12 @@ class Widening:
 
     def at(self, remote: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return expected absolute log errors (n,)."""
-        expected: NDArray[np.float64] = np.interp(remote, self.remote, self.expected)
+        expected: NDArray[np.float64] = np.interp(remote, *self._points)
         return expected
+
+    @cached_property
+    def _points(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.array(self.remote), np.array(self.expected)
 
 
 UNKNOWN_ERROR = _ASSUMED_SPREAD * 0.8  # the mean absolute value of a normal
@@ -96,6 +100,9 @@ def least_spread(next_spread: NDArray[np.float64]) -> NDArray[np.float64]:
     return spread
 
 
+_SIDES = np.array([-1.0, 1.0]).reshape(2, 1, 1)  # of the ends of an interval
+
+
 @dataclass(frozen=True, kw_only=True)
 class Intervals:
     """Ends of the intervals around a prediction, by level and source (SOURCES), in units of a scale.
@@ -129,24 +136,28 @@ class Intervals:
         source: NDArray[np.int64],
         scale: NDArray[np.float64],
         *,
-        least: NDArray[np.float64],
-        beside: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the ends (levels, n) of the intervals around log predictions, on the log scale.
+        least: NDArray[np.float64] | None,
+        beside: NDArray[np.float64] | None,
+    ) -> NDArray[np.float64]:
+        """Return the lower and upper ends (2, levels, n) of the intervals around log predictions, on the log scale.
 
         `source` are positions in SOURCES, `scale` is the expected error, `least` the standard deviation below which no
-        interval is narrower, `beside` that of an independent error.
+        interval is narrower, `beside` that of an independent error (None: there is none for any of them).
         """
-        deviations = self._deviations
-        widths = np.hypot(self._bounds[:, :, source] * scale, deviations * beside)
-        widths = np.maximum(widths, deviations * least)
-        return log_values - widths[0], log_values + widths[1]
+        widths: NDArray[np.float64] = self._widths.take(source, axis=2) * scale
+        if beside is not None:
+            np.hypot(widths, self._deviations * beside, out=widths)
+        if least is not None:
+            np.maximum(widths, self._deviations * least, out=widths)
+        widths *= _SIDES
+        widths += log_values
+        return widths
 
     @cached_property
-    def _bounds(self) -> NDArray[np.float64]:
-        """The bounds (2, levels, sources)."""
+    def _widths(self) -> NDArray[np.float64]:
+        """The distances of the bounds from 0, (2, levels, sources)."""
         return np.array(
-            [[[bounds[source][end] for source in SOURCES] for bounds in self.bounds.values()] for end in (0, 1)]
+            [[[abs(bounds[source][end]) for source in SOURCES] for bounds in self.bounds.values()] for end in (0, 1)]
         )
 
     @cached_property
@@ -200,37 +211,37 @@ def fit_intervals(
     unseen = np.concatenate([residuals["similar"], residuals["prior"]])
     assumed = (_ASSUMED / typical, ASSUMED_RESIDUALS)
     like = {"elsewhere": familiar} if familiar is not None and len(familiar) else {}
-    bounds: dict[float, dict[str, tuple[float, float]]] = {}
-    for level in LEVELS:
-        bounds[level] = {}
-        for basis in SOURCES:
-            own = residuals[basis]
-            parts = [(np.concatenate([own, -own]) if basis == "seen" else own, float(len(own)))]
-            if basis != "seen":
-                others = like.get(basis, unseen)
-                borrowed = max(0.0, _BORROWED - len(own))
-                parts += [(others, min(borrowed, float(len(others)))), assumed]
-            parts = [(r, weight) for r, weight in parts if len(r) and weight > 0]
-            bounds[level][basis] = _quantiles(parts, level) if parts else (0.0, 0.0)
+    bounds: dict[float, dict[str, tuple[float, float]]] = {level: {} for level in LEVELS}
+    for basis in SOURCES:
+        own = residuals[basis]
+        parts = [(np.concatenate([own, -own]) if basis == "seen" else own, float(len(own)))]
+        if basis != "seen":
+            others = like.get(basis, unseen)
+            borrowed = max(0.0, _BORROWED - len(own))
+            parts += [(others, min(borrowed, float(len(others)))), assumed]
+        parts = [(r, weight) for r, weight in parts if len(r) and weight > 0]
+        for level, ends in zip(LEVELS, _quantiles(parts, LEVELS) if parts else [(0.0, 0.0)] * len(LEVELS), strict=True):
+            bounds[level][basis] = ends
     return Intervals(bounds=_nested(bounds), widening=widening, typical=typical)
 
 
-def _quantiles(parts: list[tuple[NDArray[np.float64], float]], level: float) -> tuple[float, float]:
-    """Return the weighted quantile that leaves (1 - level) / 2 above it, and its mirror. Each part's weight is spread
-    evenly over its residuals. What is assumed takes the place of the residual of the new workload itself, which the
-    finite-sample correction of conformal prediction puts at infinity.
+def _quantiles(parts: list[tuple[NDArray[np.float64], float]], levels: Sequence[float]) -> list[tuple[float, float]]:
+    """Return for each level the weighted quantile that leaves (1 - level) / 2 above it, and its mirror. Each part's
+    weight is spread evenly over its residuals. What is assumed takes the place of the residual of the new workload
+    itself, which the finite-sample correction of conformal prediction puts at infinity.
     """
     values = np.concatenate([residuals for residuals, _ in parts])
     weights = np.concatenate([np.full(len(residuals), weight / len(residuals)) for residuals, weight in parts])
     order = np.argsort(values, kind="stable")
-    values, cumulated = values[order], np.cumsum(weights[order])
-    total = float(cumulated[-1])
-    rank = total * (1.0 + level) / 2.0
-    last = len(values) - 1
-    upper = min(last, int(np.searchsorted(cumulated, rank - 1e-9)))
-    from_above = np.cumsum(weights[order][::-1])
-    lower = last - min(last, int(np.searchsorted(from_above, rank - 1e-9)))
-    return min(0.0, float(values[lower])), max(0.0, float(values[upper]))
+    values, weights = values[order], weights[order]
+    from_below, from_above = np.cumsum(weights), np.cumsum(weights[::-1])
+    last, found = len(values) - 1, []
+    for level in levels:
+        rank = float(from_below[-1]) * (1.0 + level) / 2.0 - 1e-9
+        upper = min(last, int(np.searchsorted(from_below, rank)))
+        lower = last - min(last, int(np.searchsorted(from_above, rank)))
+        found.append((min(0.0, float(values[lower])), max(0.0, float(values[upper]))))
+    return found
 
 
 def _nested(

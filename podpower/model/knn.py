@@ -5,7 +5,10 @@ itself is predicted from its own arithmetic mean. Partial pooling (`podpower.mod
 the prior.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -38,7 +41,8 @@ class KnnModel:
     `target` is what it was tuned on and `metrics` its grouped cross-validation; `step_seconds` the step of its labels,
     `energy` their kind ("dynamic", "total", None: unknown), `label_source` what measured them (None: unknown),
     `labels_end_s` the time of its last label, `trained_at` an RFC 3339 time, `training_size` counts of rows, examples,
-    specs and workloads. `spec_hash_version` is the oldest version of its spec hashes.
+    specs and workloads. `node_types` are the machine types of clusters whose nodes have one, by name ("": of every
+    cluster). `spec_hash_version` is the oldest version of its spec hashes.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class KnnModel:
         trained_at: str,
         training_size: Mapping[str, int],
         label_source: str | None = None,
+        node_types: Mapping[str, str] = MappingProxyType({}),
         notes: Sequence[str] = (),
         spec_hash_version: int = HASH_VERSION,
     ) -> None:
@@ -84,6 +89,7 @@ class KnnModel:
         self.step_seconds = step_seconds
         self.energy = energy
         self.label_source = label_source
+        self.node_types = dict(node_types)
         self.encoder_fingerprint = encoder_fingerprint
         self.metrics = dict(metrics)
         self.labels_end_s = labels_end_s
@@ -91,15 +97,20 @@ class KnnModel:
         self.training_size = dict(training_size)
         self.spec_hash_version = spec_hash_version
         self._notes = tuple(notes)
-        self._estimator = Estimator(
-            index,
-            metric=metric,
-            neighbours=neighbours,
-            inverted_file=inverted_file,
-            cluster_effects=self.cluster_effects,
-        )
         self._log_total = np.log1p(index.total_energy_j)
         self._doubts = _doubts(index)
+        self._clusters = tuple(sorted(self._doubts or ()))
+
+    @cached_property
+    def _estimator(self) -> Estimator:
+        """The estimator, made when it is first used: a model that is only written needs none."""
+        return Estimator(
+            self.index,
+            metric=self.metric,
+            neighbours=self.neighbours,
+            inverted_file=self.inverted_file,
+            cluster_effects=self.cluster_effects,
+        )
 
     def with_index(self, index: MeasuredEntries, inverted_file: InvertedFile | None) -> Self:
         """Return the same model of other entries."""
@@ -121,7 +132,20 @@ class KnnModel:
     @property
     def clusters(self) -> tuple[str, ...]:
         """The clusters whose labels it was trained on, by name; none where labels do not name theirs."""
-        return tuple(sorted(self._doubts or ()))
+        return self._clusters
+
+    def has_labels(self, spec_hash: str) -> bool:
+        """Return True if this very spec was measured somewhere."""
+        return self._estimator.has_spec(spec_hash)
+
+    def node_type(self, cluster: str | None) -> str | None:
+        """Return the machine type that labels of a cluster are of; None where it is not known. Without a name, that of
+        the clusters in the model, where they have the same.
+        """
+        if cluster:
+            return self.node_types.get(cluster, self.node_types.get(""))
+        found = {self.node_type(one) for one in self.clusters} if self.clusters else {self.node_types.get("")}
+        return found.pop() if len(found) == 1 else None
 
     @property
     def dim(self) -> int:
@@ -146,40 +170,47 @@ class KnnModel:
     def _predict(self, queries: Entries, shown: int) -> Estimates:
         """Return estimates from evidence pooled over levels; a spec with labels of its own is estimated from these."""
         prior_logs = self.prior.at(to_log(queries.physical_power_w), queries.controllers)
-        effects = effects_of(self.cluster_effects, queries.clusters)
         beside = self._cluster_doubt(queries.clusters)
         near, squared, levels = self._estimator.evidence(queries)
         pooled = self._estimator.pooled(prior_logs, levels, self.pseudo_counts)
         total_energy_j = self._totals(near, squared)
-        power_w, prior_weight = from_log(pooled.logs + effects), pooled.prior_share
+        logs = np.array((pooled.logs, prior_logs))
+        if self.cluster_effects:
+            logs += effects_of(self.cluster_effects, queries.clusters)
+        power_w, prior_power_w = from_log(logs)
+        prior_weight = pooled.prior_share
         expected_w = power_w * self.mean_factors.of(is_familiar(levels))
         remote = remoteness(prior_weight, self.pseudo_counts["neighbours"])
         elsewhere, revised = levels["elsewhere"].of_entries, levels["owner"].of_entries
         bases = decide_bases(remote, similar_within=self.similar_within, revised=revised, elsewhere=elsewhere)
-        scale, least = self.intervals.widening.at(remote), np.zeros(len(queries))
-        scale[list(elsewhere)], scale[list(revised)] = self.intervals.nearest, self.intervals.typical
-        contributions = Contributions.of(near, np.sqrt(squared), pooled.weights, pooled.entries, shown=shown)
-        columns = zip(queries.spec_hashes, queries.workloads, queries.clusters, strict=True)
-        for row, (spec_hash, workload, cluster) in enumerate(columns):
-            if own := self._estimator.at_home(spec_hash, workload, cluster):
-                bases.mark_measured(row)
-                prior_weight[row] = beside[row] = 0.0
-                power_w[row] = expected_w[row] = np.average(self.index.power_w[own], weights=self.index.seconds[own])
-                scale[row], least[row] = self._spread(own)
-                total_energy_j[row] = self._measured_total(own)
-                contributions.replace(row, self._shares(own))
-        logs = to_log(power_w)
-        ends = from_log(np.stack(self.intervals.ends(logs, bases.source, scale, least=least, beside=beside)))
+        scale = self.intervals.widening.at(remote)
+        for rows, expected in ((elsewhere, self.intervals.nearest), (revised, self.intervals.typical)):
+            for row in rows:
+                scale[row] = expected
+        contributions = Contributions.of(near, squared, pooled.weights, pooled.entries, shown=shown)
+        homes = self._estimator.at_home(queries)
+        leasts = np.zeros(len(queries))
+        for row, own in homes.items():
+            bases.mark_measured(row)
+            prior_weight[row] = 0.0
+            if beside is not None:
+                beside[row] = 0.0
+            power_w[row] = expected_w[row] = np.average(self.index.power_w[own], weights=self.index.seconds[own])
+            scale[row], leasts[row] = self._spread(own)
+            total_energy_j[row] = self._measured_total(own)
+            contributions.replace(row, self._shares(own))
+        ends = self.intervals.ends(to_log(power_w), bases.source, scale, least=leasts if homes else None, beside=beside)
+        low_w, high_w = from_log(ends)
         return Estimates(
             power_w=power_w,
             expected_power_w=expected_w,
             total_energy_j=total_energy_j,
             levels=self.intervals.levels,
-            low_w=np.minimum(ends[0], power_w),
-            high_w=np.maximum(ends[1], power_w),
+            low_w=np.minimum(low_w, power_w),
+            high_w=np.maximum(high_w, power_w),
             basis=bases.basis,
             prior_weight=prior_weight,
-            prior_power_w=from_log(prior_logs + effects),
+            prior_power_w=prior_power_w,
             neighbour_index=contributions.index,
             neighbour_distance=contributions.distance,
             neighbour_weight=contributions.weight,
@@ -195,18 +226,18 @@ class KnnModel:
         seconds = self.index.seconds[own]
         return [(entry, 0.0, share) for entry, share in zip(own, seconds / seconds.sum(), strict=True)]
 
-    def _cluster_doubt(self, clusters: Sequence[str]) -> NDArray[np.float64]:
+    def _cluster_doubt(self, clusters: Sequence[str]) -> NDArray[np.float64] | None:
         """Return the standard deviation of the effect of each query's cluster, where none or few of its pods were
-        measured.
+        measured; None where there is no doubt.
         """
         if self._doubts is None:
-            return np.zeros(len(clusters))
+            return None
         doubts = [self._doubts.get(cluster, UNKNOWN_CLUSTER_SPREAD) if cluster else 0.0 for cluster in clusters]
-        return np.array(doubts, dtype=np.float64)
+        return np.array(doubts, dtype=np.float64) if any(doubts) else None
 
     def _totals(self, near: NDArray[np.int64], squared: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return joules of a job from those neighbours that are jobs, by the kernel's weights; NaN where none is."""
-        if np.isnan(self.prior_total):
+        if math.isnan(self.prior_total):
             return np.full(len(near), np.nan)
         logs = self._log_total[near]
         jobs = ~np.isnan(logs)
@@ -244,7 +275,7 @@ class KnnModel:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Return the model that gave `state`. Refused when it is of another schema or its parts do not fit together."""
-        state = {"spec_hash_version": FIRST_VERSION, "label_source": None, **state}
+        state = {"spec_hash_version": FIRST_VERSION, "label_source": None, "node_types": {}, **state}
         version = state.get("schema_version")
         if version != SCHEMA_VERSION:
             raise Refused(f"model schema {version!r} is not {SCHEMA_VERSION}: train it again with `podpower train`")
@@ -252,7 +283,7 @@ class KnnModel:
             index, metric = entries_from_state(state["index"]), Metric.from_state(state["metric"])
             if index.vectors.shape[1] != sum(metric.blocks):
                 raise Refused("model index and metric differ in width: train it again with `podpower train`")
-            return cls(
+            model = cls(
                 index=index,
                 metric=metric,
                 inverted_file=None if state["inverted_file"] is None else InvertedFile(**state["inverted_file"]),
@@ -263,8 +294,10 @@ class KnnModel:
                 notes=state["notes"],
                 **{name: state[name] for name in _PLAIN},
             )
+            model._estimator  # noqa: B018  # made here, where its parts are checked, and once for all threads
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # whatever a foreign state may raise
             raise Refused(f"model state does not fit ({error}): train it again with `podpower train`") from error
+        return model
 
 
 def _doubts(index: MeasuredEntries) -> dict[str, float] | None:
@@ -283,6 +316,6 @@ def _doubts(index: MeasuredEntries) -> dict[str, float] | None:
 _PLAIN = (
     "neighbours", "prior_total", "similar_within", "half_life_s", "target", "step_seconds", "energy",
     "cluster_effects", "encoder_fingerprint", "metrics", "labels_end_s", "trained_at", "training_size",
-    "spec_hash_version", "label_source",
+    "spec_hash_version", "label_source", "node_types",
 )  # fmt: skip
 _PARTS = ("metric", "pseudo_counts", "prior", "intervals", "mean_factors")

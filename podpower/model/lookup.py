@@ -81,6 +81,13 @@ class Lookup:
         self._order = np.argsort(digests, kind="stable")
         self._digests = digests[self._order]
 
+    def find_all(self, texts: Iterable[str]) -> dict[int, list[int]]:
+        """Return the positions of each text that is there, by its place in `texts`."""
+        if self._positions is not None:
+            get = self._positions.get
+            return {place: found for place, text in enumerate(texts) if (found := get(text))}
+        return {place: found for place, text in enumerate(texts) if (found := self.find(text))}
+
     def find(self, text: str) -> list[int]:
         """Return the positions, ascending; none where it is not there."""
         if self._positions is not None:

@@ -7,9 +7,11 @@ Multilevel/Hierarchical Models", 2007, chapter 12). All weights are positive and
 every prediction can name what it rests on.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +31,7 @@ def checked_pseudo_counts(state: Mapping[str, Any]) -> dict[Level, float]:
     return counts
 
 
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
+class Evidence(NamedTuple):
     """Contribution of one level to m estimates: the `total` weight (m,) of its entries and the sum (m,) of their log
     values by weight; `of_neighbours` (m, k) are the weights of those among the neighbours, `of_entries` those of single
     entries, by row.
@@ -39,7 +40,18 @@ class Evidence:
     total: NDArray[np.float64]
     weighted: NDArray[np.float64]
     of_neighbours: NDArray[np.float64] | None = None
-    of_entries: Mapping[int, Sequence[tuple[int, float]]] = field(default_factory=dict)
+    of_entries: Mapping[int, Sequence[tuple[int, float]]] = MappingProxyType({})
+
+    @classmethod
+    def nothing(cls, count: int) -> "Evidence":
+        """Return no evidence for so many estimates."""
+        zeros = np.zeros(count)
+        return cls(zeros, zeros)
+
+    @property
+    def is_nothing(self) -> bool:
+        """True where no entry is evidence for any of the estimates."""
+        return self.of_neighbours is None and not self.of_entries
 
 
 @dataclass
@@ -57,23 +69,22 @@ class Pooled:
     def prior(cls, prior_logs: NDArray[np.float64], neighbours: int) -> "Pooled":
         """Return the prior alone."""
         count = len(prior_logs)
-        weights = np.zeros((count, neighbours))
-        return cls(logs=prior_logs.copy(), prior_share=np.ones(count), weights=weights, entries={})
+        return cls(logs=prior_logs, prior_share=np.ones(count), weights=np.zeros((count, neighbours)), entries={})
 
     def add(self, evidence: Evidence, pseudo_count: float) -> None:
         """Pool with the next level."""
-        if not np.isfinite(pseudo_count) or not evidence.total.any():
+        if evidence.is_nothing or not math.isfinite(pseudo_count):
             return
         divisor = evidence.total + pseudo_count
         before = pseudo_count / divisor
         self.logs = before * self.logs + evidence.weighted / divisor
         self.prior_share = self.prior_share * before
-        self.weights = self.weights * before[:, None]
+        self.weights *= before[:, None]
         for row, shares in self.entries.items():
             for entry in shares:
                 shares[entry] *= float(before[row])
         if evidence.of_neighbours is not None:
-            self.weights = self.weights + evidence.of_neighbours / divisor[:, None]
+            self.weights += evidence.of_neighbours / divisor[:, None]
         for row, weights in evidence.of_entries.items():
             shares = self.entries.setdefault(row, {})
             for entry, weight in weights:
@@ -82,6 +93,9 @@ class Pooled:
 
 def remoteness(prior_share: NDArray[np.float64], pseudo_count: float) -> NDArray[np.float64]:
     """Return the distance (in bandwidths) at which a single neighbour would leave the prior this share; at least 0."""
-    evidence = pseudo_count * (1.0 - prior_share) / np.maximum(prior_share, 1e-300)
-    far: NDArray[np.float64] = np.sqrt(np.maximum(-2.0 * np.log(np.clip(evidence, 1e-9, 1.0)), 0.0))
-    return far
+    far: NDArray[np.float64] = (1.0 - prior_share) / np.maximum(prior_share, 1e-300)
+    far *= pseudo_count
+    np.minimum(np.maximum(far, 1e-9, out=far), 1.0, out=far)
+    np.log(far, out=far)
+    far *= -2.0
+    return np.sqrt(far, out=far) + 0.0  # no negative zero

@@ -1,13 +1,13 @@
 """Encoder, model and requests into predictions: the one place, for the command line, HTTP and Dagster alike."""
 
 import math
-from collections.abc import Collection, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final, Literal
 
 import msgspec
 
 from podpower.datasets.entries import Entries
-from podpower.features.columns import numeric_values
+from podpower.features.columns import amounts_of
 from podpower.features.encoder import Encoder
 from podpower.features.names import controller_kind, main_image_key
 from podpower.features.physical import physical_power_w
@@ -16,6 +16,7 @@ from podpower.model.estimates import EXPLAINED_NEIGHBOURS, Estimate, Estimates
 from podpower.model.fit import check_fit
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
+from podpower.model.machines import machine_notes, where_measured
 from podpower.model.meters import no_meter_note
 from podpower.model.totals import PowerInterval, Summand, TotalPower, shared_correlation, total_power
 from podpower.model.workload_energy import WorkloadEnergy, workload_energy
@@ -25,10 +26,11 @@ from podpower.specs.requests import InferenceRequest
 PRIOR_IN_WORDS: Final = "like nothing that was measured: estimated from its resources, hence the wide interval"
 
 
+PART_ROWS: Final = 512  # predicted at a time: their arrays stay in the processor's cache
 _ALL_BUT = 0.95  # of a prediction; what else is in it is not worth a word
 
 
-class Interval(msgspec.Struct, kw_only=True, frozen=True):
+class Interval(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """Interval of one pod at the probability `level`: [low, high] in joules a step and in watts."""
 
     level: float
@@ -36,7 +38,7 @@ class Interval(msgspec.Struct, kw_only=True, frozen=True):
     avg_power_w: tuple[float, float]
 
 
-class Prediction(msgspec.Struct, kw_only=True, frozen=True):
+class Prediction(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """Prediction for a workload. `pred_*` and `interval` are for one pod, `total_*` for all.
 
     Joules in `pred_energy_step_j` are those of a step of `step_seconds`. `pred_total_energy_j` is the energy of one
@@ -51,7 +53,8 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     pod, `expected_avg_power_w` its mean, of which `total_avg_power_w` and `kwh_month` are made; `total_interval` is
     that of `total_avg_power_w`. `interval` is that of 80 %, `intervals` are those of all levels, ascending. `evidence`
     names what the prediction rests on, `label_source` what measured the labels of the model (null: unknown, or there
-    are none).
+    are none). `idle_avg_power_w` is the share of the nodes' idle power in `total_avg_power_w`, `cost_month` and
+    `co2e_kg_month` those of `kwh_month`; absent where they were not requested.
     """
 
     namespace: str
@@ -81,6 +84,10 @@ class Prediction(msgspec.Struct, kw_only=True, frozen=True):
     notes: list[str]
     model_version: str
     image_key: str | None
+    # Of podpower.impact; absent where not requested.
+    idle_avg_power_w: float | msgspec.UnsetType = msgspec.UNSET
+    cost_month: float | msgspec.UnsetType | None = msgspec.UNSET
+    co2e_kg_month: float | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Neighbour(msgspec.Struct, kw_only=True, frozen=True):
@@ -118,7 +125,8 @@ class Total(msgspec.Struct, kw_only=True, frozen=True):
     `unknown_total_energy` counts the jobs whose energy is unknown and hence not in `total_energy_j`, `unknown_power`
     and `unknown_kwh_month` the workloads that are not in `total_avg_power_w` and `kwh_month`. `errors` and
     `unknown_kinds` count the objects of the input that are in no sum, `duplicates` the predictions of workloads that
-    are given again later: each workload counts once.
+    are given again later: each workload counts once. `cost_month` in `currency` and `co2e_kg_month` are those of the
+    known kWh; absent without a price and a carbon intensity.
     """
 
     workloads: int
@@ -133,6 +141,10 @@ class Total(msgspec.Struct, kw_only=True, frozen=True):
     errors: int
     unknown_kinds: int
     duplicates: int
+    # Of podpower.impact; absent where no price and no carbon intensity are given.
+    cost_month: float | msgspec.UnsetType | None = msgspec.UNSET
+    currency: str | msgspec.UnsetType = msgspec.UNSET
+    co2e_kg_month: float | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Predictor:
@@ -152,19 +164,23 @@ class Predictor:
 
     def predict(self, requests: Sequence[InferenceRequest]) -> list[Prediction]:
         """Return a prediction for each request, in order; none depends on the others."""
-        hashes, estimates = self._estimates(requests, shown=1)
-        columns = zip(requests, hashes, estimates.rows(), strict=True)
-        return [Prediction(**self._fields(request, own_hash, estimate)) for request, own_hash, estimate in columns]
+        predictions: list[Prediction] = []
+        for start in range(0, len(requests), PART_ROWS):
+            part = [where_measured(request, self.model) for request in requests[start : start + PART_ROWS]]
+            queries, estimates = self._estimates(part, shown=1)
+            predictions += self._predictions(part, queries, estimates)
+        return predictions
 
     def explain(self, requests: Sequence[InferenceRequest]) -> list[Explanation]:
         """`predict`, each with the neighbours it rests on."""
-        hashes, estimates = self._estimates(requests, shown=EXPLAINED_NEIGHBOURS)
+        requests = [where_measured(request, self.model) for request in requests]
+        queries, estimates = self._estimates(requests, shown=EXPLAINED_NEIGHBOURS)
         explanations = []
-        for row, (request, estimate) in enumerate(zip(requests, estimates.rows(), strict=True)):
+        for row, prediction in enumerate(self._predictions(requests, queries, estimates)):
+            fields = {name: getattr(prediction, name) for name in Prediction.__struct_fields__}
             neighbours = self._neighbours(estimates, row)
             prior = float(estimates.prior_weight[row])
             other = max(0.0, 1.0 - sum(neighbour.weight for neighbour in neighbours))
-            fields = self._fields(request, hashes[row], estimate)
             alone_w = float(estimates.prior_power_w[row])
             explanations.append(
                 Explanation(
@@ -213,61 +229,62 @@ class Predictor:
         """Return expected watts of all workloads together and their interval; workloads of unknown watts do
         not count.
         """
-        summands = [
-            Summand(
-                power_w=prediction.pred_avg_power_w,
-                expected_w=prediction.expected_avg_power_w,
-                intervals=[(interval.level, interval.avg_power_w) for interval in prediction.intervals],
-                pods=_mean_pods(prediction.total_avg_power_w, prediction.expected_avg_power_w, prediction.replicas),
-                image_key=prediction.image_key,
-            )
-            for prediction in predictions
-            if prediction.total_avg_power_w is not None
-        ]
+        summands = [summand_of(prediction) for prediction in predictions if prediction.total_avg_power_w is not None]
         return total_power(summands, shared=shared_correlation(self.model.training_size["workloads"]))
 
-    def _estimates(self, requests: Sequence[InferenceRequest], *, shown: int) -> tuple[list[str], Estimates]:
+    def _estimates(self, requests: Sequence[InferenceRequest], *, shown: int) -> tuple[Entries, Estimates]:
         queries = entries_of(requests, self.encoder)
-        return list(queries.spec_hashes), self.model.predict(queries, shown=shown)
+        return queries, self.model.predict(queries, shown=shown)
 
-    def _fields(self, request: InferenceRequest, own_hash: str, estimate: Estimate) -> dict[str, Any]:
-        step_seconds = self.model.step_seconds
-        power_w, expected_w = estimate.power_w, estimate.expected_power_w
-        ends = zip(self.model.intervals.levels, estimate.low_w, estimate.high_w, strict=True)
-        intervals = [_interval(level, low_w, high_w, step_seconds) for level, low_w, high_w in ends]
-        interval = next(interval for interval in intervals if interval.level == DEFAULT_LEVEL)
-        endless = request.workload_kind in ENDLESS_KINDS
-        total_energy_j = None if endless else _known(estimate.total_energy_j)
-        workload = workload_energy(request, pod_power_w=expected_w, run_energy_j=total_energy_j)
-        return {
-            "namespace": request.namespace,
-            "workload_kind": request.workload_kind,
-            "workload_name": request.workload_name,
-            "spec_hash": own_hash,
-            "pred_energy_step_j": power_w * step_seconds,
-            "pred_avg_power_w": power_w,
-            "pred_total_energy_j": total_energy_j,
-            "step_seconds": step_seconds,
-            "cluster": request.cluster,
-            "component": request.component,
-            "replicas": workload.replicas,
-            "replicas_source": workload.replicas_source,
-            "replicas_range": workload.replicas_range,
-            "total_avg_power_w": workload.total_avg_power_w,
-            "total_interval": _of_all_pods(interval, expected_w, workload),
-            "expected_avg_power_w": expected_w,
-            "total_energy_j": workload.total_energy_j,
-            "kwh_month": workload.kwh_month,
-            "runs_month": workload.runs_month,
-            "interval": interval,
-            "intervals": intervals,
-            "basis": estimate.basis,
-            "evidence": self._evidence(request, estimate),
-            "label_source": self.model.label_source,
-            "notes": [*workload.notes, *self._meter_notes(request.cluster)],
-            "model_version": self.version,
-            "image_key": main_image_key(request),
-        }
+    def _predictions(
+        self, requests: Sequence[InferenceRequest], queries: Entries, estimates: Estimates
+    ) -> Iterator[Prediction]:
+        """Yield the prediction of each request."""
+        levels, step_s = self.model.intervals.levels, self.model.step_seconds
+        default = levels.index(DEFAULT_LEVEL)
+        for request, own_hash, image_key, estimate in zip(
+            requests, queries.spec_hashes, queries.image_keys, estimates.rows(), strict=True
+        ):
+            power_w, expected_w = estimate.power_w, estimate.expected_power_w
+            intervals = [
+                Interval(
+                    level=level,
+                    energy_step_j=(low_w * step_s, high_w * step_s),
+                    avg_power_w=(low_w, high_w),
+                )
+                for level, low_w, high_w in zip(levels, estimate.low_w, estimate.high_w, strict=True)
+            ]
+            total_energy_j = None if request.workload_kind in ENDLESS_KINDS else _known(estimate.total_energy_j)
+            workload = workload_energy(request, pod_power_w=expected_w, run_energy_j=total_energy_j)
+            yield Prediction(
+                namespace=request.namespace,
+                workload_kind=request.workload_kind,
+                workload_name=request.workload_name,
+                spec_hash=own_hash,
+                pred_energy_step_j=power_w * step_s,
+                pred_avg_power_w=power_w,
+                pred_total_energy_j=total_energy_j,
+                step_seconds=step_s,
+                cluster=request.cluster,
+                component=request.component,
+                replicas=workload.replicas,
+                replicas_source=workload.replicas_source,
+                replicas_range=workload.replicas_range,
+                total_avg_power_w=workload.total_avg_power_w,
+                total_interval=_of_all_pods(intervals[default], expected_w, workload),
+                expected_avg_power_w=expected_w,
+                total_energy_j=workload.total_energy_j,
+                kwh_month=workload.kwh_month,
+                runs_month=workload.runs_month,
+                interval=intervals[default],
+                intervals=intervals,
+                basis=estimate.basis,
+                evidence=self._evidence(request, estimate),
+                label_source=self.model.label_source,
+                notes=[*workload.notes, *self._meter_notes(request.cluster), *machine_notes(request, self.model)],
+                model_version=self.version,
+                image_key=image_key or None,
+            )
 
     def _meter_notes(self, cluster: str | None) -> list[str]:
         """Return the note on a named cluster without labels in the model; none where the model knows no cluster."""
@@ -318,9 +335,20 @@ class Predictor:
         return neighbours
 
 
+def summand_of(prediction: Prediction) -> Summand:
+    """Return a prediction with known watts as a part of a sum."""
+    return Summand(
+        power_w=prediction.pred_avg_power_w,
+        expected_w=prediction.expected_avg_power_w,
+        intervals=[(interval.level, interval.avg_power_w) for interval in prediction.intervals],
+        pods=_mean_pods(prediction.total_avg_power_w or 0.0, prediction.expected_avg_power_w, prediction.replicas),
+        image_key=prediction.image_key,
+    )
+
+
 def entries_of(requests: Sequence[InferenceRequest], encoder: Encoder) -> Entries:
     """Return requests in the schema that a model is trained on."""
-    numbers = numeric_values(requests)
+    amounts = [amounts_of(request) for request in requests]
     return Entries(
         spec_hashes=[spec_hash(request) for request in requests],
         clusters=[request.cluster or "" for request in requests],
@@ -329,14 +357,9 @@ def entries_of(requests: Sequence[InferenceRequest], encoder: Encoder) -> Entrie
         names=[request.workload_name for request in requests],
         controllers=[controller_kind(request) for request in requests],
         image_keys=[main_image_key(request) or "" for request in requests],
-        physical_power_w=physical_power_w(requests, numbers),
-        vectors=encoder.transform(requests, numbers),
+        physical_power_w=physical_power_w(requests, amounts),
+        vectors=encoder.transform(requests, amounts),
     )
-
-
-def _interval(level: float, low_w: float, high_w: float, step_seconds: float) -> Interval:
-    energy_step_j = (low_w * step_seconds, high_w * step_seconds)
-    return Interval(level=level, energy_step_j=energy_step_j, avg_power_w=(low_w, high_w))
 
 
 def _of_all_pods(interval: Interval, expected_w: float, workload: WorkloadEnergy) -> PowerInterval | None:

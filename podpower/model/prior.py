@@ -9,6 +9,7 @@ does not cover them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ UNKNOWN_SPREAD = 1.7  # of log power over workloads of a cluster, until there ar
 
 _ACCELERATED_LOG = float(np.log(GPU_W / 5))  # of estimates above it most is accelerators, or a seventh of a large one
 _TERMS = ("offset", "slope", "accelerated", *KINDS)
+_GROUPS_AT_ONCE = 4096  # of which square matrices of the terms are held
 _PRECISIONS = np.array([OFFSET_SPREAD, SLOPE_SPREAD, OFFSET_SPREAD, *[KIND_SPREAD] * len(KINDS)]) ** -2.0
 
 
@@ -44,12 +46,15 @@ class Prior:
         """Log power (n,) for log physical estimates (n,) and kinds (n,); NaN, where there is no estimate, is a typical
         pod.
         """
-        known = _known(physical)
-        # Term by term: a matrix product rounds differently in another batch.
-        of_kind = np.array([self.terms[kind] if kind in KINDS else 0.0 for kind in kinds], dtype=np.float64)
-        plain = self.terms["offset"] + self.terms["slope"] * (known - TYPICAL_LOG) + of_kind
-        expected: NDArray[np.float64] = known + np.where(known > _ACCELERATED_LOG, self.terms["accelerated"], plain)
-        return expected
+        return np.array([self._at(*each) for each in zip(physical.tolist(), kinds, strict=True)], dtype=np.float64)
+
+    def _at(self, physical: float, kind: str) -> float:
+        if isnan(physical):
+            physical = TYPICAL_LOG
+        if physical > _ACCELERATED_LOG:
+            return physical + self.terms["accelerated"]
+        of_kind = self.terms[kind] if kind in KINDS else 0.0
+        return physical + (self.terms["offset"] + self.terms["slope"] * (physical - TYPICAL_LOG) + of_kind)
 
     def state(self) -> dict[str, float]:
         """Return plain numbers for the artifact."""
@@ -83,12 +88,19 @@ def left_out_priors(
 ) -> NDArray[np.float64]:
     """Return the log power of each entry by a prior that was fitted without its group."""
     known = _known(physical)
-    design = _design(known, kinds)
-    weighted, count = design * share[:, None], int(groups.max(initial=-1)) + 1
-    products, sums = np.zeros((count, len(_TERMS), len(_TERMS))), np.zeros((count, len(_TERMS)))
-    np.add.at(products, groups, weighted[:, :, None] * design[:, None, :])
-    np.add.at(sums, groups, weighted * (logs - known)[:, None])
-    terms = _posterior(products.sum(axis=0) - products, sums.sum(axis=0) - sums, _variance(logs, share))
+    design, variance = _design(known, kinds), _variance(logs, share)
+    weighted, residuals = design * share[:, None], logs - known
+    all_products, all_sums = weighted.T @ design, weighted.T @ residuals
+    count = int(groups.max(initial=-1)) + 1
+    terms, members = np.empty((count, len(_TERMS))), np.argsort(groups, kind="stable")
+    begins = np.searchsorted(groups[members], np.arange(count + 1))
+    for first in range(0, count, _GROUPS_AT_ONCE):
+        last = min(first + _GROUPS_AT_ONCE, count)
+        rows = members[begins[first] : begins[last]]
+        products, sums = np.zeros((last - first, len(_TERMS), len(_TERMS))), np.zeros((last - first, len(_TERMS)))
+        np.add.at(products, groups[rows] - first, weighted[rows, :, None] * design[rows, None, :])
+        np.add.at(sums, groups[rows] - first, weighted[rows] * residuals[rows, None])
+        terms[first:last] = _posterior(all_products - products, all_sums - sums, variance)
     expected: NDArray[np.float64] = known + np.einsum("ij,ij->i", design, terms[groups])
     return expected
 

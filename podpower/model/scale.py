@@ -1,7 +1,11 @@
 """The logarithmic scale on which power is averaged and errors are judged: it is close to log-normal over workloads."""
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
+
+Float = TypeVar("Float", np.float32, np.float64)
 
 # Added to watts before the logarithm: one joule in a minute. Below it the counters' resolution decides, not the pod.
 FLOOR_W = 1.0 / 60.0
@@ -14,7 +18,10 @@ def to_log(power_w: NDArray[np.float64]) -> NDArray[np.float64]:
     return logs
 
 
-def from_log(logs: NDArray[np.float64]) -> NDArray[np.float64]:
+def from_log(logs: NDArray[Float]) -> NDArray[Float]:
     """Return the watts of `to_log`: never negative, at most a megawatt."""
-    power_w: NDArray[np.float64] = np.maximum(np.exp(np.minimum(logs, _MAX_LOG)) - FLOOR_W, 0.0)
+    power_w = np.minimum(logs, _MAX_LOG)
+    np.exp(power_w, out=power_w)
+    power_w -= FLOOR_W
+    np.maximum(power_w, 0.0, out=power_w)
     return power_w

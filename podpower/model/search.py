@@ -6,17 +6,26 @@ only the `nprobe` nearest lists are scanned (Jegou, Douze and Schmid, "Product q
 search", TPAMI 33(1), 2011). The lists are stored as plain arrays, so that no foreign index format is ever parsed.
 """
 
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from podpower.errors import Unavailable
 
+T = TypeVar("T")
+
 EXACT_ENTRIES: Final = 10_000  # below, a matrix product answers in a millisecond
-_CHUNK_CELLS = 1 << 24  # distances held at a time: 64 MB of float32
-_UNSCREENED: Final = 64  # entries; so few are compared one by one
+_MANY_QUERIES: Final = 512  # as training and evaluation ask
+_MOST_THREADS: Final = 4
+_CHUNK_CELLS = 1 << 22  # distances held at a time: 16 MB of float32
+_FEW: Final = 256  # entries; so few are all compared in double precision, and stay in the processor's cache
+_UNSCREENED: Final = 64  # entries; where some are left out, so few are compared one by one
+_ROUNDING: Final = 1e-13  # of the sum of squared lengths: what remains of equal vectors
 _SCREEN_ERROR: Final = 1.2e-7  # a column, of the sum of squared lengths: what a float32 product can be off by
 
 
@@ -50,6 +59,10 @@ class Search:
             self._exact = np.multiply(vectors, scales, dtype=np.float32)
             self._norms = np.einsum("ij,ij->i", self._exact, self._exact)
             self._longest = float(self._norms.max(initial=0.0))
+            if self._count <= _FEW:
+                few = self._exact.astype(np.float64)
+                self._few_norms = np.vecdot(few, few)
+                self._twice_few = 2.0 * few
             return
         lists, of = inverted_file.centroids, inverted_file.list_of
         if of.shape != (len(vectors),) or lists.shape[1:] != vectors.shape[1:]:
@@ -57,6 +70,11 @@ class Search:
         if not 0 <= of.min(initial=0) <= of.max(initial=0) < len(lists) or inverted_file.nprobe < 1:
             raise ValueError("lists of the inverted file are out of range")
         self._index = _faiss_index(vectors, scales, inverted_file)
+
+    @property
+    def finds_fewer(self) -> bool:
+        """True where a search can find fewer entries than there are."""
+        return self._index is not None
 
     def set_nprobe(self, nprobe: int) -> None:
         """Scan so many lists from now on."""
@@ -74,27 +92,68 @@ class Search:
         """Return positions and squared distances of the `count` nearest entries of each vector, (m, count), nearest
         first.
 
-        Ties go to the lower position. Entries of `groups` (n,) equal to the query's of `own_groups` (m,) are left out
-        (exact search only). Fewer columns where there are fewer entries; where too few were found, the position is 0
-        and the distance infinite.
+        Ties go to the lower position. Entries of `groups` (n,) equal to the query's of `own_groups` (m,) are left out.
+        Fewer columns where there are fewer entries; where too few were found, the position is 0 and the distance
+        infinite.
         """
         count = min(count, self._count)
+        if count and self._count <= _FEW and groups is None and self._index is None:
+            return self._nearest_of_few(queries, count)
         near, squared = np.zeros((len(queries), count), dtype=np.int64), np.full((len(queries), count), np.inf)
         if not count:
             return near, squared
         queries = np.multiply(queries, self._scales, dtype=np.float32)
+        left_out = None if groups is None or own_groups is None else (groups, own_groups)
         if self._index is not None:
-            for row, query in enumerate(queries):
-                found, distance = self._approximate(query, count)
-                order = np.argsort(distance, kind="stable")
-                near[row, : len(order)], squared[row, : len(order)] = found[order], distance[order]
+            self._approximate_near(queries, left_out, near, squared)
             return near, squared
-        rows = max(1, _CHUNK_CELLS // self._count)
-        for start in range(0, len(queries), rows):
-            part = slice(start, start + rows)
-            allowed = None if groups is None or own_groups is None else groups != own_groups[part, None]
+        threads = _threads(len(queries))
+        rows = max(1, _CHUNK_CELLS // threads // self._count)
+
+        def search(part: slice) -> None:
+            allowed = None if left_out is None else left_out[0] != left_out[1][part, None]
             self._exact_near(queries[part], allowed, near[part], squared[part])
+
+        _in_threads(search, [slice(start, start + rows) for start in range(0, len(queries), rows)], threads=threads)
         return near, squared
+
+    def _nearest_of_few(
+        self, queries: NDArray[np.float32], count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return positions and squared distances of the nearest of few entries, (m, count).
+
+        Products of pairs, one by one: those of matrices round differently in another batch.
+        """
+        precise = np.multiply(queries, self._scales, dtype=np.float32).astype(np.float64)
+        lengths = self._few_norms + np.vecdot(precise, precise)[:, None]
+        distance = lengths - np.vecdot(self._twice_few, precise[:, None])
+        lengths *= _ROUNDING
+        np.copyto(distance, 0.0, where=distance < lengths)
+        order = distance.argsort(axis=1, kind="stable")[:, :count]
+        return order, distance.take(order + np.arange(0, distance.size, self._count)[:, None])
+
+    def _approximate_near(
+        self,
+        queries: NDArray[np.float32],
+        left_out: tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+        near: NDArray[np.int64],
+        squared: NDArray[np.float64],
+    ) -> None:
+        """Write the nearest entries into `near` and `squared`, (m, count), as far as the scanned lists have them."""
+        count = near.shape[1]
+        own = np.zeros(len(queries), dtype=np.int64) if left_out is None else np.bincount(left_out[0])[left_out[1]]
+
+        def search(rows: range) -> None:
+            for row in rows:
+                found, distance = self._approximate(queries[row], min(self._count, count + int(own[row])))
+                if left_out is not None:
+                    others = left_out[0][found] != left_out[1][row]
+                    found, distance = found[others], distance[others]
+                order = np.argsort(distance, kind="stable")[:count]
+                near[row, : len(order)], squared[row, : len(order)] = found[order], distance[order]
+
+        threads = _threads(len(queries))
+        _in_threads(search, [range(number, len(queries), threads) for number in range(threads)])
 
     def _exact_near(
         self,
@@ -131,7 +190,7 @@ class Search:
             return np.nonzero(there)  # type: ignore[return-value]
         screened = self._screened(queries)
         if allowed is not None:
-            screened = np.where(allowed, screened, np.float32(np.inf))
+            np.copyto(screened, np.float32(np.inf), where=~allowed)
         limits = np.partition(screened, count - 1, axis=1)[:, count - 1].astype(np.float64)
         lengths = np.einsum("ij,ij->i", queries, queries).astype(np.float64)
         limits += _SCREEN_ERROR * queries.shape[1] * (lengths + self._longest)
@@ -160,10 +219,25 @@ class Search:
         return near[0][found][ascending], np.maximum(squared[0][found][ascending], 0.0).astype(np.float64)
 
 
+def _threads(queries: int) -> int:
+    """Return the number of threads for so many queries: few, as of a request, are answered in the caller's own."""
+    return 1 if queries < _MANY_QUERIES else min(_MOST_THREADS, os.cpu_count() or 1)
+
+
+def _in_threads(search: Callable[[T], None], parts: Sequence[T], *, threads: int = _MOST_THREADS) -> None:
+    """Search each part: faiss and numpy let other threads run meanwhile."""
+    if threads == 1 or len(parts) == 1:
+        for part in parts:
+            search(part)
+        return
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        for done in [pool.submit(search, part) for part in parts]:
+            done.result()
+
+
 def _faiss_index(vectors: NDArray[Any], scales: NDArray[np.float32], inverted_file: InvertedFile) -> Any:
     try:
         import faiss  # noqa: PLC0415 - for large models only
-        from faiss.contrib.ivf_tools import add_preassigned  # noqa: PLC0415
     except ImportError as error:
         raise Unavailable("a model of so many specs needs faiss: pip install 'podpower[serving]'") from error
     dim = vectors.shape[1]
@@ -171,11 +245,14 @@ def _faiss_index(vectors: NDArray[Any], scales: NDArray[np.float32], inverted_fi
     quantizer.add(np.ascontiguousarray(inverted_file.centroids, dtype=np.float32))
     index = faiss.IndexIVFFlat(quantizer, dim, len(inverted_file.centroids), faiss.METRIC_L2)
     index.is_trained = True
-    step = 100_000
-    for start in range(0, len(vectors), step):
-        part = np.multiply(vectors[start : start + step], scales, dtype=np.float32)
-        ids = np.arange(start, start + len(part), dtype=np.int64)
-        lists = np.ascontiguousarray(inverted_file.list_of[start : start + step])
-        add_preassigned(index, part, lists, ids)  # type: ignore[no-untyped-call]
+    # List by list: one that grows entry by entry takes up to twice its size.
+    order = np.argsort(inverted_file.list_of, kind="stable")
+    ends = np.cumsum(np.bincount(inverted_file.list_of, minlength=index.nlist))
+    lists: Any = index.invlists
+    for number, ids in enumerate(np.split(order, ends[:-1])):
+        part = np.multiply(vectors[ids], scales, dtype=np.float32)
+        codes = part.view(np.uint8).reshape(-1)
+        lists.add_entries(number, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(codes))
+    index.ntotal = len(vectors)
     index.nprobe = inverted_file.nprobe
     return index

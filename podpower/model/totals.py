@@ -8,9 +8,9 @@ are chosen on random groups of held-out workloads (benchmarks/quality/accuracy.p
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -22,11 +22,11 @@ DEFAULT_LEVEL: Final = 0.8
 OF_ONE_IMAGE: Final = 0.5  # correlation of errors beside the one that all share
 _SHARED, _SHARED_ENTRIES, _MOST_SHARED = 0.02, 1.6, 0.2  # the more workloads were measured, the less is shared
 _DRAWS: Final = 400
-_CHUNK: Final = 2048  # workloads drawn at a time: 6 MB a column
+_CHUNK: Final = 64  # workloads drawn at a time: 100 kB, which stay in the processor's cache
 _SEED: Final = 1
 
 
-class PowerInterval(msgspec.Struct, kw_only=True, frozen=True):
+class PowerInterval(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """Interval of the power of several pods together at the probability `level`: [low, high] in watts."""
 
     level: float
@@ -40,8 +40,7 @@ class TotalPower(msgspec.Struct, kw_only=True, frozen=True):
     interval: PowerInterval
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Summand:
+class Summand(NamedTuple):
     """One workload of a sum: the median and the expected watts of a pod, its `intervals` by level ((low, high) in
     watts), and how many `pods` run on average (a schedule's mean can be a fraction). Workloads of one `image_key` err
     alike.
@@ -75,7 +74,7 @@ def total_power(
     if len(running) == 1:
         low_w, high_w = (end * running[0].pods for end in _at(running[0], level))
     elif running:
-        low_w, high_w = (float(end) for end in np.quantile(_draws(running, shared), (0.5 - level / 2, 0.5 + level / 2)))
+        low_w, high_w = _quantiles(_draws(running, shared), (0.5 - level / 2, 0.5 + level / 2))
     else:
         low_w = high_w = 0.0
     ends = (min(low_w, expected_w), max(high_w, expected_w))
@@ -86,40 +85,72 @@ def _at(summand: Summand, level: float) -> tuple[float, float]:
     known = dict(summand.intervals)
     if level in known:
         return known[level]
-    ends = np.interp([(1 - level) / 2, (1 + level) / 2], _probabilities([summand]), _quantiles([summand])[0])
+    ends = np.interp([(1 - level) / 2, (1 + level) / 2], probabilities([summand]), log_quantiles([summand])[0])
     low_w, high_w = from_log(ends).tolist()
     return low_w, high_w
 
 
+def _quantiles(draws: NDArray[np.float64], at: Sequence[float]) -> list[float]:
+    """Return quantiles by straight lines between draws. `np.quantile` would load numpy.ma while requests wait."""
+    return np.interp(at, np.linspace(0.0, 1.0, len(draws)), np.sort(draws)).tolist()
+
+
 def _draws(summands: Sequence[Summand], shared: float) -> NDArray[np.float64]:
     """Return sums of _DRAWS draws of all workloads."""
-    rng = np.random.default_rng(_SEED)
-    of_all = np.sqrt(shared) * rng.standard_normal((_DRAWS, 1))
+    rng = np.random.default_rng(_SEED)  # independent of those of `_residuals`
+    of_all = np.float32(np.sqrt(shared)) * rng.standard_normal(_DRAWS, dtype=np.float32)
     images = {key: place for place, key in enumerate(dict.fromkeys(summand.image_key for summand in summands))}
-    of_image = np.sqrt(OF_ONE_IMAGE) * rng.standard_normal((_DRAWS, len(images)))
-    rest = np.sqrt(max(0.0, 1.0 - shared - OF_ONE_IMAGE))
+    of_image = np.float32(np.sqrt(OF_ONE_IMAGE)) * rng.standard_normal((len(images), _DRAWS), dtype=np.float32)
+    of_image += of_all
+    rest = np.float32(np.sqrt(max(0.0, 1.0 - shared - OF_ONE_IMAGE)))
     normal = NormalDist()
-    knots = np.array([normal.inv_cdf(probability) for probability in _probabilities(summands)])
+    knots = [normal.inv_cdf(probability) for probability in probabilities(summands)]
     sums = np.zeros(_DRAWS)
     for start in range(0, len(summands), _CHUNK):
         part = summands[start : start + _CHUNK]
-        columns = [images[summand.image_key] for summand in part]
-        errors = of_all + of_image[:, columns] + rest * rng.standard_normal((_DRAWS, len(part)))
-        for place, (summand, quantiles) in enumerate(zip(part, _quantiles(part), strict=True)):
-            sums += summand.pods * from_log(np.interp(errors[:, place], knots, quantiles))
+        errors = _residuals(start // _CHUNK)[: len(part)] * rest
+        errors += of_image[[images[summand.image_key] for summand in part]]
+        pods = np.array([summand.pods for summand in part], dtype=np.float32)
+        sums += pods @ from_log(_interpolated(errors, knots, log_quantiles(part)))
     return sums
 
 
-def _probabilities(summands: Sequence[Summand]) -> list[float]:
+@lru_cache(maxsize=16)  # 1.6 MB: most sums are of fewer than a thousand workloads
+def _residuals(chunk: int) -> NDArray[np.float32]:
+    """Return standard normal draws (_CHUNK, _DRAWS) of the workloads of one chunk."""
+    return np.random.default_rng((_SEED, 1 + chunk)).standard_normal((_CHUNK, _DRAWS), dtype=np.float32)
+
+
+def _interpolated(at: NDArray[np.float32], knots: Sequence[float], values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return the function of each row of `values` (n, knots) at its row of `at` (n, m), which is overwritten: straight
+    lines between the knots, constant beyond them.
+    """
+    np.clip(at, knots[0], knots[-1], out=at)
+    slopes = np.diff(values, axis=1) / np.diff(knots)
+    bends = np.diff(slopes, axis=1).astype(np.float32)
+    # A line that bends at each inner knot: a x + b + sum of bend x max(x, knot).
+    offset = values[:, 0] - slopes[:, 0] * knots[0] - np.diff(slopes, axis=1) @ np.array(knots[1:-1])
+    found = at * slopes[:, :1].astype(np.float32)
+    found += offset[:, None].astype(np.float32)
+    bent = np.empty_like(at)
+    for place, knot in enumerate(knots[1:-1]):
+        np.maximum(at, np.float32(knot), out=bent)
+        bent *= bends[:, place : place + 1]
+        found += bent
+    return found
+
+
+def probabilities(summands: Sequence[Summand]) -> list[float]:
+    """Return the probabilities (knots) at which `log_quantiles` are given: those of intervals' ends and 0.5."""
     levels = sorted(level for level, _ in summands[0].intervals)
     return [0.5 - level / 2 for level in reversed(levels)] + [0.5] + [0.5 + level / 2 for level in levels]
 
 
-def _quantiles(summands: Sequence[Summand]) -> NDArray[np.float64]:
-    """Log watts (n, knots) of each workload at the ends of its intervals and at its median, never falling."""
-    watts = []
-    for summand in summands:
-        ends = [end for _, end in sorted(summand.intervals)]
-        watts.append([low for low, _ in reversed(ends)] + [summand.power_w] + [high for _, high in ends])
+def log_quantiles(summands: Sequence[Summand]) -> NDArray[np.float64]:
+    """Return log watts (n, knots) of each workload at the ends of its intervals and at its median, never falling."""
+    watts = [
+        [*(low for _, (low, _) in reversed(ends)), power_w, *(high for _, (_, high) in ends)]
+        for power_w, ends in ((summand.power_w, sorted(summand.intervals)) for summand in summands)
+    ]
     quantiles: NDArray[np.float64] = np.maximum.accumulate(to_log(np.array(watts)), axis=1)
     return quantiles

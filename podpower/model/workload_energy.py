@@ -4,8 +4,9 @@ A month is 730 hours. What is unknown is None, with the reason in `notes`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+import msgspec
 
 from podpower.hours import HOUR_S
 from podpower.kubernetes.kinds import ENDLESS_KINDS, JOB_KINDS
@@ -17,8 +18,7 @@ _TRAIN_JOBS: Final = "train it with labels of `podpower label --mode job`"
 _UNKNOWN_RUN: Final = "the model knows no energy of a whole run, so mean power and kWh are unknown: " + _TRAIN_JOBS
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkloadEnergy:
+class WorkloadEnergy(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """All pods of a workload: `total_avg_power_w` is the mean over time, `total_energy_j` the energy of one run of a
     Job or CronJob over all completions, `runs_month` the number of a CronJob's runs in 730 hours.
     """
@@ -30,7 +30,7 @@ class WorkloadEnergy:
     total_energy_j: float | None
     kwh_month: float | None
     runs_month: float | None
-    notes: Sequence[str] = field(default_factory=list)
+    notes: Sequence[str] = ()
 
 
 def workload_energy(request: InferenceRequest, *, pod_power_w: float, run_energy_j: float | None) -> WorkloadEnergy:

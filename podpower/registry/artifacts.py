@@ -47,7 +47,7 @@ def model_bytes(model: KnnModel) -> bytes:
         "schema": {"version": state["schema_version"], "dim": model.dim},
         "target": model.target,
         "step_seconds": model.step_seconds,
-        "training_fingerprint": training_fingerprint(model),
+        "training_fingerprint": _fingerprint(model.target, state["index"]),
         "encoder_fingerprint": model.encoder_fingerprint,
         "metrics": model.metrics,
     }
@@ -61,8 +61,7 @@ def model_from_bytes(data: bytes) -> KnnModel:
 
 def training_fingerprint(model: KnnModel) -> str:
     """Return 64 hex digits that identify the specs and labels that `model` was trained on."""
-    index = model.state()["index"]
-    return hashlib.sha256(encoded({"target": model.target, "index": index})).hexdigest()
+    return _fingerprint(model.target, model.state()["index"])
 
 
 def save_encoder(encoder: Encoder, path: UPath | Path | str) -> None:
@@ -90,6 +89,10 @@ def _load(read: Callable[[bytes], T], path: UPath | Path | str) -> T:
         return read(read_bounded(path, limit_bytes=LIMIT_BYTES))
     except Refused as error:
         raise Refused(f"{path}: {error}") from None
+
+
+def _fingerprint(target: str, index: Mapping[str, Any]) -> str:
+    return hashlib.sha256(encoded({"target": target, "index": index})).hexdigest()
 
 
 def _envelope() -> dict[str, Any]:

@@ -120,7 +120,7 @@ class Promotions:
         return pointer
 
     def head(self) -> Head:
-        """Return the last change; a damaged pointer and damaged changes are passed over."""
+        """Return the last change; a damaged pointer and damaged changes are skipped."""
         files = self._log.all()  # first, so that what comes after it makes `append` fail
         pointer = None
         with contextlib.suppress(Refused):

@@ -168,12 +168,15 @@ class ModelStore(Versions):
 
     def prune(self, *, keep: int) -> list[str]:
         """Remove the oldest versions until `keep` are left, and return them. The served version stays, and so do those
-        served in the last two days and the ROLLBACKS_KEPT versions that rollbacks go back to.
+        served in the last two days and the ROLLBACKS_KEPT versions that rollbacks go back to. A version whose manifest
+        is damaged is removed with those of its age.
         """
         if keep < 1:
             raise InvalidInput(f"keep must be at least 1, not {keep}")
         needed = self.needed()
-        chosen = [info.version for info in self.versions()[keep:] if info.version not in needed]
+        versions = [info.version for info in self.versions()]
+        unreadable = [name for name in self.unreadable(versions) if versions[keep:] and name < versions[keep - 1]]
+        chosen = [version for version in (*versions[keep:], *unreadable) if version not in needed]
         removed = self.remove(chosen) if chosen else []
         self._promotions.prune()
         return removed

@@ -9,7 +9,7 @@ is, which is written last.
 import contextlib
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,7 @@ from podpower.io.leftovers import remove_leftovers
 from podpower.io.object_storage import ObjectStorage
 from podpower.io.places import AnyPath, is_local
 from podpower.io.sealed_json import Format
+from podpower.io.storages import storage_at
 from podpower.model.fit import check_fit
 from podpower.model.knn import KnnModel
 from podpower.registry import artifacts
@@ -71,8 +72,13 @@ class Versions:
     """The versions of a store at `root`."""
 
     def __init__(self, root: AnyPath) -> None:
-        self._storage = ObjectStorage(root)
+        self._storage = storage_at(root)
         self.root = self._storage.root
+
+    @property
+    def storage(self) -> ObjectStorage:
+        """The files of the store."""
+        return self._storage
 
     def add(
         self,
@@ -138,6 +144,15 @@ class Versions:
             with contextlib.suppress(Refused):
                 found.append(self.info(path.name))
         return sorted(found, key=lambda info: info.version, reverse=True)
+
+    def unreadable(self, readable: Collection[str]) -> list[str]:
+        """Return the versions beside the `readable` ones that have a manifest: a damaged one."""
+        found = []
+        for path in self._storage.children("versions"):
+            with contextlib.suppress(Refused):  # a folder of another name is no version
+                if path.name not in readable and self.manifest(path.name) is not None:
+                    found.append(path.name)
+        return sorted(found, reverse=True)
 
     def unverified(self) -> list[str]:
         """Return the versions whose manifest has no digest, as earlier versions of podpower wrote them."""
@@ -217,6 +232,14 @@ class Versions:
         if _described(data) != info.files[name]:
             raise Refused(f"{name} of version {info.version} does not match its digest in the manifest: {_REPLACE}")
         return data
+
+    def content(self, version: str, name: str) -> bytes:
+        """Return the bytes of a file of `version`. Refused when it is missing or differs from its digest."""
+        return self._content(self.info(version), name)
+
+    def manifest(self, version: str) -> bytes | None:
+        """Return the bytes of the manifest of `version`; None where there is none."""
+        return self._storage.read(self._folder(version) / MANIFEST_FILE)
 
     def is_whole(self, version: str) -> bool:
         """Return True when all files of the version exist and match its manifest."""

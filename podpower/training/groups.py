@@ -5,21 +5,21 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from podpower.model.estimator import numbered
+
 
 def linked_groups(workloads: Sequence[Hashable], spec_hashes: Sequence[str]) -> NDArray[np.int64]:
     """Return a number for each item such that items of one workload, or of one spec, or linked through others, share
     it.
     """
-    parents: dict[Hashable, Hashable] = {}
+    from scipy.sparse import coo_array  # noqa: PLC0415  # slow to import; most runs train nothing
+    from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
 
-    def root(key: Hashable) -> Hashable:
-        parents.setdefault(key, key)
-        while parents[key] != key:
-            parents[key] = parents[parents[key]]
-            key = parents[key]
-        return key
-
-    for workload, spec_hash in zip(workloads, spec_hashes, strict=True):
-        parents[root(("spec", spec_hash))] = root(("workload", workload))
-    numbers: dict[Hashable, int] = {}
-    return np.array([numbers.setdefault(root(("workload", w)), len(numbers)) for w in workloads], dtype=np.int64)
+    of_workload, of_spec = numbered(workloads), numbered(spec_hashes)
+    if not len(of_workload):
+        return of_workload
+    of_spec += of_workload.max() + 1
+    count = int(of_spec.max()) + 1
+    links = coo_array((np.ones(len(of_spec), dtype=np.int8), (of_workload, of_spec)), shape=(count, count))
+    _, component = connected_components(links, directed=False)
+    return numbered(component[of_workload].tolist())

@@ -9,11 +9,12 @@ from podpower.errors import Unavailable
 from podpower.model.search import InvertedFile, Search
 
 RECALL_AT_10 = 0.995  # what nprobe is chosen for
-_POINTS_A_CENTROID = 32
-_ROUNDS = 6
+_POINTS_A_CENTROID = 16
+_ROUNDS = 4
 _SEED = 1
 _MEASURED_QUERIES = 400
 _FIRST_NPROBE = 8
+_PART = 1 << 13  # vectors that are scaled at a time
 _FINE = 1.2  # more lists than are needed by no more than this factor
 
 
@@ -21,6 +22,11 @@ def make_inverted_file(vectors: NDArray[np.float32], scales: NDArray[np.float32]
     """Return the inverted file of vectors (n, dim) times `scales`, with the nprobe that RECALL_AT_10 takes. Unavailable
     without faiss.
     """
+    return make_search(vectors, scales)[0]
+
+
+def make_search(vectors: NDArray[np.float32], scales: NDArray[np.float32]) -> tuple[InvertedFile, Search]:
+    """Return the same inverted file, and the search that uses it."""
     try:
         import faiss  # noqa: PLC0415 - for large models only
     except ImportError as error:
@@ -33,8 +39,7 @@ def make_inverted_file(vectors: NDArray[np.float32], scales: NDArray[np.float32]
     quantizer = faiss.IndexFlatL2(dim)
     centroids = np.array(means.centroids, dtype=np.float32)
     quantizer.add(centroids)
-    step = 100_000
-    parts = (np.multiply(vectors[i : i + step], scales, dtype=np.float32) for i in range(0, count, step))
+    parts = (np.multiply(vectors[i : i + _PART], scales, dtype=np.float32) for i in range(0, count, _PART))
     list_of = np.concatenate([quantizer.search(part, 1)[1][:, 0] for part in parts]).astype(np.int64)
     return _measured(vectors, scales, centroids, list_of)
 
@@ -44,9 +49,9 @@ def _measured(
     scales: NDArray[np.float32],
     centroids: NDArray[np.float32],
     list_of: NDArray[np.int64],
-) -> InvertedFile:
-    """Return the least nprobe that finds what an exact search finds; queries are entries, which do not
-    count as found.
+) -> tuple[InvertedFile, Search]:
+    """Return the inverted file with the least nprobe that finds what an exact search finds, and its search; queries are
+    entries, which do not count as found.
     """
     queries = vectors[np.linspace(0, len(vectors) - 1, _MEASURED_QUERIES).astype(np.int64)]
     _, exact = Search(vectors, scales).near(queries, 11)
@@ -71,4 +76,5 @@ def _measured(
             nprobe, recall = between, found
         else:
             too_few = between
-    return replace(inverted_file, nprobe=nprobe, recall_at_10=recall)
+    search.set_nprobe(nprobe)
+    return replace(inverted_file, nprobe=nprobe, recall_at_10=recall), search

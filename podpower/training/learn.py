@@ -15,8 +15,10 @@ from podpower.model.metric import Metric
 from podpower.model.partial_pooling import PseudoCounts, remoteness
 from podpower.model.prior import left_out_priors
 from podpower.model.scale import from_log, to_log
+from podpower.model.search import EXACT_ENTRIES, InvertedFile, Search
 from podpower.training.cluster_effects import fit_cluster_effects
 from podpower.training.groups import linked_groups
+from podpower.training.ivf import make_search
 from podpower.training.leave_out import (
     known_specs,
     left_out_metrics,
@@ -46,6 +48,7 @@ class Learned:
     mean_factors: MeanFactors
     cluster_effects: dict[str, float]
     metrics: dict[str, object]
+    inverted_file: InvertedFile | None
 
 
 def learn(
@@ -53,21 +56,28 @@ def learn(
 ) -> Learned:
     """Return everything that is chosen on entries left out; `seen` are the residuals of periods against those before.
 
-    The metric is chosen for the target; everything after it for power, which is what intervals are of. The effects of
-    clusters need a model without them, and all that is chosen is chosen again with them.
+    The metric is chosen for the target; everything after it for power, which is what intervals are of. Above
+    EXACT_ENTRIES it is chosen with the approximate search that is served. The effects of clusters need a model without
+    them, and all that is chosen is chosen again with them.
     """
     groups, logs = linked_groups(entries.workloads, entries.spec_hashes), to_log(entries.power_w)
     if int(groups.max()) == 0 or all_equal(logs):  # nothing remains without it, or nothing to be learned
         return _unlearned(entries, seen, metric)
     metric, neighbour_count = _learned_metric(entries, groups, metric, target=target)
-    estimator = Estimator(entries, metric=metric, neighbours=neighbours)
+    inverted_file, search = _approximate(entries, metric)
+    estimator = Estimator(entries, metric=metric, neighbours=neighbours, search=search)
     learned = _pooled(estimator, groups, seen, neighbour_count)
     priors = _priors(entries, logs, groups)
     effects = fit_cluster_effects(estimator, priors, learned.pseudo_counts, learned.intervals.widening)
-    if not effects:
-        return learned
-    estimator = Estimator(entries, metric=metric, neighbours=neighbours, cluster_effects=effects)
-    return replace(_pooled(estimator, groups, seen, neighbour_count), cluster_effects=effects)
+    if effects:
+        estimator = estimator.with_effects(effects)
+        learned = replace(_pooled(estimator, groups, seen, neighbour_count), cluster_effects=effects)
+    return replace(learned, inverted_file=inverted_file)
+
+
+def _approximate(entries: MeasuredEntries, metric: Metric) -> tuple[InvertedFile | None, Search | None]:
+    """Return an inverted file and its search of many entries."""
+    return make_search(entries.vectors, metric.scales()) if len(entries) > EXACT_ENTRIES else (None, None)
 
 
 def _pooled(
@@ -105,6 +115,7 @@ def _pooled(
         ),
         cluster_effects={},
         metrics=left_out_metrics(measured, new.predicted, similar),
+        inverted_file=None,
     )
 
 
@@ -141,4 +152,5 @@ def _unlearned(entries: MeasuredEntries, seen: NDArray[np.float64], metric: Metr
         mean_factors=MeanFactors(),
         cluster_effects={},
         metrics={"left_out_entries": 0},
+        inverted_file=_approximate(entries, metric)[0],
     )

@@ -49,10 +49,11 @@ def nearest_left_out(
 ) -> NearestLeftOut:
     """Return the data that the metric is learned from: entries with their nearest by the initial `metric`."""
     blocks = metric.blocks
-    search = Search(entries.vectors, metric.scales())
     queries = evenly(np.arange(len(entries)), FIT_ENTRIES)
     vectors = entries.vectors
-    near, squared = search.near(vectors[queries], FIT_NEIGHBOURS, groups=groups, own_groups=groups[queries])
+    near, squared = Search(vectors, metric.scales()).near(
+        vectors[queries], FIT_NEIGHBOURS, groups=groups, own_groups=groups[queries]
+    )  # the search is as large as all vectors: it is gone before these are compared
     there, ends = np.isfinite(squared), np.cumsum(blocks)
     apart = np.zeros((len(ends), *near.shape))
     for block, (first, last) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):

@@ -1,10 +1,12 @@
 """Training: measured entries from the examples, and what is chosen on workloads left out in turn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from podpower.datasets.entries import Examples, MeasuredEntries
 from podpower.datasets.hash_versions import FIRST_VERSION, HASH_VERSION
@@ -15,9 +17,7 @@ from podpower.model.estimator import effects_of
 from podpower.model.knn import KnnModel
 from podpower.model.prior import fit_prior
 from podpower.model.scale import to_log
-from podpower.model.search import EXACT_ENTRIES
 from podpower.training.history import History
-from podpower.training.ivf import make_inverted_file
 from podpower.training.learn import all_equal, learn
 from podpower.training.metric import default_metric
 
@@ -25,14 +25,15 @@ DEFAULT_NEIGHBOURS = 32
 
 
 def train(
-    rows: Rows, *, target: str | None = None, neighbors: int | None = None, notes: Sequence[str] = ()
-) -> KnnModel:
+    rows: Rows, *, target: str | None = None, neighbors: int | None = None, notes: Sequence[str] = (),
+    node_types: Mapping[str, str] = MappingProxyType({}),
+) -> KnnModel:  # fmt: skip
     """Return a model of `target` from `train_rows` (docs/reference/file-formats.md); `neighbors` bounds how many are
     averaged.
 
-    `notes` become notes of the model. With one workload only there is nothing to choose or to judge by: a
-    note states that, and its intervals are wide. InvalidInput when no label is known, all are zero, columns are
-    missing or encoders are mixed.
+    `notes` become notes of the model, `node_types` are those of `KnnModel`. With one workload only there is nothing to
+    choose or to judge by: a note states that, and its intervals are wide. InvalidInput when no label is known, all are
+    zero, columns are missing or encoders are mixed.
     """
     training_set = TrainingSet.of(rows, target=target)
     return train_examples(
@@ -42,14 +43,15 @@ def train(
         row_count=training_set.row_count,
         label_source=sources_in_words(training_set.label_sources),
         notes=[*label_notes(training_set.label_sources, training_set.node_ratios), *notes],
+        node_types=node_types,
     )
 
 
-def check_trainable(examples: Examples, *, neighbors: int | None) -> None:
+def check_trainable(power_w: NDArray[np.float64], *, neighbors: int | None) -> None:
     """InvalidInput where there is nothing to be learned from, or `neighbors` is no number of neighbours."""
     if neighbors is not None and neighbors < 1:
         raise InvalidInput(f"neighbors must be at least 1, not {neighbors}")
-    if not (examples.power_w > 0).any():
+    if not (power_w > 0).any():
         raise InvalidInput(
             "all labels are zero: Kepler reports 0 W everywhere, as it does without hardware counters (most cloud "
             "VMs); see `podpower doctor`"
@@ -65,15 +67,18 @@ def train_examples(
     without: frozenset[int] = frozenset(),
     label_source: str | None = None,
     notes: Sequence[str] = (),
+    node_types: Mapping[str, str] = MappingProxyType({}),
 ) -> KnnModel:
     """Train on examples that are already aggregated. `without` names blocks of columns to leave out, by position."""
-    check_trainable(examples, neighbors=neighbors)
+    check_trainable(examples.power_w, neighbors=neighbors)
     neighbours, history = neighbors or DEFAULT_NEIGHBOURS, History.of(examples)
+    size, labels_end_s = _training_size(examples, row_count=row_count), float(examples.last_s.max())
+    notes = [*_notes(examples), *notes]
+    examples = examples.at_most(0)  # the rest needs what all have in common, not their columns
     entries, start = history.entries, default_metric(examples.blocks, without=without)
     learned = learn(entries, history.residuals, start, target=target, neighbours=neighbours)
-    metrics, inverted_file = learned.metrics, None
-    if len(entries) > EXACT_ENTRIES:
-        inverted_file = make_inverted_file(entries.vectors, learned.metric.scales())
+    metrics, inverted_file = learned.metrics, learned.inverted_file
+    if inverted_file is not None:
         entries = replace(entries, vectors=entries.vectors.astype(np.float16))
         metrics = metrics | {"search_recall_at_10": inverted_file.recall_at_10}
     return KnnModel(
@@ -98,12 +103,13 @@ def train_examples(
         step_seconds=examples.step_seconds,
         energy=examples.energy,
         label_source=label_source,
+        node_types=node_types,
         encoder_fingerprint=examples.encoder_fingerprint,
         metrics=metrics,
-        labels_end_s=float(examples.last_s.max()),
+        labels_end_s=labels_end_s,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        training_size=_training_size(examples, row_count=row_count),
-        notes=[*_notes(examples), *notes],
+        training_size=size,
+        notes=notes,
         spec_hash_version=FIRST_VERSION if examples.older_hashes else HASH_VERSION,
     )
 
