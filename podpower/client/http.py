@@ -1,0 +1,290 @@
+"""`Client` and `AsyncClient`: typed calls of the prediction API with retries, timeouts and an API key."""
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Final, Self, TypedDict, TypeVar, Unpack
+
+import httpx
+
+from podpower import settings
+from podpower.client import calls
+from podpower.client.answers import Batch, DifferenceAnswer, Line
+from podpower.client.calls import Call, LinesOf
+from podpower.client.workloads import BatchOptions, ManifestOptions, Manifests, Workload
+from podpower.errors import InvalidInput, Unavailable
+from podpower.io.http import failures, tls_context
+from podpower.io.retries import Again, Retries
+from podpower.model.predictor import Explanation, Prediction
+from podpower.registry.description import ModelInfo
+from podpower.setting_values import web_address
+from podpower.specs.requests import InferenceRequest
+
+T = TypeVar("T")
+
+TIMEOUT_SECONDS: Final = 10.0
+CONNECT_SECONDS: Final = 3.0
+ATTEMPTS: Final = 4
+MOST_WAIT_SECONDS: Final = 10.0
+_FIRST_WAIT_SECONDS: Final = 0.2
+_CONNECTIONS: Final = 20
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """Options of a client. `api_key` is PODPOWER_API_KEY by default, `ca_file`, the certificates to trust,
+    PODPOWER_API_CA_FILE; `cert_file` and `key_file` are a client certificate.
+
+    Each attempt has `timeout_seconds` (10). What can pass (no connection, 429, 5xx) is tried up to `attempts` times
+    (4). A wait that the service requests (Retry-After) is kept up to `most_wait_seconds` (10); a longer one is an
+    error at once.
+    """
+
+    api_key: str | None
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
+    timeout_seconds: float
+    attempts: int
+    most_wait_seconds: float
+
+
+class _Connection:
+    """Settings of a client, by argument or else by the environment."""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        ca_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        attempts: int = ATTEMPTS,
+        most_wait_seconds: float = MOST_WAIT_SECONDS,
+    ) -> None:
+        environment = settings.read()
+        given = environment.client
+        self.url = web_address(url or environment.service.api_url)
+        self._retries = Retries(
+            attempts=max(1, attempts),
+            first_s=_FIRST_WAIT_SECONDS,
+            last_s=most_wait_seconds,
+            most_retry_after_s=most_wait_seconds,
+        )
+        key = api_key or given.api_key
+        if key and not (key.isascii() and key.isprintable() and " " not in key):
+            raise InvalidInput("the API key has characters that no key has: take it as `podpower keys new` printed it")
+        self._options: dict[str, Any] = {
+            "base_url": self.url,
+            "verify": self._tls(ca_file or given.ca_file, cert_file, key_file),
+            "follow_redirects": False,  # a key is for this host only
+            "timeout": httpx.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
+            "limits": httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            "headers": {"User-Agent": "podpower", **({"Authorization": f"Bearer {key}"} if key else {})},
+        }
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def _tls(self, ca_file: str | None, cert_file: str | None, key_file: str | None) -> ssl.SSLContext | bool:
+        if not self.url.startswith("https:"):
+            return False  # making a context takes 20 ms
+        return tls_context(ca_file=ca_file, cert_file=cert_file, key_file=key_file, what=self.url)
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """Turn a connection that breaks in the middle of an answer into Unavailable."""
+        try:
+            with failures(untrusted=self._untrusted()):
+                yield
+        except Again as error:
+            raise Unavailable(f"{self.url}, in the middle of an answer: {error}") from None
+
+    def _untrusted(self) -> str:
+        return f"the certificate of {self.url} is not trusted: give its CA as ca_file or PODPOWER_API_CA_FILE"
+
+
+class Client(_Connection):
+    """Asks a podpower service. Threads may share it; close it, or use it in `with`.
+
+    Every method raises InvalidInput when the service refuses what it is given (RequestRefused, with `status`), and
+    Unavailable when it does not answer after all attempts.
+    """
+
+    def __init__(self, url: str | None = None, **options: Unpack[ConnectionOptions]) -> None:
+        """`url` is the address of the service, PODPOWER_API_URL by default. InvalidInput when an option or variable
+        cannot be used.
+        """
+        super().__init__(url, **options)
+        self._http = httpx.Client(**self._options)
+
+    def predict(self, workload: Workload) -> Prediction:
+        """Predict one workload: an InferenceRequest, its JSON, or an object of Kubernetes."""
+        return self._send(calls.predict(workload))
+
+    def predict_batch(self, workloads: Iterable[Workload] | Manifests, **options: Unpack[BatchOptions]) -> Batch:
+        """Predict many workloads, or those of manifests. A bad row is in `errors` and fails no other."""
+        return self._send(calls.predict_batch(workloads, options))
+
+    def predict_lines(self, workloads: Iterable[Workload], **options: Unpack[ManifestOptions]) -> Iterator[Line]:
+        """Yield a line for each of up to 100,000 InferenceRequests as it is predicted, and a last one with the total.
+
+        Unavailable when the answer breaks off; what was yielded before is right.
+        """
+        call = calls.predict_lines(workloads, options)
+        with contextlib.closing(self._retries.call(lambda: self._opened(call), what=self.url)) as answer:
+            lines = LinesOf(call)
+            with self._unbroken():
+                for data in answer.iter_bytes():
+                    yield from lines.read(data)
+            lines.check_whole()
+
+    def diff(
+        self,
+        old: Iterable[Workload] | Manifests,
+        new: Iterable[Workload] | Manifests,
+        **options: Unpack[BatchOptions],
+    ) -> DifferenceAnswer:
+        """Predict what a change from `old` to `new` draws more or less: manifests, or lists of workloads."""
+        return self._send(calls.diff(old, new, options))
+
+    def from_yaml(self, manifest: Manifests, **options: Unpack[ManifestOptions]) -> Prediction:
+        """Predict the only workload of a manifest."""
+        return self._send(calls.from_yaml(manifest, options))
+
+    def infer(self, manifests: Manifests, **options: Unpack[ManifestOptions]) -> list[InferenceRequest]:
+        """Convert manifests to InferenceRequests."""
+        return self._send(calls.infer(manifests, options))
+
+    def explain(self, workload: Workload) -> Explanation:
+        """Predict one workload and list the measured workloads that the prediction rests on."""
+        return self._send(calls.explain(workload))
+
+    def model(self) -> ModelInfo:
+        """Describe the served model."""
+        return self._send(calls.model())
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _opened(self, call: Call[Line]) -> httpx.Response:
+        """Return an answer whose body is not read yet."""
+        request = self._http.build_request(
+            call.method, call.path, content=call.content, headers=call.headers, params=call.query
+        )
+        with failures(untrusted=self._untrusted()):
+            answer = self._http.send(request, stream=True)
+            if answer.is_success:
+                return answer
+            with contextlib.closing(answer):
+                body = answer.read()
+        calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
+        raise AssertionError("unreachable: that status is an error")
+
+    def _send(self, call: Call[T]) -> T:
+        def once() -> T:
+            with failures(untrusted=self._untrusted()):
+                answer = self._http.request(
+                    call.method, call.path, content=call.content, headers=call.headers, params=call.query
+                )
+            return calls.checked(call, status=answer.status_code, headers=answer.headers, body=answer.content)
+
+        return self._retries.call(once, what=self.url)
+
+
+class AsyncClient(_Connection):
+    """`Client` for asyncio, with the same methods to await."""
+
+    def __init__(self, url: str | None = None, **options: Unpack[ConnectionOptions]) -> None:
+        """Arguments as of `Client`."""
+        super().__init__(url, **options)
+        self._http = httpx.AsyncClient(**self._options)
+
+    async def predict(self, workload: Workload) -> Prediction:
+        """Predict one workload, as `Client.predict`."""
+        return await self._send(calls.predict(workload))
+
+    async def predict_batch(self, workloads: Iterable[Workload] | Manifests, **options: Unpack[BatchOptions]) -> Batch:
+        """Predict many workloads, as `Client.predict_batch`."""
+        return await self._send(calls.predict_batch(workloads, options))
+
+    async def predict_lines(
+        self, workloads: Iterable[Workload], **options: Unpack[ManifestOptions]
+    ) -> AsyncIterator[Line]:
+        """Yield a line for each InferenceRequest and one with the total, as `Client.predict_lines`."""
+        call = calls.predict_lines(workloads, options)
+        async with contextlib.aclosing(await self._retries.call_async(lambda: self._opened(call), what=self.url)) as (
+            answer
+        ):
+            lines = LinesOf(call)
+            with self._unbroken():
+                async for data in answer.aiter_bytes():
+                    for line in lines.read(data):
+                        yield line
+            lines.check_whole()
+
+    async def diff(
+        self,
+        old: Iterable[Workload] | Manifests,
+        new: Iterable[Workload] | Manifests,
+        **options: Unpack[BatchOptions],
+    ) -> DifferenceAnswer:
+        """Predict what a change draws more or less, as `Client.diff`."""
+        return await self._send(calls.diff(old, new, options))
+
+    async def from_yaml(self, manifest: Manifests, **options: Unpack[ManifestOptions]) -> Prediction:
+        """Predict the only workload of a manifest, as `Client.from_yaml`."""
+        return await self._send(calls.from_yaml(manifest, options))
+
+    async def infer(self, manifests: Manifests, **options: Unpack[ManifestOptions]) -> list[InferenceRequest]:
+        """Convert manifests to InferenceRequests, as `Client.infer`."""
+        return await self._send(calls.infer(manifests, options))
+
+    async def explain(self, workload: Workload) -> Explanation:
+        """Predict and explain one workload, as `Client.explain`."""
+        return await self._send(calls.explain(workload))
+
+    async def model(self) -> ModelInfo:
+        """Describe the served model."""
+        return await self._send(calls.model())
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _opened(self, call: Call[Line]) -> httpx.Response:
+        request = self._http.build_request(
+            call.method, call.path, content=call.content, headers=call.headers, params=call.query
+        )
+        with failures(untrusted=self._untrusted()):
+            answer = await self._http.send(request, stream=True)
+            if answer.is_success:
+                return answer
+            async with contextlib.aclosing(answer):
+                body = await answer.aread()
+        calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
+        raise AssertionError("unreachable: that status is an error")
+
+    async def _send(self, call: Call[T]) -> T:
+        async def once() -> T:
+            with failures(untrusted=self._untrusted()):
+                answer = await self._http.request(
+                    call.method, call.path, content=call.content, headers=call.headers, params=call.query
+                )
+            return calls.checked(call, status=answer.status_code, headers=answer.headers, body=answer.content)
+
+        return await self._retries.call_async(once, what=self.url)

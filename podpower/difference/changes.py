@@ -1,0 +1,224 @@
+"""Changed workloads between an old and a new input, and what they draw more or less."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from podpower.difference.intervals import Ends, Pair, correlation_of, difference_ends
+from podpower.difference.words import differences
+from podpower.impact.assessment import Assessment, Inputs
+from podpower.model.predictor import Explanation, Prediction, Predictor, Total, summand_of
+from podpower.model.totals import DEFAULT_LEVEL, PowerInterval, shared_correlation
+from podpower.specs.documents import Rejected
+from podpower.specs.requests import InferenceRequest
+
+_PRIOR = "prior"
+_Optional = float | msgspec.UnsetType | None
+
+
+class Change(msgspec.Struct, kw_only=True, frozen=True):
+    """One workload that is added, removed or changed. `old` and `new` are its predictions, `what` names the fields that
+    differ. `delta_*` are new less old, null where a side is unknown; `delta_interval` is that of `delta_w`.
+    """
+
+    namespace: str
+    workload_kind: str
+    workload_name: str
+    component: str | None
+    cluster: str | None
+    change: Literal["added", "removed", "changed"]
+    what: list[str]
+    old: Prediction | None
+    new: Prediction | None
+    delta_w: float | None
+    delta_kwh_month: float | None
+    delta_interval: PowerInterval | None
+    delta_cost_month: _Optional = msgspec.UNSET
+    delta_co2e_kg_month: _Optional = msgspec.UNSET
+
+
+class Delta(msgspec.Struct, kw_only=True, frozen=True):
+    """New less old of all workloads whose figures are known on both sides; `unknown` counts the other changes.
+
+    `kwh_interval` is [low, high] of `kwh_month` at the level of `total_interval`.
+    """
+
+    total_avg_power_w: float
+    total_interval: PowerInterval
+    kwh_month: float
+    kwh_interval: tuple[float, float]
+    unknown: int
+    cost_month: _Optional = msgspec.UNSET
+    currency: str | msgspec.UnsetType = msgspec.UNSET
+    co2e_kg_month: _Optional = msgspec.UNSET
+
+
+class Totals(msgspec.Struct, kw_only=True, frozen=True):
+    """Sums of both sides, and their difference."""
+
+    old: Total
+    new: Total
+    delta: Delta
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Changes, the largest first, and totals; `unchanged` counts the workloads that are the same on both sides."""
+
+    changes: Sequence[Change]
+    total: Totals
+    unchanged: int
+    errors: Sequence[Rejected] = field(default_factory=tuple)
+
+    def answer(self, inputs: Inputs) -> dict[str, Any]:
+        """Return plain values, shaped as `POST /diff` answers."""
+        return {
+            "changes": msgspec.to_builtins(self.changes),
+            "total": msgspec.to_builtins(self.total),
+            "unchanged": self.unchanged,
+            "errors": msgspec.to_builtins(self.errors),
+            "inputs": inputs.described(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    request: InferenceRequest
+    prediction: Prediction
+
+
+def difference(predictor: Predictor, old: Assessment, new: Assessment) -> Difference:
+    """Return what is different between two assessed inputs, both predicted by `predictor`."""
+    before, after = _sides(old), _sides(new)
+    names = list(dict.fromkeys([*after, *before]))
+    changed = [name for name in names if not _same(before.get(name), after.get(name))]
+    sides = [(before.get(name), after.get(name)) for name in changed]
+    known = [place for place, (a, b) in enumerate(sides) if _known(a) and _known(b)]
+    weights = _weights(predictor, [side for place in known for side in sides[place] if side is not None])
+    pairs = [_pair(predictor, *sides[place], weights) for place in known]
+    shared = shared_correlation(predictor.model.training_size["workloads"])
+    ends = difference_ends(pairs, shared=shared)
+    intervals = dict(zip(known, ends.pairs_w, strict=True))
+    changes = [_change(*pair, ends_w=intervals.get(place)) for place, pair in enumerate(sides)]
+    changes.sort(key=lambda change: (-abs(change.delta_w or 0.0), change.namespace, change.workload_name))
+    return Difference(
+        changes=changes,
+        total=Totals(old=old.total, new=new.total, delta=_delta(changes, ends, new.total)),
+        unchanged=len(names) - len(changed),
+        errors=[*old.errors, *new.errors],
+    )
+
+
+def _sides(of: Assessment) -> dict[tuple[str | None, ...], _Side]:
+    """Return the workloads by their identity; of one that is given twice the last one."""
+    found: dict[tuple[str | None, ...], _Side] = {}
+    for request, prediction in zip(of.requests, of.predictions, strict=True):
+        name = (request.cluster, request.namespace, request.workload_kind, request.workload_name, request.component)
+        found[name] = _Side(request=request, prediction=prediction)
+    return found
+
+
+def _same(old: _Side | None, new: _Side | None) -> bool:
+    """Return whether nothing that decides energy is different; labels and annotations do not."""
+    if old is None or new is None:
+        return False
+    a, b = (msgspec.structs.replace(s.request, labels={}, annotations={}, replicas_source=None) for s in (old, new))
+    if a == b:
+        return True
+    same_pods = old.prediction.replicas == new.prediction.replicas
+    return old.prediction.spec_hash == new.prediction.spec_hash and same_pods and not differences(a, b)
+
+
+def _known(side: _Side | None) -> bool:
+    return side is None or side.prediction.total_avg_power_w is not None
+
+
+def _weights(predictor: Predictor, sides: Sequence[_Side]) -> dict[int, dict[str, float]]:
+    """Return the share of each neighbour and of the prior in each prediction, by the identity of the side."""
+    explained: Iterable[Explanation] = predictor.explain([side.request for side in sides]) if sides else ()
+    found = {}
+    for side, one in zip(sides, explained, strict=True):
+        weights = {_PRIOR: one.prior_weight}
+        for n in one.neighbours:
+            name = "/".join((n.cluster or "", n.namespace, n.workload_kind, n.workload_name, n.spec_hash))
+            weights[name] = weights.get(name, 0.0) + n.weight
+        found[id(side)] = weights
+    return found
+
+
+def _pair(predictor: Predictor, old: _Side | None, new: _Side | None, weights: dict[int, dict[str, float]]) -> Pair:
+    before = summand_of(old.prediction) if old else None
+    after = summand_of(new.prediction) if new else None
+    correlation = 0.0
+    if old and new and before and after:
+        correlation = correlation_of(
+            predictor.model.intervals, old=before, new=after, old_weights=weights[id(old)],
+            new_weights=weights[id(new)], same_spec=old.prediction.spec_hash == new.prediction.spec_hash,
+        )  # fmt: skip
+    return Pair(
+        old=before, new=after, correlation=correlation, old_kwh_per_w=_kwh_per_w(old), new_kwh_per_w=_kwh_per_w(new)
+    )
+
+
+def _kwh_per_w(side: _Side | None) -> float | None:
+    if side is None or side.prediction.kwh_month is None:
+        return None
+    watts = side.prediction.total_avg_power_w
+    return side.prediction.kwh_month / watts if watts else 0.0
+
+
+def _change(old: _Side | None, new: _Side | None, *, ends_w: tuple[float, float] | None) -> Change:
+    side = new or old
+    if side is None:
+        raise AssertionError("a change has a side")
+    before, after = old.prediction if old else None, new.prediction if new else None
+    priced = {
+        f"delta_{name}": _less(before, after, name)
+        for name in ("cost_month", "co2e_kg_month")
+        if any(p is not None and getattr(p, name) is not msgspec.UNSET for p in (before, after))
+    }
+    return Change(
+        namespace=side.request.namespace,
+        workload_kind=side.request.workload_kind,
+        workload_name=side.request.workload_name,
+        component=side.request.component,
+        cluster=side.request.cluster,
+        change="added" if old is None else "removed" if new is None else "changed",
+        what=differences(old.request, new.request) if old and new else [],
+        old=before,
+        new=after,
+        delta_w=_less(before, after, "total_avg_power_w"),
+        delta_kwh_month=_less(before, after, "kwh_month"),
+        delta_interval=None if ends_w is None else PowerInterval(level=DEFAULT_LEVEL, avg_power_w=ends_w),
+        **priced,
+    )
+
+
+def _less(old: Prediction | None, new: Prediction | None, name: str) -> float | None:
+    """Return new less old of a figure, an absent side being 0; None where one is unknown."""
+    values = [0.0 if side is None else getattr(side, name) for side in (old, new)]
+    return None if any(value is None or value is msgspec.UNSET for value in values) else values[1] - values[0]
+
+
+def _delta(changes: Sequence[Change], ends: Ends, new: Total) -> Delta:
+    def summed(name: str) -> float:
+        return math.fsum(value for change in changes if (value := getattr(change, name)) is not None)
+
+    priced: dict[str, Any] = {}
+    if new.cost_month is not msgspec.UNSET:
+        priced |= {"cost_month": summed("delta_cost_month"), "currency": new.currency}
+    if new.co2e_kg_month is not msgspec.UNSET:
+        priced["co2e_kg_month"] = summed("delta_co2e_kg_month")
+    kwh = summed("delta_kwh_month")
+    low, high = ends.total_kwh
+    return Delta(
+        total_avg_power_w=summed("delta_w"),
+        total_interval=PowerInterval(level=DEFAULT_LEVEL, avg_power_w=ends.total_w),
+        kwh_month=kwh,
+        kwh_interval=(min(low, kwh), max(high, kwh)),
+        unknown=sum(change.delta_w is None or change.delta_kwh_month is None for change in changes),
+        **priced,
+    )

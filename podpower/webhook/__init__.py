@@ -1,0 +1,1 @@
+"""Certificates of the admission webhook: issued, renewed, and made known to the API server."""
