@@ -20,7 +20,9 @@ from podpower.labels.nodes import HIGH_RATIO, LOW_RATIO, NodeRatio, failed_ratio
 from podpower.labels.relabelling import FIX, described_missing, missing_labels
 from podpower.sources.kubernetes.access import Access
 from podpower.sources.kubernetes.api import Api
+from podpower.sources.kubernetes.identity import cluster_uid
 from podpower.sources.kubernetes.list_watch import Found, Stream, listed
+from podpower.sources.prometheus.http import NEXT
 from podpower.sources.prometheus.source import Prometheus
 from podpower.sources.protocols import Selector
 
@@ -73,6 +75,7 @@ async def _examine_cluster(access: Access, kinds: Sequence[Kind]) -> list[Findin
         found = [Finding(check="cluster", state="ok", detail=f"{access.cluster} at {access.server}, {version}")]
         found.append(_clock("cluster clock", api.clock_ahead_s))
         found.append(await _rights(api, kinds))
+        found.append(await _identity(api))
         return found
 
 
@@ -93,6 +96,20 @@ async def _rights(api: Api, kinds: Sequence[Kind]) -> Finding:
         detail=f"missing rules: {rules}",
         fix=f"kubectl create clusterrole podpower --verb=get,list,watch --resource={resources} && "
         "kubectl create clusterrolebinding podpower --clusterrole=podpower --serviceaccount=NAMESPACE:ACCOUNT",
+    )
+
+
+async def _identity(api: Api) -> Finding:
+    """Check that the namespace whose UID identifies the cluster can be read."""
+    if await cluster_uid(api):
+        return Finding(check="identity", state="ok", detail="may read the namespace kube-system, which identifies it")
+    return Finding(
+        check="identity",
+        state="warn",
+        detail="the namespace kube-system cannot be read: a cluster that is rebuilt under its name is not noticed",
+        fix="kubectl create clusterrole podpower-identity --verb=get --resource=namespaces "
+        "--resource-name=kube-system && kubectl create clusterrolebinding podpower-identity "
+        "--clusterrole=podpower-identity --serviceaccount=NAMESPACE:ACCOUNT",
     )
 
 
@@ -119,7 +136,9 @@ def examine_prometheus(prometheus: Prometheus, *, now_s: float | None = None) ->
         names = prometheus.metric_names(start_s=now_s - RECENT_S, end_s=now_s)
     except PodpowerError as error:
         fix = "kubectl -n monitoring port-forward svc/prometheus-operated 9090, then --prom http://localhost:9090"
-        return [Finding(check="prometheus", state="fail", detail=str(error), fix=fix)]
+        return [
+            Finding(check="prometheus", state="fail", detail=str(error).removesuffix(NEXT.format(url=url)), fix=fix)
+        ]
     found = [
         Finding(check="prometheus", state="ok", detail=f"{url} answers"),
         _clock("prometheus clock", server_s - time.time()),

@@ -4,9 +4,24 @@ Each raises InvalidInput, which `podpower.settings` completes with the variable'
 """
 
 from collections.abc import Callable
+from typing import Self
 from urllib.parse import urlsplit
 
 from podpower.errors import InvalidInput
+from podpower.numbers import number_in, whole_number_in
+
+
+class KeyedAddress(str):
+    """An address whose service needs the API key in `key_file`."""
+
+    __slots__ = ("key_file",)
+    key_file: str | None
+
+    def __new__(cls, address: str, key_file: str | None = None) -> Self:
+        """Return the address, which is a text wherever no key is needed."""
+        made = super().__new__(cls, address)
+        made.key_file = key_file
+        return made
 
 
 def plain(text: str) -> str:
@@ -39,6 +54,30 @@ def web_address(text: str) -> str:
     return text.strip().rstrip("/")
 
 
+def origins(text: str) -> tuple[str, ...]:
+    """Return web origins that commas or spaces separate, such as https://grafana.example.org; `*` is all. InvalidInput
+    for others.
+    """
+    found = names(text)
+    for origin in found:
+        parts = urlsplit(web_address(origin)) if origin != "*" else None
+        if parts is not None and (parts.path or origin != origin.strip().rstrip("/")):
+            raise InvalidInput(f"{origin!r} is no origin: write scheme and host only, e.g. https://grafana.example.org")
+    return found
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a parser of one of `words`."""
+
+    def parse(text: str) -> str:
+        word = text.strip().lower()
+        if word not in words:
+            raise InvalidInput(f"{text!r} is none of {', '.join(words)}")
+        return word
+
+    return parse
+
+
 def names(text: str) -> tuple[str, ...]:
     """Return names that commas or spaces separate."""
     return tuple(text.replace(",", " ").split())
@@ -64,9 +103,10 @@ def integer(*, least: int, most: int) -> Callable[[str], int]:
     """Return a parser of whole numbers from `least` to `most`."""
 
     def parse(text: str) -> int:
-        if not text.isdecimal() or len(text) > 12 or not least <= int(text) <= most:
+        value = whole_number_in(text)
+        if value is None or not least <= value <= most:
             raise InvalidInput(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
+        return value
 
     return parse
 
@@ -75,11 +115,8 @@ def number(*, most: float) -> Callable[[str], float]:
     """Return a parser of numbers above 0 and up to `most`."""
 
     def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not 0 < value <= most:
+        value = number_in(text)
+        if value is None or not 0 < value <= most:
             raise InvalidInput(f"{text!r} is not a number above 0 and up to {most:g}")
         return value
 

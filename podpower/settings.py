@@ -6,13 +6,15 @@ one variable stops only what needs it. docs/reference/settings.md is generated f
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from podpower.errors import InvalidInput
-from podpower.setting_values import headers, integer, is_true, matchers, names, number, plain, web_address
+from podpower.service_settings import ClientSettings, ServiceSettings
+from podpower.setting_fields import PARSE, VARIABLE, setting
+from podpower.setting_values import KeyedAddress, headers, integer, is_true, matchers, names
 
 T = TypeVar("T")
 
@@ -26,56 +28,41 @@ DAGSTER_HOME: Final = "DAGSTER_HOME"
 TABLES: Final = "PODPOWER_TABLES"
 CLUSTERS: Final = "PODPOWER_CLUSTERS"
 POSTGRES_URL: Final = "PODPOWER_POSTGRES_URL"
-API_PORT: Final = "PODPOWER_API_PORT"
 
 DEFAULT_HOME: Final = ".podpower"
-# Defaults that the service and the command line use too.
-DEFAULT_DAGSTER_PORT: Final = 3000
-DEFAULT_API_PORT: Final = 8000
-MAX_BODY_MIB: Final = 8.0
-HEADER_TIMEOUT_SECONDS: Final = 10.0
-BODY_TIMEOUT_SECONDS: Final = 30.0
-DRAIN_SECONDS: Final = 5.0
-MAX_CONNECTIONS: Final = 1000
-RELOAD_SECONDS: Final = 2.0
-VARIABLE, DESCRIPTION = "variable", "description"  # in the metadata of a field
-_PARSE = "parse"
-
-
-def _setting(
-    variable: str, description: str, *, parse: Callable[[str], Any] = plain, default: Any = None, secret: bool = False
-) -> Any:
-    metadata = {VARIABLE: variable, DESCRIPTION: description, _PARSE: parse}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata, repr=not secret)
-    return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
     """Paths of data, models and artifacts."""
 
-    home: str | None = _setting(
+    home: str | None = setting(
         HOME, "Folder or URL (`s3://`, `gs://`, `az://`) of data and models; `.podpower` by default."
     )
-    given_recording: str | None = _setting(
+    given_recording: str | None = setting(
         RECORDING, "Recording to read, or the folder where a live cluster's objects are kept."
     )
-    given_tables: str | None = _setting(TABLES, "Folder or URL of the tables; `tables` in the home.")
-    given_model_store: str | None = _setting(MODEL_STORE, "Folder or URL of the model store; `models` in the home.")
-    encoder_path: str | None = _setting(ENCODER_PATH, "Encoder to serve in place of the store's; needs `MODEL_PATH`.")
-    model_path: str | None = _setting(MODEL_PATH, "Model to serve in place of the store's; needs `ENCODER_PATH`.")
-    dagster_home: str | None = _setting(
+    given_tables: str | None = setting(TABLES, "Folder or URL of the tables; `tables` in the home.")
+    given_model_store: str | None = setting(
+        MODEL_STORE,
+        "Folder or URL of the model store; `models` in the home. `http://HOST:8000/store`: what a service hands out.",
+    )
+    model_store_key_file: str | None = setting(
+        "PODPOWER_MODEL_STORE_KEY_FILE", "File with the API key for a model store at `http://` or `https://`."
+    )
+    encoder_path: str | None = setting(ENCODER_PATH, "Encoder to serve in place of the store's; needs `MODEL_PATH`.")
+    model_path: str | None = setting(MODEL_PATH, "Model to serve in place of the store's; needs `ENCODER_PATH`.")
+    dagster_home: str | None = setting(
         DAGSTER_HOME, "Folder of Dagster's history; `dagster` in the home; where that is a URL, in `.podpower`."
     )
-    clusters_file: str | None = _setting(
+    clusters_file: str | None = setting(
         CLUSTERS, "File of several clusters; the variables of one cluster and its Prometheus do not count then."
     )
-    budgets_file: str | None = _setting(
+    budgets_file: str | None = setting(
         "PODPOWER_BUDGETS", "File of budgets in watts by namespace, which count before annotations."
     )
 
-    postgres_url: str | None = _setting(
+    postgres_url: str | None = setting(
         POSTGRES_URL,
         "PostgreSQL of Dagster's history, `postgresql://USER:PASSWORD@HOST/DATABASE`; SQLite in `DAGSTER_HOME` by "
         "default.",
@@ -85,7 +72,8 @@ class Places:
     @property
     def model_store(self) -> str:
         """The model store, in the home unless it is placed elsewhere."""
-        return self.given_model_store or f"{(self.home or DEFAULT_HOME).rstrip('/')}/models"
+        place = self.given_model_store or f"{(self.home or DEFAULT_HOME).rstrip('/')}/models"
+        return KeyedAddress(place, self.model_store_key_file)
 
     @property
     def tables(self) -> str:
@@ -119,44 +107,44 @@ class Places:
 class PrometheusSettings:
     """Address of Prometheus, and credentials for it."""
 
-    url: str | None = _setting(  # may hold user and password
+    url: str | None = setting(  # may hold user and password
         PROMETHEUS_URL, "Prometheus, Thanos, Mimir or VictoriaMetrics; without it, a recording.", secret=True
     )
-    token: str | None = _setting("PODPOWER_PROMETHEUS_TOKEN", "Bearer token.", secret=True)
-    token_file: str | None = _setting(
+    token: str | None = setting("PODPOWER_PROMETHEUS_TOKEN", "Bearer token.", secret=True)
+    token_file: str | None = setting(
         "PODPOWER_PROMETHEUS_TOKEN_FILE", "File with the bearer token, read for each request."
     )
-    username: str | None = _setting("PODPOWER_PROMETHEUS_USERNAME", "User of basic authentication.")
-    password: str | None = _setting("PODPOWER_PROMETHEUS_PASSWORD", "Password of basic authentication.", secret=True)
-    password_file: str | None = _setting(
+    username: str | None = setting("PODPOWER_PROMETHEUS_USERNAME", "User of basic authentication.")
+    password: str | None = setting("PODPOWER_PROMETHEUS_PASSWORD", "Password of basic authentication.", secret=True)
+    password_file: str | None = setting(
         "PODPOWER_PROMETHEUS_PASSWORD_FILE", "File with the password, read for each request."
     )
-    headers: Mapping[str, str] = _setting(
+    headers: Mapping[str, str] = setting(
         "PODPOWER_PROMETHEUS_HEADERS",
         "More headers, `NAME=VALUE` separated by commas, e.g. `X-Scope-OrgID=team-a`.",
         parse=headers,
         default={},
         secret=True,
     )
-    ca_file: str | None = _setting("PODPOWER_PROMETHEUS_CA_FILE", "Certificates to trust.")
-    cert_file: str | None = _setting("PODPOWER_PROMETHEUS_CERT_FILE", "Client certificate.")
-    key_file: str | None = _setting("PODPOWER_PROMETHEUS_KEY_FILE", "Key of the client certificate.")
-    verify_tls: bool = _setting(
+    ca_file: str | None = setting("PODPOWER_PROMETHEUS_CA_FILE", "Certificates to trust.")
+    cert_file: str | None = setting("PODPOWER_PROMETHEUS_CERT_FILE", "Client certificate.")
+    key_file: str | None = setting("PODPOWER_PROMETHEUS_KEY_FILE", "Key of the client certificate.")
+    verify_tls: bool = setting(
         "PODPOWER_PROMETHEUS_VERIFY_SSL", "Check the server's certificate.", parse=is_true, default=True
     )
-    match: tuple[str, ...] = _setting(
+    match: tuple[str, ...] = setting(
         "PODPOWER_PROMETHEUS_MATCH",
         'Label matchers for every query, separated by commas, e.g. `cluster="prod"`.',
         parse=matchers,
         default=(),
     )
-    max_answer_mib: int = _setting(
+    max_answer_mib: int = setting(
         "PODPOWER_PROMETHEUS_MAX_ANSWER_MIB",
         "Largest answer to one query in MiB; a range that has more is read in shorter ranges.",
         parse=integer(least=1, most=65_536),
         default=256,
     )
-    max_series: int = _setting(
+    max_series: int = setting(
         "PODPOWER_PROMETHEUS_MAX_SERIES",
         "Most series of one answer; 300,000 take about 500 MiB of memory.",
         parse=integer(least=1, most=100_000_000),
@@ -168,33 +156,47 @@ class PrometheusSettings:
 class ClusterSettings:
     """Kubernetes cluster and the objects that are observed."""
 
-    kubeconfig: str | None = _setting("KUBECONFIG", "Kubeconfig files; else the pod's account, `~/.kube/config`.")
-    context: str | None = _setting("PODPOWER_CONTEXT", "Context of the kubeconfig; its current one by default.")
-    ca_file: str | None = _setting("K8S_CA_FILE", "Certificates to trust in place of the kubeconfig's.")
-    verify_tls: bool | None = _setting(
+    kubeconfig: str | None = setting("KUBECONFIG", "Kubeconfig files; else the pod's account, `~/.kube/config`.")
+    context: str | None = setting("PODPOWER_CONTEXT", "Context of the kubeconfig; its current one by default.")
+    ca_file: str | None = setting("K8S_CA_FILE", "Certificates to trust in place of the kubeconfig's.")
+    verify_tls: bool | None = setting(
         "VERIFY_SSL", "Check the API server's certificate; by default as the kubeconfig sets it.", parse=is_true
     )
-    name: str | None = _setting("PODPOWER_CLUSTER", "Name of the cluster in tables; the kubeconfig's by default.")
-    kinds: str = _setting("PODPOWER_KINDS", "More kinds to observe, e.g. `ray.io/v1/rayclusters`.", default="")
-    namespaces: tuple[str, ...] = _setting(
+    name: str | None = setting("PODPOWER_CLUSTER", "Name of the cluster in tables; the kubeconfig's by default.")
+    node_type: str | None = setting(
+        "PODPOWER_NODE_TYPE", "Machine type of its nodes, e.g. `m6g.large`, where all have the same."
+    )
+    kinds: str = setting("PODPOWER_KINDS", "More kinds to observe, e.g. `ray.io/v1/rayclusters`.", default="")
+    namespaces: tuple[str, ...] = setting(
         "PODPOWER_NAMESPACES", "Namespaces to observe; all by default.", parse=names, default=()
     )
-    exclude_namespaces: tuple[str, ...] = _setting(
+    exclude_namespaces: tuple[str, ...] = setting(
         "PODPOWER_EXCLUDE_NAMESPACES", "Namespaces to leave out.", parse=names, default=()
     )
-    history_hours: int = _setting(
+    history_hours: int = setting(
         "PODPOWER_HISTORY_HOURS",
         "Hours of samples to label when a cluster is seen for the first time.",
         parse=integer(least=0, most=100_000),
         default=24,
     )
-    keep_journal_days: int = _setting(
+    keep_journal_days: int = setting(
         "PODPOWER_KEEP_JOURNAL_DAYS",
         "Days that the journal of the cluster is kept.",
         parse=integer(least=1, most=3650),
         default=30,
     )
-    service_host: str | None = _setting("KUBERNETES_SERVICE_HOST", "Set by Kubernetes inside a pod.")
+    service_host: str | None = setting("KUBERNETES_SERVICE_HOST", "Set by Kubernetes inside a pod.")
+    service_port: int = setting(
+        "KUBERNETES_SERVICE_PORT", "Likewise.", parse=integer(least=1, most=65_535), default=443
+    )
+
+    @property
+    def service(self) -> str | None:
+        """The URL of the API server around this process; None outside of a pod."""
+        if self.service_host is None:
+            return None
+        host = f"[{self.service_host}]" if ":" in self.service_host else self.service_host
+        return f"https://{host}:{self.service_port}"
 
     @property
     def is_inside(self) -> bool:
@@ -206,64 +208,82 @@ class ClusterSettings:
 class AssetSettings:
     """Partitions, sensors and training in Dagster."""
 
-    partitions_start: str | None = _setting(
+    partitions_start: str | None = setting(
         "PODPOWER_PARTITIONS_START",
         "First hourly partition, `YYYY-MM-DD-HH:MM`, UTC; by default the hour in which the data begin.",
     )
-    sensor_seconds: int = _setting(
+    sensor_seconds: int = setting(
         "PODPOWER_SENSOR_SECONDS",
         "Seconds between two evaluations of the sensors.",
         parse=integer(least=1, most=86_400),
         default=30,
     )
-    remake_seconds: int = _setting(
+    remake_seconds: int = setting(
         "PODPOWER_REMAKE_SECONDS",
         "Least seconds between two runs of the running hour, and between models on the first day; half for new specs.",
         parse=integer(least=10, most=3600),
         default=600,
     )
-    window_days: int = _setting(
+    fleet_sensor: bool = setting(
+        "PODPOWER_FLEET_SENSOR",
+        "Let the sensor `fleet_changes` request the fleet summary; `off` where a CronJob makes it.",
+        parse=is_true,
+        default=True,
+    )
+    window_days: int = setting(
         "PODPOWER_WINDOW_DAYS",
         "Days of training rows of a model.",
         parse=integer(least=1, most=3650),
         default=7,
     )
-    keep_models: int = _setting(
+    training_runs: int = setting(
+        "PODPOWER_TRAINING_RUNS",
+        "Runs at a time that train or evaluate a model: the limit of Dagster's pool `training`.",
+        parse=integer(least=1, most=1000),
+        default=1,
+    )
+    export_runs: int = setting(
+        "PODPOWER_EXPORT_RUNS",
+        "Runs at a time that read samples from a Prometheus: the limit of Dagster's pool `export`.",
+        parse=integer(least=1, most=1000),
+        default=2,
+    )
+    keep_models: int = setting(
         "PODPOWER_KEEP_MODELS",
         "Versions that the store keeps beside those that a rollback needs.",
         parse=integer(least=1, most=100_000),
         default=50,
     )
-    alert_webhook: str | None = _setting(
+    alert_webhook: str | None = setting(
         "PODPOWER_ALERT_WEBHOOK",
         "URL that gets a message for each cause of failed runs and checks, in the form of Slack's webhooks.",
         secret=True,
     )
-    stale_labels_hours: int = _setting(
+    stale_labels_hours: int = setting(
         "PODPOWER_STALE_LABELS_HOURS",
         "Age of the newest known label from which labels and rows are stale.",
         parse=integer(least=1, most=8760),
         default=2,
     )
-    stale_model_hours: int = _setting(
+    stale_model_hours: int = setting(
         "PODPOWER_STALE_MODEL_HOURS",
         "Age of the newest hour that the served model learned from, from which it is stale.",
         parse=integer(least=1, most=8760),
         default=6,
     )
-    keep_tables_days: int = _setting(
+    keep_tables_days: int = setting(
         "PODPOWER_KEEP_TABLES_DAYS",
         "Days of tables, at least `PODPOWER_WINDOW_DAYS`; the fleet summary reads 30.",
         parse=integer(least=1, most=3650),
         default=35,
     )
-    keep_reports_days: int = _setting(
+    keep_reports_days: int = setting(
         "PODPOWER_KEEP_REPORTS_DAYS",
         "Days of the pages of `model_evaluation`.",
         parse=integer(least=1, most=3650),
         default=365,
     )
-    keep_runs_days: int = _setting(
+    keep_runs_days: int = setting(
         "PODPOWER_KEEP_RUNS_DAYS",
         "Days of Dagster's history. Older ended runs are deleted, except the last materialization of each partition "
         "since the day of the oldest table, and of each asset.",
@@ -272,69 +292,7 @@ class AssetSettings:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ServiceSettings:
-    """The prediction API and `podpower up`."""
-
-    max_body_mib: float = _setting(
-        "PODPOWER_MAX_BODY_MIB", "Largest accepted body in MiB.", parse=number(most=1024), default=MAX_BODY_MIB
-    )
-    reload_seconds: float = _setting(
-        "PODPOWER_RELOAD_SECONDS",
-        "Seconds between two looks for a newly promoted model.",
-        parse=number(most=3600),
-        default=RELOAD_SECONDS,
-    )
-    header_timeout_seconds: float = _setting(
-        "PODPOWER_HEADER_TIMEOUT_SECONDS",
-        "Seconds that a client of the prediction API has to send the headers of a request.",
-        parse=number(most=3600),
-        default=HEADER_TIMEOUT_SECONDS,
-    )
-    body_timeout_seconds: float = _setting(
-        "PODPOWER_BODY_TIMEOUT_SECONDS",
-        "Seconds that it has to send the body.",
-        parse=number(most=3600),
-        default=BODY_TIMEOUT_SECONDS,
-    )
-    max_connections: int = _setting(
-        "PODPOWER_MAX_CONNECTIONS",
-        "Connections that the prediction API serves at a time; others get 503.",
-        parse=integer(least=1, most=100_000),
-        default=MAX_CONNECTIONS,
-    )
-    drain_seconds: float = _setting(
-        "PODPOWER_DRAIN_SECONDS",
-        "Seconds for which the prediction API answers after SIGTERM while it is not ready, at most.",
-        parse=number(most=3600),
-        default=DRAIN_SECONDS,
-    )
-    dagster_port: int = _setting(
-        "PODPOWER_DAGSTER_PORT",
-        "Port of the Dagster UI of `podpower up`.",
-        parse=integer(least=1, most=65_535),
-        default=DEFAULT_DAGSTER_PORT,
-    )
-    api_port: int = _setting(
-        API_PORT,
-        "Port of the prediction API of `podpower up`.",
-        parse=integer(least=1, most=65_535),
-        default=DEFAULT_API_PORT,
-    )
-    given_api_url: str | None = _setting(
-        "PODPOWER_API_URL",
-        "Address of the prediction API for browsers, in links of the Dagster UI; "
-        f"`http://127.0.0.1:{DEFAULT_API_PORT}`, or the port of `podpower up`, by default.",
-        parse=web_address,
-    )
-
-    @property
-    def api_url(self) -> str:
-        """The address of the prediction API without a slash at its end."""
-        return self.given_api_url or f"http://127.0.0.1:{self.api_port}"
-
-
-GROUPS: Final = (Places, PrometheusSettings, ClusterSettings, AssetSettings, ServiceSettings)
+GROUPS: Final = (Places, PrometheusSettings, ClusterSettings, AssetSettings, ServiceSettings, ClientSettings)
 
 
 @dataclass(frozen=True)
@@ -368,6 +326,11 @@ class Settings:
         """The prediction API and `podpower up`."""
         return _parsed(ServiceSettings, self.environment)
 
+    @cached_property
+    def client(self) -> ClientSettings:
+        """Clients of the prediction API."""
+        return _parsed(ClientSettings, self.environment)
+
 
 def read() -> Settings:
     """Return the settings of this process."""
@@ -386,8 +349,15 @@ def _parsed(group: type[T], environment: Mapping[str, str]) -> T:
         if not text.strip():  # empty is as good as absent
             continue
         try:
-            values[declared.name] = declared.metadata[_PARSE](text)
+            values[declared.name] = declared.metadata[PARSE](text)
         except InvalidInput as error:
             shown = f"{declared.metadata[VARIABLE]}: {error}"
             raise InvalidInput(shown) from None
     return group(**values)
+
+
+def give_back_memory() -> None:
+    """Have polars' allocator, here and in processes started from here, give freed memory back soon, unless the
+    environment configures it: by default the system shows such memory as used until it needs it.
+    """
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:100,muzzy_decay_ms:0,narenas:1")

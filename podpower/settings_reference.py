@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from podpower.settings import DESCRIPTION, GROUPS, VARIABLE
+from podpower.setting_fields import DESCRIPTION, VARIABLE
+from podpower.settings import GROUPS
 
 
 @dataclass(frozen=True, kw_only=True)

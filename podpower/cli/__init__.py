@@ -9,8 +9,10 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from podpower import settings
+from podpower.cli import defaults, output
 from podpower.cli.arguments import Parser, UsageError
 from podpower.cli.commands import build_parser
 from podpower.errors import PodpowerError
@@ -19,7 +21,7 @@ _SIGPIPE_CODE = 141  # 128 + SIGPIPE, as shells report other programs in a pipe
 
 # The extra that installs a missing package.
 _EXTRAS = {
-    "pipeline": ("polars", "pyarrow", "sklearn", "scipy", "matplotlib", "faiss"),
+    "pipeline": ("polars", "pyarrow", "scipy", "matplotlib", "faiss"),
     "serving": ("litestar", "uvicorn", "swagger_ui"),
     "k8s": ("kubernetes", "prometheus_client", "httpx", "stamina"),
     "assets": ("dagster", "dagster_webserver", "psutil"),
@@ -33,13 +35,21 @@ _EXTRAS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, `sys.argv` unless given, and return its exit code."""
+    return run_parser(build_parser(), argv)
+
+
+def run_parser(parser: Parser, argv: Sequence[str] | None = None) -> int:
+    """Run the command that a parser finds, `sys.argv` unless given, and return its exit code."""
     _open_closed_streams()
+    settings.give_back_memory()
     debug, command = False, ""
     try:
-        arguments = build_parser().parse_args(argv)
+        defaults.apply(parser)
+        arguments = parser.parse_args(argv)
         debug = getattr(arguments, "debug", False)
         command = str(getattr(arguments, "command", ""))
         arguments.settings = settings.read()
+        _check_packages(command)
         code: int = arguments.run(arguments)
         sys.stdout.flush()  # a closed pipe raises here and not at exit
     except SystemExit as done:  # raised by argparse after --help, --version and usage errors
@@ -53,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The boundary to people: every error becomes one line; --debug shows the traceback.
     except Exception as error:  # a defect is one line, too
         if debug:
-            traceback.print_exc()
+            output.note(traceback.format_exc().rstrip("\n"))
         if isinstance(error, UsageError):
             return Parser.complain(arguments.prog, str(error))
-        print(f"error: {_one_line(error, command=command)}", file=sys.stderr)
+        output.note(f"error: {_one_line(error, command=command)}")
         return 1
     return code
 
@@ -89,11 +99,27 @@ def _one_line(error: Exception, *, command: str = "") -> str:
 # The extras that a command needs as a whole, so that no hint is followed by another one.
 _NEEDS = {
     **dict.fromkeys(("simulate", "encode", "label", "join", "train", "evaluate"), "pipeline"),
-    **dict.fromkeys(("collect", "record", "doctor"), "k8s"),
+    **dict.fromkeys(("collect", "record"), "k8s"),
+    "doctor": "k8s,pipeline",
+    "comment": "ci",
+    "top": "pipeline",
     "serve": "serving",
     **dict.fromkeys(("demo", "up"), "assets,serving"),
 }
+_STARTS_OTHERS = ("demo", "up")
 _OF_COMMANDS = ("pipeline", "serving", "k8s", "assets")
+
+
+def _check_packages(command: str) -> None:
+    """Raise ModuleNotFoundError where a command that starts others lacks a package of its extras: each of these would
+    name only its own.
+    """
+    if command not in _STARTS_OTHERS:
+        return
+    for extra in _NEEDS[command].split(","):
+        for package in _EXTRAS[extra]:
+            if find_spec(package) is None:
+                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def _missing_package(name: str, command: str) -> str | None:

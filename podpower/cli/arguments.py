@@ -7,11 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
+from podpower.cli import output
 from podpower.kubernetes.limits import MAX_NODES
+from podpower.numbers import number_in, whole_number_in
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d|w|)")
+_DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d|w|)")
+_CHOICE = re.compile(r"argument (?P<name>.+?): invalid choice: '(?P<given>[^']*)' \(choose from (?P<choices>.*)\)")
 _TIME_OPTIONS = ("--start", "--end")
 _BACKWARDS = re.compile(r"-\d.*")
 _UNIT_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
@@ -36,6 +39,12 @@ class Parser(argparse.ArgumentParser):
         if unknown is not None and ("required" in message or "unrecognized" in message):
             near = difflib.get_close_matches(unknown, self._option_string_actions, n=1)
             message = f"no such option: {unknown}" + (f"; did you mean {near[0]}?" if near else "")
+        elif wrong := _CHOICE.fullmatch(message):
+            choices = re.findall(r"[\w.-]+", wrong["choices"])
+            near = difflib.get_close_matches(wrong["given"], choices, n=1)
+            what = "command" if wrong["name"].endswith("COMMAND") else wrong["name"]
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(choices)}"
+            message = f"no such {what}: {wrong['given']}; {hint}"
         raise SystemExit(self.complain(self.prog, message))
 
     def _unknown_option(self) -> str | None:
@@ -65,7 +74,7 @@ class Parser(argparse.ArgumentParser):
     @staticmethod
     def complain(prog: str, message: str) -> int:
         """Print `message` as a usage error of `prog`; return the exit code."""
-        print(f"error: {' '.join(message.split())} (see `{prog} --help`)", file=sys.stderr)
+        output.note(f"error: {' '.join(message.split())} (see `{prog} --help`)")
         return 2
 
 
@@ -109,20 +118,42 @@ def seconds(text: str) -> float:
 
 def positive(text: str) -> int:
     """Return a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
+    value = whole_number_in(text)
+    if not value:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+    return value
+
+
+def bounded(most: float, *, least: float = 0.0) -> Callable[[str], float]:
+    """Return a type of numbers from `least` to `most`."""
+
+    def number(text: str) -> float:
+        value = number_in(text)
+        if value is None or not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        return value
+
+    return number
 
 
 def count(text: str) -> int:
     """Return a number of nodes: a whole number from 0 to MAX_NODES."""
-    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(MAX_NODES)):
+    value = whole_number_in(text)
+    if value is None or len(text) > len(str(MAX_NODES)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_NODES}")
-    return int(text)
+    return value
 
 
 def port(text: str) -> int:
     """Return a TCP port; 0 takes a free one."""
-    if not text.isdecimal() or int(text) > 65535:
+    value = whole_number_in(text)
+    if value is None or value > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is not a port: write a number from 0 to 65535")
-    return int(text)
+    return value
+
+
+def namespaced(text: str) -> str:
+    """Accept NAMESPACE/NAME of an object."""
+    if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9.-]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no object of a namespace: write NAMESPACE/NAME")
+    return text

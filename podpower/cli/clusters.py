@@ -29,7 +29,7 @@ def add(commands: Commands) -> None:
         details=f"""\
 The clusters of the file in {CLUSTERS}; without it, the one of the environment. `observed` and `labelled` are times
 before now: how far the journal reaches, and the last step with a known energy. Meter, pods and errors are those of the
-last fleet summary, which Dagster makes every hour.
+last fleet summary, which the platform makes every 15 minutes at most.
 
 Exit code 1: a cluster was not observed for 10 minutes, or a metered one not labelled for 3 hours; the reasons are on
 standard error.
@@ -83,7 +83,7 @@ def _print_json(found: "list[ClusterStatus]", summary: "FleetSummary | None") ->
 
 
 def _row(status: "ClusterStatus", *, now_s: float) -> tuple[str, ...]:
-    from podpower.fleet.status import ago  # noqa: PLC0415
+    from podpower.fleet.freshness import ago  # noqa: PLC0415
 
     def since(ts: float | None) -> str:
         return "-" if ts is None else ago(now_s - ts)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podpower.cli import inputs, output, streams
-from podpower.cli.arguments import Commands, UsageError, add_command, add_group, port, seconds
+from podpower.cli.arguments import Commands, UsageError, add_command, add_group, namespaced, port, seconds
 from podpower.cli.connections import add_kubernetes, add_selection, open_cluster, selection, use_named_cluster
 from podpower.errors import InvalidInput
 
@@ -78,6 +78,8 @@ PODPOWER_EXCLUDE_NAMESPACES and PODPOWER_KINDS are the defaults of its options.
   podpower collect watch --emit-initial --post http://localhost:8000/predict > in.ndjson
   podpower collect watch --journal .podpower/journal
   podpower collect watch --journal s3://bucket/podpower/journal --metrics-port 9100
+
+With --lease, several collectors of a cluster can run, in pods: one of them writes, the others wait until it ends.
 """,
     )
     add_selection(parser, kinds="kinds that create pods")
@@ -98,6 +100,12 @@ PODPOWER_EXCLUDE_NAMESPACES and PODPOWER_KINDS are the defaults of its options.
     parser.add_argument(
         "--post-token-file", metavar="FILE", help="bearer token for --post; the file is read for each request"
     )
+    parser.add_argument(
+        "--lease",
+        metavar="NAMESPACE/NAME",
+        type=namespaced,
+        help="in a pod: write only while this process holds the Lease, of the cluster around it",
+    )
     parser.add_argument("--metrics-port", type=port, metavar="PORT", help="serve the metrics of the watch at /metrics")
     parser.add_argument("--metrics-host", default="127.0.0.1", metavar="HOST", help="(default %(default)s)")
     add_kubernetes(parser)
@@ -109,8 +117,8 @@ def from_file(arguments: argparse.Namespace) -> int:
     from podpower.specs.selection import Options  # noqa: PLC0415
 
     options = Options(running=False, lenient=arguments.lenient, cluster=arguments.cluster)
-    recordings = [path for path in arguments.paths if _is_recording(path)]
-    others = [path for path in arguments.paths if not _is_recording(path)]
+    recordings = [path for path in arguments.paths if inputs.is_recording(path)]
+    others = [path for path in arguments.paths if not inputs.is_recording(path)]
     with output.progress("reading manifests"):
         workloads = inputs.read_workloads(others, options)
         for path in recordings:
@@ -126,10 +134,6 @@ def from_file(arguments: argparse.Namespace) -> int:
         raise InvalidInput(inputs.none_found(arguments.paths, workloads))
     output.note(f"workloads collected: {len(workloads.requests)}")
     return code
-
-
-def _is_recording(path: str) -> bool:
-    return path != streams.STANDARD and (Path(path) / "recording.json").is_file()
 
 
 def _add_recording(workloads: "Workloads", path: str) -> None:
@@ -163,6 +167,8 @@ def watch(arguments: argparse.Namespace) -> int:
         at = metrics.serve(arguments.metrics_host, arguments.metrics_port)
         output.note(f"metrics: http://{arguments.metrics_host}:{at}/metrics")
     with ExitStack() as stack:
+        if arguments.lease:
+            stack.enter_context(_leading(arguments))
         sinks: list[Sink] = []
         if arguments.output or arguments.post or not arguments.journal:
             sinks.append(stack.enter_context(_ndjson(arguments, metrics)))
@@ -193,6 +199,23 @@ async def _until_stopped(job: "Watch") -> list[int]:
         loop.add_signal_handler(number, ended, number)
     await job.follow(stop)
     return received
+
+
+def _leading(arguments: argparse.Namespace) -> "AbstractContextManager[None]":
+    """Wait for a Lease, as the pod that this process is in."""
+    import socket  # noqa: PLC0415
+    import uuid  # noqa: PLC0415
+
+    from podpower.collector.election import leading  # noqa: PLC0415
+    from podpower.sources.kubernetes.access import ClusterConfig, open_access  # noqa: PLC0415
+
+    around = arguments.settings.cluster.service
+    if around is None:
+        raise InvalidInput(
+            f"--lease {arguments.lease} needs the pod around this process: KUBERNETES_SERVICE_HOST is not set"
+        )
+    identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+    return leading(open_access(ClusterConfig(around=around)), arguments.lease, identity, note=output.note)
 
 
 @contextmanager

@@ -4,11 +4,15 @@ from podpower import __version__
 from podpower.cli import (
     clusters,
     collect,
+    comment,
+    completion,
     demo,
+    diff,
     doctor,
     encode,
     evaluate,
     join,
+    keys,
     label,
     models,
     predict,
@@ -16,8 +20,10 @@ from podpower.cli import (
     record,
     serve,
     simulate,
+    top,
     train,
     up,
+    webhook_certificates,
 )
 from podpower.cli.arguments import Parser, add_debug
 
@@ -30,9 +36,14 @@ workflow:
   encode fit, encode transform write features.parquet
   label                        write labels.parquet: watts and joules of each step, from energy counters
   join, train                  write train_rows.parquet and knn_energy.joblib
+  diff                         show what a change of manifests will draw
+  comment                      post it on a pull or merge request
   predict, evaluate, serve     predict manifests, evaluate the model, serve the HTTP API
+  keys new                     make an API key of the prediction service
   clusters                     list the clusters of the platform, their freshness and gaps
+  top                          list what draws most
   purge                        remove a namespace's data from every store
+  webhook-certificates         issue and renew the certificates of the admission webhook
 
 `podpower COMMAND --help` shows the options of a command with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
@@ -46,19 +57,26 @@ _COMMANDS = (
     join,
     train,
     predict,
+    diff,
+    comment,
     evaluate,
     serve,
+    keys,
     models,
     clusters,
+    top,
     purge,
+    completion,
     demo,
     up,
+    webhook_certificates,
 )
 
 
 def build_parser() -> Parser:
     """Return the parser of all commands. Command modules import nothing heavy before they run."""
     parser = Parser(prog="podpower", description=_DESCRIPTION, epilog=_EPILOG)
+    parser.set_defaults(build_parser=build_parser)  # `podpower completion` describes all commands
     parser.add_argument("--version", action="version", version=f"podpower {__version__}")
     add_debug(parser, default=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")

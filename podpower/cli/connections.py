@@ -19,16 +19,21 @@ if TYPE_CHECKING:
 
 
 def add_kubernetes(parser: Parser) -> None:
-    """Add the options that select a cluster and its certificates."""
-    parser.add_argument(
-        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, the pod's own account, ~/.kube/config"
-    )
-    parser.add_argument("--context", metavar="NAME", help="of the kubeconfig (default: its current one)")
+    """Add the options that select a cluster, its name in the output, and its certificates."""
     parser.add_argument(
         "--cluster",
         metavar="NAME",
         help=f"name of the cluster in the output (default: that of the kubeconfig), or of a cluster in {CLUSTERS}",
     )
+    add_cluster_access(parser)
+
+
+def add_cluster_access(parser: Parser) -> None:
+    """Add the options that select a cluster and its certificates, without a name for it."""
+    parser.add_argument(
+        "--kubeconfig", metavar="FILE", help="default: KUBECONFIG, the pod's own account, ~/.kube/config"
+    )
+    parser.add_argument("--context", metavar="NAME", help="of the kubeconfig (default: its current one)")
     parser.add_argument(
         "--ca-file", metavar="FILE", help="certificates to trust (default: K8S_CA_FILE, the kubeconfig's)"
     )

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
             manifest = _EXAMPLE.read_bytes() if _EXAMPLE.exists() else _MANIFEST.encode()
             answer = _predictions(url, manifest)
     print()
-    show_predictions(answer["predictions"], total=answer["total"])
+    show_predictions(answer)
     print(f"\ndone in {time.monotonic() - started_s:.0f} s; every process is stopped again")
     print(f"data, models and logs  {arguments.home}")
     print(f"its models             PODPOWER_HOME={arguments.home} podpower models list")

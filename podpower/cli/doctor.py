@@ -9,6 +9,8 @@ from podpower.cli.arguments import Commands, add_command
 from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluster, open_prometheus, use_named_cluster
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from podpower.doctor import Finding
 
 
@@ -21,7 +23,8 @@ def add(commands: Commands) -> None:
         summary="Check the cluster, Prometheus and Kepler; each failure comes with the command that fixes it.",
         details="""\
 Looks at: the API server and our rights there, Prometheus, which Kepler, kube_pod_owner, energy that is not zero, how
-often it is scraped, running pods without energy, and clocks. Exit code 1 when anything fails.
+often it is scraped, running pods without energy, and clocks. Exit code 1 when anything fails. Where no Prometheus is
+named and the home has a recording, as of a simulated cluster, it looks at that.
 
   podpower doctor --prom http://localhost:9090
   podpower doctor --format json
@@ -38,6 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     from podpower.errors import PodpowerError  # noqa: PLC0415
 
     use_named_cluster(arguments)
+    if (recording := _recording(arguments)) is not None:
+        from podpower.doctor_recordings import examine_recording  # noqa: PLC0415
+
+        return _shown(examine_recording(recording), arguments.format)
     with output.progress("examining"):
         findings = examine_cluster(lambda: open_cluster(arguments))
         reached = findings[0].state == "ok"
@@ -49,7 +56,25 @@ def run(arguments: argparse.Namespace) -> int:
         except PodpowerError as error:
             fix = "podpower doctor --prom http://HOST:9090"
             findings.append(Finding(check="prometheus", state="fail", detail=str(error), fix=fix))
-    _show(findings, arguments.format)
+    return _shown(findings, arguments.format)
+
+
+def _recording(arguments: argparse.Namespace) -> "Path | None":
+    """Return the recording that the platform of this home reads; None where a cluster or Prometheus is named."""
+    from pathlib import Path  # noqa: PLC0415
+
+    from podpower.io.places import is_url  # noqa: PLC0415
+
+    given = arguments.settings
+    if arguments.prom or arguments.kubeconfig or arguments.context or given.prometheus.url:
+        return None
+    place = given.places.recording(live=False)
+    return None if is_url(place) or not (Path(place) / "recording.json").exists() else Path(place)
+
+
+def _shown(findings: "list[Finding]", form: str) -> int:
+    """Show findings; return 1 when one failed."""
+    _show(findings, form)
     return 1 if any(finding.state == "fail" for finding in findings) else 0
 
 

@@ -21,14 +21,24 @@ from podpower.settings import (
 
 UP_LOCK = "up.lock"  # in DAGSTER_HOME, held while `up` runs
 _NO_COLOR = "NO_COLOR"
+# How long Dagster waits for its code server. With its 60 s, a run that was slow to start on a busy machine is reported
+# failed and retried while it runs.
+_CALL_SECONDS, _LONGEST_CALL = "DAGSTER_GRPC_TIMEOUT_SECONDS", "300"
 _SETTINGS = Path(__file__).with_name("dagster.yaml")  # in a checkout a link to the one at its top
-# Dagster reads the URL, which holds a password, from the environment: it is in no file.
-_ON_POSTGRES = f"""
-# Where {POSTGRES_URL} is set.
+# Dagster's own storages, which remember the states of checks. Dagster reads the place from the environment: the file is
+# the same in every folder, and the URL, which holds a password, is in no file.
+_STORAGE = """
 storage:
-  postgres:
-    postgres_url: {{env: {POSTGRES_URL}}}
+  custom:
+    module: podpower_assets.storage.{name}
+    class: {name_of_class}
+    config:
+      {key}: {{env: {variable}}}
 """
+_ON_SQLITE = _STORAGE.format(name="sqlite", name_of_class="SqliteStorage", key="base_dir", variable=DAGSTER_HOME)
+_ON_POSTGRES = _STORAGE.format(
+    name="postgres", name_of_class="PostgresStorage", key="postgres_url", variable=POSTGRES_URL
+)
 # First lines of the settings that podpower writes: it replaces these by newer ones, and leaves any others alone.
 _OURS = (
     "# Settings of Dagster for podpower, replaced by newer ones at each start: remove this line to keep your changes.",
@@ -73,6 +83,7 @@ def home_environment(
         **({} if environment.get(CLUSTERS) else {RECORDING: recording}),  # a file of clusters has places of its own
         MODEL_STORE: home.below("models"),
         _NO_COLOR: "1",  # logs are read in files
+        _CALL_SECONDS: _LONGEST_CALL,
         **{name: value for name, value in environment.items() if value},
         HOME: home.root,
         DAGSTER_HOME: str(dagster_home),
@@ -89,7 +100,7 @@ def alone_at(home: Home) -> AbstractContextManager[object]:
 
 def _write_settings(path: Path, *, on_postgres: bool, note: Callable[[str], None]) -> None:
     """Write Dagster's settings, also over older ones of podpower, which are kept beside them."""
-    wanted = _SETTINGS.read_text() + (_ON_POSTGRES if on_postgres else "")
+    wanted = _SETTINGS.read_text() + (_ON_POSTGRES if on_postgres else _ON_SQLITE)
     present = path.read_text() if path.exists() else None
     if present == wanted:
         return

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,19 +37,37 @@ _SKIPPED = {
 }  # fmt: skip
 
 
-def read_workloads(paths: Sequence[str], options: "Options") -> "Workloads":
-    """Read files, folders and standard input as one input: an owner in one file counts for objects of another."""
-    from podpower.specs.manifests import read_all_manifests  # noqa: PLC0415
+def read_workloads(paths: Sequence[str], options: "Options", *, to_predict: bool = False) -> "Workloads":
+    """Read files, folders and standard input as one input: an owner in one file counts for objects of another.
 
+    Labels and annotations of InferenceRequests `to_predict` are not searched for credentials.
+    """
     streams.check_inputs(*paths)
+    return workloads_of(read_files(paths), options, to_predict=to_predict)
+
+
+def read_files(paths: Sequence[str], *, may_be_empty: bool = False) -> Iterator[tuple[bytes, str]]:
+    """Yield the content of files, folders and standard input in UTF-8, with its name. InvalidInput for what is none of
+    these, and for what is empty, unless that is allowed.
+    """
+    for path in files_of(paths, may_be_empty=may_be_empty):
+        data = streams.read_bytes(path)
+        if data.strip() or not may_be_empty:
+            yield decoded(data, path), streams.display_name(path)
+
+
+def workloads_of(files: Iterable[tuple[bytes, str]], options: "Options", *, to_predict: bool = False) -> "Workloads":
+    """Read files as one input: the content decides whether it is manifests or InferenceRequests."""
+    from podpower.specs.manifests import read_all_manifests  # noqa: PLC0415
+    from podpower.specs.ndjson import read_ndjson  # noqa: PLC0415
+
     manifests: list[tuple[bytes, str]] = []
     requests: list[tuple[bytes, str]] = []
-    for path in files_of(paths):
-        data, source = _decoded(streams.read_bytes(path), path), streams.display_name(path)
-        (requests if path.endswith(".ndjson") or _holds_requests(data) else manifests).append((data, source))
+    for data, source in files:
+        (requests if source.endswith(".ndjson") or _holds_requests(data) else manifests).append((data, source))
     workloads = read_all_manifests(manifests, options=options)
     for data, source in requests:
-        _add_ndjson(workloads, data, source, options)
+        workloads.add(read_ndjson(io.BytesIO(_one_a_line(data)), source=source, to_predict=to_predict), options)
     return workloads
 
 
@@ -76,17 +94,35 @@ def none_found(paths: Sequence[str], workloads: "Workloads") -> str:
     return f"no workload in {names}: {why}"
 
 
-def files_of(paths: Sequence[str]) -> Iterator[str]:
+def is_manifest(name: str) -> bool:
+    """Return whether a file of a folder is read, by its name."""
+    return name.endswith(_SUFFIXES)
+
+
+def is_recording(path: str) -> bool:
+    """Return True for the folder of a recording."""
+    return path != streams.STANDARD and (Path(path) / "recording.json").is_file()
+
+
+def check_rendered(file: Path, *, folder: str = "") -> None:
+    """Raise InvalidInput where a file shows that its folder has to be rendered first."""
+    if file.name in _RENDERED_BY:
+        where = folder or str(file.parent)
+        raise InvalidInput(f"{where} is {_RENDERED_BY[file.name].format(folder=where)}")
+
+
+def files_of(paths: Sequence[str], *, may_be_empty: bool = False) -> Iterator[str]:
     """Yield files and standard input as they are, and the .yaml, .yml, .json and .ndjson files below folders."""
     for path in paths:
         if path == streams.STANDARD or not Path(path).is_dir():
             yield path
             continue
-        found = sorted(file for file in Path(path).rglob("*") if file.suffix in _SUFFIXES and file.is_file())
+        if is_recording(path):
+            raise InvalidInput(f"{path} is a recording: podpower collect from-file {path} | podpower predict -f -")
+        found = sorted(file for file in Path(path).rglob("*") if is_manifest(file.name) and file.is_file())
         for file in found:
-            if file.name in _RENDERED_BY:
-                raise InvalidInput(f"{file.parent} is {_RENDERED_BY[file.name].format(folder=file.parent)}")
-        if not found:
+            check_rendered(file)
+        if not found and not may_be_empty:
             raise InvalidInput(f"{path} holds no .yaml, .yml, .json or .ndjson file")
         yield from map(str, found)
 
@@ -123,7 +159,7 @@ def _title(entry: "Skipped") -> str:
     return f"{entry.kind[:80]}/{entry.name[:80]}"
 
 
-def _decoded(data: bytes, path: str) -> bytes:
+def decoded(data: bytes, path: str) -> bytes:
     """Return the bytes in UTF-8. InvalidInput for an empty or compressed file."""
     source = streams.display_name(path)
     if not data.strip():
@@ -141,12 +177,6 @@ def _decoded(data: bytes, path: str) -> bytes:
         except UnicodeError:
             raise InvalidInput(f"{source} begins as UTF-16 and is not: save it as UTF-8") from None
     return data
-
-
-def _add_ndjson(workloads: "Workloads", data: bytes, source: str, options: "Options") -> None:
-    from podpower.specs.ndjson import read_ndjson  # noqa: PLC0415
-
-    workloads.add(read_ndjson(io.BytesIO(_one_a_line(data)), source=source), options)
 
 
 def _holds_requests(data: bytes) -> bool:

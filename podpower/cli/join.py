@@ -8,6 +8,7 @@ from podpower.cli import output, streams
 from podpower.cli.arguments import Commands, UsageError, add_command
 from podpower.cli.tables import read_table, write_table
 from podpower.errors import InvalidInput
+from podpower.impact.tables import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     output.note(f"{arguments.out}: {joiner.report}")
     if batches.runs_left_out:
         output.note(
-            f"{output.count(batches.runs_left_out, 'run')} left out: only pods that succeeded, with at least half of "
+            f"{counted(batches.runs_left_out, 'run')} left out: only pods that succeeded, with at least half of "
             "their time measured, are learned beside steps"
         )
     for text in joiner.report.warnings(features=arguments.features, labels=", ".join(named)):

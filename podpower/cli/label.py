@@ -12,6 +12,7 @@ from podpower.cli.tables import write_table
 from podpower.cli.times import parse_time
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.hours import HOUR_S
+from podpower.impact import units
 
 if TYPE_CHECKING:
     import polars as pl
@@ -147,7 +148,7 @@ def _export(
 
     request = LabelRequest(
         start_s=start_s, end_s=end_s, step_seconds=arguments.step, energy=arguments.energy,
-        owner_source=arguments.owner_source,
+        owner_source=arguments.owner_source, exclude_namespaces=arguments.settings.cluster.exclude_namespaces,
     )  # fmt: skip
     with output.progress("labelling") as advance:
         if arguments.mode == "job":
@@ -174,7 +175,7 @@ def _print_report(report: "LabelReport", out: str) -> None:
     """Print counts, why energy is unknown, and warnings on standard error."""
     output.note(
         f"{out}: {report.known} known of {report.rows} labels of {report.pods} pods, "
-        f"{output.quantity(report.total_energy_j, 'J')} in all ({report.energy}, {report.generation})"
+        f"{units.quantity(report.total_energy_j, 'J')} in all ({report.energy}, {report.generation})"
     )
     for reason, count in report.null_reasons.items():
         output.note(f"unknown: {count} ({reason})")

@@ -8,15 +8,24 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+_GAP = 3  # blanks between columns
+_STACKED_GAP = 2  # where the terminal is too narrow
+_MOST_LAID_OUT = 1_000  # rows; rich takes a millisecond for each
+_LINES = 1_000  # written at a time
 _WIDE = 220  # columns where there is no terminal: nothing is cut in files and pipes
 
 
 def note(message: str) -> None:
     """Print one line on standard error."""
-    print(_plain(message), file=sys.stderr)
+    print(plain(message), file=sys.stderr)
 
 
-def _plain(text: str) -> str:
+def line(text: str) -> None:
+    """Print one line on standard output."""
+    print(plain(text))
+
+
+def plain(text: str) -> str:
     """Return a text without control characters, which a manifest can hold."""
     if text.isprintable():
         return text
@@ -34,14 +43,27 @@ def table(
     total: Sequence[str] | None = None,
     stream: IO[str] | None = None,
 ) -> None:
-    """Print a table; columns named in `right` are aligned to the right, `total` is printed below a line."""
+    """Print a table; columns named in `right` are aligned to the right, `total` is printed below a line.
+
+    On a terminal that is too narrow, the first column of each row, a name, has a line of its own and is never broken.
+    """
+    stream = stream or sys.stdout
+    terminal = stream.isatty()
+    console = _console(file=stream, width=None if terminal else _WIDE, highlight=False, soft_wrap=not terminal)
+    shown_rows = [[plain(cell) for cell in row] for row in rows]
+    widths = _widths([columns, *shown_rows, *([total] if total else [])])
+    needed = sum(widths) + _GAP * (len(widths) - 1)
+    if terminal and needed > console.width and len(columns) > 1:
+        _stacked(columns, shown_rows, widths, right=right, total=total, stream=stream)
+        return
+    if len(rows) > _MOST_LAID_OUT:
+        _aligned(columns, shown_rows, widths, right=right, total=total, title=title, stream=stream)
+        return
     from rich import box  # noqa: PLC0415  # tables only
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    stream = stream or sys.stdout
-    terminal = stream.isatty()
-    console = _console(file=stream, width=None if terminal else _WIDE, highlight=False, soft_wrap=not terminal)
+    console.width = max(console.width, needed)  # in a pipe or a file nothing is cut
     shown = Table(
         title=title,
         title_justify="left",
@@ -54,9 +76,76 @@ def table(
         footer = total[index] if total else ""
         justify = "right" if column in right else "left"
         shown.add_column(column, footer=Text(footer), justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in rows:
-        shown.add_row(*(Text(_plain(cell)) for cell in row))  # Text: a name such as "[red]" is a name
+    for row in shown_rows:
+        shown.add_row(*(Text(cell) for cell in row))  # Text: a name such as "[red]" is a name
     console.print(shown)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_width, column)) for column in zip(*rows, strict=True)]
+
+
+def _width(cell: str) -> int:
+    """Return the columns that a cell takes on a terminal."""
+    if cell.isascii():
+        return len(cell)
+    from rich.cells import cell_len  # noqa: PLC0415  # tables only
+
+    return cell_len(cell)
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int], rights: Sequence[bool], *, gap: int = _GAP) -> str:
+    padded = []
+    for cell, width, right in zip(cells, widths, rights, strict=True):
+        space = " " * (width - _width(cell))
+        padded.append(space + cell if right else cell + space)
+    return (" " * gap).join(padded)
+
+
+def _aligned(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    *,
+    right: Sequence[str],
+    total: Sequence[str] | None,
+    title: str | None,
+    stream: IO[str],
+) -> None:
+    """Print a long table as rich prints a short one, a thousand lines at a time."""
+    rights = [column in right for column in columns]
+    ruler = "─" * (sum(widths) + _GAP * (len(widths) - 1))
+    head = [title] if title else []
+    stream.write("\n".join([*head, _padded(columns, widths, rights), ruler, ""]))
+    for first in range(0, len(rows), _LINES):
+        stream.write("".join(_padded(row, widths, rights) + "\n" for row in rows[first : first + _LINES]))
+    if total:
+        stream.write("\n".join(["", _padded(total, widths, rights), ""]))
+
+
+def _stacked(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    widths: Sequence[int],
+    *,
+    right: Sequence[str],
+    total: Sequence[str] | None,
+    stream: IO[str],
+) -> None:
+    """Print each row as a line with its name and an indented line with the other cells."""
+    rights = [column in right for column in columns[1:]]
+
+    def padded_line(cells: Sequence[str]) -> str:
+        return "  " + _padded(cells[1:], widths[1:], rights, gap=_STACKED_GAP).rstrip()
+
+    head = padded_line(columns)
+    ruler = "─" * max(len(columns[0]), len(head))
+    lines = [columns[0], head, ruler]
+    for row in rows:
+        lines += [row[0], padded_line(row)]
+    if total:
+        lines += [ruler, total[0], padded_line(total)]
+    print("\n".join(lines), file=stream)
 
 
 def _console(**options: Any) -> "Console":
@@ -84,28 +173,6 @@ def progress(description: str) -> Iterator[Any]:
         yield lambda done, total=None, what=None: bars.update(
             task, completed=done, total=total, description=what or description
         )
-
-
-def quantity(value: float | None, unit: str) -> str:
-    """Format three digits and a unit with prefix: 0.00123 W is "1.23 mW", 4500 J is "4.50 kJ"; "-" when unknown."""
-    if value is None or value != value:  # noqa: PLR0124  # NaN
-        return "-"
-    if value == 0:
-        return f"0 {unit}"
-    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ")):
-        if abs(value) >= factor * 0.9995:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"0 {unit}"
-
-
-def quantity_of_kwh(value: float | None) -> str:
-    """Format three digits of kilowatt-hours, small ones as watt-hours: 0.0031 kWh is "3.10 Wh"; "-" when unknown."""
-    return quantity(None if value is None else value * 1000.0, "Wh")
-
-
-def count(number: int, noun: str) -> str:
-    """Format a number with its noun: `1 object`, `4 objects`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def number(value: Any, digits: int = 3) -> str:

@@ -1,18 +1,26 @@
 """`podpower predict`: offline predictions."""
 
 import argparse
-from typing import TYPE_CHECKING, Any
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 from podpower.cli import inputs, output, predictions, streams
-from podpower.cli.arguments import Commands, UsageError, add_command, count
-from podpower.cli.artifacts import read_encoder, read_model
+from podpower.cli.arguments import Commands, UsageError, add_command
+from podpower.cli.assessing import add_assessing, bounded_inputs, options_of, predictor_for
+from podpower.cli.impact import threshold
 from podpower.errors import InvalidInput
+from podpower.impact import tables
 
 if TYPE_CHECKING:
-    from podpower.model.predictor import Predictor
-    from podpower.specs.requests import InferenceRequest
+    from podpower.impact.assessment import Inputs
+    from podpower.impact.thresholds import Threshold
+    from podpower.specs.selection import Workloads
 
+THRESHOLD_CODE: Final = 3
 _DRAW_NOTHING = frozenset({"finished", "no_replicas"})
+_EXPLAINED = ("table", "json", "yaml")
 
 
 def add(commands: Commands) -> None:
@@ -27,108 +35,104 @@ Each workload counts once: objects whose controller is in the input are part of 
 twice the last one counts. Finished and suspended objects draw nothing. A CronJob draws its mean over time, by its
 schedule. An autoscaler in the input sets the replicas to its minimum. Skipped objects are listed with the reason.
 
-W a pod is the power of one pod, W in all that of all pods, kWh a month the energy of 730 hours. basis shows what a
-prediction rests on: "seen" (labels of this spec), "similar" (close neighbours) or "prior" (an estimate from its
-resources, far from all training data). Without --encoder and --model the served model of the store predicts
-(PODPOWER_MODEL_STORE; by default that of PODPOWER_HOME); where there is none, every prediction is such an estimate.
+W is the expected power of all pods of a workload, kWh a month the energy of 730 hours; the power of one pod is in JSON.
+basis shows what a prediction rests on: "seen" (labels of this spec), "similar" (close neighbours) or "prior" (an
+estimate from its resources, far from all training data). Without --encoder and --model the served model of the store
+predicts (PODPOWER_MODEL_STORE; by default that of PODPOWER_HOME); where there is none, every prediction is such an
+estimate.
 
-Exit code 1: some objects could not be read; the others are predicted.
+Exit code 1: some objects could not be read; the others are predicted. Exit code 3: the total is above a threshold.
 
   podpower predict -f deployment.yaml
+  podpower predict -f k8s/ --price 0.30 --carbon 380 --fail-above 50EUR
   podpower predict --encoder encoder.joblib --model knn_energy.joblib -f deployment.yaml --explain
-  kubectl get all -A -o yaml | podpower predict --encoder E --model M -f - --format json
+  kubectl get all -A -o yaml | podpower predict -f - --format json
   helm template chart | podpower predict -f - --nodes 12
+  kubectl kustomize overlays/prod | podpower predict -f - --scope total --idle-w-per-vcpu 0.74
 """,
     )
-    parser.add_argument("--encoder", metavar="FILE", help="encoder.joblib")
-    parser.add_argument("--model", metavar="FILE", help="knn_energy.joblib, trained with that encoder")
+    parser.add_argument("paths", nargs="*", metavar="PATH", help=_PATHS)
     parser.add_argument(
-        "-f",
-        "--input",
-        dest="paths",
-        required=True,
-        nargs="+",
-        action="extend",
-        metavar="PATH",
-        help="manifests, folders of them, NDJSON of InferenceRequests, or - for standard input",
+        "-f", "--input", dest="more_paths", default=[], nargs="+", action="extend", metavar="PATH", help="the same"
     )
     parser.add_argument(
         "--format", choices=predictions.FORMATS, default="table", help="how to print (default %(default)s)"
     )
-    parser.add_argument("--nodes", type=count, metavar="N", help="pods of a DaemonSet whose status has no number")
-    parser.add_argument("--cluster", metavar="NAME", help="cluster of the workloads that name none")
-    parser.add_argument(
-        "--lenient", action="store_true", help="read objects with misspelt kinds or fields as if these were absent"
-    )
     parser.add_argument("--explain", action="store_true", help="add the measured workloads behind each one (not CSV)")
+    add_assessing(parser)
+    parser.add_argument(
+        "--fail-above",
+        action="append",
+        default=[],
+        type=threshold,
+        metavar="500W|100kWh|50EUR",
+        help="exit with 3 when the total is above; energy and money are those of a month; may be given several times",
+    )
+
+
+_PATHS = "manifests, folders of them, NDJSON of InferenceRequests, or - for standard input"
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print predictions of all readable workloads; return 1 when some objects could not be read."""
-    import msgspec  # noqa: PLC0415  # heavy for help
+    """Print predictions of all readable workloads; return 1 when some objects could not be read, else 3 when the total
+    is above a threshold.
+    """
+    paths = [*arguments.paths, *arguments.more_paths]
+    if not paths:
+        raise UsageError("nothing to predict: name manifests or folders with -f, or pipe manifests into -f -")
+    if arguments.explain and arguments.format not in _EXPLAINED:
+        raise UsageError(f"--explain does not fit into {arguments.format}: use --format table, json or yaml")
+    streams.check_inputs(*paths, arguments.encoder, arguments.model)
+    given = bounded_inputs(arguments, *arguments.fail_above)
+    with _without_collections():
+        return predict_files(arguments, paths, given)
 
-    from podpower.specs.selection import Options  # noqa: PLC0415
 
-    if (arguments.encoder is None) != (arguments.model is None):
-        raise UsageError("--encoder and --model belong together: give both, or none for the served model of the store")
-    if arguments.explain and arguments.format == "csv":
-        raise UsageError("--explain does not fit into CSV: use --format json or yaml")
-    streams.check_inputs(*arguments.paths, arguments.encoder, arguments.model)
-    options = Options(cluster=arguments.cluster, nodes=arguments.nodes, lenient=arguments.lenient)
-    workloads = inputs.read_workloads(arguments.paths, options)
-    predictor = _predictor(arguments, workloads.requests)
-    found = predictor.explain(workloads.requests) if arguments.explain else predictor.predict(workloads.requests)
-    total = predictor.total(
-        found, repeated=workloads.repeated, errors=len(workloads.errors), unknown_kinds=workloads.unknown_kinds
-    )
-    answer: dict[str, Any] = {
-        "predictions": msgspec.to_builtins(found),
-        "skipped": msgspec.to_builtins(workloads.skipped),
-        "errors": msgspec.to_builtins(workloads.errors),
-        "total": msgspec.to_builtins(total),
-    }
-    predictions.show(answer, form=arguments.format, notes=inputs.skipped_lines(workloads.skipped))
+def predict_files(arguments: argparse.Namespace, paths: Sequence[str], given: "Inputs") -> int:
+    """Predict the workloads of files and print; return the exit code."""
+    workloads = inputs.read_workloads(paths, options_of(arguments), to_predict=True)
+    return predict_workloads(arguments, workloads, given, paths)
+
+
+def predict_workloads(
+    arguments: argparse.Namespace, workloads: "Workloads", given: "Inputs", paths: Sequence[str]
+) -> int:
+    """Predict workloads and print; return the exit code. `paths` name the input."""
+    from podpower.impact.assessment import assess  # noqa: PLC0415
+
+    predictor = predictor_for(arguments, given, workloads)
+    found = assess(predictor, workloads, given, explain=arguments.explain)
+    answer = found.answer(given, plain=arguments.format != "json")
+    predictions.show(answer, form=arguments.format, inputs=given.lines(), notes=inputs.skipped_lines(workloads.skipped))
     nothing = not workloads.requests and not any(entry.code in _DRAW_NOTHING for entry in workloads.skipped)
     code = inputs.report(workloads.errors, nothing_else=nothing)
     if nothing:
-        raise InvalidInput(inputs.none_found(arguments.paths, workloads))
-    return code
+        raise InvalidInput(inputs.none_found(paths, workloads))
+    above = _above(arguments.fail_above, answer["total"])
+    return code or (THRESHOLD_CODE if above else 0)
 
 
-def _predictor(arguments: argparse.Namespace, requests: "list[InferenceRequest]") -> "Predictor":
-    """Return the given model, else that of the settings or the served one of the store, else the estimate from
-    resources; print its notes.
-    """
-    from podpower.features.encoder import Encoder  # noqa: PLC0415
-    from podpower.model.cold_start import NOTE, cold_start_model  # noqa: PLC0415
-    from podpower.model.predictor import Predictor  # noqa: PLC0415
-    from podpower.specs.requests import Container, InferenceRequest  # noqa: PLC0415
-
-    places = arguments.settings.places
-    files = (arguments.encoder, arguments.model) if arguments.model is not None else places.artifacts
-    predictor = None
-    if files is not None:
-        predictor = Predictor(read_encoder(files[0]), read_model(files[1]), version="file")
-    elif served := _served(places.model_store):
-        predictor = served
-        output.note(f"note: predicted by {served.version}, the served model of {places.model_store}")
-    if predictor is not None:
-        for text in predictor.model.notes:
-            output.note(f"note: {text}")
-        return predictor
-    # An encoder needs something to be fitted on; without a label nothing depends on what.
-    nothing = [InferenceRequest(workload_kind="Pod", workload_name="none", containers=[Container()])]
-    encoder = Encoder.fit(requests or nothing, text="none")
-    if requests:
-        output.note(f"note: no model is given, {places.model_store} serves none, and {NOTE}")
-    return Predictor(encoder, cold_start_model(encoder), version="untrained")
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Do without garbage collections, which look at all predictions again and again and find no cycle."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
-def _served(root: str) -> "Predictor | None":
-    """Return the served model of the store at `root`; None where there is none yet."""
-    from podpower.model.predictor import Predictor  # noqa: PLC0415
-    from podpower.registry.store import ModelStore  # noqa: PLC0415
-
-    store = ModelStore(root)
-    version = store.last_loadable()
-    return None if version is None else Predictor(*store.load(version), version=version)
+def _above(bounds: "Sequence[Threshold]", total: Mapping[str, Any]) -> bool:
+    """Print which thresholds the total exceeds, and which it may exceed; return whether it exceeds one."""
+    values = {"watts": total["total_avg_power_w"], "kwh": total["kwh_month"], "cost": total.get("cost_month")}
+    above = False
+    for bound in bounds:
+        exceeded = bound.exceeded(**values)
+        if exceeded:
+            output.note(f"above the threshold of {bound.text}: the total is {bound.shown(**values)}")
+            above = True
+        elif exceeded is None or tables.missing_in_total(total):
+            output.note(f"note: the total is incomplete, so it may be above the threshold of {bound.text}")
+    return above

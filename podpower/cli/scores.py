@@ -5,7 +5,8 @@ from typing import IO, TYPE_CHECKING
 from podpower.cli import output
 
 if TYPE_CHECKING:
-    from podpower.evaluation.evaluate import EvaluationReport, SplitReport
+    from podpower.evaluation.evaluate import EvaluationReport
+    from podpower.evaluation.results import SplitReport
 
 
 def show_report(report: "EvaluationReport", *, stream: IO[str] | None = None) -> None:

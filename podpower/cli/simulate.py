@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     end_s = start_of_hour(time.time())
     folder = local_folder(arguments.out, what="a recording")
     if not (arguments.follow and (folder / "recording.json").exists()):
-        with _removed_when_interrupted(folder), output.progress("simulating") as advance:
+        with _removed_unless_whole(folder), output.progress("simulating") as advance:
             simulate(
                 arguments.out,
                 seed=arguments.seed,
@@ -96,14 +96,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _removed_when_interrupted(folder: Path) -> Iterator[None]:
-    """Remove a recording whose first hours were interrupted: other commands would take it for a whole one."""
+def _removed_unless_whole(folder: Path) -> Iterator[None]:
+    """Remove a new recording whose first hours were not all written: other commands would take it for a whole one."""
     new = not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     try:
         with terminate_as_interrupt():
             yield
-    except KeyboardInterrupt:
+    except BaseException as error:  # a full disk as well as Ctrl-C
         if new and folder.is_dir():
             shutil.rmtree(folder)
-            output.note(f"{folder}: interrupted before it was whole, and removed")
+            interrupted = isinstance(error, KeyboardInterrupt)
+            why = (
+                "interrupted before it was whole, and removed"
+                if interrupted
+                else "was not written whole, and is removed"
+            )
+            output.note(f"{folder}: {why}")
         raise

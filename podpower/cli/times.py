@@ -4,8 +4,9 @@ import re
 from datetime import UTC, datetime
 
 from podpower.cli.arguments import UsageError, seconds
+from podpower.numbers import number_in
 
-_RELATIVE = re.compile(r"(?:now)?(?P<sign>[+-])(?P<span>\d+(?:\.\d+)?(?:ms|[smhdw]))")
+_RELATIVE = re.compile(r"(?:now)?(?P<sign>[+-])(?P<span>[0-9]+(?:\.[0-9]+)?(?:ms|[smhdw]))")
 
 
 def parse_hour(text: str, *, option: str) -> float:
@@ -27,8 +28,8 @@ def parse_time(text: str, *, now_s: float, option: str) -> float:
     if relative := _RELATIVE.fullmatch(text):
         span_s = seconds(relative["span"])
         return now_s + span_s if relative["sign"] == "+" else now_s - span_s
-    if re.fullmatch(r"\d+(\.\d+)?", text):
-        return float(text)
+    if (unix_s := number_in(text)) is not None and unix_s >= 0:
+        return unix_s
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

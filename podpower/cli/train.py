@@ -3,12 +3,15 @@
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podpower.cli import output, streams
 from podpower.cli.arguments import Commands, Parser, add_command, positive
 from podpower.cli.artifacts import write_model
 from podpower.cli.tables import read_rows
+
+if TYPE_CHECKING:
+    from podpower.datasets.training_set import TrainingSet
 
 
 def add(commands: Commands) -> None:
@@ -24,6 +27,9 @@ def add(commands: Commands) -> None:
 """,
     )
     add_training_options(parser)
+    parser.add_argument(
+        "--node-type", metavar="TYPE", help="machine type of the nodes that the labels are of, where all have the same"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="where to write knn_energy.joblib")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
 
@@ -50,10 +56,13 @@ def run(arguments: argparse.Namespace) -> int:
     from podpower.cli.scores import show_report  # noqa: PLC0415
     from podpower.datasets.hash_versions import older_hashes  # noqa: PLC0415
     from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
-    from podpower.evaluation.evaluate import UNSEEN, evaluate  # noqa: PLC0415
+    from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
     from podpower.evaluation.figures import EVALUATION, kept_figures  # noqa: PLC0415
+    from podpower.evaluation.names import UNSEEN  # noqa: PLC0415
+    from podpower.io import heap  # noqa: PLC0415
     from podpower.training.train import train  # noqa: PLC0415
 
+    heap.keep_small()  # copies of all vectors come and go
     streams.check_output(arguments.out, inputs=[arguments.train])
     with output.progress("training") as advance:
         training_set = TrainingSet.of(read_rows(arguments.train), target=arguments.target)
@@ -64,8 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
             progress=lambda split, done, folds: advance(done, folds, split),
         )
         advance(0, None, "all labels")
-        model = train(training_set, neighbors=arguments.neighbors)
-    model.metrics[EVALUATION] = kept_figures(report)
+        node_types = {"": arguments.node_type} if arguments.node_type else {}
+        model = train(training_set, neighbors=arguments.neighbors, node_types=node_types)
+    model.metrics[EVALUATION] = kept_figures(report.splits)
+    rows, older, entries = _rows(training_set), training_set.older_hashes, len(training_set.entries)
+    reasons = training_set.left_out
+    del training_set  # as large as the model, which is written next
     write_model(model, arguments.out)
     stream = sys.stderr if arguments.out == streams.STANDARD else sys.stdout
     if arguments.json:
@@ -73,14 +86,17 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show_report(report, stream=stream)
     counts = [f"{model.training_size[name]} {name}" for name in ("examples", "specs", "workloads")]
-    rows = f"{len(training_set)} of {training_set.row_count} rows"
     output.note(f"{arguments.out}: {model.target}, trained on {rows}: {', '.join(counts)}")
-    if older := training_set.older_hashes:
-        counted = older_hashes(older, len(training_set.entries), command="podpower encode transform")
+    if older:
+        counted = older_hashes(older, entries, command="podpower encode transform")
         output.note(f"warning: {arguments.train}: {counted}, then join again")
-    for text in (*left_out(training_set.left_out), *model.notes, *report.notes):
+    for text in (*left_out(reasons), *model.notes, *report.notes):
         output.note(f"note: {text}")
     return 0
+
+
+def _rows(training_set: "TrainingSet") -> str:
+    return f"{len(training_set)} of {training_set.row_count} rows"
 
 
 def left_out(reasons: dict[str, int]) -> list[str]:

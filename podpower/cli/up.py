@@ -15,18 +15,8 @@ from podpower.cli.supervisor import Need, Processes
 from podpower.errors import Unavailable
 from podpower.io.leftovers import remove_leftovers
 from podpower.io.locks import lock
-from podpower.settings import (
-    API_PORT,
-    CLUSTERS,
-    DAGSTER_HOME,
-    DEFAULT_API_PORT,
-    DEFAULT_DAGSTER_PORT,
-    DEFAULT_HOME,
-    HOME,
-    PROMETHEUS_URL,
-    RECORDING,
-    Settings,
-)
+from podpower.service_settings import API_PORT, DEFAULT_API_PORT, DEFAULT_DAGSTER_PORT
+from podpower.settings import CLUSTERS, DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING, Settings
 
 # One name for the code location, here and in workspace.yaml: sensors keep their cursors under it.
 _LOCATION, _DEFINITIONS = "podpower", "podpower_assets.definitions"
@@ -84,9 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = arguments.settings
     dagster_port = arguments.dagster_port or settings.service.dagster_port
     api_port = arguments.api_port or settings.service.api_port
-    for name, number in (("Dagster UI", dagster_port), ("prediction API", api_port)):
-        if not ports.is_free(number):
-            raise Unavailable(f"port {number} for the {name} is taken: stop what listens there, or give another port")
+    _check_port(dagster_port, of="Dagster UI", option="--dagster-port")
+    _check_port(api_port, of="prediction API", option="--api-port")
     home = home_at(arguments.home or settings.places.home or DEFAULT_HOME)
     check_answers(home)
     environment = home_environment(home, settings.environment, note=output.note) | {API_PORT: str(api_port)}
@@ -117,12 +106,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_port(number: int, *, of: str, option: str) -> None:
+    """Raise Unavailable when another process listens on a port."""
+    if not ports.is_free(number):
+        raise Unavailable(f"port {number} for the {of} is taken: stop what listens there, or give another {option}")
+
+
 def check_answers(home: Home) -> None:
-    """Return if the home is a folder, or a URL that answers; Unavailable otherwise, before anything is started."""
+    """Return if the home is a folder, or a URL that answers; Unavailable otherwise, before anything is started, and
+    InvalidInput where its bucket does not exist.
+    """
     from podpower.io.object_storage import ObjectStorage  # noqa: PLC0415  # slow to import, for help
-    from podpower.io.places import is_url  # noqa: PLC0415
+    from podpower.io.places import check_bucket, is_url  # noqa: PLC0415
 
     if is_url(home.root):
+        check_bucket(home.root)
         ObjectStorage(home.root).children("models")
 
 
@@ -168,8 +166,11 @@ def _collect(children: Processes, journal: str, *, starts: bool) -> None:
 def _collect_several(children: Processes, settings: Settings, *, starts: bool) -> None:
     """Start a collector for each cluster of the file. One that keeps ending stops no other, and none of the rest."""
     from podpower.clusters import configured_clusters  # noqa: PLC0415  # YAML is slow to import, for help
+    from podpower.collector.order import check_first  # noqa: PLC0415
 
-    for cluster in configured_clusters(settings):
+    clusters = configured_clusters(settings)
+    check_first(clusters)
+    for cluster in clusters:
         if cluster.entry is None or cluster.entry.recording:
             output.note(f"reading the recording {cluster.place} as cluster {cluster.name}")
             continue

@@ -1,0 +1,97 @@
+"""`podpower.yaml` in the current folder: defaults of options, which the command line overrides.
+
+price: 0.30            # of every command that has the option
+carbon: grid.csv
+diff:                  # of one command
+  fail-increase: [5%, 10kWh]
+"""
+
+import argparse
+import difflib
+from pathlib import Path
+from typing import Any, Final
+
+from podpower.cli.arguments import Parser
+from podpower.errors import InvalidInput
+
+FILE: Final = "podpower.yaml"
+# Options that describe a project. Others stay on the command line: files that are written, and the address of
+# Prometheus, which credentials of the environment are sent to. A pull request can change podpower.yaml.
+OPTIONS: Final = (
+    "price", "currency", "pue", "carbon", "scope", "idle-w-per-vcpu", "usage", "cluster", "node-type", "nodes",
+    "encoder", "model", "fail-above", "fail-increase", "fail-decrease", "format", "by", "sort", "limit",
+)  # fmt: skip
+
+FILES: Final = ("carbon", "usage", "encoder", "model")
+
+
+def apply(parser: Parser, *, path: str = FILE) -> None:
+    """Set the defaults of a file, if there is one. InvalidInput names what is wrong in it."""
+    if not Path(path).is_file():
+        return
+    from podpower.io.config_files import read_config  # rarely there  # noqa: PLC0415
+
+    content = read_config(Path(path))
+    if not isinstance(content or {}, dict):
+        raise InvalidInput(f"{path} must have lines such as `price: 0.30`")
+    commands = _commands(parser)
+    general = {name: value for name, value in (content or {}).items() if not isinstance(value, dict)}
+    for name in general:
+        _check_name(name, path, where="", known=[*OPTIONS, *commands])
+    for command, found in commands.items():
+        own = (content or {}).get(command)
+        _set(found, general, path, only_known=True)
+        if isinstance(own, dict):
+            for name in own:
+                _check_name(name, path, where=f"{command}.", known=OPTIONS)
+            _set(found, own, path, only_known=False)
+    for name, value in (content or {}).items():
+        if isinstance(value, dict) and name not in commands:
+            _check_name(name, path, where="", known=[*OPTIONS, *commands])
+
+
+def _commands(parser: Parser) -> dict[str, argparse.ArgumentParser]:
+    for action in parser._actions:  # argparse has no other way
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
+def _check_name(name: Any, path: str, *, where: str, known: Any) -> None:
+    if str(name).replace("_", "-") not in known:
+        near = difflib.get_close_matches(str(name)[:60], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(OPTIONS)}"
+        raise InvalidInput(f"{path}: no option {where}{str(name)[:60]!r}; {hint}")
+
+
+def _set(parser: argparse.ArgumentParser, values: dict[str, Any], path: str, *, only_known: bool) -> None:
+    for given, value in values.items():
+        name = str(given).replace("_", "-")
+        action = parser._option_string_actions.get(f"--{name}")
+        if action is None:
+            if not only_known:
+                raise InvalidInput(f"{path}: {parser.prog} has no option {name}")
+            continue
+        texts = [str(part) for part in (value if isinstance(value, list) else [value])]
+        if name in FILES:
+            for text in texts:
+                _check_inside(text, name, path)
+        try:
+            parsed = [_parsed(action, text) for text in texts]
+        except (argparse.ArgumentTypeError, ValueError) as error:
+            raise InvalidInput(f"{path}: {name}: {error}") from None
+        appends = isinstance(action, argparse._AppendAction)
+        parser.set_defaults(**{action.dest: parsed if appends else parsed[0]})
+
+
+def _check_inside(text: str, name: str, path: str) -> None:
+    """Refuse files outside the folder of the defaults, which errors could show a line of."""
+    if not Path(text).resolve().is_relative_to(Path(path).resolve().parent):
+        raise InvalidInput(f"{path}: {name}: {text[:60]!r} is outside this folder; give it as --{name}")
+
+
+def _parsed(action: argparse.Action, text: str) -> Any:
+    value = action.type(text) if callable(action.type) else text
+    if action.choices is not None and value not in action.choices:
+        raise ValueError(f"{text[:60]!r} is not one of {', '.join(map(str, action.choices))}")
+    return value

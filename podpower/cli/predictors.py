@@ -1,0 +1,60 @@
+"""The model that predicts for a command: given files, those of the settings, the served one of the store, or none."""
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from podpower.cli import output
+from podpower.cli.arguments import Parser, UsageError
+from podpower.cli.artifacts import read_encoder, read_model
+
+if TYPE_CHECKING:
+    from podpower.model.predictor import Predictor
+    from podpower.specs.requests import InferenceRequest
+
+
+def add_model(parser: Parser) -> None:
+    """Add the options that name the files of a model."""
+    parser.add_argument("--encoder", metavar="FILE", help="encoder.joblib")
+    parser.add_argument("--model", metavar="FILE", help="knn_energy.joblib, trained with that encoder")
+
+
+def predictor_of(arguments: argparse.Namespace, requests: "Sequence[InferenceRequest]") -> "Predictor":
+    """Return the given model, else that of the settings or the served one of the store, else the estimate from
+    resources; print its notes.
+    """
+    from podpower.features.encoder import Encoder  # noqa: PLC0415
+    from podpower.model.cold_start import NOTE, cold_start_model  # noqa: PLC0415
+    from podpower.model.predictor import Predictor  # noqa: PLC0415
+    from podpower.specs.requests import Container, InferenceRequest  # noqa: PLC0415
+
+    if (arguments.encoder is None) != (arguments.model is None):
+        raise UsageError("--encoder and --model belong together: give both, or none for the served model of the store")
+    places = arguments.settings.places
+    files = (arguments.encoder, arguments.model) if arguments.model is not None else places.artifacts
+    predictor = None
+    if files is not None:
+        predictor = Predictor(read_encoder(files[0]), read_model(files[1]), version="file")
+    elif served := _served(places.model_store):
+        predictor = served
+        output.note(f"note: predicted by {served.version}, the served model of {places.model_store}")
+    if predictor is not None:
+        for text in predictor.model.notes:
+            output.note(f"note: {text}")
+        return predictor
+    # An encoder needs something to be fitted on; without a label nothing depends on what.
+    nothing = [InferenceRequest(workload_kind="Pod", workload_name="none", containers=[Container()])]
+    encoder = Encoder.fit(requests or nothing, text="none")
+    if requests:
+        output.note(f"note: no model is given, {places.model_store} serves none, and {NOTE}")
+    return Predictor(encoder, cold_start_model(encoder), version="untrained")
+
+
+def _served(root: str) -> "Predictor | None":
+    """Return the served model of the store at `root`; None where there is none yet."""
+    from podpower.model.predictor import Predictor  # noqa: PLC0415
+    from podpower.registry.store import ModelStore  # noqa: PLC0415
+
+    store = ModelStore(root)
+    version = store.last_loadable()
+    return None if version is None else Predictor(*store.load(version), version=version)
