@@ -1,7 +1,7 @@
 """`alerts`: one message for each cause, with what to do, to a webhook that understands Slack's messages.
 
 A cause is a job and the first line of its error, or a check of an asset. It is posted when it appears, once a day while
-it lasts, and when a check has passed again.
+it lasts, and when a check has passed again. A partition whose check failed is posted once, and when it passes.
 """
 
 import re
@@ -12,29 +12,30 @@ from datetime import UTC, datetime
 import dagster as dg
 import httpx
 import msgspec
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from podpower import settings
-from podpower.evaluation.checks import NOT_WORSE, PLAUSIBLE
 from podpower.hours import DAY_S
 from podpower.labels.checks import ENERGY_IS_NOT_ALL_ZERO, MOST_STEPS_ARE_KNOWN, PODS_ADD_UP
+from podpower_assets.checks import ENCODER_IS_WHOLE, TABLE_IS_WHOLE
+from podpower_assets.failed_checks import MOST_CHARS, Known, changed, lines, name_of, standing
 from podpower_assets.freshness import LABELS_ARE_FRESH, MODEL_IS_FRESH, ROWS_ARE_FRESH
+from podpower_assets.policies import JOB_TAG
 
 _TIMEOUT_SECONDS = 10.0
-_MOST_RUNS, _MOST_CAUSES, _MOST_CHARS = 50, 200, 300
+_MOST_RUNS, _MOST_CAUSES = 50, 200
 _NUMBER = re.compile(r"[0-9a-f]{8,}|[0-9]+")  # ids, dates and counts, which differ within one cause
 
 # First step after a failed check; docs/how-to/operate.md repeats it (held by a test) and has more. The description of
 # other checks contains theirs.
 FIXES = {
+    TABLE_IS_WHOLE: "It is made again by itself; where that fails, look at the newest run of `damaged_hours`.",
+    ENCODER_IS_WHOLE: "It is put back from a model version by itself, or fitted again; nothing needs to be done.",
     ENERGY_IS_NOT_ALL_ZERO: "Kepler finds no hardware counters: `podpower doctor` names the nodes.",
     MOST_STEPS_ARE_KNOWN: "`podpower doctor` examines Kepler and Prometheus; the partition's page counts reasons.",
     PODS_ADD_UP: "Compare Kepler's pods with its nodes: `podpower doctor`.",
     LABELS_ARE_FRESH: "`podpower clusters` names what stopped: the collector, Prometheus or Kepler.",
     ROWS_ARE_FRESH: "Look at the runs of training_rows, and at labels_are_fresh.",
     MODEL_IS_FRESH: "Look at the newest candidate's checks: `podpower models list`.",
-    PLAUSIBLE: "`podpower models quarantine list` names the workloads; release those that are right.",
-    NOT_WORSE: "`podpower models list` compares; promote by hand if the change is real.",
 }
 
 
@@ -46,10 +47,11 @@ class Sent(msgspec.Struct, kw_only=True):
 
 
 class Cursor(msgspec.Struct, kw_only=True):
-    """Runs that were looked at, and causes that were posted."""
+    """Runs that were looked at, causes that were posted, and what is known of the checks of partitions."""
 
     runs_until_s: float
     sent: dict[str, Sent] = {}
+    partitions: Known = msgspec.field(default_factory=Known)
 
 
 class Alert(msgspec.Struct, kw_only=True, frozen=True):
@@ -70,21 +72,23 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Post what failed since the last tick, and what has recovered."""
     now_s = time.time()
     cursor = _read(context.cursor, now_s=now_s)
-    failed, running = _checks(context)
+    keys = list(context.repository_def.asset_graph.asset_check_keys) if context.repository_def else []
+    failed, running = _checks(context.instance, keys)
+    changes, partitions = changed(context.instance, keys, cursor.partitions, now_s=now_s)
     found = [*_failed_runs(context.instance, since_s=cursor.runs_until_s), *failed]
     new = [alert for alert in {a.cause: a for a in found}.values() if _is_due(cursor.sent.get(alert.cause), now_s)]
     standing = {alert.cause for alert in failed} | running
     over = [cause for cause, sent in cursor.sent.items() if sent.check and cause not in standing]
-    lines = [*(alert.text for alert in new), *(f"{cause} passes again" for cause in over)]
-    for line in lines:
+    texts = [*(alert.text for alert in new), *(f"{cause} passes again" for cause in over), *lines(changes, FIXES)]
+    for line in texts:
         context.log.warning(line)
-    _post(lines)  # where it fails, the tick fails, and the next one posts the same
+    _post(texts)  # where it fails, the tick fails, and the next one posts the same
     sent = {cause: was for cause, was in cursor.sent.items() if cause not in over and now_s - was.at_s < 2 * DAY_S}
     sent |= {alert.cause: Sent(at_s=now_s, check=alert.check) for alert in new}
     newest = dict(sorted(sent.items(), key=lambda item: item[1].at_s)[-_MOST_CAUSES:])
     return dg.SensorResult(
-        skip_reason=f"{len(lines)} messages" if lines else "nothing failed",
-        cursor=msgspec.json.encode(Cursor(runs_until_s=now_s, sent=newest)).decode(),
+        skip_reason=f"{len(texts)} messages" if texts else "nothing failed",
+        cursor=msgspec.json.encode(Cursor(runs_until_s=now_s, sent=newest, partitions=partitions)).decode(),
     )
 
 
@@ -108,7 +112,7 @@ def _failed_runs(instance: dg.DagsterInstance, *, since_s: float) -> Iterator[Al
             continue
         error = _first_error(instance, run.run_id)
         partition = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start", "")
-        job = "assets" if run.job_name.startswith("__") else run.job_name
+        job = run.tags.get(JOB_TAG) or ("assets" if run.job_name.startswith("__") else run.job_name)
         text = f"{job}{f' of {partition}' if partition else ''} failed: {error} (run {run.run_id})"
         yield Alert(cause=f"{job}: {_NUMBER.sub('#', error)}", text=text)
 
@@ -126,31 +130,20 @@ def _first_error(instance: dg.DagsterInstance, run_id: str) -> str:
             while error is not None and error.cause is not None:
                 error = error.cause
             message = (user and user.description) or (error and error.message) or event.message or ""
-            return next((line for line in message.splitlines() if line.strip()), "no reason given")[:_MOST_CHARS]
+            return next((line for line in message.splitlines() if line.strip()), "no reason given")[:MOST_CHARS]
     return "no reason given"
 
 
-def _checks(context: dg.SensorEvaluationContext) -> tuple[list[Alert], set[str]]:
-    """Return an alert for each check whose last result is a failure that is no warning, and the causes of checks that
-    a run is about to make: they have no result yet.
+def _checks(instance: dg.DagsterInstance, keys: list[dg.AssetCheckKey]) -> tuple[list[Alert], set[str]]:
+    """Return an alert for each check without partitions that has failed, and the causes of checks that a run is about
+    to make: they have no result yet.
     """
-    repository = context.repository_def
-    keys = list(repository.asset_graph.asset_check_keys) if repository else []
-    records = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    failed, running = [], set()
-    for key, record in records.items():
-        name = f"{key.asset_key.to_user_string()}: {key.name}"
-        if record.status == AssetCheckExecutionRecordStatus.PLANNED:
-            running.add(name)
-            continue
-        evaluation = record.evaluation
-        if evaluation is None or evaluation.passed or evaluation.severity != dg.AssetCheckSeverity.ERROR:
-            continue
-        partition = f" of {evaluation.partition}" if evaluation.partition else ""
-        why = (evaluation.description or "failed")[:_MOST_CHARS]
-        fix = FIXES.get(key.name, "")
-        failed.append(Alert(cause=name, text=f"{name}{partition} failed: {why} {fix}".rstrip(), check=True))
-    return failed, running
+    state = standing(instance, keys)
+    failed = [
+        Alert(cause=name_of(key), text=f"{name_of(key)} failed: {why} {FIXES.get(key.name, '')}".rstrip(), check=True)
+        for key, why in state.failed.items()
+    ]
+    return failed, {name_of(key) for key in state.running}
 
 
 def _post(lines: list[str]) -> None:

@@ -12,21 +12,25 @@ from dagster._utils.warnings import disable_dagster_warnings
 from podpower.checks import CheckResult, Value
 from podpower_assets import metadata
 
+TABLE_IS_WHOLE, ENCODER_IS_WHOLE = "table_is_whole", "encoder_is_whole"
+
 
 def check_specs(
     asset: dg.AssetKey,
     partitions: dg.PartitionsDefinition | None = None,
     *,
+    table: bool = False,
     blocking: Mapping[str, str] | None = None,
     warning: Mapping[str, str] | None = None,
 ) -> list[dg.AssetCheckSpec]:
     """Return specs of checks by name and description, with a result for each of the partitions. A failed blocking one
-    stops what is downstream of its partition.
+    stops what is downstream of its partition. `table`: with the check that the table is what was written.
     """
+    of_table = {TABLE_IS_WHOLE: "The table is there, and has the bytes that were written."} if table else {}
     with disable_dagster_warnings():  # partitions of checks are a preview: what is relied on here has tests
         return [
             dg.AssetCheckSpec(name, asset=asset, blocking=stops, description=description, partitions_def=partitions)
-            for stops, checks in ((True, blocking or {}), (False, warning or {}))
+            for stops, checks in ((True, of_table | {**(blocking or {})}), (False, warning or {}))
             for name, description in checks.items()
         ]
 
@@ -65,6 +69,11 @@ def evaluation(
         target_materialization_data=target,
         blocking=blocking,
     )
+
+
+def table_is_whole(digest: str) -> CheckResult:
+    """Return the result of the check of a table that was just written."""
+    return CheckResult(name=TABLE_IS_WHOLE, passed=True, values={"sha256": digest})
 
 
 def _severity(result: CheckResult) -> dg.AssetCheckSeverity:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import dagster as dg
 
+from podpower.clusters import configured_clusters
 from podpower.errors import InvalidInput
+from podpower.settings import Settings
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -56,3 +58,8 @@ class Cluster:
 
 
 FIRST = Cluster()
+
+
+def observed_clusters(given: Settings) -> list[Cluster]:
+    """Return the clusters that the settings configure."""
+    return [Cluster(one.prefix, has_meter=one.has_meter) for one in configured_clusters(given)]

@@ -10,14 +10,16 @@ from dataclasses import replace
 import dagster as dg
 
 from podpower import settings
-from podpower.clusters import configured_clusters
 from podpower_assets.alerts import alerts
 from podpower_assets.automation import Pace
-from podpower_assets.clusters import FIRST, Cluster
+from podpower_assets.clusters import FIRST, Cluster, observed_clusters
+from podpower_assets.damage import damaged_hours, damaged_tables
+from podpower_assets.executor import partition_executor
 from podpower_assets.features.assets import encoder, features
+from podpower_assets.features.restoring import damaged_encoder, damaged_encoder_job
 from podpower_assets.fleet.assets import NAME as FLEET
 from podpower_assets.fleet.assets import fleet_summary
-from podpower_assets.fleet.sensors import fleet_changes
+from podpower_assets.fleet.sensors import fleet_changes, fleet_hours
 from podpower_assets.freshness import freshness_checks, freshness_sensor
 from podpower_assets.labels.assets import kepler_labels
 from podpower_assets.labels.jobs import job_labels
@@ -28,7 +30,7 @@ from podpower_assets.model.evaluation import model_evaluation
 from podpower_assets.model.schedules import evaluation_job, knn_model_daily, model_evaluation_daily, model_job
 from podpower_assets.model.sensors import drifted
 from podpower_assets.partitions import Partitions, first_hour
-from podpower_assets.policies import LIMITED
+from podpower_assets.policies import FOLLOWS, LIMITED
 from podpower_assets.resources import resources_from
 from podpower_assets.retention import retention_schedule
 from podpower_assets.specs.assets import workload_specs
@@ -63,14 +65,22 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
         target=dg.AssetSelection.all(),
         minimum_interval_seconds=own.sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        run_tags=LIMITED,
+        run_tags=LIMITED | FOLLOWS,
         use_user_code_server=True,  # which has `Remake`
         description="Materializes what depends on changed partitions: labels, rows, the model of today, its promotion.",
     )
     made = assets(own, clusters)
     return dg.Definitions(
         assets=[*made, *external_assets(clusters, served=[dg.AssetKey(PROMOTED), dg.AssetKey(FLEET)])],
-        jobs=[*map(finished_hour, clusters), *map(changed_hours, clusters), model_job, evaluation_job],
+        jobs=[
+            *map(finished_hour, clusters),
+            *map(changed_hours, clusters),
+            *map(damaged_hours, clusters),
+            damaged_encoder_job,
+            fleet_hours,
+            model_job,
+            evaluation_job,
+        ],
         schedules=[
             *map(kepler_labels_hourly, clusters),
             knn_model_daily,
@@ -79,16 +89,17 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
         ],
         sensors=[
             *(workload_changes(own, one) for one in clusters),
+            *(damaged_tables(own, one) for one in clusters),
+            damaged_encoder,
             follow_changes,
-            fleet_changes(clusters),
+            fleet_changes(clusters, runs=own.fleet_sensor),
             drifted,
             freshness_sensor(clusters),
             alerts,
         ],
         asset_checks=freshness_checks(clusters),
         resources=resources_from(given),
-        # Partitions are small: a process for each of their steps would cost more than the step.
-        executor=dg.in_process_executor,
+        executor=partition_executor,
     )
 
 
@@ -96,4 +107,4 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
 def defs() -> dg.Definitions:
     """Return the definitions with the settings of this process, and the clusters that they configure."""
     given = settings.read()
-    return definitions(given, [Cluster(one.prefix, has_meter=one.has_meter) for one in configured_clusters(given)])
+    return definitions(given, observed_clusters(given))

@@ -20,6 +20,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from podpower import settings
 from podpower.errors import PodpowerError
 from podpower.hours import DAY_S, HOUR_S
+from podpower.registry.candidates import FAILED_CHECKS
 from podpower.registry.store import ModelStore
 from podpower.sources.recording import read_meta
 from podpower_assets.clusters import Cluster
@@ -42,6 +43,7 @@ class Freshness:
     reached_s: float | None
     now_s: float
     limit_s: float
+    why: str = ""  # of data that are too old
 
     @property
     def passed(self) -> bool:
@@ -54,7 +56,8 @@ class Freshness:
         if self.reached_s is None:
             return f"There are none; they should be at most {self.limit_s / HOUR_S:g} h old."
         age_h = max(0.0, self.now_s - self.reached_s) / HOUR_S
-        return f"The newest are {age_h:.1f} h old; the limit is {self.limit_s / HOUR_S:g} h."
+        why = f" {self.why}" if self.why and not self.passed else ""
+        return f"The newest are {age_h:.1f} h old; the limit is {self.limit_s / HOUR_S:g} h.{why}"
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -125,8 +128,8 @@ def evaluate(
         for key in _keys(cluster):
             reached_s = _newest_s(tables.of(cluster), key.asset_key.path[-1])
             yield Freshness(key=key, reached_s=reached_s, now_s=now_s, limit_s=given.stale_labels_hours * HOUR_S)
-    reached_s = _model_reaches_s(models.open())
-    yield Freshness(key=_MODEL, reached_s=reached_s, now_s=now_s, limit_s=given.stale_model_hours * HOUR_S)
+    store, limit_s = models.open(), given.stale_model_hours * HOUR_S
+    yield Freshness(key=_MODEL, reached_s=_model_reaches_s(store), now_s=now_s, limit_s=limit_s, why=_rejection(store))
 
 
 def _present_s(place: str, now_s: float) -> float:
@@ -149,7 +152,7 @@ def _keys(cluster: Cluster) -> list[dg.AssetCheckKey]:
 def _newest_s(tables: Tables, asset: str) -> float | None:
     """Return the end of the newest step with a known power; None where the latest partitions have none."""
     for hour in reversed(tables.partitions(asset)[-_LOOK_BACK:]):
-        file, query = tables.file(asset, hour), tables.scan(asset, hour)
+        file, query = tables.file(asset, hour), tables.scan_if_whole(asset, hour)
         if query is None:
             continue
         known = query.filter(pl.col("avg_power_w").is_not_null())
@@ -170,6 +173,13 @@ def _model_reaches_s(store: ModelStore) -> float | None:
     if last_hour:
         return hour_start_s(last_hour) + HOUR_S
     return datetime.fromisoformat(info.trained_at).timestamp()
+
+
+def _rejection(store: ModelStore) -> str:
+    """Return why the newest candidate was not promoted; nothing where no check of it failed."""
+    newest = max(store.versions(), key=lambda info: (info.created_at, info.version), default=None)
+    failed = newest.metadata.get(FAILED_CHECKS) if newest else None
+    return f"The newest candidate, {newest.version}, was rejected: {', '.join(failed)}." if newest and failed else ""
 
 
 def _check(key: dg.AssetCheckKey) -> dg.AssetChecksDefinition:

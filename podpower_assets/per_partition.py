@@ -3,7 +3,7 @@ the next one is made, and its failure is its own.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,9 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from podpower.checks import CheckResult
 from podpower.errors import PodpowerError, Unavailable
+from podpower.io.files import exists
 from podpower_assets import policies
-from podpower_assets.checks import evaluation
+from podpower_assets.checks import TABLE_IS_WHOLE, evaluation, table_is_whole
 from podpower_assets.metadata import table_metadata
 from podpower_assets.resources import Tables
 from podpower_assets.upstream import Upstream
@@ -35,7 +36,8 @@ _NAMED = 20  # partitions that a message names
 @dataclass(frozen=True, kw_only=True)
 class Partition:
     """One partition: its table, whole or in parts (None: the asset has none), the version of its content where that is
-    not the table's, its metadata, its checks, which run when it is written, and the specs that are new in it.
+    not the table's, its metadata, its checks, which run when it is written, the specs that are new in it, and the
+    upstream partitions (asset and key) that were left out of it because their tables are damaged or lost.
     """
 
     table: pl.DataFrame | Iterable[pl.DataFrame] | None = None
@@ -43,6 +45,7 @@ class Partition:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     checks: Callable[[], Iterable[CheckResult]] = tuple
     new_specs: str = ""
+    unread: Collection[str] = ()
 
 
 def per_partition(
@@ -81,10 +84,8 @@ class _Loop:
             partition = make(key)
             if partition.table is not None:
                 self._tables.write(self._asset, key, partition.table)
-            results = list(partition.checks())
-        except (
-            Exception
-        ) as error:  # a defect that one partition meets must not fail the others: it is noted, and raised
+            results = [*self._check_of_table(key, partition), *partition.checks()]
+        except Exception as error:  # a defect that one partition meets must not fail the others: noted, then raised
             if isinstance(error, Unavailable) and self._context.retry_number < policies.MAX_RETRIES:
                 self._away = error  # the others would wait for the same
             elif self._several or isinstance(error, PodpowerError):
@@ -92,10 +93,18 @@ class _Loop:
             else:
                 raise
             return
+        for unread in partition.unread:
+            self._context.log.warning(f"{self._asset} of {key} is made without {unread}: damaged or lost")
+            asset, _, one = unread.rpartition(" ")
+            consumed.get(asset, {}).pop(one, None)
         version = partition.version or self._tables.digest(self._asset, key)[:16]
         failed = tuple(result.name for result in results if result.is_error)
         verdict = PartitionVerdict(
-            run_id=self._context.run.run_id, version=version, consumed=consumed, failed_checks=failed
+            run_id=self._context.run.run_id,
+            version=version,
+            consumed=consumed,
+            failed_checks=failed,
+            has_table=partition.table is not None,
         )
         self._tables.write_verdict(self._asset, key, verdict)
         yield self._materialization(key, partition, verdict, began_s)
@@ -145,12 +154,21 @@ class _Loop:
             if verdict.error and verdict.run_id == self._context.run.run_id:
                 self._note_failure(key, f"{name} failed: {verdict.error}")
                 return True
+            if verdict.has_table and not exists(self._tables.path(asset.path[-1], key)):
+                self._note_failure(key, f"the table of {name} was damaged or is lost, and has to be made again first")
+                return True
             checks = ", ".join(verdict.failed_checks)
             if checks or verdict.left_out:
                 self._left_out[key] = f"{name} failed its check {checks}" if checks else verdict.left_out
                 self._keep_table(key, left_out=self._left_out[key])
                 return True
         return False
+
+    def _check_of_table(self, key: str, partition: Partition) -> Iterator[CheckResult]:
+        """Yield the check of the table that was just written, if the asset has it."""
+        check = dg.AssetCheckKey(self._context.asset_key, TABLE_IS_WHOLE)
+        if partition.table is not None and check in self._context.job_def.asset_layer.asset_graph.asset_check_keys:
+            yield table_is_whole(self._tables.digest(self._asset, key))
 
     def _note_failure(self, key: str, reason: Exception | str) -> None:
         if isinstance(reason, Exception) and not isinstance(reason, PodpowerError):

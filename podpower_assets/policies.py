@@ -17,13 +17,20 @@ COMMON: dict[str, Any] = {
     "owners": ["team:podpower"],
     "backfill_policy": dg.BackfillPolicy.multi_run(max_partitions_per_run=PARTITIONS_A_RUN),
 }
-# Pools, which the daemon limits when it starts: one training at a time, two exports from a Prometheus.
+# Pools, which the daemon limits when it starts.
 TRAINING, EXPORT = "training", "export"
-POOL_LIMITS: Final = {TRAINING: 1, EXPORT: 2}
 
 # Limits the time of runs that start by themselves, so that a hanging one does not hold the queue. Backfills have the
 # longer limit of dagster.yaml.
 LIMITED: dict[str, str] = {"dagster/max_runtime": "7200"}
+
+# Dagster runs what automation requests in its own job of all assets, whose name cannot be chosen
+# (`_get_implicit_job_name_for_assets` of dagster/_core/execution/submit_asset_runs.py): the tag names it.
+JOB_TAG: Final = "podpower/job"
+FOLLOWS: dict[str, str] = {JOB_TAG: "follow_changes"}
+
+# A run in the pod of a Job that no launcher made.
+KUBERNETES_JOB_TAG: Final = "podpower/kubernetes-job"
 
 # The running hour is made again at most so often, and all of its assets in one run.
 HOUR_EVERY_S: Final = 600.0

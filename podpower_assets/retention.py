@@ -2,9 +2,10 @@
 
 It removes tables older than PODPOWER_KEEP_TABLES_DAYS (PODPOWER_WINDOW_DAYS, if that is more), evaluation pages older
 than PODPOWER_KEEP_REPORTS_DAYS, the oldest model versions beyond PODPOWER_KEEP_MODELS, and what killed writers left in
-tables and models (`podpower.retention.ages`, `podpower.registry`). From Dagster's history it deletes ended runs older
-than PODPOWER_KEEP_RUNS_DAYS with their events and logs, except the last materialization of each partition since the day
-of the oldest table, and of each asset: without these Dagster would show them as missing.
+tables and models (`podpower.retention.ages`, `podpower.registry`). It redacts stored specs of older rules again
+(`podpower.retention.redaction`). From Dagster's history it deletes ended runs older than PODPOWER_KEEP_RUNS_DAYS with
+their events, logs and replaced results of checks, except the last materialization of each partition since the day of
+the oldest table, and of each asset: without these Dagster would show them as missing.
 """
 
 import shutil
@@ -15,18 +16,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import sqlalchemy as sa
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from podpower import settings
 from podpower.hours import DAY_S
 from podpower.retention.ages import prune_reports, prune_tables
+from podpower.retention.redaction import redact_tables
 from podpower_assets.clusters import Cluster
 from podpower_assets.policies import LIMITED, translate_errors
 from podpower_assets.resources import Models, Tables
+from podpower_assets.specs.assets import NAME as SPECS
+from podpower_assets.storage.check_states import CheckStates
 
 _PAGE = 500
 _OLD_DATA = (
     "Removes tables, evaluation pages and model versions beyond the days and numbers in the settings, and what killed "
-    "writers left in tables and models."
+    "writers left in tables and models. Redacts stored specs again in which older rules missed a credential."
 )
 _OLD_RUNS = (
     "Deletes ended runs older than PODPOWER_KEEP_RUNS_DAYS, except the last materialization of each partition since "
@@ -43,20 +50,36 @@ class DeletedRuns:
     kept: int
 
 
-def delete_old_runs(instance: dg.DagsterInstance, *, before_s: float, needed: Collection[str]) -> DeletedRuns:
-    """Delete the ended runs that were created before `before_s` (Unix seconds) and are not `needed`.
+def delete_old_runs(
+    instance: dg.DagsterInstance, *, before_s: float, needed: Collection[str], checks: Collection[dg.AssetCheckKey] = ()
+) -> DeletedRuns:
+    """Delete the ended runs that were created before `before_s` (Unix seconds) and are not `needed`, with their results
+    of `checks` that later ones replaced.
 
-    Safe to be killed and to be repeated: each run is deleted on its own.
+    Safe to be killed and to be repeated: each run is deleted on its own, after its results.
     """
-    deleted = kept = 0
-    for run_id in list(_ended_before(instance, before_s)):
-        if run_id in needed:
-            kept += 1
-            continue
-        _delete_logs(instance, run_id)
-        instance.delete_run(run_id)
-        deleted += 1
-    return DeletedRuns(deleted=deleted, kept=kept)
+    found = list(_ended_before(instance, before_s))
+    old = [run_id for run_id in found if run_id not in needed]
+    for begin in range(0, len(old), _PAGE):
+        page = old[begin : begin + _PAGE]
+        _delete_results(instance, checks, page)
+        for run_id in page:
+            _delete_logs(instance, run_id)
+            instance.delete_run(run_id)
+    return DeletedRuns(deleted=len(old), kept=len(found) - len(old))
+
+
+def _delete_results(instance: dg.DagsterInstance, checks: Collection[dg.AssetCheckKey], runs: Sequence[str]) -> None:
+    """Delete the results of checks in runs, except the newest of each partition. Dagster leaves them all."""
+    storage, columns = instance.event_log_storage, AssetCheckExecutionsTable.c
+    if not isinstance(storage, SqlEventLogStorage):
+        return
+    for check in checks:
+        of_check = columns.asset_key == check.asset_key.to_string(), columns.check_name == check.name
+        newest = sa.select(sa.func.max(columns.id)).where(*of_check).group_by(columns.partition)
+        old = AssetCheckExecutionsTable.delete().where(*of_check, columns.run_id.in_(runs), columns.id.not_in(newest))
+        with storage.index_connection() as connection:
+            connection.execute(old)
 
 
 def needed_runs(instance: dg.DagsterInstance, assets: Collection[dg.AssetKey], *, since: str) -> set[str]:
@@ -98,6 +121,8 @@ def _delete_logs(instance: dg.DagsterInstance, run_id: str) -> None:
 def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDefinition]) -> dg.ScheduleDefinition:
     """Return the daily schedule of the job `retention`."""
     keys = [key for asset in assets for key in asset.keys]
+    states = [(spec.key, spec.partitions_def) for asset in assets for spec in asset.check_specs]
+    checks = [key for key, _ in states]
 
     @dg.op(description=_OLD_RUNS, ins={"tables_that_stay": dg.In(dg.Nothing)})
     def old_runs(context: dg.OpExecutionContext, tables: Tables) -> None:
@@ -106,9 +131,11 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
         kept = [tables.of(cluster).partitions(key.path[-1])[:1] for cluster in clusters for key in keys]
         oldest = min((hours[0] for hours in kept if hours), default="")
         needed = needed_runs(context.instance, keys, since=oldest[:10])
-        done = delete_old_runs(context.instance, before_s=time.time() - days * DAY_S, needed=needed)
+        done = delete_old_runs(context.instance, before_s=time.time() - days * DAY_S, needed=needed, checks=checks)
         context.log.info(f"{done.deleted} runs older than {days} days deleted, {done.kept} kept for their partitions")
         context.add_output_metadata({"deleted": done.deleted, "kept": done.kept})
+        if isinstance(storage := context.instance.event_log_storage, CheckStates):
+            storage.get_asset_check_state(states)  # which keeps them: the first page of the UI need not compute them
 
     @dg.op(description=_OLD_DATA)
     def old_data(context: dg.OpExecutionContext, tables: Tables, models: Models) -> None:
@@ -117,13 +144,19 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
         days = max(given.keep_tables_days, given.window_days)
         with translate_errors():
             parts = prune_tables(tables.root, keep_days=days, now_s=now_s)
-            pages = prune_reports(tables.root, keep_days=given.keep_reports_days, now_s=now_s)
+            # Those of earlier versions are beside the tables.
+            roots = (models.root, tables.root)
+            old = [prune_reports(root, keep_days=given.keep_reports_days, now_s=now_s) for root in roots]
+            redacted = redact_tables(tables.root, asset=SPECS)
             store = models.open()
             versions, leftovers = store.prune(keep=models.keep), store.remove_leftovers()
         removed = {
-            "partitions": parts.files, "partition_bytes": parts.size_bytes, "pages": pages.files,
-            "page_bytes": pages.size_bytes, "versions": len(versions), "leftovers": len(leftovers),
+            "partitions": parts.files, "partition_bytes": parts.size_bytes, "pages": sum(one.files for one in old),
+            "page_bytes": sum(one.size_bytes for one in old), "versions": len(versions), "leftovers": len(leftovers),
+            "redacted_specs": redacted.specs,
         }  # fmt: skip
+        for problem in redacted.problems:
+            context.log.warning(f"specs that were not redacted again: {problem}")
         context.log.info(f"removed what is older than its days: {removed}")
         context.add_output_metadata(removed)
 

@@ -13,7 +13,7 @@ from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
 from podpower.specs.table import requests_of
 from podpower_assets.automation import Remake
-from podpower_assets.checks import check_specs
+from podpower_assets.checks import ENCODER_IS_WHOLE, check_specs
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.partitions import Partitions
 from podpower_assets.per_partition import Partition, per_partition
@@ -24,6 +24,7 @@ from podpower_assets.specs.assets import specs_of
 from podpower_assets.upstream import Upstream
 
 NAME, ENCODER = "features", "encoder"
+_WHOLE = "The encoder is there, and has the bytes that were written."
 FITTED_HOURS = 168  # a week contains what runs daily and weekly
 
 
@@ -38,6 +39,7 @@ def encoder(clusters: Sequence[Cluster]) -> dg.AssetsDefinition:
         code_version="2",
         automation_condition=Remake(upstream=Upstream(), lookback_days=1),
         deps=[dg.AssetDep(cluster.key(SPECS), partition_mapping=dg.AllPartitionMapping()) for cluster in clusters],
+        check_specs=[dg.AssetCheckSpec(ENCODER_IS_WHOLE, asset=ENCODER, description=_WHOLE)],
         description=(
             "The encoder of all features. Fitted once; fit it again on purpose only: the features and rows of the days "
             "that models train on are then made again, and rows of another encoder are left out."
@@ -50,7 +52,7 @@ def encoder(clusters: Sequence[Cluster]) -> dg.AssetsDefinition:
                 specs.select("_spec_hash", "workload_name", "request")
                 for own in map(tables.of, clusters)
                 for hour in own.partitions(SPECS)[-FITTED_HOURS:]
-                if (specs := specs_of(own, hour)) is not None
+                if (specs := specs_of(own, hour, if_whole=True)) is not None
             ]
             if not parts:
                 raise Unavailable("no workload specs yet: materialize workload_specs first")
@@ -58,7 +60,10 @@ def encoder(clusters: Sequence[Cluster]) -> dg.AssetsDefinition:
             fitted = Encoder.fit(requests_of(specs))
             tables.save_encoder(fitted)
         known = {"fitted_on": len(specs), "dim": fitted.dim, "text": fitted.text, "fingerprint": fitted.fingerprint}
-        return dg.MaterializeResult(metadata=known, data_version=dg.DataVersion(fitted.fingerprint))
+        check = dg.AssetCheckResult(passed=True, check_name=ENCODER_IS_WHOLE)
+        return dg.MaterializeResult(
+            metadata=known, data_version=dg.DataVersion(fitted.fingerprint), check_results=[check]
+        )
 
     return asset
 
@@ -79,6 +84,7 @@ def features(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
         check_specs=check_specs(
             cluster.key(NAME),
             partitions.hours,
+            table=True,
             blocking={VECTORS_ARE_FINITE: "Every value of every vector is a finite number."},
         ),
         description="One vector a spec of the hour, all of one encoder.",

@@ -1,1 +1,1 @@
-"""The fleet summary: its asset, and the sensor that follows the tables of all clusters."""
+"""The fleet summary: its asset, the sensor that follows the tables of all clusters, and the job in its place."""

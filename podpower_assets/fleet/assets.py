@@ -58,7 +58,7 @@ def fleet_summary(clusters: Sequence[Cluster], partitions: Partitions) -> dg.Ass
         partitions_def=partitions.hours,
         code_version="1",
         deps=upstream.unchecked,
-        check_specs=check_specs(dg.AssetKey(NAME), partitions.hours, warning=FLEET_CHECKS),
+        check_specs=check_specs(dg.AssetKey(NAME), partitions.hours, table=True, warning=FLEET_CHECKS),
         description=(
             "What each hour adds to the fleet summary, and the summary of the last 30 days, `fleet.json` beside the "
             "models, which service and dashboards show. One cluster without tables leaves the others in it."
@@ -101,13 +101,13 @@ class _Fleet:
         found = table.filter(pl.col("level") == CLUSTER)
         check = every_cluster_is_there([part.cluster for part in parts], found["cluster"].to_list())
         return Partition(
-            table=table, metadata=_metadata(table), checks=lambda: [check, *self._published(is_last=hour == self._last)]
+            table=table,
+            metadata=_metadata(table),
+            checks=lambda: [check, self._published(table) if hour == self._last else sums_add_up(table)],
         )
 
-    def _published(self, *, is_last: bool) -> Iterator[CheckResult]:
-        """Publish the stored hours, which the last one of the run is among by now, and yield the check of the sums."""
-        if not is_last:
-            return
+    def _published(self, table: pl.DataFrame) -> CheckResult:
+        """Publish the stored hours, which the last one of the run is among by now, and return the check of its sums."""
         model = self._predictor and model_status(self._store, self._predictor.version, self._predictor.model)
         summary, size_bytes = publish(
             self._store.root,
@@ -117,7 +117,7 @@ class _Fleet:
             states={name: self._state(cluster, name) for cluster, name in self._names.items()},
             model=model,
         )
-        yield sums_add_up(summary, size_bytes=size_bytes)
+        return sums_add_up(table, summary, size_bytes=size_bytes)
 
     def _cluster_hour(self, cluster: Cluster, hour: str) -> ClusterHour:
         """Return what is stored of an hour of a cluster. What cannot be read of one cluster is its error."""
@@ -150,7 +150,8 @@ class _Fleet:
     def _state(self, cluster: Cluster, name: str) -> ClusterState:
         """Return the state of a cluster: its error is that of the newest hour of which there is a verdict."""
         error = self._errors[name] or _error_of(self._tables.of(cluster), [hour_key(time.time()), *self._newest()])
-        return ClusterState(journal_reached_s=self._reached_s[name], last_error=error or None)
+        idle = self._source.of(cluster).idle() if cluster.has_meter else None
+        return ClusterState(journal_reached_s=self._reached_s[name], last_error=error or None, idle=idle)
 
     def _newest(self) -> list[str]:
         """Return the newest stored hours, newest first, and the one after them, which can have failed."""
@@ -162,7 +163,7 @@ class _Fleet:
         stored = self._tables.partitions(NAME)
         first = hour_key(hour_start_s(stored[-1]) - DAYS * DAY_S + HOUR_S) if stored else ""
         for hour in stored:
-            if hour >= first and (table := self._tables.read(NAME, hour)) is not None:
+            if hour >= first and (table := self._tables.read_if_whole(NAME, hour)) is not None:
                 yield table
 
 

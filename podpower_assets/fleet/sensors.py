@@ -1,20 +1,25 @@
 """`fleet_changes`: runs for the hours whose tables are newer than what the fleet summary was made from."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 import msgspec
 
 from podpower.fleet.summary import DAYS
-from podpower.hours import DAY_S, HOUR_S
+from podpower.hours import DAY_S
 from podpower_assets.clusters import Cluster
 from podpower_assets.fleet.assets import NAME, upstream_of
-from podpower_assets.partitions import hour_key, hour_start_s, hours_between, range_tags
-from podpower_assets.policies import LIMITED, PARTITIONS_A_RUN, RUNS_A_TICK
-from podpower_assets.versions import is_stale, recorded
+from podpower_assets.fleet.stale_hours import contiguous, stale_hours
+from podpower_assets.partitions import hours_between, range_tags
+from podpower_assets.policies import LIMITED, RUNS_A_TICK
 
 EVERY_S = 900.0  # hours that change meanwhile share a run
+
+
+fleet_hours = dg.define_asset_job(
+    "fleet_hours", selection=[NAME], tags=LIMITED, description="The fleet summary of hours whose tables changed."
+)
 
 
 class _Cursor(msgspec.Struct):
@@ -27,17 +32,17 @@ class _Cursor(msgspec.Struct):
     found: dict[str, int] = {}
 
 
-def fleet_changes(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
-    """Return the sensor. It requests runs of their own: in a run with the tables that it reads, the asset would be
-    skipped where those of one cluster fail.
+def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.SensorDefinition:
+    """Return the sensor; `runs` is False where a CronJob is in its place. It requests runs of their own: in a run with
+    the tables that it reads, the asset would be skipped where those of one cluster fail.
     """
     upstream = upstream_of(clusters).unchecked
 
     @dg.sensor(
         name="fleet_changes",
-        target=[dg.AssetKey(NAME)],
+        job=fleet_hours,
         minimum_interval_seconds=60,
-        default_status=dg.DefaultSensorStatus.RUNNING,
+        default_status=dg.DefaultSensorStatus.RUNNING if runs else dg.DefaultSensorStatus.STOPPED,
         description="Requests the fleet summary of the hours whose tables changed, every 15 minutes at most.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -54,8 +59,8 @@ def fleet_changes(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
         # Tables of one hour are made one after another: a run waits for the last one, but not for ever.
         overdue = 0 < cursor.at_s < now_s - 2 * EVERY_S
         settled = [hour for hour, event in changed.items() if overdue or cursor.found.get(hour) == event]
-        stale = _stale(context.instance, upstream, settled)
-        groups = list(_contiguous(stale))
+        stale = stale_hours(context.instance, upstream, settled)
+        groups = list(contiguous(stale))
         chosen = groups[-RUNS_A_TICK:]  # the newest first
         left = {hour for group in groups[:-RUNS_A_TICK] for hour in group}
         requested = {hour: last[hour] for hour in settled if hour not in left}
@@ -82,30 +87,6 @@ def _last_events(instance: dg.DagsterInstance, upstream: Sequence[dg.AssetKey], 
         for hour, event in stored.items():
             found[hour] = max(event, found.get(hour, 0))
     return found
-
-
-def _stale(instance: dg.DagsterInstance, upstream: Sequence[dg.AssetKey], hours: Sequence[str]) -> list[str]:
-    """Return the hours whose summary was made from other content than that of their tables now."""
-    own = recorded(instance, dg.AssetKey(NAME), hours)
-    made = {key: recorded(instance, key, hours) for key in upstream}
-    return [
-        hour
-        for hour in hours
-        if is_stale(own.get(hour), [(k.to_user_string(), hour, of[hour]) for k, of in made.items() if hour in of])
-    ]
-
-
-def _contiguous(hours: Sequence[str]) -> Iterator[list[str]]:
-    """Yield groups of hours that follow each other, each of at most PARTITIONS_A_RUN."""
-    group: list[str] = []
-    for hour in hours:
-        follows = group and hour_key(hour_start_s(group[-1]) + HOUR_S) == hour
-        if group and (not follows or len(group) == PARTITIONS_A_RUN):
-            yield group
-            group = []
-        group.append(hour)
-    if group:
-        yield group
 
 
 def _request(group: Sequence[str], last: Mapping[str, int]) -> dg.RunRequest:

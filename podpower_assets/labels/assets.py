@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from podpower.collector.opening import Sources
 from podpower.hours import HOUR_S
 from podpower.labels import LabelRequest, label_windows, no_labels
 from podpower.labels.checks import (
@@ -22,7 +23,6 @@ from podpower.labels.checks import (
 )
 from podpower.labels.kepler import NoMetrics
 from podpower.labels.report import LabelReport
-from podpower.sources.protocols import MetricSource
 from podpower_assets import metadata, sparklines
 from podpower_assets.automation import Remake
 from podpower_assets.checks import check_specs
@@ -57,6 +57,7 @@ def kepler_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefiniti
         check_specs=check_specs(
             cluster.key(NAME),
             partitions.hours,
+            table=True,
             blocking={
                 HOUR_HAS_LABELS: "Kepler has series of pods in the hour; a warning while the hour runs.",
                 ENERGY_IS_NOT_ALL_ZERO: "Kepler finds hardware counters: some energy is above 0 J.",
@@ -73,17 +74,22 @@ def kepler_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefiniti
         """Label each hour."""
         own = tables.of(cluster)
         with translate_errors(), source.of(cluster).opened() as sources:
-            yield from per_partition(context, own, upstream, partial(_label_hour, sources.metrics, own))
+            yield from per_partition(context, own, upstream, partial(_label_hour, sources, own))
 
     return asset
 
 
-def _label_hour(samples: MetricSource, tables: Tables, hour: str) -> Partition:
+def _label_hour(sources: Sources, tables: Tables, hour: str) -> Partition:
     """Return the labels of the hour; none, which a check shows, where Kepler has no series."""
     start_s = hour_start_s(hour)
-    request = LabelRequest(start_s=start_s, end_s=start_s + HOUR_S, step_seconds=STEP_SECONDS)
+    request = LabelRequest(
+        start_s=start_s,
+        end_s=start_s + HOUR_S,
+        step_seconds=STEP_SECONDS,
+        exclude_namespaces=sources.exclude_namespaces,
+    )
     try:
-        labels = label_windows(samples, specs_of(tables, hour), request)
+        labels = label_windows(sources.metrics, specs_of(tables, hour), request)
     except NoMetrics as error:
         labels = no_labels(str(error))
     report = labels.report

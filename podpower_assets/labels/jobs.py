@@ -6,11 +6,11 @@ from typing import Any
 
 import dagster as dg
 
+from podpower.collector.opening import Sources
 from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S
 from podpower.labels import LabelRequest, label_ended_pods
 from podpower.labels.checks import MOST_ENDED_PODS_ARE_KNOWN, most_ended_pods_are_known
-from podpower.sources.protocols import MetricSource
 from podpower_assets import metadata, sparklines
 from podpower_assets.automation import Remake
 from podpower_assets.checks import check_specs
@@ -44,6 +44,7 @@ def job_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
         check_specs=check_specs(
             cluster.key(NAME),
             partitions.hours,
+            table=True,
             warning={MOST_ENDED_PODS_ARE_KNOWN: "At least half of the pods that ended have a known energy."},
         ),
         description="Joules of each pod that succeeded, failed or was deleted in the hour, from its start to its end.",
@@ -52,18 +53,19 @@ def job_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
         """Label the pods that ended in each hour."""
         own = tables.of(cluster)
         with translate_errors(), source.of(cluster).opened() as sources:
-            yield from per_partition(context, own, upstream, partial(_label_hour, sources.metrics, own))
+            yield from per_partition(context, own, upstream, partial(_label_hour, sources, own))
 
     return asset
 
 
-def _label_hour(samples: MetricSource, tables: Tables, hour: str) -> Partition:
+def _label_hour(sources: Sources, tables: Tables, hour: str) -> Partition:
     """Return the labels of the pods that ended in the hour."""
     specs = specs_of(tables, hour)
     if specs is None:
         raise InvalidInput(f"workload_specs of {hour} are missing: materialize them first")
     start_s = hour_start_s(hour)
-    labels = label_ended_pods(samples, specs, LabelRequest(start_s=start_s, end_s=start_s + HOUR_S))
+    request = LabelRequest(start_s=start_s, end_s=start_s + HOUR_S, exclude_namespaces=sources.exclude_namespaces)
+    labels = label_ended_pods(sources.metrics, specs, request)
     report = labels.report
     known = {
         "ended_pods": report.rows,

@@ -1,6 +1,7 @@
 """`knn_model`, a candidate for each day, and `promoted_model`, the candidate that the prediction service loads."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,10 @@ from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.evaluation.champion import ChampionComparison, compare_with_champion, load_champion, quarantined
 from podpower.evaluation.checks import MODEL_CHECKS, check_model
-from podpower.evaluation.evaluate import FORWARD, UNSEEN, EvaluationReport, evaluate
+from podpower.evaluation.evaluate import EvaluationReport, evaluate
 from podpower.evaluation.figures import EVALUATION, kept_figures, kept_value
 from podpower.evaluation.gate import promote_candidate
+from podpower.evaluation.names import FORWARD, UNSEEN
 from podpower.features.encoder import Encoder
 from podpower.registry.candidates import (
     ALARMS,
@@ -83,8 +85,8 @@ def _train_day(tables: Sequence[Tables], models: Models, encoder: Encoder, day: 
     quarantine = quarantined(store, champion, training_set)
     kept = quarantine.usable()
     report = evaluate_if_possible(kept)
-    model = train(kept, notes=[str(quarantine)] if quarantine.specs else [])
-    model.metrics[EVALUATION] = kept_figures(report)
+    model = train(kept, notes=[str(quarantine)] if quarantine.specs else [], node_types=models.node_types)
+    model.metrics[EVALUATION] = kept_figures(report.splits if report else ())
     compared = compare_with_champion(
         champion, model, training_set, quarantine=quarantine, reencode=partial(reencode, tables)
     )
@@ -98,12 +100,19 @@ def _train_day(tables: Sequence[Tables], models: Models, encoder: Encoder, day: 
         "model_version": version,
         **window,
         "failed_hours": ", ".join(window["failed_hours"]) or "none",
+        "missing_hours": ", ".join(window["missing_hours"]) or "none",
         "training_size": model.training_size,
         "notes": "; ".join(model.notes) or "none",
         "quarantined": len(quarantine.specs),
         "comparison": metadata.bullets(compared.lines()),
     }
-    return Partition(version=version, metadata=known | report_metadata(report), checks=lambda: results)
+    return Partition(
+        version=version,
+        metadata=known | report_metadata(report),
+        # A rejected candidate is a normal outcome: a warning, which fails no run. `promoted_model` records it.
+        checks=lambda: [replace(result, warning=True) for result in results],
+        unread=window["missing_hours"],
+    )
 
 
 def _verdict(

@@ -13,13 +13,13 @@ from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.evaluation.champion import load_champion, quarantined
 from podpower.evaluation.checks import DRIFT_CHECKS, SERVED_CHECKS, check_served
-from podpower.evaluation.evaluate import TRANSFER, UNITS, UNSEEN, EvaluationReport, evaluate
-from podpower.evaluation.pages import sealed_page
+from podpower.evaluation.evaluate import UNITS, EvaluationReport, evaluate
+from podpower.evaluation.names import TRANSFER, UNSEEN
+from podpower.evaluation.pages import page_of_day, sealed_page
 from podpower.evaluation.report import render
 from podpower.evaluation.served import ServedEvaluation, evaluate_served
 from podpower.features.encoder import Encoder
 from podpower.io.files import write_atomically
-from podpower.io.places import place
 from podpower_assets.checks import check_specs
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.model.report import figures, first_metadata, report_metadata
@@ -51,22 +51,22 @@ def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.
         check_specs=check_specs(dg.AssetKey(NAME), partitions.days, warning=DRIFT_CHECKS | SERVED_CHECKS),
         description=(
             "The versions served on the day against its labels, workloads and clusters held out in turn, and what "
-            "each block of features is worth; as a page with plots beside the tables."
+            "each block of features is worth; as a page with plots beside the models, which the service shows."
         ),
     )
     def asset(context: dg.AssetExecutionContext, tables: Tables, models: Models) -> Iterator[Any]:
         """Evaluate each day."""
-        own, pages = [tables.of(cluster) for cluster in clusters], place(tables.root) / NAME
+        own = [tables.of(cluster) for cluster in clusters]
         with translate_errors():
-            evaluate_day = partial(_evaluate_day, own, pages, models, tables.require_encoder())
+            evaluate_day = partial(_evaluate_day, own, models, tables.require_encoder())
             yield from per_partition(context, tables, upstream, evaluate_day)
 
     return asset
 
 
-def _evaluate_day(tables: Sequence[Tables], pages: UPath, models: Models, encoder: Encoder, day: str) -> Partition:
+def _evaluate_day(tables: Sequence[Tables], models: Models, encoder: Encoder, day: str) -> Partition:
     """Write the page of the day."""
-    rows, _ = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
+    rows, window = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
     training_set, store = TrainingSet.of(rows), models.open()
     served = evaluate_served(
         store, training_set, start_s=day_start_s(day), end_s=day_end_s(day), reencode=partial(reencode, tables)
@@ -74,11 +74,18 @@ def _evaluate_day(tables: Sequence[Tables], pages: UPath, models: Models, encode
     report = _on_held_out(quarantined(store, load_champion(store), training_set, record=False).kept)
     splits = [served.split, *report.splits] if served.split else report.splits
     report = msgspec.structs.replace(report, splits=splits, notes=[*served.notes, *report.notes])
-    page = pages / f"{day}.html"
+    page = page_of_day(models.root, day)
     content = sealed_page(render(report, title=f"How good were the predictions of {day}?"))
     write_atomically(page, content)
     version = hashlib.sha256(content).hexdigest()[:16]
-    return Partition(version=version, metadata=_metadata(report, served, page), checks=lambda: check_served(served))
+    link = dg.MetadataValue.url(f"{models.api_url}/evaluations/{day}")
+    known = _metadata(report, served, page) | {
+        "report": link,
+        "missing_hours": ", ".join(window["missing_hours"]) or "none",
+    }
+    return Partition(
+        version=version, metadata=known, checks=lambda: check_served(served), unread=window["missing_hours"]
+    )
 
 
 def _on_held_out(training_set: TrainingSet) -> EvaluationReport:

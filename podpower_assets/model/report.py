@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from podpower.evaluation.evaluate import EvaluationReport, SplitReport
+from podpower.evaluation.evaluate import EvaluationReport
 from podpower.evaluation.figures import COVERAGE, LISTED, LOG_R2, RANK, WAPE
+from podpower.evaluation.results import SplitReport
 from podpower_assets import metadata, sparklines
 
 FIRST_FIGURES = (WAPE, LOG_R2, COVERAGE)  # three: what people look for, and what a narrow table has room for

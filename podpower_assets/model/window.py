@@ -14,6 +14,7 @@ from podpower.datasets.tables import TrainingRows, read_training_rows
 from podpower.errors import InvalidInput
 from podpower.features.encoder import Encoder
 from podpower.hours import DAY_S, HOUR_S
+from podpower.io.files import exists
 from podpower.io.parquet import scanned
 from podpower.specs.table import rehashed, renewals, requests_of
 from podpower_assets.partitions import day_end_s, hours_between
@@ -32,21 +33,34 @@ class Window(TypedDict):
     rows_of_other_encoders: int
     rows_of_older_hashes: int
     failed_hours: list[str]  # not trained on: their rows failed a blocking check
+    missing_hours: list[str]  # not trained on: their rows (asset and hour) were damaged or lost
 
 
 def window_rows(
     clusters: Sequence[Tables], day: str, *, window_days: int, encoder: Encoder
 ) -> tuple[TrainingRows, Window]:
-    """Return the rows, of all clusters by their tables, of the window that ends with the day."""
+    """Return the rows, of all clusters by their tables, of the window that ends with the day. Hours whose rows are
+    damaged are left out, and named.
+    """
     end_s = day_end_s(day)
     parts, newer = [], [renewals(None)]
     found = Window(
-        first_hour="", last_hour="", hours=0, rows=0, rows_of_other_encoders=0, rows_of_older_hashes=0, failed_hours=[]
+        first_hour="",
+        last_hour="",
+        hours=0,
+        rows=0,
+        rows_of_other_encoders=0,
+        rows_of_older_hashes=0,
+        failed_hours=[],
+        missing_hours=[],
     )
     hours = hours_between(end_s - window_days * DAY_S, end_s)
     for hour, tables in product(hours, clusters):
-        rows, verdict = tables.scan(ROWS, hour), tables.verdict(ROWS, hour)
+        verdict, was_there = tables.verdict(ROWS, hour), exists(tables.path(ROWS, hour))
+        rows = tables.scan_if_whole(ROWS, hour)
         if rows is None:
+            if was_there or (verdict and verdict.has_table):
+                found["missing_hours"].append(f"{tables.key(ROWS).to_user_string()} {hour}")
             continue
         if verdict is not None and verdict.failed_checks:
             found["failed_hours"].append(hour)
@@ -63,7 +77,7 @@ def window_rows(
         if fitting:
             parts.append(file)
         if older:
-            newer.append(renewals(tables.read(SPECS, hour)))
+            newer.append(renewals(tables.read_if_whole(SPECS, hour)))
             with file.readable():
                 found["rows_of_older_hashes"] += not_renewed(rows.filter(own), newer[-1])
     if not parts:
@@ -78,7 +92,7 @@ def window_rows(
 def reencode(clusters: Sequence[Tables], encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:
     """Return the pods whose specs are stored, as they are and in vectors of another encoder."""
     hours = hours_between(float(pods.first_s.min()) - HOUR_S, float(pods.last_s.max()) + HOUR_S)
-    stored = [t.file(SPECS, hour) for hour, t in product(hours, clusters) if t.path(SPECS, hour).exists()]
+    stored = [t.file(SPECS, hour) for hour, t in product(hours, clusters) if t.scan_if_whole(SPECS, hour) is not None]
     wanted = list(dict.fromkeys(pods.entries.spec_hashes))
     if not stored:
         nothing = pods.take(np.zeros(0, dtype=np.int64))

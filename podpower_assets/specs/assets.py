@@ -43,6 +43,7 @@ def workload_specs(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinit
         check_specs=check_specs(
             cluster.key(NAME),
             partitions.hours,
+            table=True,
             blocking={
                 SPECS_ARE_READABLE: "At most a fifth of the specs cannot be read.",
                 HOUR_HAS_SPECS: "Some workload is known in the hour; a warning while the hour runs.",
@@ -83,7 +84,9 @@ def _observe_hour(sources: Sources, hour: str) -> Partition:
     return Partition(table=specs_table(observations), metadata=known, checks=lambda: checks)
 
 
-def specs_of(tables: Tables, hour: str) -> pl.DataFrame | None:
-    """Return the specs of an hour, with hashes of this version; None where there are none."""
-    stored = tables.read(NAME, hour)
+def specs_of(tables: Tables, hour: str, *, if_whole: bool = False) -> pl.DataFrame | None:
+    """Return the specs of an hour, with hashes of this version; None where there are none or, `if_whole`, where they
+    are damaged.
+    """
+    stored = tables.read_if_whole(NAME, hour) if if_whole else tables.read(NAME, hour)
     return None if stored is None else rehashed(stored)

@@ -8,7 +8,7 @@ import msgspec
 import polars as pl
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
-from podpower.errors import PodpowerError
+from podpower.errors import Damaged, PodpowerError
 from podpower.hours import HOUR_S
 from podpower.settings import AssetSettings
 from podpower.sources.protocols import ObjectEvent
@@ -50,7 +50,10 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         filters = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={"dagster/sensor_name": name})
         busy = bool(context.instance.get_runs(filters, limit=1))
         due = pending.due(now_s=now_s, busy=busy, every_s=given.remake_seconds)
-        has_encoder = tables.encoder() is not None
+        try:
+            has_encoder = tables.encoder() is not None or _was_fitted(context.instance)
+        except Damaged:  # it is set aside, and restored by `damaged_encoder`
+            has_encoder = True
         # The first run fits the encoder, for which the others wait.
         chosen = groups(due)[: RUNS_A_TICK if has_encoder else 1]
         assets = [*([] if has_encoder else [dg.AssetKey(ENCODER)]), *hourly_keys(cluster)]
@@ -63,6 +66,11 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         return dg.SensorResult(run_requests=requests, cursor=cursor)
 
     return sensor
+
+
+def _was_fitted(instance: dg.DagsterInstance) -> bool:
+    """Return whether there was an encoder: one that is gone is restored by `damaged_encoder`, not fitted again."""
+    return bool(recorded(instance, dg.AssetKey(ENCODER), None))
 
 
 def _reason(pending: Pending, seen: str) -> str:
@@ -114,7 +122,7 @@ def _has_new_spec(changes: Sequence[ObjectEvent], tables: Tables, *, now_s: floa
     found, _ = observe(recent, start_s=now_s - HOUR_S, end_s=now_s + HOUR_S, cluster=cluster)
     known: set[str] = set()
     for hour in (hour_key(now_s - HOUR_S), hour_key(now_s)):
-        specs = tables.scan(SPECS, hour)
+        specs = tables.scan_if_whole(SPECS, hour)
         if specs is not None:
             known |= set(specs.select(pl.col("_spec_hash").unique()).collect().to_series())
     return any(one.spec_hash not in known for one in found)

@@ -59,6 +59,7 @@ def training_rows(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefiniti
         check_specs=check_specs(
             cluster.key(NAME),
             partitions.hours,
+            table=True,
             blocking={ONE_ROW_A_LABEL: "Every stored row has a label, and no two rows have the same."},
             warning={MOST_LABELS_JOIN: "At least half of the labels have a spec."},
         ),
@@ -102,7 +103,7 @@ def _join_hour(tables: Tables, hour: str) -> Partition:
 
 def _new_specs(tables: Tables, joined: JoinedRows, hour: str) -> str:
     """Return the number and digest of the specs with labels in this hour and none in the hour before; empty without."""
-    before = tables.scan(NAME, hour_key(hour_start_s(hour) - HOUR_S))
+    before = tables.scan_if_whole(NAME, hour_key(hour_start_s(hour) - HOUR_S))
     known = set[str]() if before is None else set(before.select(pl.col("_spec_hash").unique()).collect().to_series())
     new = sorted(set(joined.features["_spec_hash"].gather(joined.spec.unique())) - known)
     return f"{len(new)}:{hashlib.sha256(' '.join(new).encode()).hexdigest()[:16]}" if new else ""
