@@ -1,10 +1,8 @@
-"""Assemble and run the service."""
+"""Assemble the service: what each request passes, from the front to the framework."""
 
 import asyncio
 import contextlib
 import gc
-import logging
-import socket
 from collections.abc import AsyncIterator
 
 from litestar import Litestar
@@ -12,88 +10,148 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
-from podpower.errors import PodpowerError, Unavailable
-from podpower.settings import DEFAULT_API_PORT
-from podpower_serving import errors, openapi
+from podpower.errors import PodpowerError
+from podpower_serving import errors, handing_out, openapi
+from podpower_serving.access import Access, Keys
+from podpower_serving.admission.assembling import Lifespan, admission_of
+from podpower_serving.admission.endpoint import admission
+from podpower_serving.bounds import Bounds
 from podpower_serving.controllers import Inferences, Operations, Predictions, Reports
+from podpower_serving.cross_origin import CrossOrigin
+from podpower_serving.differences import Differences
+from podpower_serving.fleet import Fleet
+from podpower_serving.freed_memory import keep_freed
+from podpower_serving.front import Front
+from podpower_serving.login import Login
+from podpower_serving.logs import AccessLog
+from podpower_serving.metrics import Metrics
 from podpower_serving.models import Served, source_of
+from podpower_serving.pages import rendering
+from podpower_serving.pages.routing import PAGES
 from podpower_serving.plain_predictions import PlainPredictions
-from podpower_serving.protocol import Bounds
-from podpower_serving.server import Server
+from podpower_serving.refreshing import Refreshed, refreshing
+from podpower_serving.scraping import Scraping
 from podpower_serving.settings import Settings
+from podpower_serving.tls import Certificates
+from podpower_serving.worker_threads import WorkerThreads, switch_soon
 
 _GC_THRESHOLDS = 50_000, 20, 100  # an answer allocates some hundred objects, hardly any of them in cycles
 
 
-def create_app(settings: Settings, *, bounds: Bounds | None = None, own_process: bool = False) -> Litestar:
-    """Return the application; it loads its model at the start and follows newer ones.
+def create_app(
+    settings: Settings,
+    *,
+    bounds: Bounds | None = None,
+    metrics: Metrics | None = None,
+    log: AccessLog | None = None,
+    certificates: Certificates | None = None,
+    own_process: bool = False,
+) -> Litestar:
+    """Return the application; it loads its model at the start and follows newer ones, API keys and certificates.
 
-    It is not ready while `bounds` are draining. `own_process` lets it tune the garbage collector of the process.
+    It is not ready while `bounds` are draining. `own_process` lets it tune the garbage collections, threads and
+    memory of the process. PodpowerError when the API keys cannot be used.
     """
-    served = Served(source_of(settings), after_load=_spare_model if own_process else None)
-    app = _framework(settings, served, bounds or settings.bounds())
-    app.asgi_handler = PlainPredictions(app.asgi_handler, served)
+    metrics = metrics or Metrics()
+    served = Served(source_of(settings), after_load=_spare_model if own_process else None, metrics=metrics)
+    keys = Keys(settings.api_keys_file) if settings.api_keys_file else None
+    access = Access(keys, client_ca=settings.tls_client_ca is not None)
+    refreshed = [lambda: keys.refresh(metrics)] if keys else []
+    if certificates is not None:
+        refreshed.append(certificates.refresh)
+    threads = WorkerThreads()
+    if own_process:
+        switch_soon()
+        keep_freed()
+    provided = {
+        "threads": threads,
+        "served": served,
+        "bounds": bounds or settings.bounds(),
+        "settings": settings,
+        "metrics": metrics,
+        "access": access,
+        "fleet": Fleet(settings.model_store),
+    }
+    webhook, following_budgets = admission_of(settings, served, metrics)
+    lifespans = [_following(settings, served, refreshed, log, threads), following_budgets]
+    app = _framework(settings, {**provided, "webhook": webhook}, lifespans)
+    app.asgi_handler = Front(
+        PlainPredictions(app.asgi_handler, served, metrics),
+        metrics=metrics,
+        access=access,
+        cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
+        log=log,
+        routes=frozenset(route.path for route in app.routes if "{" not in route.path),
+    )
     return app
 
 
 def _spare_model() -> None:
     """Take what is loaded out of garbage collections, which would look at all of it while requests wait.
 
-    A replaced model is freed by its reference counts: it has no cycles.
+    Only at the first model: a cycle that is garbage in the moment of a freeze is kept for ever, and later models have
+    a few thousand objects, which collections can look at. A replaced model is freed by its reference counts: it has no
+    cycles.
     """
+    if gc.get_freeze_count():
+        return
+    gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
-def _framework(settings: Settings, served: Served, bounds: Bounds) -> Litestar:
+def _constant(value: object) -> Provide:
+    return Provide(lambda: value, sync_to_thread=False)
 
+
+def _following(
+    settings: Settings, served: Served, refreshed: list[Refreshed], log: AccessLog | None, threads: WorkerThreads
+) -> Lifespan:
     @contextlib.asynccontextmanager
-    async def following(_app: Litestar) -> AsyncIterator[None]:
-        await asyncio.to_thread(served.refresh)
-        task = asyncio.create_task(served.follow(every_seconds=settings.reload_seconds))
+    async def following(app: Litestar) -> AsyncIterator[None]:
+        if settings.docs:
+            await asyncio.to_thread(openapi.make_document, app)
+        await served.load()
+        tasks = [
+            asyncio.create_task(served.follow(every_seconds=settings.reload_seconds)),
+            asyncio.create_task(refreshing(refreshed, every_seconds=settings.reload_seconds)),
+        ]
         yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        threads.close()
+        if log is not None:
+            log.flush()
 
+    return following
+
+
+def _framework(settings: Settings, provided: dict[str, object], lifespans: list[Lifespan]) -> Litestar:
     return Litestar(
-        route_handlers=[Predictions, Inferences, Operations, Reports, openapi.openapi_json, openapi.swagger_asset],
-        dependencies={
-            "served": Provide(lambda: served, sync_to_thread=False),
-            "bounds": Provide(lambda: bounds, sync_to_thread=False),
-            "settings": Provide(lambda: settings, sync_to_thread=False),
-        },
+        route_handlers=[
+            admission,
+            Predictions,
+            Differences,
+            Inferences,
+            Operations,
+            Reports,
+            Scraping,
+            Login,
+            handing_out.Store,
+            *PAGES,
+            *(openapi.HANDLERS if settings.docs else ()),
+        ],
+        dependencies={name: _constant(value) for name, value in provided.items()},
         exception_handlers={
             PodpowerError: errors.from_podpower,
             HTTPException: errors.from_http,
             Exception: errors.from_bug,
         },
-        lifespan=[following],
+        lifespan=lifespans,
         logging_config=None,  # configured by the program that runs the service
-        openapi_config=openapi.config(),
+        openapi_config=openapi.config() if settings.docs else None,
         request_max_body_size=settings.max_body_bytes,
-        state=State({"settings": settings}),
+        template_config=rendering.config(),
+        state=State({"settings": settings, **handing_out.state_of(settings)}),
     )
-
-
-def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = DEFAULT_API_PORT) -> None:
-    """Serve until SIGINT or SIGTERM, in order (`Server`). Port 0 takes a free one.
-
-    Unavailable when the port is taken.
-    """
-    bounds = settings.bounds()
-    app = create_app(settings, bounds=bounds, own_process=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with _listening(host, port) as listener:
-        address = listener.getsockname()
-        logging.getLogger("podpower.serving").info("listening on http://%s:%d", *address[:2])
-        Server(app, bounds, drain_seconds=settings.drain_seconds).run(sockets=[listener])
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise Unavailable(f"cannot listen on {host}:{port} ({reason}): give another --host or --port") from None

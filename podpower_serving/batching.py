@@ -10,6 +10,7 @@ from typing import Final
 
 from podpower.model.predictor import Prediction, Predictor
 from podpower.specs.requests import InferenceRequest
+from podpower_serving.metrics import Metrics
 
 MAX_ROWS: Final = 64  # predicted before the event loop reads on: some milliseconds
 
@@ -21,7 +22,8 @@ _Waiting = tuple[Predictor, InferenceRequest, "asyncio.Future[Prediction]"]
 class Batcher:
     """Predicts on the event loop. One for each loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics or Metrics()
         self._waiting: list[_Waiting] = []
 
     async def predict(self, predictor: Predictor, request: InferenceRequest) -> Prediction:
@@ -41,10 +43,10 @@ class Batcher:
         for waiting in batch:
             by_predictor.setdefault(waiting[0], []).append(waiting)
         for predictor, part in by_predictor.items():
-            _predict(predictor, part)
+            _predict(predictor, part, self._metrics)
 
 
-def _predict(predictor: Predictor, part: list[_Waiting]) -> None:
+def _predict(predictor: Predictor, part: list[_Waiting], metrics: Metrics) -> None:
     try:
         predictions = predictor.predict([request for _, request, _ in part])
     except Exception as error:  # whatever it is, it concerns one request: the others are predicted without it
@@ -55,8 +57,9 @@ def _predict(predictor: Predictor, part: list[_Waiting]) -> None:
             return
         _log.warning("a batch of %d requests failed (%r): each is predicted by itself", len(part), error)
         for waiting in part:
-            _predict(predictor, [waiting])
+            _predict(predictor, [waiting], metrics)
         return
+    metrics.predicted(predictions)
     for (_, _, future), prediction in zip(part, predictions, strict=True):
         if not future.done():  # a client that went away cancels it
             future.set_result(prediction)

@@ -8,9 +8,11 @@ import msgspec
 
 from podpower.errors import InvalidInput
 from podpower.kubernetes.limits import MAX_NODES
+from podpower.numbers import whole_number_in
 from podpower.specs import json_values
 from podpower.specs.documents import Rejected
 from podpower.specs.manifests import read_manifests
+from podpower.specs.messages import NO_MANIFEST
 from podpower.specs.ndjson import decode_to_predict, request_from_dict
 from podpower.specs.quoting import quoted
 from podpower.specs.requests import InferenceRequest
@@ -18,12 +20,15 @@ from podpower.specs.selection import Options, Workloads
 from podpower_serving.errors import Unreadable, WrongMediaType
 
 JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
 YAML_TYPES: Final = ("application/yaml", "application/x-yaml", "text/plain", "text/yaml", "text/x-yaml")
 _CHARSETS: Final = {"utf-8", "utf8", "us-ascii", "ascii"}
 _SOURCE: Final = "body"
-OPTIONS: Final = ("nodes", "lenient", "cluster")  # query parameters of paths that read manifests
-_MAX_CLUSTER: Final = 253
+OPTIONS: Final = ("nodes", "lenient", "cluster", "node_type")  # query parameters of paths that read manifests
+MAX_NAME: Final = 253
 _MAX_WORD: Final = 48
+_LARGE: Final = 1 << 16  # bytes
+_BYTES_AN_OBJECT: Final = 16  # a request takes twice as many for each of its objects
 _ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -51,7 +56,7 @@ def one_request(body: bytes) -> InferenceRequest:
     Unreadable when it is not JSON, InvalidInput when it is not an InferenceRequest.
     """
     request = decode_to_predict(_text(body))
-    return request_from_dict(_json(body)) if request is None else request
+    return request_from_dict(json_value(body)) if request is None else request
 
 
 def one_manifest(body: bytes, options: Options) -> InferenceRequest:
@@ -86,13 +91,15 @@ def manifests(body: bytes, options: Options) -> list[InferenceRequest]:
 def batch(body: bytes, *, media_type: str, options: Options) -> Workloads:
     """Parse a JSON list of InferenceRequests, or manifests, with skipped objects and errors.
 
-    Unreadable when nothing can be read, InvalidInput when the body is not a list or too long.
+    Unreadable when nothing can be read, InvalidInput when the body is not a list or too long, or holds no manifest.
     """
+    if media_type == NDJSON:
+        return _each(lines(body, options.max_objects), options)
     if media_type == JSON:
         if (rows := _rows(body)) is not None:
             _check_length(len(rows), options.max_objects)
             return _each(rows, options)
-        value = _json(body)
+        value = json_value(body)
         if not (isinstance(value, dict) and "kind" in value):  # kubectl get -o json gives a List
             raise InvalidInput("expected a JSON list of InferenceRequests; send a single one to /predict")
     workloads = read_manifests(_text(body), source=_SOURCE, options=options)
@@ -101,7 +108,16 @@ def batch(body: bytes, *, media_type: str, options: Options) -> Workloads:
             raise InvalidInput("there is no object in the body: send manifests, or a JSON list of InferenceRequests")
         if all(_is_unreadable(entry) for entry in workloads.errors):
             raise Unreadable(workloads.errors[0].detail)
+        if all(NO_MANIFEST in entry.detail for entry in workloads.errors):
+            raise InvalidInput(workloads.errors[0].detail)
     return workloads
+
+
+def rows(data: bytes, options: Options) -> Workloads:
+    """Parse a JSON list of InferenceRequests, each row by itself. InvalidInput when it is too long."""
+    found = _ROWS.decode(data)
+    _check_length(len(found), options.max_objects)
+    return _each(found, options)
 
 
 def check_query(names: Iterable[str], *, known: Sequence[str]) -> None:
@@ -120,24 +136,26 @@ def options_of(query: Mapping[str, str], *, max_rows: int) -> Options:
     """Return how manifests are read, from query parameters. InvalidInput names the parameter."""
     return Options(
         max_objects=max_rows,
-        cluster=_cluster(query.get("cluster")),
+        cluster=_name("cluster", query.get("cluster")),
+        node_type=_name("node_type", query.get("node_type")),
         nodes=_nodes(query.get("nodes")),
         lenient=_flag("lenient", query.get("lenient")),
     )
 
 
-def _cluster(text: str | None) -> str | None:
-    if text and text != quoted(text, most=_MAX_CLUSTER):
-        raise InvalidInput(f"cluster: must be a name of at most {_MAX_CLUSTER} plain characters")
+def _name(name: str, text: str | None) -> str | None:
+    if text and text != quoted(text, most=MAX_NAME):
+        raise InvalidInput(f"{name}: must be a name of at most {MAX_NAME} plain characters")
     return text or None
 
 
 def _nodes(text: str | None) -> int | None:
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_NODES))):
+    value = whole_number_in(text)
+    if value is None or len(text) > len(str(MAX_NODES)):
         raise InvalidInput(f'nodes: must be a whole number from 0 to {MAX_NODES}; got "{quoted(text)}"')
-    return int(text)
+    return value
 
 
 def _flag(name: str, text: str | None) -> bool:
@@ -150,22 +168,35 @@ def _flag(name: str, text: str | None) -> bool:
 
 def _rows(body: bytes) -> list[msgspec.Raw] | None:
     """Return the rows of a JSON list, each unread; None where the body is no list."""
+    text = _text(body)
+    if len(text) > _LARGE and text.count(b"{") * _BYTES_AN_OBJECT > len(text):
+        raise InvalidInput("the body is mostly empty objects: send manifests, or a JSON list of InferenceRequests")
     try:
-        return _ROWS.decode(_text(body))
+        return _ROWS.decode(text)
     except (ValueError, RecursionError):
         return None
 
 
-def _each(rows: Sequence[msgspec.Raw], options: Options) -> Workloads:
+def _each(rows: Sequence[msgspec.Raw | bytes], options: Options) -> Workloads:
     workloads = Workloads()
-    workloads.add((_request(index, row) for index, row in enumerate(rows)), options)
+    workloads.add((row(index, text) for index, text in enumerate(rows)), options)
     return workloads
 
 
-def _request(index: int, row: msgspec.Raw) -> InferenceRequest | Rejected:
+def lines(body: bytes, most: int | None) -> list[bytes]:
+    """Return the lines of an NDJSON body without empty ones. Unreadable when it is empty or not UTF-8, InvalidInput
+    when it has more than `most`.
+    """
+    found = [line for line in _text(body).split(b"\n") if line.strip()]
+    _check_length(len(found), most)
+    return found
+
+
+def row(index: int, text: msgspec.Raw | bytes) -> InferenceRequest | Rejected:
+    """Parse one row of a batch; a broken one is returned as such."""
     try:
-        request = decode_to_predict(row)
-        return request_from_dict(json_values.value_of(bytes(row))) if request is None else request
+        request = decode_to_predict(text)
+        return request_from_dict(json_values.value_of(bytes(text))) if request is None else request
     except InvalidInput as error:
         return Rejected(source=_SOURCE, index=index, detail=str(error))
 
@@ -175,7 +206,8 @@ def _check_length(count: int, most: int | None) -> None:
         raise InvalidInput(f"{count} rows in one batch: send at most {most} at a time")
 
 
-def _json(body: bytes) -> Any:
+def json_value(body: bytes) -> Any:
+    """Return the value of a JSON body. Unreadable when it is none."""
     text = _text(body)
     try:
         return json_values.value_of(text)
@@ -190,6 +222,7 @@ def _text(body: bytes) -> bytes:
         body.decode()
     except UnicodeDecodeError as error:
         raise Unreadable(f"not valid UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
+    json_values.check_density(body)
     return body.removeprefix(b"\xef\xbb\xbf")
 
 

@@ -1,7 +1,7 @@
 """Endpoints. Each reads a body, calls one function and returns its result."""
 
-import asyncio
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -9,20 +9,28 @@ from litestar import Controller, MediaType, Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import Reference, Schema
 from litestar.params import FromPath
-from litestar.response import Redirect
+from litestar.response import Stream
 
-from podpower.errors import Refused, Unavailable
-from podpower.model.intervals import DEFAULT_LEVEL
+from podpower.client.answers import Batch, RowError
+from podpower.errors import InvalidInput, Refused, Unavailable
+from podpower.evaluation.pages import page_of_day, read_page
+from podpower.impact import parameters
+from podpower.impact.assessment import Inputs, assess
 from podpower.model.predictor import Explanation, Prediction, Predictor
+from podpower.registry.description import ModelInfo, model_info
 from podpower.registry.store import ModelStore
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.selection import Options
-from podpower_serving import bodies, openapi
+from podpower_serving import bodies, openapi, streaming
+from podpower_serving.bounds import Bounds
+from podpower_serving.encoding import encoded_batch, encoded_list
+from podpower_serving.entity_tags import unless_known
 from podpower_serving.errors import NotFound
+from podpower_serving.metrics import Metrics
 from podpower_serving.models import Served
-from podpower_serving.protocol import Bounds
-from podpower_serving.schemas import Batch, Health, ModelInfo, Readiness, RowError
+from podpower_serving.schemas import Health, Readiness
 from podpower_serving.settings import Settings
+from podpower_serving.worker_threads import WorkerThreads
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -62,10 +70,16 @@ class Predictions(Controller):
         status_code=200,
         responses=openapi.PROBLEMS,
     )
-    async def predict(self, request: AnyRequest, served: NamedDependency[Served]) -> Prediction:
+    async def predict(
+        self,
+        request: AnyRequest,
+        served: NamedDependency[Served],
+        metrics: NamedDependency[Metrics],
+        threads: NamedDependency[WorkerThreads],
+    ) -> Prediction:
         """Predict one workload."""
         body, _ = await _body(request, bodies.JSON)
-        return await asyncio.to_thread(_predict_one, served.predictor, body)
+        return await threads.run(functools.partial(_predict_one, served.predictor, metrics), body)
 
     @post(
         "/explain",
@@ -74,10 +88,16 @@ class Predictions(Controller):
         status_code=200,
         responses=openapi.PROBLEMS,
     )
-    async def explain(self, request: AnyRequest, served: NamedDependency[Served]) -> Explanation:
+    async def explain(
+        self,
+        request: AnyRequest,
+        served: NamedDependency[Served],
+        metrics: NamedDependency[Metrics],
+        threads: NamedDependency[WorkerThreads],
+    ) -> Explanation:
         """Predict one workload and list the measured workloads that the prediction rests on."""
         body, _ = await _body(request, bodies.JSON)
-        return await asyncio.to_thread(_explain_one, served.predictor, body)
+        return await threads.run(functools.partial(_explain_one, served.predictor, metrics), body)
 
     @post(
         "/predict/from-yaml",
@@ -87,29 +107,51 @@ class Predictions(Controller):
         responses=openapi.PROBLEMS,
     )
     async def predict_from_yaml(
-        self, request: AnyRequest, served: NamedDependency[Served], settings: NamedDependency[Settings]
+        self,
+        request: AnyRequest,
+        served: NamedDependency[Served],
+        settings: NamedDependency[Settings],
+        metrics: NamedDependency[Metrics],
+        threads: NamedDependency[WorkerThreads],
     ) -> Prediction:
         """Predict the one workload of a manifest; use /predict/batch for several."""
         body, _ = await _body(request, *_MANIFEST_TYPES, query=bodies.OPTIONS)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
-        return await asyncio.to_thread(_predict_manifest, served.predictor, body, options)
+        return await threads.run(functools.partial(_predict_manifest, served.predictor, metrics, options), body)
 
     @post(
         "/predict/batch",
         operation_id="predictBatch",
-        operation_class=openapi.takes(_BATCH_BODY, options=True),
+        operation_class=openapi.takes(_BATCH_BODY, options=True, impact=True),
         status_code=200,
         responses=openapi.PROBLEMS,
     )
     async def predict_batch(
-        self, request: AnyRequest, served: NamedDependency[Served], settings: NamedDependency[Settings]
-    ) -> Response[Batch]:
+        self,
+        request: AnyRequest,
+        served: NamedDependency[Served],
+        settings: NamedDependency[Settings],
+        metrics: NamedDependency[Metrics],
+        threads: NamedDependency[WorkerThreads],
+    ) -> Response[Batch] | Stream:
         """Predict many workloads, each and together. A bad row is listed in `errors` and fails no other; objects that
-        have no prediction of their own are listed in `skipped` with the reason.
+        have no prediction of their own are listed in `skipped` with the reason. With `Accept: application/x-ndjson`
+        the answer is a line for each, and a last one with the total.
         """
-        body, media_type = await _body(request, bodies.JSON, *bodies.YAML_TYPES, query=bodies.OPTIONS)
+        accepted = (bodies.JSON, *bodies.YAML_TYPES, bodies.NDJSON)
+        body, media_type = await _body(request, *accepted, query=(*bodies.OPTIONS, *parameters.NAMES))
+        if streaming.is_wanted(request.headers.get("accept", "")):
+            bodies.check_query(request.query_params, known=bodies.OPTIONS)  # costs are those of a whole batch
+            rows = settings.max_stream_rows if media_type == bodies.NDJSON else settings.max_batch_rows
+            options = bodies.options_of(request.query_params, max_rows=rows)
+            lines = await streaming.answer(served.predictor, body, media_type, options, metrics, threads=threads)
+            return Stream(lines, media_type=bodies.NDJSON)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
-        content = await asyncio.to_thread(_predict_batch, served.predictor, body, media_type, options)
+        inputs = parameters.inputs_from(request.query_params)
+        answered = functools.partial(
+            _predict_batch, served.predictor, metrics, media_type=media_type, options=options, inputs=inputs
+        )
+        content = await threads.run(answered, body)
         return Response(content=content, media_type=MediaType.JSON)  # type: ignore[arg-type]  # encoded already
 
 
@@ -126,12 +168,12 @@ class Inferences(Controller):
         responses=openapi.PROBLEMS,
     )
     async def infer_from_yaml(
-        self, request: AnyRequest, settings: NamedDependency[Settings]
+        self, request: AnyRequest, settings: NamedDependency[Settings], threads: NamedDependency[WorkerThreads]
     ) -> Response[list[InferenceRequest]]:
         """Convert manifests to the InferenceRequests that `/predict` takes, without credentials."""
         body, _ = await _body(request, *_MANIFEST_TYPES, query=bodies.OPTIONS)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
-        content = await asyncio.to_thread(_infer, body, options)
+        content = await threads.run(functools.partial(_infer, options), body)
         return Response(content=content, media_type=MediaType.JSON)  # type: ignore[arg-type]  # encoded already
 
 
@@ -140,27 +182,18 @@ class Operations(Controller):
 
     tags = ("operations",)
 
-    @get("/model", operation_id="getModel", sync_to_thread=False, responses=openapi.NOT_READY)
-    def model(self, served: NamedDependency[Served]) -> ModelInfo:
-        """Return the served model, its evaluation, and the newer model that was refused, with the reason."""
-        predictor = served.predictor
-        model = predictor.model
-        return ModelInfo(
-            version=predictor.version,
-            target=model.target,
-            step_seconds=model.step_seconds,
-            energy=model.energy,
-            trained_at=model.trained_at,
-            training_size=model.training_size,
-            metrics=model.metrics,
-            interval_level=DEFAULT_LEVEL,
-            interval_levels=list(model.intervals.levels),
-            encoder_fingerprint=model.encoder_fingerprint,
-            text_encoder=predictor.encoder.text,
-            spec_hash_version=model.spec_hash_version,
-            notes=list(model.notes),
-            refused=served.refused,
-        )
+    @get("/model", operation_id="getModel", sync_to_thread=False, responses=openapi.NOT_CHANGED | openapi.NOT_READY)
+    def model(
+        self, request: AnyRequest, served: NamedDependency[Served], settings: NamedDependency[Settings]
+    ) -> Response[ModelInfo]:
+        """Return the served model, its evaluation, and the newer model that was refused, with the reason. Its `ETag`
+        can be sent as `If-None-Match`.
+        """
+        refused = served.refused
+        if refused is not None:
+            refused = msgspec.structs.replace(refused, detail=settings.without_places(refused.detail))
+        info = model_info(served.predictor, refused=refused)
+        return unless_known(request, msgspec.json.encode(info))
 
     @get("/healthz", operation_id="getHealth", sync_to_thread=False)
     def healthz(self) -> Health:
@@ -173,11 +206,6 @@ class Operations(Controller):
         if bounds.draining:
             raise Unavailable("the service is stopping: send requests to another replica")
         return Readiness(model_version=served.predictor.version)
-
-    @get("/", include_in_schema=False, sync_to_thread=False)
-    def root(self) -> Redirect:
-        """Redirect to the documentation."""
-        return Redirect("/docs")
 
 
 class Reports(Controller):
@@ -194,42 +222,62 @@ class Reports(Controller):
     )
     def report(self, version: FromPath[str], settings: NamedDependency[Settings]) -> Response[bytes]:
         """Return the evaluation of a stored version as a page: its scores, plots and worst workloads."""
-        try:
-            page = ModelStore(settings.model_store).report(version)
-        except Refused as error:
-            raise NotFound(str(error)) from None
-        return Response(content=page, media_type="text/html", headers=_REPORT_HEADERS)
+        return _report(lambda: ModelStore(settings.model_store).report(version))
 
-
-def _predict_one(predictor: Predictor, body: bytes) -> Prediction:
-    return predictor.predict([bodies.one_request(body)])[0]
-
-
-def _predict_manifest(predictor: Predictor, body: bytes, options: Options) -> Prediction:
-    return predictor.predict([bodies.one_manifest(body, options)])[0]
-
-
-def _explain_one(predictor: Predictor, body: bytes) -> Explanation:
-    return predictor.explain([bodies.one_request(body)])[0]
-
-
-def _infer(body: bytes, options: Options) -> bytes:
-    return msgspec.json.encode(bodies.manifests(body, options))
-
-
-def _predict_batch(predictor: Predictor, body: bytes, media_type: str, options: Options) -> bytes:
-    """Return the answer in JSON: of a large batch, encoding takes as long as the event loop can wait."""
-    workloads = bodies.batch(body, media_type=media_type, options=options)
-    predictions = predictor.predict(workloads.requests)
-    answer = Batch(
-        predictions=predictions,
-        skipped=workloads.skipped,
-        errors=[RowError(index=entry.index, detail=entry.detail) for entry in workloads.errors],
-        total=predictor.total(
-            predictions,
-            repeated=workloads.repeated,
-            errors=len(workloads.errors),
-            unknown_kinds=workloads.unknown_kinds,
-        ),
+    @get(
+        "/evaluations/{day:str}",
+        operation_id="getEvaluation",
+        media_type=MediaType.HTML,
+        sync_to_thread=True,
+        responses=openapi.NOT_FOUND | openapi.NOT_READY,
     )
-    return msgspec.json.encode(answer)
+    def evaluation(self, day: FromPath[str], settings: NamedDependency[Settings]) -> Response[bytes]:
+        """Return the evaluation of what was served on a day as a page."""
+        return _report(lambda: read_page(page_of_day(settings.model_store, day)))
+
+
+def _report(read: Callable[[], bytes]) -> Response[bytes]:
+    """Answer with a page. NotFound where there is none."""
+    try:
+        page = read()
+    except (InvalidInput, Refused) as error:
+        raise NotFound(str(error)) from None
+    return Response(content=page, media_type="text/html", headers=_REPORT_HEADERS)
+
+
+def _predict_one(predictor: Predictor, metrics: Metrics, body: bytes) -> Prediction:
+    predictions = predictor.predict([bodies.one_request(body)])
+    metrics.predicted(predictions)
+    return predictions[0]
+
+
+def _predict_manifest(predictor: Predictor, metrics: Metrics, options: Options, body: bytes) -> Prediction:
+    predictions = predictor.predict([bodies.one_manifest(body, options)])
+    metrics.predicted(predictions)
+    return predictions[0]
+
+
+def _explain_one(predictor: Predictor, metrics: Metrics, body: bytes) -> Explanation:
+    explanations = predictor.explain([bodies.one_request(body)])
+    metrics.predicted(explanations)
+    return explanations[0]
+
+
+def _infer(options: Options, body: bytes) -> bytes:
+    return encoded_list(bodies.manifests(body, options))
+
+
+def _predict_batch(
+    predictor: Predictor, metrics: Metrics, body: bytes, *, media_type: str, options: Options, inputs: Inputs
+) -> bytes:
+    """Return a `Batch` in JSON."""
+    found = assess(predictor, bodies.batch(body, media_type=media_type, options=options), inputs)
+    metrics.predicted(found.predictions)
+    answer = Batch(
+        predictions=list(found.predictions),
+        skipped=list(found.skipped),
+        errors=[RowError(index=entry.index, detail=entry.detail) for entry in found.errors],
+        total=found.total,
+        inputs=inputs.described(),
+    )
+    return encoded_batch(answer)

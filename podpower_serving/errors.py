@@ -1,6 +1,7 @@
 """Convert errors to `application/problem+json` (RFC 9457): the one place that assigns HTTP statuses."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from litestar.exceptions import HTTPException
 
 from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
 from podpower.specs.quoting import quoted
+from podpower_serving.request_ids import SCOPE
 from podpower_serving.schemas import Problem
 
 PROBLEM_JSON: Final = "application/problem+json"
@@ -40,13 +42,18 @@ _STATUS: Final = {
 }
 
 
+def status_of(error: PodpowerError) -> HTTPStatus | None:
+    """Return the status of an error of podpower; None for a bug."""
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
+
+
 def from_podpower(request: Request[Any, Any, Any], error: PodpowerError) -> Response[bytes]:
     """Convert an error of podpower."""
-    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), None)
+    status = status_of(error)
     if status is None:
         return from_bug(request, error)
     headers = {"Retry-After": RETRY_AFTER_SECONDS} if status is HTTPStatus.SERVICE_UNAVAILABLE else {}
-    return _answer(request, status, str(error), headers)
+    return _answer(request, status, request.app.state.settings.without_places(str(error)), headers)
 
 
 def from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
@@ -76,8 +83,14 @@ def from_bug(request: Request[Any, Any, Any], error: Exception) -> Response[byte
 def _answer(
     request: Request[Any, Any, Any], status: HTTPStatus, detail: str, headers: dict[str, str]
 ) -> Response[bytes]:
-    problem = Problem(
-        status=status.value, title=status.phrase, detail=" ".join(detail.split()), instance=quoted(request.url.path)
-    )
-    content = msgspec.json.encode(problem)
+    scope: Mapping[str, Any] = request.scope  # with a key of ours
+    content = problem(status, " ".join(detail.split()), path=request.url.path, request_id=scope.get(SCOPE))
     return Response(content=content, status_code=status.value, media_type=PROBLEM_JSON, headers=headers)
+
+
+def problem(status: HTTPStatus, detail: str, *, path: str | None = None, request_id: str | None = None) -> bytes:
+    """Return the body of a problem."""
+    instance = None if path is None else quoted(path)
+    return msgspec.json.encode(
+        Problem(status=status.value, title=status.phrase, detail=detail, instance=instance, request_id=request_id)
+    )

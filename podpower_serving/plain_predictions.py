@@ -8,7 +8,7 @@ every error and every exception has one place.
 from typing import Final
 
 import msgspec
-from litestar.enums import HttpMethod, ScopeType
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, ReceiveMessage, Scope, Send
 
 from podpower.errors import PodpowerError
@@ -16,6 +16,7 @@ from podpower.model.predictor import Predictor
 from podpower.specs.ndjson import decode_to_predict
 from podpower.specs.requests import InferenceRequest
 from podpower_serving.batching import Batcher
+from podpower_serving.metrics import Metrics
 from podpower_serving.models import Served
 
 MAX_BYTES: Final = 16 << 10  # of a body that is decoded on the event loop: some milliseconds at worst
@@ -27,14 +28,11 @@ _ENCODER: Final = msgspec.json.Encoder()
 class PlainPredictions:
     """An ASGI application in front of another one, which answers everything else."""
 
-    def __init__(self, app: ASGIApp, served: Served) -> None:
-        self._app, self._served, self._batcher = app, served, Batcher()
+    def __init__(self, app: ASGIApp, served: Served, metrics: Metrics) -> None:
+        self._app, self._served, self._batcher = app, served, Batcher(metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request. HEAD is a GET whose body the server drops."""
-        if scope["type"] == ScopeType.HTTP and scope["method"] == "HEAD":
-            await self._app({**scope, "method": HttpMethod.GET}, receive, send)
-            return
+        """Answer one request."""
         if scope["path"] != "/predict" or not _is_plain(scope):
             await self._app(scope, receive, send)
             return

@@ -1,40 +1,36 @@
-"""HTTP with bounds: on time and size of headers, on the time of a body, and on connections.
+"""HTTP with bounds: on time and size of headers, on the time of a body, on the patience with clients that do not read
+their answers, and on connections.
 
 A subclass of uvicorn's protocol, where a bound costs nothing for a request that arrives in one piece. What is beyond a
 bound gets `application/problem+json`, and its connection is closed.
 """
 
 from asyncio import TimerHandle, Transport
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, Literal
 
-import msgspec
+import httptools
 from litestar.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from podpower_serving.errors import PROBLEM_JSON, RETRY_AFTER_SECONDS
-from podpower_serving.schemas import Problem
+from podpower.specs.quoting import quoted
+from podpower_serving.access import CERTIFICATE
+from podpower_serving.bounds import Bounds
+from podpower_serving.errors import PROBLEM_JSON, RETRY_AFTER_SECONDS, problem
+from podpower_serving.joined_writes import JoinedWrites
+from podpower_serving.metrics import CONNECTIONS, REFUSED_REQUESTS, Metrics
+from podpower_serving.slow_readers import SlowReader
 
 HEADER_BYTES: Final = 32 << 10
+_BETWEEN_BYTES: Final = 256 << 10  # trailers, or what else is no body: as much as one piece can have
 _HARD: Final = 2  # times the limit of connections: beyond, they are closed unread
 
 
-@dataclass(kw_only=True)
-class Bounds:
-    """Bounds of all connections of a server; `draining` ends each connection with its next answer."""
-
-    header_timeout_seconds: float
-    body_timeout_seconds: float
-    connections: int
-    draining: bool = False
-
-
-def protocol_of(given: Bounds) -> type[HttpToolsProtocol]:
-    """Return the protocol class of a server with these bounds."""
+def protocol_of(given: Bounds, counted: Metrics) -> type[HttpToolsProtocol]:
+    """Return the protocol class of a server with these bounds, which counts connections and refusals."""
 
     class Protocol(BoundedProtocol):
-        bounds = given
+        bounds, metrics = given, counted
 
     return Protocol
 
@@ -43,15 +39,23 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection."""
 
     bounds: Bounds
+    metrics: Metrics
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """Begin to wait for headers; answer 503 on a connection beyond the limit."""
-        super().connection_made(transport)
+        self._slow_reader = SlowReader(transport, self.loop, seconds=self.bounds.body_timeout_seconds)
+        super().connection_made(JoinedWrites(transport, self.loop, closing=self._slow_reader.watch))
+        self.metrics.set(CONNECTIONS, len(self.connections))
         self._phase: Literal["headers", "body", "answer"] = "headers"
         self._read_bytes = 0  # of headers, before the piece that is being read
         self._piece_bytes = 0
+        self._began = False  # a request, within that piece
+        self._between_bytes = 0  # within a body, since the last piece of it: sizes of chunks, and trailers
         self._deadline: TimerHandle | None = None
+        self._certificate = _subject(transport)
         over = len(self.connections) - self.bounds.connections
+        if over > 0:
+            self.metrics.add(REFUSED_REQUESTS, "503")
         if over > self.bounds.connections * (_HARD - 1):
             transport.close()
             return
@@ -60,32 +64,79 @@ class BoundedProtocol(HttpToolsProtocol):
         self._within(self.bounds.header_timeout_seconds, "the headers did not arrive")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadlines."""
         self._in_time()
+        self._slow_reader.stop()
         super().connection_lost(exc)
+        self.metrics.set(CONNECTIONS, len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         """Read a piece, and wait for the rest of what it begins."""
         self._piece_bytes = len(data)
-        super().data_received(data)
+        self._between_bytes += len(data)
+        self._began = False
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if self._phase == "headers":
-            self._read_bytes += len(data)
+            self._read_bytes += 0 if self._began else len(data)  # a piece can have whole requests before it
             if self._read_bytes > HEADER_BYTES:
                 self._refuse_headers()
             elif self._deadline is None:
                 self._within(self.bounds.header_timeout_seconds, "the headers did not arrive")
-        elif self._phase == "body" and self._deadline is None:
-            self._within(self.bounds.body_timeout_seconds, "the body did not arrive")
+        elif self._phase == "body":
+            if self._between_bytes > _BETWEEN_BYTES:
+                self._refuse_headers()
+            elif self._deadline is None:
+                self._within(self.bounds.body_timeout_seconds, "the body did not arrive")
+
+    def _parse(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._parsed_bytes(rest) :]
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+
+    def _parsed_bytes(self, data: memoryview) -> int:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay()
+            parsed: int = upgrade.args[0]
+            return parsed
+        return len(data)
+
+    def _stay(self) -> None:
+        """Go on with HTTP/1.1 where a client proposes another protocol, as HTTP/2 clients do.
+
+        The parser ends after the headers of such a request: a new one reads them again, without the proposal.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError(method)
+        kept = [header for header in self.headers if header[0] != b"upgrade"]
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version), *(b"%b: %b" % header for header in kept), b"", b""]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(b"\r\n".join(lines))
 
     def on_message_begin(self) -> None:
         """Begin with a request."""
         super().on_message_begin()
-        self._phase, self._read_bytes = "headers", 0
+        if self._certificate is not None:
+            self.scope[CERTIFICATE] = self._certificate  # type: ignore[typeddict-unknown-key]
+        self._phase, self._read_bytes, self._began = "headers", 0, True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header. Trailers are dropped: nothing reads them, and they must not replace headers."""
+        if self._phase == "headers":
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Begin with the body."""
+        if self.parser.should_upgrade():
+            return
         self._in_time()
-        self._phase = "body"
+        self._phase, self._between_bytes = "body", 0
         if self._read_bytes + self._piece_bytes > HEADER_BYTES:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > HEADER_BYTES:
@@ -97,15 +148,30 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Pass a piece of the body on."""
+        self._between_bytes = 0
         if not self.transport.is_closing():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Wait no longer: the answer takes the time that it takes."""
+        if self.parser.should_upgrade():
+            return
         self._in_time()
         self._phase = "answer"
         if not self.transport.is_closing():
             super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """Make the application wait for the client, for a time."""
+        super().pause_writing()
+        self._slow_reader.watch()
+
+    def resume_writing(self) -> None:
+        """Let the application write again."""
+        super().resume_writing()
+        self._slow_reader.stop()
+        if self.transport.is_closing():
+            self._slow_reader.watch()
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that is not HTTP."""
@@ -135,15 +201,16 @@ class BoundedProtocol(HttpToolsProtocol):
         answered = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
+        self.metrics.add(REFUSED_REQUESTS, str(status.value))
         if not answered:
-            body = _problem(status, detail)
+            body = problem(status, detail)
             head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {PROBLEM_JSON}\r\n"
             self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
         self.transport.close()
 
 
 async def _too_many_connections(_scope: Scope, _receive: Receive, send: Send) -> None:
-    body = _problem(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again later")
+    body = problem(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections: try again later")
     headers: list[Any] = [
         (b"content-type", PROBLEM_JSON.encode()),
         (b"content-length", b"%d" % len(body)),
@@ -153,5 +220,12 @@ async def _too_many_connections(_scope: Scope, _receive: Receive, send: Send) ->
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-def _problem(status: HTTPStatus, detail: str) -> bytes:
-    return msgspec.json.encode(Problem(status=status.value, title=status.phrase, detail=detail))
+def _subject(transport: Transport) -> str | None:
+    """Return the name in a verified certificate of the client; None without one."""
+    connection = transport.get_extra_info("ssl_object")
+    certificate = connection.getpeercert() if connection is not None else None
+    if not certificate:
+        return None
+    names = dict(pair for part in certificate.get("subject", ()) for pair in part)
+    alternatives = [name for _, name in certificate.get("subjectAltName", ())]
+    return quoted(names.get("commonName") or next(iter(alternatives), "a client certificate"))

@@ -1,54 +1,10 @@
-"""Schemas of HTTP bodies beside predictions (podpower.model.predictor) and requests (podpower.specs.requests)."""
+"""Schemas of HTTP bodies of the service itself. Those that clients share are in podpower.client.answers,
+podpower.model.predictor, podpower.registry.description and podpower.specs.requests.
+"""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-
-from podpower.model.predictor import Prediction, Total
-from podpower.specs.selection import Skipped
-
-
-class RowError(msgspec.Struct, kw_only=True, frozen=True):
-    """A row or document of a batch that could not be read; `index` counts from 0, `detail` is the correction."""
-
-    index: int
-    detail: str
-
-
-class Batch(msgspec.Struct, kw_only=True, frozen=True):
-    """Predictions in the order of the input, skipped objects with the reason, errors, and the sums."""
-
-    predictions: list[Prediction]
-    skipped: list[Skipped]
-    errors: list[RowError]
-    total: Total
-
-
-class RefusedModel(msgspec.Struct, kw_only=True, frozen=True):
-    """A model that cannot be served. `version` is null when its name could not be read."""
-
-    version: str | None
-    detail: str
-    at: str
-
-
-class ModelInfo(msgspec.Struct, kw_only=True, frozen=True):
-    """The served model. Joules are per step of `step_seconds`; `refused` is a newer model that cannot be served."""
-
-    version: str
-    target: str
-    step_seconds: float
-    energy: str | None
-    trained_at: str
-    training_size: dict[str, int]
-    metrics: dict[str, Any]
-    interval_level: float
-    interval_levels: list[float]
-    encoder_fingerprint: str
-    text_encoder: str
-    spec_hash_version: int
-    notes: list[str]
-    refused: RefusedModel | None
 
 
 class Health(msgspec.Struct, kw_only=True, frozen=True):
@@ -65,10 +21,11 @@ class Readiness(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Problem(msgspec.Struct, kw_only=True, frozen=True):
-    """A problem (RFC 9457): `detail` names the field and what would be right."""
+    """A problem (RFC 9457): `detail` names the field and what would be right, `request_id` finds it in the log."""
 
     status: int
     title: str
     detail: str
     instance: str | None = None
+    request_id: str | None = None
     type: str = "about:blank"

@@ -4,18 +4,24 @@ import asyncio
 import logging
 import signal
 import socket
+import sys
 import time
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from litestar import Litestar
+from uvicorn.config import STARTUP_FAILURE
 
-from podpower_serving.protocol import Bounds, protocol_of
+from podpower_serving.bounds import Bounds
+from podpower_serving.metrics import Metrics
+from podpower_serving.protocol import protocol_of
+from podpower_serving.tls import Certificates
 
 _GRACE_SECONDS: Final = 10  # for requests in flight when the service stops
 _QUIET_SECONDS: Final = 1.0  # without a connection end the drain period early
 _TICK_SECONDS: Final = 0.05
+_BEAT_SECONDS: Final = 0.5
 
 _log = logging.getLogger("podpower.serving")
 
@@ -25,11 +31,24 @@ class Server(uvicorn.Server):
     answer, so that balancers turn to other replicas without a failed request; then it returns, which is exit code 0.
     """
 
-    def __init__(self, app: Litestar, bounds: Bounds, *, drain_seconds: float) -> None:
-        """`app` shows in its readiness that `bounds` are draining."""
+    def __init__(
+        self,
+        app: Litestar,
+        bounds: Bounds,
+        *,
+        drain_seconds: float,
+        certificates: Certificates | None = None,
+        metrics: Metrics | None = None,
+        parent: int | None = None,
+    ) -> None:
+        """`app` shows in its readiness that `bounds` are draining. `parent` is a file that ends when the process does
+        that started this one, which then stops as after SIGTERM.
+        """
+        self._metrics = metrics or Metrics()
         config = uvicorn.Config(
             app,
-            http=protocol_of(bounds),
+            http=protocol_of(bounds, self._metrics),
+            ws="none",  # an upgraded connection would be beyond the bounds
             access_log=False,
             log_config=None,
             server_header=False,
@@ -38,6 +57,43 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._bounds, self._drain_seconds = bounds, drain_seconds
+        self._certificates, self._parent = certificates, parent
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application and accept connections; a TLS handshake has as much time as headers have."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        loop = asyncio.get_running_loop()
+        tls: dict[str, Any] = {}
+        if self._certificates is not None:
+            tls = {"ssl": self._certificates.context, "ssl_handshake_timeout": self._bounds.header_timeout_seconds}
+        self.servers = [
+            await loop.create_server(self._protocol, sock=listener, backlog=self.config.backlog, **tls)
+            for listener in sockets or []
+        ]
+        if self._parent is not None:
+            loop.add_reader(self._parent, self._orphaned)
+            self._beat()
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        protocol: Any = self.config.http_protocol_class
+        made: asyncio.Protocol = protocol(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
+
+    def _beat(self) -> None:
+        """Show the parent, now and repeatedly, that the event loop runs."""
+        self._metrics.beat()
+        asyncio.get_running_loop().call_later(_BEAT_SECONDS, self._beat)
+
+    def _orphaned(self) -> None:
+        if self._parent is not None:
+            asyncio.get_running_loop().remove_reader(self._parent)
+            self._parent = None
+            self.handle_exit(signal.SIGTERM, None)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the signature of a handler
         """Stop after the drain period; at once on SIGINT and on a second signal."""
