@@ -9,7 +9,7 @@ from podpower.features.encoder import Encoder
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import Container, InferenceRequest
 from podpower.training.train import train
-from tests.s3 import new_bucket, serving_s3
+from tests.s3 import forget_servers, new_bucket, serving_s3
 
 # No deadline: the machine's speed is no property of the code. A verification must give the same verdict twice, so there
 # the examples are always the same; elsewhere every run looks at new ones.
@@ -87,9 +87,7 @@ def s3_environment():
 @pytest.fixture
 def s3_url(s3_environment, monkeypatch):
     """URL of a bucket of its own, which this process and its children reach."""
-    from s3fs import S3FileSystem  # noqa: PLC0415  # a second that few tests need
-
     for name, value in s3_environment.items():
         monkeypatch.setenv(name, value)
-    S3FileSystem.clear_instance_cache()  # of the server of another test
+    forget_servers()
     return new_bucket(s3_environment)

@@ -13,7 +13,7 @@ import pytest
 from podpower.cli.ports import free_port
 
 
-def _binaries() -> Path | None:
+def postgres_binaries() -> Path | None:
     """Return the folder of the newest PostgreSQL; Debian keeps it off the PATH."""
     if found := shutil.which("postgres"):
         return Path(found).parent
@@ -24,7 +24,7 @@ def _binaries() -> Path | None:
 @contextlib.contextmanager
 def serving_postgres() -> Iterator[str]:
     """Serve PostgreSQL; give the URL of an empty database. Skips, or fails where services are required, without it."""
-    binaries = _binaries()
+    binaries = postgres_binaries()
     if binaries is None:
         if os.environ.get("PODPOWER_REQUIRE_SERVICES"):
             pytest.fail("no postgres binary: install PostgreSQL")

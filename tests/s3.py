@@ -36,6 +36,13 @@ def serving_s3() -> Iterator[dict[str, str]]:
         server.server_close()
 
 
+def forget_servers() -> None:
+    """Let this process reach the server of its environment, instead of the one that an earlier test reached."""
+    from s3fs import S3FileSystem  # noqa: PLC0415  # a second that few tests need
+
+    S3FileSystem.clear_instance_cache()
+
+
 def _one_at_a_time(application: Callable) -> Callable:
     """Serve one request after another: moto checks a condition and writes in two steps, which S3 does in one."""
     lock = threading.Lock()

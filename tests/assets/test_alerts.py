@@ -9,7 +9,9 @@ import httpx
 import msgspec
 import pytest
 
+from podpower_assets import failed_checks
 from podpower_assets.alerts import alerts
+from podpower_assets.checks import check_specs
 
 
 class Webhook(HTTPServer):
@@ -62,7 +64,20 @@ def labels(context):
     )
 
 
-REPOSITORY = dg.Definitions(assets=[labels], jobs=[broken]).get_repository_def()
+HOURS = dg.HourlyPartitionsDefinition(start_date="2026-01-01-00:00")
+
+
+@dg.asset(partitions_def=HOURS, check_specs=check_specs(dg.AssetKey("hourly"), HOURS, warning={"hour_has_rows": ""}))
+def hourly(context):
+    passed, severity = "empty" not in context.run.tags, dg.AssetCheckSeverity.ERROR
+    if "warn" in context.run.tags:
+        severity = dg.AssetCheckSeverity.WARN
+    yield dg.MaterializeResult(
+        check_results=[dg.AssetCheckResult(passed=passed, severity=severity, description="no rows")]
+    )
+
+
+REPOSITORY = dg.Definitions(assets=[labels, hourly], jobs=[broken]).get_repository_def()
 
 
 class Desk:
@@ -83,6 +98,10 @@ class Desk:
 
     def label(self, **tags):
         assert dg.materialize([labels], instance=self.instance, tags=tags).success
+
+    def hour(self, hour, **tags):
+        key = f"2026-01-01-{hour:02}:00"
+        assert dg.materialize([hourly], instance=self.instance, partition_key=key, tags=tags).success
 
 
 @pytest.fixture
@@ -157,3 +176,98 @@ def test_a_message_that_was_not_taken_is_sent_again(desk, webhook):
     webhook.status = 200
     desk.tick()
     assert len(webhook.received) == 1
+
+
+def texts(webhook):
+    return [line.removeprefix("podpower: hourly: hour_has_rows of ") for m in webhook.received
+            for line in m["text"].splitlines()]  # fmt: skip
+
+
+@pytest.fixture
+def at_noon(monkeypatch):
+    """Days before are not looked at by the first tick."""
+    monkeypatch.setattr("podpower_assets.alerts.time.time", lambda: 1767268800.0)
+
+
+@pytest.mark.usefixtures("at_noon")
+def test_a_failed_hour_is_posted_once_and_not_hidden_by_a_later_one_that_passes(desk, webhook):
+    desk.hour(9, empty="yes")
+    desk.hour(10)
+    desk.tick()
+    desk.tick()
+    desk.hour(11)
+    desk.tick()
+    assert texts(webhook) == ["2026-01-01-09:00 failed: no rows"]
+    desk.hour(9)
+    desk.tick()
+    desk.tick()
+    assert texts(webhook)[1:] == ["2026-01-01-09:00 passes again"]
+
+
+@pytest.mark.usefixtures("at_noon")
+def test_hours_that_fail_together_share_a_line_and_a_further_one_has_its_own(desk, webhook):
+    for hour in range(5):
+        desk.hour(hour, empty="yes")
+    desk.tick()
+    desk.hour(5, empty="yes")
+    desk.tick()
+    assert texts(webhook) == [
+        "2026-01-01-00:00, 2026-01-01-01:00, 2026-01-01-02:00 and 2 more failed: no rows",
+        "2026-01-01-05:00 failed: no rows",
+    ]
+
+
+@pytest.mark.usefixtures("at_noon")
+def test_a_warning_of_an_hour_is_not_posted(desk, webhook):
+    desk.hour(9, empty="yes", warn="yes")
+    desk.tick()
+    assert webhook.received == []
+
+
+@pytest.mark.usefixtures("at_noon")
+def test_a_tick_reads_the_results_since_the_last_one_not_those_of_a_year(desk, webhook, monkeypatch):
+    for hour in range(4):
+        desk.hour(hour)
+    desk.tick()
+    monkeypatch.setattr(failed_checks, "_LATE_EVENTS", 0)
+    looked_at, storage = [], type(desk.instance.event_log_storage)
+    whole = storage.get_asset_check_partition_info
+    monkeypatch.setattr(
+        storage,
+        "get_asset_check_partition_info",
+        lambda self, keys, **named: looked_at.append(named["partition_keys"]) or whole(self, keys, **named),
+    )
+    desk.tick()
+    assert looked_at == []
+    desk.hour(4, empty="yes")
+    desk.tick()
+    assert looked_at == [["2026-01-01-04:00"]]
+    assert texts(webhook) == ["2026-01-01-04:00 failed: no rows"]
+
+
+@pytest.mark.parametrize("limit", ["_MOST_LOOKED_UP", "_MOST_EVENTS"])
+@pytest.mark.usefixtures("at_noon")
+def test_what_is_too_much_for_one_tick_is_posted_by_the_next(desk, webhook, monkeypatch, limit):
+    monkeypatch.setattr(failed_checks, "_LATE_EVENTS", 1)
+    monkeypatch.setattr(failed_checks, limit, 3)
+    desk.tick()
+    for hour in range(5):
+        desk.hour(hour, empty="yes")
+    for _ in range(4):
+        desk.tick()
+    said = " ".join(texts(webhook))
+    assert [hour for hour in range(5) if f"2026-01-01-0{hour}:00" in said] == list(range(5))
+    desk.tick()
+    assert " ".join(texts(webhook)) == said
+
+
+@pytest.mark.usefixtures("at_noon")
+def test_warnings_do_not_hold_up_what_failed_after_them(desk, webhook, monkeypatch):
+    monkeypatch.setattr(failed_checks, "_MOST_LOOKED_UP", 3)
+    desk.tick()
+    for hour in range(5):
+        desk.hour(hour, empty="yes", warn="yes")
+    desk.hour(6, empty="yes")
+    for _ in range(4):
+        desk.tick()
+    assert texts(webhook) == ["2026-01-01-06:00 failed: no rows"]

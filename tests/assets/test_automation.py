@@ -16,7 +16,8 @@ from podpower_assets.specs.pending import Pending
 from podpower_assets.versions import CONSUMED, NEW_SPECS
 from tests.assets.conftest import ASSETS, DEFS, PARTITIONS
 
-NOON = datetime.now(UTC).replace(hour=12, minute=3, second=0, microsecond=0)
+# The last noon: at night its hour is yesterday's, since an hour that has not begun has no partition.
+NOON = (datetime.now(UTC) - timedelta(hours=12, minutes=4)).replace(hour=12, minute=3, second=0, microsecond=0)
 TODAY = day_key(NOON.timestamp())
 NOW, OLD = hour_key(NOON.timestamp()), hour_key((NOON - timedelta(hours=100)).timestamp())
 FIRST_ROWS = {"features", "kepler_labels", "job_labels"}

@@ -12,13 +12,12 @@ import pytest
 
 from podpower.datasets.join import JoinedRows, join_rows
 from podpower.datasets.training_set import TrainingSet
-from podpower.errors import InvalidInput
 from podpower.evaluation.champion import ChampionComparison
 from podpower.evaluation.checks import check_model
-from podpower.evaluation.evaluate import EvaluationReport, Score, SplitReport
+from podpower.evaluation.evaluate import EvaluationReport
+from podpower.evaluation.results import SplitReport
+from podpower.evaluation.scores import Score
 from podpower_assets.model.window import window_rows
-from podpower_assets.resources import Tables
-from podpower_assets.verdicts import PartitionVerdict
 from tests.assets.conftest import DAY, HOURLY, HOURS, Place
 
 
@@ -56,7 +55,7 @@ def test_a_label_that_is_there_twice_fails_the_check_of_its_rows(made: Place) ->
     made.tables.write("kepler_labels", HOURS[0], pl.concat([labels, labels.head(1)]))
     try:
         result = made.materialize("training_rows", first=HOURS[0])
-        assert outcomes(result) == {"one_row_a_label": False, "most_labels_join": True}
+        assert outcomes(result) == {"table_is_whole": True, "one_row_a_label": False, "most_labels_join": True}
     finally:
         made.tables.write("kepler_labels", HOURS[0], labels)
         assert outcomes(made.materialize("training_rows", first=HOURS[0]))["one_row_a_label"]
@@ -78,15 +77,6 @@ def test_rows_that_failed_their_check_are_left_out_of_training(made: Place) -> N
     assert len(TrainingSet.of(rows).frame) < len(TrainingSet.of(whole).frame)
 
 
-def test_a_damaged_verdict_is_named_with_the_command_that_makes_it_again(made: Place, tmp_path: Path) -> None:
-    tables = Tables(root=str(tmp_path))
-    tables.write_verdict("features", HOURS[0], PartitionVerdict(run_id="r", version="v"))
-    [path] = (tmp_path / "features").iterdir()
-    path.write_bytes(path.read_bytes().replace(b'"v"', b'"w"'))
-    with pytest.raises(InvalidInput, match=r"is damaged .*dagster asset materialize .*--select features"):
-        tables.verdict("features", HOURS[0])
-
-
 def test_labels_without_specs_fail_the_check_of_joins(made: Place) -> None:
     labels = made.tables.read("kepler_labels", HOURS[0])
     assert labels is not None
@@ -94,7 +84,7 @@ def test_labels_without_specs_fail_the_check_of_joins(made: Place) -> None:
     made.tables.write("kepler_labels", HOURS[0], foreign)
     try:
         result = made.materialize("training_rows", first=HOURS[0])
-        assert outcomes(result) == {"one_row_a_label": True, "most_labels_join": False}
+        assert outcomes(result) == {"table_is_whole": True, "one_row_a_label": True, "most_labels_join": False}
     finally:
         made.tables.write("kepler_labels", HOURS[0], labels)
         assert made.materialize("training_rows", first=HOURS[0]).success

@@ -126,12 +126,27 @@ def test_a_cluster_that_cannot_be_read_stops_no_other(recording: Path, tmp_path:
         first_key(place | {"PODPOWER_RECORDING": str(broken)})
 
 
+def test_runs_that_automation_requests_are_tagged_with_its_name() -> None:
+    sensor = DEFS.get_repository_def().get_sensor_def("follow_changes")
+    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    assert sensor.run_tags["podpower/job"] == "follow_changes"
+
+
 def test_sensors_and_schedules_run_from_the_start() -> None:
     repository = DEFS.get_repository_def()
     sensors = {s.name: s.default_status for s in repository.sensor_defs}
     schedules = {s.name: s.default_status for s in repository.schedule_defs}
     assert sensors == dict.fromkeys(
-        ("workload_changes", "follow_changes", "fleet_changes", "drifted", "freshness", "alerts"),
+        (
+            "workload_changes",
+            "damaged_encoder",
+            "damaged_tables",
+            "follow_changes",
+            "fleet_changes",
+            "drifted",
+            "freshness",
+            "alerts",
+        ),
         dg.DefaultSensorStatus.RUNNING,
     )
     names = ("kepler_labels_hourly", "knn_model_daily", "model_evaluation_daily", "retention_daily")

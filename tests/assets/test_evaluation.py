@@ -1,9 +1,9 @@
 """Each day the model of the day before is held against what was measured since, and drift asks for a new one."""
 
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import dagster as dg
 import polars as pl
@@ -54,9 +54,13 @@ def outcome(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
 
 
-def look(place: Place, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
+def look(
+    place: Place, cursor: str | None = None, *, now_s: float = MIDNIGHT_S + 25 * 3600
+) -> dg.SensorResult | dg.SkipReason:
+    """One tick, by default early on the day after DAY."""
     context = dg.build_sensor_context(instance=place.instance, cursor=cursor)
-    result = drifted(context)
+    with mock.patch("podpower_assets.model.sensors.time.time", return_value=now_s):
+        result = drifted(context)
     assert isinstance(result, dg.SensorResult | dg.SkipReason)
     return result
 
@@ -69,6 +73,7 @@ def test_what_was_served_is_scored_on_this_day(place: Place) -> None:
     assert told["versions"].value == place.models.open().served()
     assert {"served_model_wape", "served_model_coverage", "unseen_workloads_log_r2", "ablation"} <= set(told)
     assert str(told["verdict"].value).startswith("- served model: ")
+    assert str(told["report"].value) == f"{place.models.api_url}/evaluations/{DAY}"
     page = Path(str(told["page"].value)).read_text()
     assert "Served model" in page
     assert "Unseen workloads" in page
@@ -92,9 +97,15 @@ def test_workloads_that_draw_something_else_request_a_new_model_once(place: Plac
         assert isinstance(asked, dg.SensorResult)
         assert asked.run_requests is not None
         [request] = asked.run_requests
-        assert request.partition_key == day_key(time.time())
+        assert request.partition_key == day_key(MIDNIGHT_S + 25 * 3600)
         assert request.tags["podpower/drift"] == ERRORS
         assert isinstance(look(place, asked.cursor), dg.SkipReason)
+        # Neither an evaluation of an old day, made later, nor one that ended long ago decides.
+        old = place.materialize("model_evaluation", first=EVE)
+        assert not outcome(old)[ERRORS]
+        [again] = look(place).run_requests or []  # type: ignore[union-attr]
+        assert again.run_key == request.run_key
+        assert isinstance(look(place, now_s=MIDNIGHT_S + 10 * 86_400), dg.SkipReason)
     finally:
         for hour, rows in kept.items():
             assert rows is not None

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 import stamina
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from podpower.collector.migration import migrate_objects
 from podpower.fleet.summary import FleetSummary, read_summary
@@ -130,10 +131,13 @@ def test_the_error_of_a_cluster_is_that_of_its_last_run(fleet: Fleet) -> None:
     assert home.last_error is None
 
 
-def test_each_hour_has_its_own_check_result(fleet: Fleet) -> None:
-    key = dg.AssetCheckKey(dg.AssetKey("fleet_summary"), "every_cluster_is_there")
+@pytest.mark.parametrize("check", ["every_cluster_is_there", "sums_add_up"])
+def test_each_hour_has_its_own_check_result(fleet: Fleet, check: str) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("fleet_summary"), check)
     infos = fleet.instance.event_log_storage.get_asset_check_partition_info([key], partition_keys=HOURS[:2])
-    assert {info.partition_key for info in infos} == set(HOURS[:2])
+    made = AssetCheckExecutionRecordStatus.SUCCEEDED
+    found = {str(info.partition_key): info.latest_execution_status for info in infos}
+    assert found == dict.fromkeys(HOURS[:2], made)
 
 
 def test_a_run_for_an_older_hour_keeps_the_newer_content(fleet: Fleet) -> None:

@@ -249,3 +249,22 @@ def test_the_whole_recording_is_materialized_by_one_call(recording: Path, tmp_pa
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert ModelStore(tmp_path / "models").served() is not None
+
+
+def test_labels_of_excluded_namespaces_are_not_kept_so_that_purged_ones_do_not_come_back(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.materialize("workload_specs", first=HOURS[0])
+    excluded = {"shop", "ml"}
+    whole: dict[str, set[str]] = {}
+    for names in ("", ",".join(excluded)):
+        monkeypatch.setenv("PODPOWER_EXCLUDE_NAMESPACES", names)
+        assert place.materialize("kepler_labels", "job_labels", first=HOURS[0]).success
+        for asset in ("kepler_labels", "job_labels"):
+            table = place.tables.read(asset, HOURS[0])
+            assert table is not None
+            found = set(table["namespace"])
+            if names:
+                assert found == whole[asset] - excluded
+            whole[asset] = found
+    assert whole["kepler_labels"]

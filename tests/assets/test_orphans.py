@@ -16,6 +16,7 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._core.storage.tags import GRPC_INFO_TAG
 
 from podpower.cli.ports import free_port
+from podpower.settings import Settings
 from podpower_assets import launcher
 from podpower_assets.daemon import fail_orphans, limit_pools
 from podpower_assets.launcher import LocalRunLauncher
@@ -110,12 +111,12 @@ def test_run_monitoring_learns_of_a_dead_process_from_the_launcher(instance: dg.
 def test_the_daemon_limits_every_pool_that_an_asset_uses(tmp_path: Path) -> None:
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
     with dg.DagsterInstance.from_config(str(tmp_path)) as shipped:
-        limit_pools(shipped)
+        limit_pools(shipped, Settings({"PODPOWER_EXPORT_RUNS": "5"}).assets)
         limits = {pool.name: pool.limit for pool in shipped.event_log_storage.get_pool_limits()}
         assert shipped.get_concurrency_config().pool_config.pool_granularity == PoolGranularity.RUN
     pools = {pool for asset in ASSETS for pool in asset.node_def.pools}
     assert pools == {"training", "export"}
-    assert limits == {"training": 1, "export": 2}
+    assert limits == {"training": 1, "export": 5}
 
 
 def test_the_shipped_settings_use_the_launcher_with_retries_and_limits(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from podpower.io.files import write_atomically
+from podpower_assets.checks import check_specs
 from podpower_assets.retention import delete_old_runs, needed_runs
 from tests.assets.conftest import DEFS, HOURS, Place
 
@@ -47,6 +48,25 @@ def test_only_the_newest_run_of_each_kept_partition_is_left(instance):
     assert instance.get_materialized_partitions(hourly.key) == {"2026-01-01-01:00", "2026-01-02-00:00"}
     logs = Path(instance.storage_directory())
     assert {p.name for p in logs.iterdir() if p.name in {*remade, older, pruned, last}} <= {older, last}
+
+
+CHECK = dg.AssetCheckKey(dg.AssetKey("checked"), "is_whole")
+
+
+@dg.asset(partitions_def=PARTS, check_specs=check_specs(CHECK.asset_key, PARTS, warning={CHECK.name: ""}))
+def checked() -> dg.MaterializeResult:
+    return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
+
+
+def test_replaced_results_of_checks_are_deleted_with_their_runs(instance):
+    first, second = PARTS.get_partition_keys()[:2]
+    replaced = run(instance, checked, partition_key=first)
+    newest = run(instance, checked, partition_key=first)
+    only = run(instance, checked, partition_key=second)
+    delete_old_runs(instance, before_s=time.time() + 1, needed={newest}, checks=[CHECK])
+    history = instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=10)
+    assert [(one.run_id, one.partition) for one in history] == [(only, second), (newest, first)]
+    assert replaced not in {one.run_id for one in history}
 
 
 def test_recent_and_unfinished_runs_are_never_deleted(instance):

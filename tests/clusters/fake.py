@@ -6,6 +6,7 @@ import re
 import threading
 import time
 import uuid
+from base64 import b64encode
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +15,17 @@ from http import HTTPStatus
 from typing import Any, Self
 
 import msgspec
+import yaml
 from aiohttp import web
 
 _REASONS = {410: "Expired", 500: "InternalError", 504: "Timeout"}  # of the others, the HTTP phrase without spaces
 _BUILTIN = """Pod Service ConfigMap Node Namespace apps/Deployment apps/StatefulSet apps/DaemonSet apps/ReplicaSet
 apps/ControllerRevision batch/Job batch/CronJob"""
-_FIELDS = {"Pod": ("status.phase", "spec.nodeName"), "Namespace": ("status.phase",)}  # beside name and namespace
+_FIELDS = {
+    "Pod": ("status.phase", "spec.nodeName"),
+    "Namespace": ("status.phase",),
+    "Event": ("involvedObject.name",),
+}  # beside name and namespace
 _TERM = re.compile(r"(!(?!.*[=(]))?\s*([\w./-]+)(?:\s*(==?|!=|\s(?:not)?in(?=\s*\())\s*\(?([^()]*)\)?)?")
 _LINE = b'{"type":"%s","object":%s}\n'  # of a watch
 _encode, _decode = msgspec.json.encode, msgspec.json.decode
@@ -54,6 +60,19 @@ class _Refused(Exception):
         self.body |= {"reason": reason, "details": details, "code": code}
 
 
+def _merged(old: Any, patch: Any) -> Any:
+    """A merge patch (RFC 7386)."""
+    if not isinstance(patch, dict):
+        return patch
+    kept = dict(old) if isinstance(old, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = _merged(kept.get(name), value)
+    return kept
+
+
 @dataclass(eq=False)
 class _Resource:
     group: str
@@ -73,7 +92,7 @@ class _Resource:
         self.root = f"/apis/{self.api_version}" if self.group else f"/api/{self.version}"
         self.full_name = f"{self.plural}.{self.group}" if self.group else self.plural
         self.head = f'{{"kind":"{self.kind}","apiVersion":"{self.api_version}",'.encode()
-        one = rf"/{self.plural}(?:/([^/]+))?"
+        one = rf"/{self.plural}(?:/([^/]+)(?:/(status|log))?)?"
         inside = rf"(?:/{self.plural}|/namespaces/([^/]+){one})" if self.namespaced else f"(){one}"
         self.path = re.compile(re.escape(self.root) + inside)
         self.fields = {p: p.split(".") for p in ("metadata.name", "metadata.namespace", *_FIELDS.get(self.kind, ()))}
@@ -142,6 +161,9 @@ class FakeCluster:
         self.page_limit, self.slow_s, self.clock_skew_s = 500, 0.0, 0.0
         self.longest_watch_s = float("inf")  # a server ends watches as soon as it likes
         self.forbidden: set[tuple[str, str | None]] = set()
+        self.authorize: Callable[[Request], str | None] = lambda _request: None  # why a request is forbidden
+        self.logs: Callable[[str, str], str] = lambda _namespace, _name: ""  # of a pod
+        self.outage: int | None = None  # every request fails with this status; 0: its connection is cut
         kinds = [word.rpartition("/")[::2] for word in _BUILTIN.split()]  # those with N belong to no namespace
         self._resources = [_Resource(g, "v1", f"{k.lower()}s", k, k[0] != "N", typed=True) for g, k in kinds]
         self._rv = 1000
@@ -212,6 +234,10 @@ class FakeCluster:
                 old = resource.entries[resource.key(namespace, name)]
             self._rv += 1
             return self._commit(resource, b"DELETED", resource.entry(_decode(old.full), self._rv))
+
+    def objects(self, kind: str) -> list[dict[str, Any]]:
+        with self._changed:
+            return [_decode(entry.full) for entry in self._resource(kind).sorted()[1]]
 
     @property
     def version(self) -> int:
@@ -313,10 +339,15 @@ class FakeCluster:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body, asked = await request.read(), request.headers.copy()
-        self.requests.append(Request(request.method, request.path, dict(request.query), asked, time.monotonic()))
+        noted = Request(request.method, request.path, dict(request.query), asked, time.monotonic())
+        self.requests.append(noted)
         await asyncio.sleep(self.slow_s)
+        if self.outage == 0 and request.transport:
+            request.transport.abort()
+            raise ConnectionResetError
         code, headers = 201 if request.method == "POST" else 200, {"Content-Type": "application/json"}
         try:
+            self._check(noted)
             with self._changed:
                 answer = self._answer(request, body)
         except (_Refused, ValueError) as error:
@@ -330,6 +361,12 @@ class FakeCluster:
             headers |= {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
         return web.Response(body=answer, status=code, headers=headers)
 
+    def _check(self, request: Request) -> None:
+        if self.outage:
+            raise _Refused(self.outage, "the server is out of order")
+        if reason := self.authorize(request):
+            raise _Refused(403, reason)
+
     def _answer(self, request: web.BaseRequest, body: bytes) -> bytes | _Watch:
         for failure in [failure for failure in self._failures if failure[2] in request.path]:
             self._failures.remove(failure)
@@ -340,13 +377,14 @@ class FakeCluster:
             asked = (review := _decode(body))["spec"].get("resourceAttributes") or {}
             denied = self.forbidden & {(asked.get("resource"), verb) for verb in (None, asked.get("verb"))}
             return _encode(review | {"metadata": {}, "status": {"allowed": not denied}})
-        if request.method in ("POST", "PUT", "DELETE"):
+        if request.method in ("POST", "PUT", "PATCH", "DELETE"):
             return self._written(request, body)
         if request.method != "GET":
             raise _Refused(405, "the server does not allow this method on the requested resource")
         for resource in self._resources:
             if found := resource.path.fullmatch(request.path):
-                return self._serve(request, resource, found[1] or "", found[2])
+                answer = self._serve(request, resource, found[1] or "", found[2])
+                return self.logs(found[1], found[2]).encode() if found[3] == "log" else answer
         if not (known := self._discovery().get(request.path)):
             raise _Refused(404, "the server could not find the requested resource")
         return _encode(known)
@@ -361,11 +399,41 @@ class FakeCluster:
                 if f"{namespace}/{name}" not in resource.entries:
                     raise _Refused(404, f'{resource.full_name} "{name}" not found')
                 return _encode(self.delete(resource.kind, namespace, name))
-            obj = {**_decode(body), "kind": resource.kind, "apiVersion": resource.api_version}
+            sent = self._patched(request, resource, body) if request.method == "PATCH" else _decode(body)
+            obj = {**sent, "kind": resource.kind, "apiVersion": resource.api_version}
             if resource.namespaced:
                 obj["metadata"] = {**obj["metadata"], "namespace": namespace}
-            return _encode(self.add(obj) if request.method == "POST" else self.update(obj))
+            if resource.kind == "Job":
+                obj.setdefault("status", {})
+            if texts := obj.pop("stringData", None):
+                obj["data"] = obj.get("data", {}) | {
+                    key: b64encode(text.encode()).decode() for key, text in texts.items()
+                }
+            self._check_version(resource, request.method, obj["metadata"])
+            is_new = f"{namespace}/{name or obj['metadata']['name']}" not in resource.entries
+            return _encode(self.add(obj) if request.method == "POST" or is_new else self.update(obj))
         raise _Refused(404, "the server could not find the requested resource")
+
+    def _patched(self, request: web.BaseRequest, resource: _Resource, body: bytes) -> dict[str, Any]:
+        """The object after a patch; one that is applied is as it was sent, whoever else has fields of it."""
+        found = resource.path.fullmatch(request.path)
+        entry = resource.entries.get(f"{found[1] or ''}/{found[2]}") if found else None
+        if "apply-patch" in request.headers.get("Content-Type", ""):
+            applied: dict[str, Any] = yaml.safe_load(body)
+            return applied
+        if entry is None:
+            raise _Refused(404, f"{resource.full_name} not found")
+        return dict(_merged(_decode(entry.full), _decode(body)))
+
+    def _check_version(self, resource: _Resource, method: str, meta: Mapping[str, Any]) -> None:
+        """Refuse a second object of a name, a change of what is not there, and one of an older version."""
+        old = resource.entries.get(resource.key(meta.get("namespace"), meta["name"]))
+        if method == "POST" and old:
+            raise _Refused(409, f'{resource.full_name} "{meta["name"]}" already exists')
+        if method == "PUT" and not old:
+            raise _Refused(404, f'{resource.full_name} "{meta["name"]}" not found')
+        if method == "PUT" and old and meta.get("resourceVersion", str(old.rv)) != str(old.rv):
+            raise _Refused(409, "the object has been modified; please apply your changes to the latest version")
 
     def _discovery(self) -> dict[str, Any]:
         known: dict[str, Any] = {"/readyz": msgspec.Raw(b"ok"), "/api": {"kind": "APIVersions", "versions": ["v1"]}}
@@ -375,10 +443,21 @@ class FakeCluster:
             listed = {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": r.api_version, "resources": []}
             one = {"name": r.plural, "singularName": r.kind.lower(), "namespaced": r.namespaced, "kind": r.kind}
             known.setdefault(r.root, listed)["resources"].append(one | {"verbs": ["get", "list", "watch"]})
+            # Enough for clients that leave it to the server to validate fields.
+            patch = {
+                "x-kubernetes-group-version-kind": {"group": r.group, "version": r.version, "kind": r.kind},
+                "parameters": [{"name": "fieldValidation", "in": "query"}],
+            }
+            schema = known.setdefault(f"/openapi/v3{r.root}", {"openapi": "3.0.0", "paths": {}})
+            schema["paths"][f"{r.root}/{r.plural}/{{name}}"] = {"patch": patch}
             served = {"groupVersion": r.api_version, "version": r.version}
             group = groups.setdefault(r.group, {"name": r.group, "versions": [], "preferredVersion": served})
             group["versions"] += [served] if served not in group["versions"] else []
         named = list(groups.values())[1:]  # without the core group, which is the first
+        schemas = [path for path in known if path.startswith("/openapi/v3/")]
+        known["/openapi/v3"] = {
+            "paths": {path.removeprefix("/openapi/v3/"): {"serverRelativeURL": path} for path in schemas}
+        }
         known["/apis"] = {"kind": "APIGroupList", "apiVersion": "v1", "groups": named}
         return known
 

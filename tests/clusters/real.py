@@ -46,6 +46,14 @@ class RealCluster:
         while self._client.get(path).status_code != 404 and time.monotonic() < deadline:
             time.sleep(0.2)
 
+    def read(self, path: str) -> Object | None:
+        """The answer at a path of the API; None where nothing is there."""
+        response = self._client.get(path)
+        if response.status_code == 404:
+            return None
+        found: Object = response.raise_for_status().json()
+        return found
+
     def _path(self, obj: Object) -> str:
         return KINDS[obj["kind"]].path(self.namespace)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 
-def self_signed(folder: Path) -> Path:
-    """A certificate for 127.0.0.1 with its key behind it, in one file."""
+def self_signed(folder: Path, address: str = "127.0.0.1") -> Path:
+    """A certificate for an address with its key behind it, in one file."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl on the PATH")
     path = folder / "ca.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(folder / "key.pem"), "-out", str(path)]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={address}"]
+    command += ["-addext", f"subjectAltName=IP:{address}", "-keyout", str(folder / "key.pem"), "-out", str(path)]
     subprocess.run(command, check=True, capture_output=True)
     return path
 

@@ -1,6 +1,6 @@
 import pytest
 
-from podpower.clusters import cluster_of, configured_clusters
+from podpower.clusters import cluster_of, configured_clusters, node_types
 from podpower.errors import InvalidInput
 from podpower.settings import Settings
 from podpower.sources.kubernetes.access import cluster_config
@@ -19,6 +19,7 @@ clusters:
   - name: eu-2
     in_cluster: true
     history_hours: 6
+    node_type: m6g.large
     prometheus: {url: http://prometheus:9090, username: me, password_file: /run/password, verify_ssl: false}
 """
 
@@ -47,14 +48,16 @@ def test_each_cluster_has_the_settings_that_it_would_have_alone(given):
     first, second = (cluster.settings() for cluster in configured_clusters(settings))
     assert (first.cluster.name, first.cluster.namespaces, first.cluster.context) == ("eu-1", ("shop", "pay"), "admin")
     access = cluster_config(first.cluster)
-    assert (access.kubeconfig, access.context, access.inside) == ("/etc/eu-1.yaml", "admin", False)
+    assert (access.kubeconfig, access.context, access.around) == ("/etc/eu-1.yaml", "admin", None)
     endpoint = endpoint_from(first.prometheus)
     assert (endpoint.url, endpoint.match) == ("https://prometheus.eu-1.example", ('cluster="eu-1"',))
     assert endpoint.authorization() == {"Authorization": "Bearer s3cret"}
     access = cluster_config(second.cluster)
-    assert (access.kubeconfig, access.context, access.inside) == (None, None, True)
+    assert (access.kubeconfig, access.context, access.around) == (None, None, "https://10.0.0.1:443")
     assert (second.cluster.history_hours, second.cluster.namespaces) == (6, ())
     assert (second.prometheus.username, second.prometheus.verify_tls, second.prometheus.token) == ("me", False, None)
+    assert node_types(settings) == {"eu-2": "m6g.large"}
+    assert node_types(Settings({"PODPOWER_NODE_TYPE": "m5.large"})) == {"": "m5.large"}
     assert first.assets.keep_models == second.assets.keep_models == 7
 
 
@@ -75,6 +78,13 @@ def test_limits_on_answers_hold_for_every_cluster(given):
     text = "clusters: [{name: a, in_cluster: true, prometheus: {url: 'http://prom'}}]"
     [cluster] = configured_clusters(given(text, PODPOWER_PROMETHEUS_MAX_SERIES="7", PODPOWER_PROMETHEUS_MATCH="a"))
     assert (cluster.settings().prometheus.max_series, cluster.settings().prometheus.match) == (7, ())
+
+
+def test_how_much_is_labelled_and_kept_holds_for_every_cluster_that_does_not_set_it(given):
+    settings = given(TWO, EU1_TOKEN="s3cret", PODPOWER_HISTORY_HOURS="48", PODPOWER_KEEP_JOURNAL_DAYS="3")
+    first, second = (cluster.settings().cluster for cluster in configured_clusters(settings))
+    assert (first.history_hours, second.history_hours) == (48, 6)
+    assert first.keep_journal_days == second.keep_journal_days == 3
 
 
 def test_a_context_is_one_of_the_common_kubeconfig(given):

@@ -45,8 +45,8 @@ def test_all_is_well(measured: str, cluster: FakeCluster, tmp_path: Path, capsys
     code, found = examined(measured, config, capsys)
     assert code == 0
     assert {check: finding["state"] for check, finding in found.items()} == dict.fromkeys(
-        ["cluster", "cluster clock", "rights", "prometheus", "prometheus clock", "owners", "kepler", "energy",
-         "scrapes", "sums", "pods"], "ok",
+        ["cluster", "cluster clock", "rights", "identity", "prometheus", "prometheus clock", "owners", "kepler",
+         "energy", "scrapes", "sums", "pods"], "ok",
     )  # fmt: skip
     assert "Kepler 0.10" in found["kepler"]["detail"]
     assert "every 30 s" in found["scrapes"]["detail"]
@@ -96,6 +96,7 @@ def test_a_prometheus_that_is_away_is_reported_and_the_cluster_still_examined(
     assert code == 1
     assert found["prometheus"]["state"] == "fail"
     assert "port-forward" in found["prometheus"]["fix"]
+    assert "doctor" not in found["prometheus"]["detail"]
     assert found["rights"]["state"] == "ok"
 
 
@@ -178,7 +179,7 @@ def test_one_sample_shows_no_scrape_interval(tmp_path: Path, capsys: pytest.Capt
     assert "in a minute" in found["scrapes"]["fix"]
 
 
-@pytest.mark.parametrize(("node_w", "state"), [(10.0, "ok"), (4.0, "fail"), (16.0, "fail")])
+@pytest.mark.parametrize(("node_w", "state"), [(10.0, "ok"), (4.0, "fail"), (15.0, "fail")])
 def test_pods_are_held_against_their_nodes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], node_w: float, state: str
 ) -> None:
@@ -193,3 +194,13 @@ def test_pods_are_held_against_their_nodes(
     assert f"{10.0 / node_w:.2f} of their nodes (package)" in found["sums"]["detail"]
     assert code == 1  # no cluster either
     assert bool(found["sums"]["fix"]) is (state == "fail")
+
+
+def test_a_cluster_whose_identity_cannot_be_read_is_a_warning_with_the_rule(
+    measured: str, cluster: FakeCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.forbid("namespaces", "get")
+    config = write_kubeconfig(tmp_path / "config", cluster.url)
+    _, found = examined(measured, config, capsys)
+    assert found["identity"]["state"] == "warn"
+    assert "--resource-name=kube-system" in found["identity"]["fix"]

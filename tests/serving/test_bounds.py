@@ -56,22 +56,29 @@ def test_a_misspelt_kind_is_reported_once_and_a_total_of_nothing_known_is_unknow
 def test_openapi_shows_the_bounds_that_are_enforced(client):
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
     container, request = schemas["Container"]["properties"], schemas["InferenceRequest"]["properties"]
-    assert {container[f"{side}_cpu_mcpu"]["maximum"] for side in ("req", "lim")} == {MAX_CPU_MCPU}
-    assert {container[f"{side}_mem_mib"]["maximum"] for side in ("req", "lim")} == {MAX_MEMORY_MIB}
-    assert {request[name]["maximum"] for name in ("replicas", "parallelism", "completions")} == {MAX_COUNT}
-    assert request["gpu_count"]["maximum"] == MAX_DEVICES
-    assert container["args"]["maxItems"] == MAX_WORDS
+
+    def bound(schema, name):  # of what is not null
+        return next(kind[name] for kind in schema["anyOf"] if kind["type"] != "null")
+
+    assert {bound(container[f"{side}_cpu_mcpu"], "maximum") for side in ("req", "lim")} == {MAX_CPU_MCPU}
+    assert {bound(container[f"{side}_mem_mib"], "maximum") for side in ("req", "lim")} == {MAX_MEMORY_MIB}
+    counts = ("replicas", "parallelism", "completions")
+    assert {bound(request[name], "maximum") for name in counts} == {MAX_COUNT}
+    assert bound(request["gpu_count"], "maximum") == MAX_DEVICES
+    assert bound(container["args"], "maxItems") == MAX_WORDS
     spoilt = {**REQUEST_EXAMPLE, "containers": [{"name": "a", "req_cpu_mcpu": 1e308}]}
     assert "containers[0].req_cpu_mcpu: must be at most 1000000000" in problem(
         client.post("/predict", json=spoilt), 422
     )
 
 
-DENSE = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {list: [" + "a, " * 100_000 + "a]}\n"
+DENSE = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {list: [" + "a list of texts, " * 60_000 + "a]}\n"
 
 
 def test_the_event_loop_goes_on_while_dense_yaml_is_read(filled_store):
-    """In one process with the service, so that the longest pause of its own loop is measured."""
+    """In one process with the service, so that the longest pause of its own loop is measured, in seconds of the
+    processor: other processes of the machine do not count.
+    """
 
     async def longest_pause_s():
         app = create_app(Settings(model_store=str(filled_store.root)))
@@ -79,9 +86,9 @@ def test_the_event_loop_goes_on_while_dense_yaml_is_read(filled_store):
 
         async def tick():
             while True:
-                began = time.perf_counter()
+                began = time.process_time()
                 await asyncio.sleep(0.001)
-                pauses.append(time.perf_counter() - began)
+                pauses.append(time.process_time() - began)
 
         async with app.lifespan():
             transport = httpx.ASGITransport(app=app)

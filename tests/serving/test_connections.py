@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 
 import httpx
+import psutil
 import pytest
 
 from podpower.cli.ports import free_port
@@ -19,6 +21,7 @@ from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.protocol import HEADER_BYTES
 from podpower_serving.server import Server
 from podpower_serving.settings import Settings
+from tests.serving.processes import service
 
 BODY = json.dumps(REQUEST_EXAMPLE).encode()
 
@@ -95,6 +98,15 @@ def test_headers_have_a_limit(address):
         assert (status, json.loads(body)["title"]) == (431, "Request Header Fields Too Large")
 
 
+def test_headers_without_an_end_have_a_limit(address):
+    with connected(address) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(post()[:-2] + b"X-A: ")
+        for _ in range(100):
+            connection.sendall(b"x" * HEADER_BYTES)
+            time.sleep(0.001)
+        pytest.fail("3 MB of headers were read")
+
+
 def test_what_is_not_http_gets_a_problem(address):
     with connected(address) as connection:
         connection.sendall(b"\x16\x03\x01 not http\r\n\r\n")
@@ -126,6 +138,92 @@ def test_a_body_in_pieces_and_requests_one_after_another_are_served(address):
         assert answer(connection)[0] == 200
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_proposal_of_another_protocol_is_passed_over(address, pieces):
+    upgrade = b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+    sent = (post(more=upgrade) + BODY) * 2 + post(more=b"Upgrade: h2c\r\nConnection: close, Upgrade\r\n") + BODY
+    with connected(address) as connection:
+        size = -(-len(sent) // pieces)
+        for start in range(0, len(sent), size):
+            connection.sendall(sent[start : start + size])
+            time.sleep(0.05)
+        status, _, rest = answer(connection)
+    assert status == 200
+    assert rest.count(b"HTTP/1.1 200 OK") == 2
+
+
+def test_many_requests_at_once_are_answered(address):
+    sent = (post() + BODY) * 999 + post(more=b"Connection: close\r\n") + BODY
+    assert len(sent) > 4 * HEADER_BYTES
+    with connected(address) as connection:
+        connection.sendall(sent)
+        status, _, rest = answer(connection)
+    assert (status, rest.count(b"HTTP/1.1 200 OK")) == (200, 999)
+
+
+def test_a_tunnel_is_refused(address):
+    with connected(address) as connection:
+        connection.sendall(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
+        assert answer(connection)[0] == 400
+
+
+CHUNKED = (
+    b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nX-Request-ID: first\r\n"
+    b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n" % (len(BODY), BODY)
+)
+
+
+def test_trailers_replace_no_headers(address):
+    with connected(address) as connection:
+        connection.sendall(CHUNKED + b"X-Request-ID: trailer\r\nContent-Encoding: gzip\r\n\r\n")
+        status, headers, _ = answer(connection)
+    assert (status, headers["x-request-id"]) == (200, "first")
+
+
+@pytest.mark.parametrize("piece", [b"X-A: b\r\n" * 10_000, b"b" * 80_000], ids=["many", "one"])
+def test_trailers_have_a_limit(address, piece):
+    with connected(address) as connection:
+        connection.sendall(CHUNKED + b"X-A: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                connection.sendall(piece)
+            pytest.fail("8 MB of trailers were read")
+
+
+def batch(rows):
+    body = b"[" + b",".join([BODY] * rows) + b"]"
+    return b"%b /predict/batch HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        b"POST", b"Content-Type: application/json\r\n", len(body), body,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("accept", [b"", b"Accept: application/x-ndjson\r\n"], ids=["at once", "by lines"])
+def test_a_client_that_does_not_read_its_answer_is_closed_and_a_slow_one_is_not(address, accept):
+    sent = batch(9900).replace(b"Host: a\r\n", b"Host: a\r\n" + accept)
+    with reading_little(address) as idle, reading_little(address) as slow:
+        for connection in (idle, slow):
+            connection.sendall(sent)
+        whole = 0
+        while piece := slow.recv(1 << 16):
+            before, whole = whole, whole + len(piece)
+            if whole >> 20 > before >> 20:
+                time.sleep(0.5)
+        part = 0
+        with contextlib.suppress(ConnectionError):
+            while piece := idle.recv(1 << 16):
+                part += len(piece)
+    assert part < whole > 5_000_000
+
+
+@contextlib.contextmanager
+def reading_little(address):
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(20)
+        connection.connect(address)
+        yield connection
+
+
 def test_head_is_a_get_without_its_body(address):
     with httpx.Client(base_url=f"http://{address[0]}:{address[1]}") as client:
         head, get = client.head("/healthz"), client.get("/healthz")
@@ -137,13 +235,13 @@ def test_sigterm_drains_without_a_failed_request_and_exits_with_0(filled_store):
     port = free_port()
     environment = {**os.environ, "PODPOWER_MODEL_STORE": str(filled_store.root), "PODPOWER_DRAIN_SECONDS": "3"}
     command = [sys.executable, "-m", "podpower", "serve", "--port", str(port)]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as service:
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
                 while not is_ready(client):
-                    assert service.poll() is None
+                    assert process.poll() is None
                     time.sleep(0.05)
-                service.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGTERM)
                 statuses, closed = [], []
                 until = time.monotonic() + 1.0
                 while time.monotonic() < until:
@@ -155,9 +253,21 @@ def test_sigterm_drains_without_a_failed_request_and_exits_with_0(filled_store):
             assert closed[-1]
             assert (stopping.status_code, stopping.headers["retry-after"]) == (503, "2")
             assert "stopping" in stopping.json()["detail"]
-            assert service.wait(timeout=15) == 0
+            assert process.wait(timeout=15) == 0
         finally:
-            service.kill()
+            process.kill()
+
+
+def test_the_limit_of_open_files_is_raised_to_what_connections_need(filled_store, tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
+    environment = {"PODPOWER_MODEL_STORE": str(filled_store.root), "PODPOWER_MAX_CONNECTIONS": "600"}
+    try:
+        with service(tmp_path, environment=environment, ready=False) as running:
+            soft, _ = psutil.Process(running.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert soft >= min(1200, before[1])
 
 
 def is_ready(client):

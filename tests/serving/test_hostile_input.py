@@ -1,5 +1,6 @@
 """A real process behind a socket: no body ends it, stops it, or makes it answer 500."""
 
+import json
 import os
 import re
 import subprocess
@@ -62,13 +63,19 @@ def test_a_hostile_manifest_is_answered(name, path, process):
 
 @pytest.mark.parametrize("path", YAML_PATHS)
 @pytest.mark.parametrize(
-    "text", [b"- " * 26_000, b"a: " + b"{a: " * 5_000, b"[" * 4_000_000], ids=["52 KB", "20 KB", "4 MB"]
+    ("text", "named"),
+    [
+        pytest.param(b"- " * 26_000, "nested deeper than ", id="52 KB"),
+        pytest.param(b"a: " + b"{a: " * 5_000, "nested deeper than ", id="20 KB"),
+        pytest.param(b"[" * 300_000, "nested deeper than ", id="300 KB"),
+        pytest.param(b"[" * 4_000_000, "too many values: ", id="4 MB"),
+    ],
 )
-def test_nesting_is_named(text, path, process):
+def test_nesting_is_named(text, named, path, process):
     running, client = process
     answer = post(client, path, text, "text/plain")
     assert running.poll() is None
-    assert "nested deeper than " in answer.text
+    assert named in answer.text
 
 
 @pytest.mark.parametrize("path", JSON_PATHS)
@@ -104,3 +111,24 @@ def test_more_objects_than_a_batch_holds_are_refused(path, process):
     assert (answer.status_code, answer.json()["detail"]) == (
         422, "more than 10000 objects: send at most 10000 at a time"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["[Deployment]", "{a: b}", "!!set {a}"])
+def test_a_kind_that_is_no_text_fails_its_document_only(kind, process):
+    _, client = process
+    wrong = f"kind: {kind}\nmetadata: {{name: a}}\nspec: {{template: {{spec: {{containers: []}}}}}}\n"
+    for path in ("/predict/from-yaml", "/infer/from-yaml"):
+        answer = post(client, path, wrong, "application/yaml")
+        assert (answer.status_code, answer.json()["detail"][:5]) == (422, "kind:")
+    batch = post(client, "/predict/batch", f"{wrong}---\n{GOOD}", "application/yaml").json()
+    assert [row["workload_name"] for row in batch["predictions"]] == ["good"]
+    assert [row["detail"][:5] for row in batch["errors"]] == ["kind:"]
+
+
+def test_a_table_in_a_config_map_hides_no_workload(process):
+    _, client = process
+    table = {"kind": "ConfigMap", "metadata": {"name": "table"}, "data": {"a.csv": "1,2,3\n" * 25_000}}
+    for body in (json.dumps({"kind": "List", "items": [table, json.loads(GOOD)]}), f"{json.dumps(table)}\n---\n{GOOD}"):
+        answer = client.post("/predict/batch", content=body, headers={"Content-Type": "application/yaml"})
+        assert answer.status_code == 200, answer.text
+        assert [prediction["workload_name"] for prediction in answer.json()["predictions"]] == ["good"]

@@ -67,7 +67,10 @@ def test_concurrent_requests_get_the_bytes_that_each_gets_alone(client):
     ],
 )
 def test_what_is_not_plain_is_answered_by_the_framework(client, content):
-    quick, framework = (client.post("/predict", content=content, headers=given) for given in (QUICK, FRAMEWORK))
+    quick, framework = (
+        client.post("/predict", content=content, headers=given | {"X-Request-ID": "one"})
+        for given in (QUICK, FRAMEWORK)
+    )
     assert (quick.status_code, quick.content) == (framework.status_code, framework.content)
 
 

@@ -1,3 +1,6 @@
+import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -9,11 +12,13 @@ from podpower import settings
 from podpower.errors import InvalidInput
 from podpower.io.object_storage import ObjectStorage
 from podpower.registry.artifacts import save_encoder, save_model
-from podpower.registry.promotions import Promotions
+from podpower.registry.promotions import LATEST_FILE, Promotions
 from podpower.registry.store import MODEL_FILE, ModelStore
-from podpower_serving.models import Served, StoreSource
+from podpower_serving.models import FileSource, Served, StoreSource
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
+from tests.serving.processes import service
+from tests.serving.processes import wait_until as wait_for_process
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +72,7 @@ def test_a_broken_model_is_refused_and_the_old_one_stays(running, tmp_path, pair
         wait_until(lambda: client.get("/model").json()["refused"])
         model = client.get("/model").json()
         assert (model["version"], model["refused"]["version"]) == (first, second)
+        assert "podpower_model_refused_total 1.0" in client.get("/metrics").text
         assert client.get("/readyz").status_code == 200
         assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
         store.promote(first)
@@ -114,6 +120,81 @@ def test_a_refused_model_is_read_again_ever_more_rarely(tmp_path, pairs, caplog)
     now[0] = 126.0
     served.refresh()
     assert (served.predictor.version, served.refused) == (second, None)
+
+
+def test_a_pipe_in_place_of_the_pointer_is_refused_and_the_served_model_stays(tmp_path, pairs):
+    store = ModelStore(tmp_path / "models")
+    first, second = (store.add(*pair) for pair in pairs)
+    store.promote(first)
+    environment = {"PODPOWER_MODEL_STORE": str(store.root), "PODPOWER_RELOAD_SECONDS": "0.1"}
+    with service(tmp_path, environment=environment) as running, running.client() as client:
+        pointer = tmp_path / "models" / LATEST_FILE
+        pointer.unlink()
+        os.mkfifo(pointer)
+        wait_for_process(lambda: client.get("/model").json()["refused"], running.log)
+        detail = client.get("/model").json()["refused"]["detail"]
+        assert detail.startswith("the model store/latest.json is a pipe")  # no path of this machine
+        assert "is a pipe" in running.logged()
+        assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
+        pointer.unlink()
+        store.promote(second)
+        wait_for_process(lambda: client.get("/model").json()["version"] == second, running.log)
+        assert client.get("/model").json()["refused"] is None
+        pointer.unlink()
+        os.mkfifo(pointer)
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(timeout=60) == 0
+
+
+@pytest.mark.parametrize("name", ["encoder.joblib", "knn_energy.joblib"])
+def test_a_pipe_in_place_of_an_artifact_is_refused(tmp_path, pairs, name):
+    save_encoder(pairs[0][0], tmp_path / "encoder.joblib")
+    save_model(pairs[0][1], tmp_path / "knn_energy.joblib")
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    paths = {"encoder_path": str(tmp_path / "encoder.joblib"), "model_path": str(tmp_path / "knn_energy.joblib")}
+    served = Served(FileSource(**paths))
+    served.refresh()
+    assert "is a pipe" in served.refused.detail
+
+
+def test_a_source_that_hangs_is_reported_and_left_for_another_thread(tmp_path, pairs, caplog):
+    """A mount that is gone cannot be had in a test: its reader waits as for an event."""
+    store, hanging, wakes = ModelStore(tmp_path), threading.Event(), threading.Event()
+    first, second = (store.add(*pair) for pair in pairs)
+    store.promote(first)
+    seen = []
+
+    class Mounted(StoreSource):
+        def current(self):
+            name = super().current()
+            if hanging.is_set():
+                seen.append(threading.get_ident())
+                wakes.wait()
+            return name
+
+    async def follow():
+        served = Served(Mounted(store), slow_seconds=0.1, give_up_seconds=0.25)
+        await served.load()
+        hanging.set()
+        await served.load()
+        assert (served.predictor.version, served.refused.version) == (first, None)
+        await served.load()
+        assert len(seen) == 1  # still the same look
+        await served.load()
+        hanging.clear()
+        store.promote(second)
+        await served.load()  # by another thread
+        assert (served.predictor.version, served.refused) == (second, None)
+        wakes.set()  # what the first one saw is old by now
+        await asyncio.sleep(0.2)
+        assert served.predictor.version == second
+
+    asyncio.run(follow())
+    assert len(set(seen)) == 1
+    warnings = [record.getMessage() for record in caplog.records if "does not answer" in record.getMessage()]
+    assert len(warnings) == 1
+    assert f"model {first} is served" in warnings[0]
 
 
 def test_explicit_files_are_served_and_followed(running, tmp_path, pairs):

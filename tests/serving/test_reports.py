@@ -2,6 +2,8 @@
 
 import pytest
 
+from podpower.evaluation.pages import page_of_day, sealed_page
+from podpower.io.files import write_atomically
 from podpower.registry.store import ModelStore
 from podpower_serving.settings import Settings
 from tests.serving.test_endpoints import problem
@@ -42,6 +44,40 @@ def test_a_report_is_a_page_that_can_load_run_and_send_nothing(client, store):
     assert policy.keys() == {"default-src", "base-uri", "form-action", "frame-ancestors"}
     assert set(policy.values()) == {"'none'"}
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_the_evaluation_of_a_day_is_such_a_page_too(client, store):
+    path = page_of_day(store.root, "2026-01-31")
+    write_atomically(path, sealed_page("<!doctype html><p>0.2 W</p>"))
+    answer = client.get("/evaluations/2026-01-31")
+    assert answer.status_code == 200
+    assert answer.content == path.read_bytes()
+    assert (
+        answer.headers["content-security-policy"]
+        == client.get(f"/models/{with_report(store)}/report").headers["content-security-policy"]
+    )
+    path.write_bytes(path.read_bytes().replace(b"0.2", b"0.3"))
+    assert "is damaged" in problem(client.get("/evaluations/2026-01-31"), 404)
+
+
+@pytest.mark.parametrize("day", ["2026-02-01", "latest", "%2e%2e%2fsecret", "2026-01-31.html", "a" * 5000])
+def test_what_is_no_evaluated_day_is_not_found(client, day):
+    assert len(problem(client.get(f"/evaluations/{day}"), 404)) < 6000
+
+
+def test_an_answer_does_not_show_where_the_store_is(client, store):
+    path = page_of_day(store.root, "2026-03-01")
+    for detail in (
+        problem(client.get("/evaluations/2026-03-01"), 404),
+        problem(client.get(f"/models/{NO_VERSION}/report"), 404),
+        problem(client.get("/store/fleet.json"), 404),
+    ):
+        assert str(store.root) not in detail
+    assert "no such file" in problem(client.get("/evaluations/2026-03-01"), 404)
+    write_atomically(path, sealed_page("<!doctype html><p>0.2 W</p>"))
+    path.write_bytes(path.read_bytes().replace(b"0.2", b"0.3"))
+    detail = problem(client.get("/evaluations/2026-03-01"), 404)
+    assert detail.startswith("the model store/evaluations/2026-03-01.html is damaged")
 
 
 def test_a_version_without_a_report_is_not_found(client, store):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from podpower import __version__
@@ -116,6 +117,14 @@ def test_a_closed_pipe_is_no_error(tmp_path):
     assert "BrokenPipe" not in printed
 
 
+def wait_until_idle(pid):
+    """Wait until a process that has begun to work takes no more processor time."""
+    process, before_s = psutil.Process(pid), -1.0
+    while process.cpu_times().user < 0.1 or process.cpu_times().user != before_s or process.status() != "sleeping":
+        before_s = process.cpu_times().user
+        time.sleep(1.0)
+
+
 def test_interrupt_ends_quietly_with_130():
     child = subprocess.Popen(
         [sys.executable, "-m", "podpower", "collect", "from-file", "-"],
@@ -123,7 +132,7 @@ def test_interrupt_ends_quietly_with_130():
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
-    time.sleep(1.5)  # it waits for standard input
+    wait_until_idle(child.pid)  # it waits for standard input
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=30) == 130
     assert child.stderr.read() == b""

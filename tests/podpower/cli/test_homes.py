@@ -1,8 +1,10 @@
 import contextlib
+import socket
 from pathlib import Path
 
 import pytest
 import yaml
+from dagster._grpc.utils import default_grpc_timeout
 from s3fs import S3FileSystem
 
 from podpower.cli import main
@@ -10,7 +12,7 @@ from podpower.cli.demo import _MANIFEST as MANIFEST
 from podpower.cli.homes import home_at, home_environment
 from podpower.cli.ports import free_port
 from podpower.cli.up import check_answers
-from podpower.errors import Unavailable
+from podpower.errors import InvalidInput, Unavailable
 from podpower.io.files import read_bounded
 
 ROOT = Path(__file__).parents[3]
@@ -23,17 +25,42 @@ def settings(home, environment=None):
     return (home / "dagster" / "dagster.yaml").read_text(), notes
 
 
-def test_a_new_home_has_the_settings_of_the_checkout(tmp_path):
+def storage(name, **config):
+    """Return the section `storage` of Dagster's settings."""
+    kind = f"{name.title()}Storage"
+    return {"custom": {"module": f"podpower_assets.storage.{name}", "class": kind, "config": config}}
+
+
+def test_a_new_home_has_the_settings_of_the_checkout_and_a_history_in_its_folder(tmp_path):
     text, notes = settings(tmp_path)
-    assert text == (ROOT / "dagster.yaml").read_text()
+    assert text.startswith((ROOT / "dagster.yaml").read_text())
+    assert yaml.safe_load(text)["storage"] == storage("sqlite", base_dir={"env": "DAGSTER_HOME"})
+    assert str(tmp_path) not in text
     assert notes == []
+
+
+def test_a_new_home_opens_the_dagster_ui_without_a_form_for_addresses(tmp_path):
+    found = yaml.safe_load(settings(tmp_path)[0])
+    assert found["telemetry"] == {"enabled": False}
+    assert found["nux"] == {"enabled": False}
+
+
+def test_a_taken_port_comes_with_the_option_for_another_one(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = str(server.getsockname()[1])
+        for option, name in (("--dagster-port", "Dagster UI"), ("--api-port", "prediction API")):
+            free = {"--dagster-port": str(free_port()), "--api-port": str(free_port())} | {option: taken}
+            arguments = [word for pair in free.items() for word in pair]
+            assert main(["up", "--home", str(tmp_path), *arguments]) == 1
+            said = capsys.readouterr().err
+            assert f"port {taken} for the {name} is taken: stop what listens there, or give another {option}" in said
 
 
 def test_settings_of_a_former_version_are_replaced_and_kept_beside(tmp_path):
     (tmp_path / "dagster").mkdir()
     (tmp_path / "dagster" / "dagster.yaml").write_text(FORMER)
     text, notes = settings(tmp_path)
-    assert text == (ROOT / "dagster.yaml").read_text()
+    assert text.startswith((ROOT / "dagster.yaml").read_text())
     assert (tmp_path / "dagster" / "dagster.yaml.before").read_text() == FORMER
     assert "dagster.yaml.before" in notes[0]
     assert settings(tmp_path)[1] == []
@@ -50,8 +77,14 @@ def test_settings_of_ones_own_are_left_alone(tmp_path):
 def test_history_on_postgresql_is_named_by_its_variable_and_not_by_its_password(tmp_path):
     text, _ = settings(tmp_path, {"PODPOWER_POSTGRES_URL": "postgresql://dagster:secret@db/dagster"})
     assert "secret" not in text
-    assert yaml.safe_load(text)["storage"] == {"postgres": {"postgres_url": {"env": "PODPOWER_POSTGRES_URL"}}}
-    assert "storage" not in yaml.safe_load(settings(tmp_path)[0])
+    assert yaml.safe_load(text)["storage"] == storage("postgres", postgres_url={"env": "PODPOWER_POSTGRES_URL"})
+
+
+@pytest.mark.parametrize(("given", "seconds"), [({}, 300), ({"DAGSTER_GRPC_TIMEOUT_SECONDS": "20"}, 20)])
+def test_a_run_that_is_slow_to_start_on_a_busy_machine_is_not_given_up(tmp_path, monkeypatch, given, seconds):
+    environment = home_environment(home_at(str(tmp_path)), given)
+    monkeypatch.setenv("DAGSTER_GRPC_TIMEOUT_SECONDS", environment["DAGSTER_GRPC_TIMEOUT_SECONDS"])
+    assert default_grpc_timeout() == seconds
 
 
 def test_a_home_at_a_url_keeps_history_and_logs_in_a_folder(s3_url, tmp_path, monkeypatch):
@@ -105,6 +138,12 @@ def test_a_file_of_clusters_has_places_of_its_own(tmp_path):
     several = home_environment(home, {"PODPOWER_PROMETHEUS_URL": "http://p", "PODPOWER_CLUSTERS": "c.yaml"})
     assert one["PODPOWER_RECORDING"] == str(tmp_path / "journal")
     assert "PODPOWER_RECORDING" not in several
+
+
+def test_a_bucket_that_does_not_exist_is_an_error_with_its_name(s3_url):
+    check_answers(home_at(f"{s3_url}/podpower"))
+    with pytest.raises(InvalidInput, match="there is no bucket 'no-such-bucket'"):
+        check_answers(home_at("s3://no-such-bucket/podpower"))
 
 
 def test_a_home_that_does_not_answer_is_an_error_before_anything_starts(monkeypatch):

@@ -58,3 +58,36 @@ def test_a_hostile_file_does_not_hide_the_good_one_beside_it(folder):
     assert done.stdout.count(b'"workload_name":"good"') == 1
     assert "skipped 2 objects that are given again later: " in errors
     assert "nested deeper than 100 levels" in errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("\x1b[2Jpredict",),
+        ("train", "--train", "rows\x1b[2J\x07.parquet", "--out", "m.joblib"),
+        ("train", "--train", "rows.parquet", "--out", "m.joblib", "--\x1b[2Jout"),
+        ("train", "--train", "rows.parquet", "--out", "m.joblib", "surplus\x1b[2J"),
+        ("train", "--train", "rows.parquet", "--out", "m.joblib", "--neighbors", "\x1b[2J\u202e3"),
+        (
+            "label",
+            "--prom",
+            "http://\x1b[2J",
+            "--start",
+            "-6h",
+            "--end",
+            "now",
+            "--mode",
+            "window",
+            "--out",
+            "l.parquet",
+        ),
+        ("--debug", "predict", "--input", "gone\x1b[2J.yaml"),
+    ],
+    ids=lambda arguments: ascii(arguments[-1]),
+)
+def test_an_argument_in_an_error_moves_no_terminal(arguments):
+    done = run(*arguments)
+    errors = done.stderr.decode()
+    assert done.returncode in {1, 2}, errors
+    assert "error: " in errors or "Traceback" in errors
+    assert all(character.isprintable() for line in errors.split("\n") for character in line), errors

@@ -35,7 +35,7 @@ def test_json_is_shaped_as_the_answer_of_the_batch_endpoint(predict):
     code, out, _ = predict(WEB + SERVICES + "---\nkind: Deploymnet\n", "--format", "json")
     answer = json.loads(out)
     assert code == 1
-    assert set(answer) == {"predictions", "skipped", "errors", "total"}
+    assert set(answer) == {"predictions", "skipped", "errors", "total", "inputs"}
     assert [p["workload_name"] for p in answer["predictions"]] == ["web"]
     assert answer["skipped"][0] | {"namespace": "", "code": ""} == {
         "kind": "Service", "name": "s0", "reason": "runs no pods", "namespace": "", "code": "",
@@ -191,7 +191,7 @@ def test_closed_standard_streams_are_no_defect(tmp_path):
         (["predict", "-f", "x", "--bogus=1"], "no such option: --bogus (see `podpower predict --help`)"),
         (["predict", "--inptu", "x"], "no such option: --inptu; did you mean --input?"),
         (["collect", "from-file", "--wat", "x"], "no such option: --wat (see `podpower collect from-file --help`)"),
-        (["predict"], "the following arguments are required: -f/--input"),
+        (["predict"], "nothing to predict: name manifests or folders with -f"),
         (["predict", "-f", "x", "--nodes", "many"], "'many' is not a whole number"),
     ],
 )

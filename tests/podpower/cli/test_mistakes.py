@@ -1,5 +1,6 @@
 """Mistakes of new users: each has one answer that names the object and what to do."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import zipfile
 import pytest
 
 from podpower.cli import _one_line, main
+from podpower.io.retries import Retries
 from tests.podpower.cli.shop import manifest
 
 GOOD = manifest("good", "nginx:1.27")
@@ -107,11 +109,22 @@ def test_an_interrupted_simulation_leaves_no_stub(tmp_path):
 @pytest.mark.parametrize(
     ("package", "command", "extra"),
     [("httpx", "label", "pipeline"), ("httpx", "collect", "k8s"), ("polars", "demo", "assets,serving"),
-     ("stamina", "doctor", "k8s"), ("dagster_postgres", "up", "postgres"), ("s3fs", "train", "s3")],
+     ("stamina", "doctor", "k8s,pipeline"),
+     ("polars", "doctor", "k8s,pipeline"), ("polars", "top", "pipeline"),
+     ("dagster_postgres", "up", "postgres"), ("s3fs", "train", "s3")],
 )  # fmt: skip
 def test_a_missing_package_is_answered_with_all_extras_of_the_command(package, command, extra):
     missing = ModuleNotFoundError(f"No module named {package!r}", name=package)
     assert _one_line(missing, command=command) == f"this command needs {package}: pip install 'podpower[{extra}]'"
+
+
+@pytest.mark.parametrize("command", ["demo", "up"])
+def test_what_starts_other_commands_names_all_extras_before_it_starts_any(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("podpower.cli.find_spec", lambda package: None if package == "dagster" else package)
+    code, out, said = answer(capsys, command, "--home", str(tmp_path / "home"))
+    assert code == 1
+    assert f"{out}{said}" == "error: this command needs dagster: pip install 'podpower[assets,serving]'\n"
+    assert not (tmp_path / "home").exists()
 
 
 def test_control_characters_of_a_manifest_are_not_printed(tmp_path, capsys):
@@ -120,3 +133,69 @@ def test_control_characters_of_a_manifest_are_not_printed(tmp_path, capsys):
     _, out, said = answer(capsys, "predict", "-f", str(path))
     assert "[31mod" in out
     assert "\x1b" not in out + said
+
+
+@pytest.mark.parametrize(
+    ("resources", "hint"),
+    [
+        ({"cpu": "250"}, "requests 250 CPUs: if 250 millicores are meant, write 250m"),
+        ({"memory": "128"}, "requests 128 bytes of memory: if MiB are meant, write e.g. 128Mi"),
+        ({"cpu": "2"}, None),
+    ],
+)
+def test_a_request_that_lacks_its_suffix_is_warned_of(resources, hint, tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text(manifest("web", "nginx:1.27", **resources))
+    code, _, said = answer(capsys, "predict", "-f", str(tmp_path / "a.yaml"))
+    assert code == 0
+    assert hint in said if hint else "warning" not in said
+
+
+def test_a_prometheus_that_is_down_is_named_with_the_next_step(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("podpower.sources.prometheus.http._RETRIES", Retries(attempts=1))
+    arguments = ["label", "--prom", "http://127.0.0.1:9", "--mode", "window", "--start", "-1h", "--end", "now"]
+    code, _, said = answer(capsys, *arguments, "--out", str(tmp_path / "l.parquet"))
+    assert code == 1
+    assert "http://127.0.0.1:9" in said
+    assert "podpower doctor --prom http://127.0.0.1:9" in said
+    assert said.count("error: ") == 1
+
+
+def test_a_carbon_intensity_with_a_unit_is_not_called_a_file(tmp_path, capsys):
+    (tmp_path / "web.yaml").write_text(GOOD)
+    for given in ("380g", "0,38", "nosuch.csv"):
+        code, _, said = answer(capsys, "predict", "-f", str(tmp_path / "web.yaml"), "--carbon", given)
+        assert code == 1
+        assert f"--carbon '{given}' is neither a number of g CO2e/kWh, e.g. 380, nor a CSV file that exists" in said
+
+
+def test_a_recording_to_predict_from_comes_with_the_command(tmp_path, capsys):
+    (tmp_path / "recording").mkdir()
+    (tmp_path / "recording" / "recording.json").write_text("{}")
+    (tmp_path / "recording" / "a.ndjson").write_text("{}\n")
+    code, _, said = answer(capsys, "predict", "-f", str(tmp_path / "recording"))
+    assert code == 1
+    assert f"podpower collect from-file {tmp_path / 'recording'} | podpower predict -f -" in said
+    assert said.count("\n") == 1
+
+
+def test_a_path_without_a_recording_comes_with_both_commands_that_make_one(tmp_path, capsys):
+    for path in (tmp_path, tmp_path / "nosuch"):
+        code, _, said = answer(capsys, "label", "--recording", str(path), "--out", str(tmp_path / "l.parquet"))
+        assert code == 1
+        assert f"`podpower record --out {path}`" in said or "`podpower record`" in said
+        assert "podpower simulate" in said
+
+
+def test_a_simulation_that_fails_leaves_no_stub(tmp_path, capsys, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def fill_the_disk(out, **_):
+        (tmp_path / "recording" / "objects").mkdir(parents=True)
+        (tmp_path / "recording" / "recording.json").write_text("{}")
+        raise full
+
+    monkeypatch.setattr("podpower.simulation.simulate", fill_the_disk)
+    code, _, said = answer(capsys, "simulate", "--out", str(tmp_path / "recording"), "--hours", "1")
+    assert code == 1
+    assert "was not written whole, and is removed" in said
+    assert not (tmp_path / "recording").exists()

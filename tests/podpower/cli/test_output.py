@@ -1,28 +1,7 @@
 import io
-
-import pytest
+import time
 
 from podpower.cli import output
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, "-"),
-        (float("nan"), "-"),
-        (0.0, "0 W"),
-        (1.5, "1.5 W"),
-        (0.00123, "1.23 mW"),
-        (999.9, "1 kW"),
-        (4500.0, "4.5 kW"),
-        (12.345, "12.3 W"),
-        (0.25, "250 mW"),
-        (3e-6, "3 µW"),
-        (1e-9, "0 W"),
-    ],
-)
-def test_quantity(value, expected):
-    assert output.quantity(value, "W") == expected
 
 
 def test_a_table_in_a_file_is_never_cut_and_names_are_not_markup():
@@ -32,3 +11,26 @@ def test_a_table_in_a_file_is_never_cut_and_names_are_not_markup():
     lines = stream.getvalue().splitlines()
     assert name in lines[2]
     assert lines[-1].split() == ["total", "1"]
+
+
+def test_a_long_table_is_printed_as_a_short_one(monkeypatch):
+    rows = [["a/检", "1 W", "seen"], ["b/[red]", "12 mW", ""], ["c/web", "-", "prior"]]
+
+    def printed():
+        stream = io.StringIO()
+        output.table(["workload", "W", "basis"], rows, right=["W"], total=["total", "1 W", ""], stream=stream)
+        return [line.rstrip() for line in stream.getvalue().splitlines()]
+
+    laid_out = printed()
+    monkeypatch.setattr(output, "_MOST_LAID_OUT", 2)
+    monkeypatch.setattr(output, "_LINES", 2)
+    assert printed() == laid_out
+
+
+def test_a_table_of_many_rows_takes_little_time():
+    began = time.process_time()
+    stream = io.StringIO()
+    rows = [[f"team/workload-{number}", "12 mW", "10 mW to 20 mW", "0.1", "1", "prior"] for number in range(20_000)]
+    output.table(["workload", "W", "interval", "kWh", "pods", "basis"], rows, right=["W"], stream=stream)
+    assert stream.getvalue().count("\n") == 20_002
+    assert time.process_time() - began < 5  # rich takes a minute

@@ -75,10 +75,17 @@ def test_an_explanation_names_what_each_prediction_is_made_of(workflow, seen, ca
 
 def test_the_table_ends_with_the_total(predict, seen):
     lines = predict(seen, "table").splitlines()
-    assert lines[0].split()[:2] == ["workload", "kind"]
-    total = lines[-1].split()
-    assert total[:2] == ["total", "4"]
-    assert total[-1] in {"kWh", "Wh"}
+    assert lines[0].split()[:3] == ["workload", "kind", "W"]
+    assert "kWh/month" in lines[0]
+    (total,) = [line.split() for line in lines if line.startswith("total")]
+    assert total[-1] == "4"
+    assert total[-2] in {"kWh", "Wh"}
+
+
+def test_each_basis_is_explained_in_one_line(predict, seen):
+    lines = predict(seen, "table").splitlines()
+    bases = {one["basis"] for one in json.loads(predict(seen, "json"))["predictions"]}
+    assert {line.partition(":")[0] for line in lines if line.startswith(("seen:", "similar:", "prior:"))} == bases
 
 
 def test_every_form_of_input_gives_the_same(predict, seen, workflow, tmp_path, monkeypatch, capsys):
@@ -142,3 +149,31 @@ def test_where_no_model_is_served_the_estimate_from_resources_names_the_store(se
     assert main(["predict", "-f", str(seen)]) == 0
     assert f"{tmp_path}/new/models serves none" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("measured_on", "asked", "basis", "note"),
+    [
+        ("m6g.large", "m6g.large", "seen", None),
+        ("m6g.large", "m5.large", "similar", "measured on m6g.large, not on m5.large"),
+        (None, "m6g.large", "similar", "measured on machines of a type that is not known, not on m6g.large"),
+    ],
+)
+def test_a_workload_stays_measured_on_the_machine_type_that_it_ran_on(
+    measured_on, asked, basis, note, workflow, seen, tmp_path, capsys
+):
+    trained = ["--node-type", measured_on] if measured_on else []
+    model = str(tmp_path / "model.joblib")
+    assert main(["train", "--train", f"{workflow}/train_rows.parquet", "--out", model, *trained]) == 0
+    given = ["--encoder", f"{workflow}/encoder.joblib", "--model", model, "-f", str(seen), "--format", "json"]
+    capsys.readouterr()
+    assert main(["predict", *given]) == 0
+    plain = json.loads(capsys.readouterr().out)["predictions"][0]
+    assert main(["predict", *given, "--node-type", asked]) == 0
+    known, stranger = json.loads(capsys.readouterr().out)["predictions"]
+    assert known["basis"] == basis
+    assert (known["pred_avg_power_w"] == plain["pred_avg_power_w"]) == (basis == "seen")
+    assert [line for line in known["notes"] if "measured on" in line] == (
+        [f"{note}: the watts of another machine type differ"] if note else []
+    )
+    assert not stranger["notes"]

@@ -7,29 +7,35 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podpower.collector import identity
 from podpower.collector.journal import Journal
 from podpower.collector.known import Change
 from podpower.collector.loading import load
 from podpower.collector.single_writer import Locked
 from podpower.errors import InvalidInput, Unavailable
+from podpower.fleet.observed import observed_at
 from podpower.hours import HOUR_S, hour_name
 from podpower.io.retries import Backoff
 from podpower.kubernetes.kinds import KINDS, OBSERVED
+from podpower.labels.owners import owners_from_specs, with_owners
 from podpower.sources.journal.files import JournalFiles
 from podpower.sources.journal.reader import JournalReader
+from podpower.sources.kubernetes import identity
 from podpower.sources.kubernetes.list_watch import Stream
 from podpower.sources.protocols import ObjectEvent
 from podpower.sources.recording import Meta
 from podpower.sources.writing import RecordingWriter
+from podpower.specs.observing import observe
+from podpower.specs.table import specs_table
 from tests.clusters import observers
 from tests.clusters.collecting import Collector, until
 from tests.clusters.fake import FakeCluster
@@ -275,6 +281,21 @@ def test_a_missing_flush_is_named_and_the_rest_is_read(written: Writer) -> None:
     assert [line for line in reader.damaged if "are missing" in line]
 
 
+def test_an_hour_whose_flushes_are_damaged_is_a_gap(written: Writer) -> None:
+    hour_s = written.now_s // HOUR_S * HOUR_S
+    written.change("x")
+    written.flush()
+    newest = sorted((Path(written.url) / "flushes").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes().replace(b"Deployment", b"Deploymenu", 1))
+    for hours in (1, 2, 3):  # it is remembered in later hours, also by a writer that starts again
+        written.now_s = hour_s + hours * HOUR_S + 60.0
+        written.change(f"later-{hours}")
+        written.reopen()
+        [gap] = observed_at(str(written.url)).gaps
+        assert (gap.start_s, gap.end_s) == (hour_s, hour_s + HOUR_S)
+        assert "damaged" in gap.reason
+
+
 def test_a_journal_whose_last_header_is_damaged_repeats_nothing(cluster: FakeCluster, tmp_path: Path) -> None:
     collector = Collector(cluster, tmp_path / "journal", tmp_path)
     cluster.add(deployment("web"))
@@ -375,6 +396,35 @@ def test_a_cluster_that_is_rebuilt_is_listed_again(
     assert any("was rebuilt" in note for note in collector.notes)
     reasons = {gap.reason for gap in JournalReader(collector.url).gaps(start_s=0.0, end_s=time.time() + 1)}
     assert reasons == {"the cluster was rebuilt"}
+
+
+def test_steps_of_a_rebuilt_cluster_have_the_spec_of_the_pod_that_lived_then(
+    cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """Pods of StatefulSets and of nodes have the same names in both clusters. The old one is seen to be gone after the
+    new one was made.
+    """
+    collector, now_s = Collector(cluster, tmp_path / "journal", tmp_path), time.time()
+    cluster.add(database("postgres:16", made_s=now_s - 7200))
+    collector.collect()
+    cluster.rebuild()
+    cluster.add(database("postgres:17", made_s=now_s - 100))
+    collector.collect()
+    events = JournalReader(collector.url).events(start_s=now_s - 7200, end_s=time.time() + 1)
+    observed, rejected = observe(events, start_s=now_s - 7200, end_s=time.time() + 1, cluster="c")
+    owners = owners_from_specs(specs_table(observed))
+    steps = pl.DataFrame({"namespace": "shop", "pod": "db-0", "ts": [now_s - 1000, now_s - 150, now_s - 90, now_s]})
+    found = with_owners(steps, owners=[owners], step_seconds=15.0)
+    images = {one.spec_hash: one.request.containers[0].image for one in observed}
+    assert [images[one] for one in found["_spec_hash"]] == ["postgres:16", "postgres:16", "postgres:17", "postgres:17"]
+    assert rejected == []
+
+
+def database(image: str, *, made_s: float) -> dict[str, Any]:
+    made = datetime.fromtimestamp(made_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    metadata = {"name": "db-0", "namespace": "shop", "creationTimestamp": made}
+    spec = {"containers": [{"name": "main", "image": image}], "nodeName": "n"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": "Running"}}
 
 
 def test_without_the_right_to_read_the_namespace_the_watch_goes_on(cluster: FakeCluster, tmp_path: Path) -> None:

@@ -210,6 +210,28 @@ def test_pods_stand_under_their_top_owner_with_the_template_that_made_them(
     assert {len(line["containers"]) for line in watching.lines()} == {1}
 
 
+@pytest.mark.parametrize("may_list", [True, False])
+def test_many_owners_are_listed_at_once_and_one_by_one_where_that_is_forbidden(
+    cluster: FakeCluster, watching: Watching, may_list: bool
+) -> None:
+    apps = 40
+    for number in range(apps):
+        web = cluster.add(deployment(f"web-{number}", image=f"nginx:{number}"))
+        template = web["spec"]["template"]
+        old = owned("ReplicaSet", f"web-{number}-0", web, spec={"replicas": 0, "template": template})
+        cluster.add(old)
+        replicas = cluster.add(owned("ReplicaSet", f"web-{number}-1", web, spec={"replicas": 2, "template": template}))
+        for pod in range(2):
+            cluster.add(running_pod(f"web-{number}-1-{pod}", replicas, template))
+    if not may_list:
+        cluster.forbid("replicasets", "list")
+    watching.start("--emit-initial", "--kinds", "Pod", watches=1)
+    told = watching.until_told(2 * apps)
+    assert sorted(told) == sorted(2 * [("ADDED", f"web-{n}", f"nginx:{n}") for n in range(apps)])
+    singly = sum("/replicasets/" in request.path for request in cluster.requests)
+    assert singly < 15 if may_list else singly == apps
+
+
 def test_owned_objects_are_not_emitted_separately(cluster: FakeCluster, watching: Watching) -> None:
     stored = cluster.add(deployment("web"))
     template = deployment("web")["spec"]["template"]

@@ -8,7 +8,9 @@ from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
 from podpower.evaluation import splits
 from podpower.evaluation.baselines import BASELINES
-from podpower.evaluation.evaluate import FORWARD, MODEL, STEPWISE, TRANSFER, UNSEEN, evaluate
+from podpower.evaluation.evaluate import evaluate
+from podpower.evaluation.names import FORWARD, STEPWISE, TRANSFER, UNSEEN
+from podpower.evaluation.results import MODEL
 from podpower.training.groups import linked_groups
 
 

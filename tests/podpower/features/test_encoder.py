@@ -303,8 +303,27 @@ def test_other_weights_under_the_same_name_are_refused(cluster, monkeypatch):
     encoder = Encoder.fit(cluster, text="sbert", sbert_model="some/model")
     assert encoder.transform(cluster).shape == (len(cluster), encoder.dim)
     monkeypatch.setattr("podpower.features.encoder.sbert_vectors", embedder(seed=2))
+    assert encoder.transform(cluster).shape == (len(cluster), encoder.dim)  # checked once
     with pytest.raises(Refused, match="not the one this encoder was fitted with"):
-        encoder.transform(cluster)
+        Encoder.from_state(encoder.state()).transform(cluster)
+
+
+def test_a_text_is_embedded_once_and_alone(cluster, monkeypatch):
+    """By a model that rounds differently in a batch, as a padded one does."""
+    embedded: list[str] = []
+
+    class Model:
+        def encode(self, texts, *, batch_size, **_options):
+            embedded.extend(texts)
+            return np.stack([np.cos(np.arange(8) * len(text) / batch_size) for text in texts])
+
+    monkeypatch.setattr(sbert, "_load", lambda _name: Model())
+    sbert._kept.cache_clear()
+    batch = sbert.sbert_vectors(cluster * 2, "some/model")
+    alone = [sbert.sbert_vectors([request], "some/model")[0] for request in cluster * 2]
+    np.testing.assert_array_equal(batch, alone)
+    assert sorted(embedded) == sorted(set(embedded))
+    sbert._kept.cache_clear()
 
 
 def test_a_value_that_no_fitted_request_had_does_not_outweigh_all_others():

@@ -6,6 +6,7 @@ from podpower.fleet.budgets import Budgets
 from podpower.fleet.folding import ClusterState, fold
 from podpower.fleet.hours import ClusterHour, hour_table
 from podpower.fleet.summary import Gap, ModelStatus
+from podpower.fleet.top import rows_of
 
 HOUR_S = 3600.0
 START_S = 1_790_000_000.0 // HOUR_S * HOUR_S
@@ -55,6 +56,31 @@ def test_hours_add_up_to_energy_series_and_current_watts(hours):
     assert shop.predicted_w == pytest.approx(web.predicted_w + db.predicted_w, rel=1e-3)
     assert found.other_workloads.count == found.other_namespaces.count == 0
     assert found.other_workloads.series.measured_w == [0.0] * 3
+
+
+def test_hours_of_which_a_part_was_measured_count_for_that_part(specs_of, labels_of, predictor):
+    """The running hour, and one with an outage: watts times measured hours are the energy, so that a month is right."""
+    tables = []
+    for hour, minutes in enumerate((60, 30, 15)):
+        start_s = START_S + hour * HOUR_S
+        labels = labels_of("web", [2.0] * minutes, start_s=start_s).lazy()
+        one = ClusterHour(cluster="a", specs=specs_of({"web": [("web-0", 0.0, None)]}), labels=labels)
+        tables.append(hour_table([one], predictor, start_s=start_s, now_s=START_S + 2.25 * HOUR_S))
+    found = fold(tables, now_s=START_S + 2.25 * HOUR_S)
+    for one in (workload(found, "web"), *found.namespaces, *found.clusters):
+        assert one.measured_hours == pytest.approx(1.75)
+        assert one.kwh == pytest.approx(2.0 * 1.75 / 1000.0, rel=1e-3)
+    assert [row.kwh_month for row in rows_of(found, by="workload")] == [pytest.approx(2.0 * 0.73, rel=1e-3)]
+
+
+def test_a_workload_that_idles_at_zero_watts_is_measured(specs_of, labels_of, predictor):
+    labels = pl.concat([labels_of("web", [2.0] * 60), labels_of("db", [0.0] * 60)]).lazy()
+    one = ClusterHour(
+        cluster="a", specs=specs_of({"web": [("web-0", 0.0, None)], "db": [("db-0", 0.0, None)]}), labels=labels
+    )
+    found = fold([hour_table([one], predictor, start_s=START_S, now_s=START_S + HOUR_S)], now_s=START_S + HOUR_S)
+    db = workload(found, "db")
+    assert (db.measured_w, db.kwh, db.measured_hours) == (0.0, 0.0, 1.0)
 
 
 def test_the_order_of_the_hours_does_not_matter(hours):
@@ -131,11 +157,12 @@ def test_parts_of_one_gap_are_one_gap(hours):
 
 
 def test_a_cluster_of_which_nothing_was_made_is_listed_with_its_error(hours):
-    states = {"b": ClusterState(last_error="Prometheus does not answer", journal_reached_s=7.0)}
+    states = {"b": ClusterState(last_error="Prometheus does not answer", journal_reached_s=7.0, idle=(0.5, "measured"))}
     a, b = fold(hours(a=[2.0]), now_s=0.0, states=states).clusters
     assert (b.cluster, b.last_error, b.journal_reached_s, b.measured_w) == (
         "b", "Prometheus does not answer", 7.0, None,
     )  # fmt: skip
+    assert (b.idle_w_per_vcpu, b.idle_source, a.idle_w_per_vcpu) == (0.5, "measured", None)
     assert (a.journal_reached_s, a.last_label_s) == (START_S + HOUR_S, START_S + HOUR_S)
 
 

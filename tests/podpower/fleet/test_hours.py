@@ -1,3 +1,4 @@
+import numpy as np
 import polars as pl
 import pytest
 
@@ -32,6 +33,20 @@ def test_measured_watts_are_those_of_the_labels_and_add_up(labels_of):
     whole = one(table)
     assert (whole["measured_w"], whole["measured_share"]) == (pytest.approx(7.0), pytest.approx(1.0))
     assert (whole["metered"], whole["last_label_s"]) == (True, START_S + HOUR_S)
+
+
+def test_the_sums_do_not_depend_on_the_order_in_which_threads_add(labels_of):
+    rng = np.random.default_rng(1)
+    labels = pl.concat(labels_of(f"w{pod % 3}", rng.lognormal(0, 2, 60).tolist(), pod=f"p{pod}") for pod in range(30))
+    first, *others = (made(labels=labels.sample(fraction=1, shuffle=True, seed=n).lazy()) for n in range(5))
+    assert all(other.equals(first) for other in others)
+
+
+def test_a_past_hour_made_again_later_is_the_same(specs_of):
+    specs = specs_of({"web": [("web-0", 0, None)]})
+    first, again = (made(specs=specs, journal_reached_s=LATER_S + s, now_s=LATER_S + s) for s in (0, 5_000))
+    assert again.equals(first)
+    assert one(again)["journal_reached_s"] == START_S + HOUR_S
 
 
 def test_unknown_steps_of_a_living_pod_count_with_its_mean_power(labels_of):
@@ -93,6 +108,22 @@ def test_a_prediction_counts_the_pods_that_ran_on_average(specs_of, predictor):
     assert whole["low_w"] <= whole["predicted_w"] <= whole["high_w"]
     assert whole["bases"] == [{"basis": "prior", "workloads": 2}]
     assert "idle" not in table["workload_name"].to_list()
+
+
+def test_a_static_pod_is_measured_and_predicted_under_one_name(specs_of, labels_of, predictor):
+    specs = pl.concat(
+        [
+            specs_of({"node-1": [(pod, -50.0, None)]}, kind="Node", namespace=f"of-{pod}")
+            for pod in ("etcd-node-1", "kube-apiserver-node-1")
+        ]
+    ).with_columns(namespace=pl.lit("kube-system"))
+    labels = labels_of("node-1", [2.0] * 60, pod="etcd-node-1", namespace="kube-system")
+    table = made(predictor, specs=specs, labels=labels.with_columns(workload_kind=pl.lit("Node")).lazy())
+    etcd = one(table, WORKLOAD, workload_kind="Pod", workload_name="etcd-node-1")
+    assert etcd["measured_w"] == pytest.approx(2.0)
+    assert etcd["predicted_w"] > 0
+    assert one(table, WORKLOAD, workload_name="kube-apiserver-node-1")["measured_w"] is None
+    assert "node-1" not in table["workload_name"].to_list()
 
 
 def _request(specs_of):

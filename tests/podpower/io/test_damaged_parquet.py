@@ -356,3 +356,20 @@ def test_one_module_reads_and_writes_parquet() -> None:
             ):
                 found.add(path.relative_to(root).as_posix())
     assert found == {Path(podpower.io.parquet.__file__).relative_to(root).as_posix()}
+
+
+def test_a_verified_file_is_verified_again_once_it_changes(tmp_path, monkeypatch):
+    path = tmp_path / "table.parquet"
+    write_parquet(pl.DataFrame({"a": range(1000)}), path)
+    digests = []
+    digest = podpower.io.parquet._digest
+    monkeypatch.setattr(podpower.io.parquet, "_digest", lambda *a, **k: digests.append(1) or digest(*a, **k))
+    file = TableFile(path=path, command="make it")
+    for _ in range(3):
+        file.read()
+    assert len(digests) == 1
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InvalidInput, match="damaged"):
+        file.read()

@@ -9,6 +9,7 @@ from podpower.errors import InvalidInput, PodpowerError, Unavailable
 from podpower.io.files import create_file, read_bounded, write_atomically
 from podpower.io.object_storage import ObjectStorage
 from podpower.io.places import is_local, is_url, local_folder, place
+from tests.s3 import forget_servers
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,7 @@ def test_a_server_that_does_not_answer_is_named(s3_url: str, monkeypatch: pytest
     del s3_url
     monkeypatch.setattr("s3fs.S3FileSystem.retries", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    place("s3://bucket/a").fs.clear_instance_cache()
+    forget_servers()
     with pytest.raises(Unavailable, match=r"s3://bucket/a"):
         read_bounded("s3://bucket/a", limit_bytes=1)
+    forget_servers()

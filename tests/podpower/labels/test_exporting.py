@@ -1,5 +1,6 @@
 """Labels of simulated clusters against their true energy."""
 
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ from polars.testing import assert_frame_equal
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.labels import LabelRequest, Labels, label_ended_pods, label_jobs, label_windows
+from podpower.labels.parts import parts_of
 from podpower.simulation import simulate
 from podpower.sources.recording import Recording
 from podpower.specs.observing import observe
@@ -146,6 +148,16 @@ def test_a_job_does_not_depend_on_how_the_range_is_read(
     monkeypatch.setattr("podpower.labels.pod_life_export.PIECE_S", 437.0)
     request = LabelRequest(start_s=recording.start_s, end_s=recording.end_s)
     assert_frame_equal(label_jobs(recording, specs, request).table, jobs.table)
+
+
+def test_labels_do_not_depend_on_parts_of_exporters(
+    recording: Recording, specs: pl.DataFrame, labels: Labels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podpower.labels.exporting.parts_of", partial(parts_of, few=1, most=5))
+    again = label_windows(recording, specs, LabelRequest(start_s=recording.start_s, end_s=recording.end_s))
+    assert_frame_equal(again.table, labels.table, rel_tol=1e-12)
+    assert again.report.null_reasons == labels.report.null_reasons
+    assert [str(ratio) for ratio in again.report.node_ratios] == [str(ratio) for ratio in labels.report.node_ratios]
 
 
 def test_ended_pods_have_labels_over_their_whole_lives(recording: Recording) -> None:

@@ -177,6 +177,16 @@ def test_a_name_that_is_used_again_is_another_pod() -> None:
     assert table["total_energy_j"].to_list() == pytest.approx([1200.0, 4800.0], rel=0.02)
 
 
+def test_without_objects_a_name_that_is_used_again_keeps_both_uids_over_later_pieces() -> None:
+    first, second = steady(2.0, life=600.0), steady(8.0, begin=601.0, life=2900.0)
+    second = Run(**{**vars(second), "uid": "v"})
+    samples = merged([scraped([run], exporter(), kepler="0.10") for run in (first, second)])
+    request = LabelRequest(start_s=START_S, end_s=START_S + SPAN_S, owner_source="prom")
+    table = label_jobs(InMemory(whole=samples), None, request).table
+    assert table["pod_uid"].to_list() == ["u", "v"]
+    assert table["total_energy_j"].to_list() == pytest.approx([1140.0, 23032.0])  # up to their last samples
+
+
 class Partial(InMemory):
     """Samples of which some can be missing between 300 and 500 seconds."""
 

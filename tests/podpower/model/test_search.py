@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from podpower.model.knn import KnnModel
 from podpower.model.lookup import Lookup, Strings
 from podpower.model.search import Search
-from podpower.training import train as training
+from podpower.training import learn as learning
 from podpower.training.ivf import RECALL_AT_10, make_inverted_file
+from podpower.training.train import train
 
 ONES = np.ones(16, dtype=np.float32)
 
@@ -35,6 +36,20 @@ def test_an_inverted_file_finds_nearly_all_that_an_exact_search_finds(vectors):
     np.testing.assert_allclose(squared, brute, rtol=1e-3, atol=1e-4)
 
 
+def test_an_inverted_file_leaves_out_the_groups_that_an_exact_search_leaves_out(vectors):
+    pytest.importorskip("faiss")
+    groups, asked = np.arange(4000) // 3, np.arange(0, 4000, 20)
+    inverted_file = make_inverted_file(vectors, ONES)
+    exact, _ = Search(vectors, ONES).near(vectors[asked], 10, groups=groups, own_groups=groups[asked])
+    near, squared = Search(vectors, ONES, inverted_file).near(
+        vectors[asked], 10, groups=groups, own_groups=groups[asked]
+    )
+    assert (groups[near] != groups[asked][:, None]).all()
+    assert np.isfinite(squared).all()
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact.tolist(), near.tolist(), strict=True)])
+    assert recall >= 0.98
+
+
 @pytest.mark.parametrize(
     "change", [{"list_of": np.full(4000, 9999)}, {"list_of": np.zeros(3, dtype=int)}, {"nprobe": 0}]
 )
@@ -58,8 +73,8 @@ def test_a_large_model_predicts_as_a_small_one_does(rows, monkeypatch, queries, 
 
 
 def train_with(rows, monkeypatch, *, limit):
-    monkeypatch.setattr(training, "EXACT_ENTRIES", limit)
-    return training.train(rows)
+    monkeypatch.setattr(learning, "EXACT_ENTRIES", limit)
+    return train(rows)
 
 
 @given(st.lists(st.text(max_size=12), max_size=20))
@@ -89,6 +104,18 @@ def test_a_search_finds_the_same_in_any_batch_and_what_comparing_all_finds(vecto
     np.testing.assert_allclose(squared, np.sort(brute, axis=1)[:, :9], rtol=1e-5)
 
 
+@pytest.mark.parametrize("approximate", [False, True], ids=["exact", "inverted file"])
+def test_many_queries_in_threads_find_what_each_finds_alone(vectors, monkeypatch, approximate):
+    pytest.importorskip("faiss")
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    search = Search(vectors, ONES, make_inverted_file(vectors, ONES) if approximate else None)
+    queries, groups = vectors[:600] + np.float32(0.05), np.arange(4000) // 3
+    near, squared = search.near(queries, 9, groups=groups, own_groups=groups[:600])
+    alone = [search.near(queries[n][None], 9, groups=groups, own_groups=groups[n : n + 1]) for n in range(600)]
+    assert near.tobytes() == np.concatenate([one for one, _ in alone]).tobytes()
+    assert squared.tobytes() == np.concatenate([one for _, one in alone]).tobytes()
+
+
 def test_entries_of_the_own_group_are_left_out_and_too_few_are_padded(vectors):
     search, groups = Search(vectors[:100], ONES), np.arange(100) // 95
     near, squared = search.near(vectors[:3], 8, groups=groups, own_groups=np.array([0, 1, 7]))
@@ -96,3 +123,12 @@ def test_entries_of_the_own_group_are_left_out_and_too_few_are_padded(vectors):
     assert np.isinf(squared[0, 5:]).all()
     assert near[1, 0] == 1
     assert squared[2, 0] == 0.0
+
+
+@pytest.mark.parametrize("count", [40, 300])
+def test_an_equal_vector_is_at_distance_zero_and_of_equal_ones_the_first_is_nearest(count):
+    rng = np.random.default_rng(3)
+    vectors = np.repeat(rng.standard_normal((count // 2, 16)).astype(np.float32), 2, axis=0)
+    near, squared = Search(vectors, np.full(16, 0.37, dtype=np.float32)).near(vectors[::2], 2)
+    assert near.tolist() == [[row, row + 1] for row in range(0, count, 2)]
+    assert not squared.any()

@@ -53,7 +53,7 @@ def test_a_report_is_kept_beside_the_model_and_does_not_name_it(store, pairs):
     with pytest.raises(Refused, match="has no report"):
         store.report(without)
     store.promote(version)
-    assert store.prune(keep=1) == []
+    assert store.prune(keep=2) == []
     assert store.remove([without]) == [without]
     assert store.damaged(contents=True) == {}
 
@@ -235,6 +235,21 @@ def test_pruning_keeps_the_newest_and_all_that_may_be_served_again(store, pairs)
     assert store.rollback() == b
     with pytest.raises(InvalidInput, match="at least 1"):
         store.prune(keep=0)
+
+
+def test_a_version_with_a_damaged_manifest_is_pruned_with_those_of_its_age(store, pairs):
+    for pair in pairs:
+        store.add(*pair)
+    (store.root / "versions" / "notes").mkdir()
+    newest, middle, oldest = (info.version for info in store.versions())
+    manifests = {version: store.root / "versions" / version / MANIFEST_FILE for version in (newest, oldest)}
+    whole = manifests[newest].read_bytes()
+    for path in manifests.values():
+        path.write_bytes(b"{")
+    assert store.prune(keep=1) == []
+    manifests[newest].write_bytes(whole)
+    assert store.prune(keep=1) == [middle, oldest]
+    assert {path.name for path in (store.root / "versions").iterdir()} == {newest, "notes"}
 
 
 def test_damaged_versions_are_reported(store, pairs):

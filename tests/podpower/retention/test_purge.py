@@ -14,7 +14,7 @@ import pytest
 
 from podpower.cli import main
 from podpower.cli.homes import UP_LOCK
-from podpower.evaluation.pages import read_page, sealed_page
+from podpower.evaluation.pages import page_of_day, read_page, sealed_page
 from podpower.features.encoder import Encoder
 from podpower.fleet.summary import FLEET_FILE
 from podpower.io.files import write_atomically
@@ -50,6 +50,7 @@ def full(make_pair: Callable[..., tuple[Encoder, KnnModel]], tmp_path_factory: p
     for day, name in ((DAY, PURGED), ("2026-01-02", "shop")):
         page = sealed_page(f"<!doctype html>\n<td>{name}/web-0</td>")
         write_atomically(home / "tables" / "model_evaluation" / f"{day}.html", page)
+        write_atomically(page_of_day(home / "models", day), page)
     for name in (PURGED, "shop"):
         write_atomically(home / "tables" / "features" / f"{name}.verdict.json", f"no pod of {name}/web".encode())
     (home / "models" / FLEET_FILE).write_text(f'{{"namespaces":[{{"namespace":"{PURGED}"}}]}}')
@@ -142,6 +143,16 @@ def test_a_purge_removes_the_namespace_everywhere_and_nothing_else(
 
     assert main(["purge", "--namespace", PURGED, "--yes"]) == 0
     assert "no store has anything" in capsys.readouterr().err
+
+
+def test_a_damaged_table_that_was_set_aside_is_removed_because_its_rows_cannot_be_read(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    aside = home / "tables" / "features" / "damaged" / "2026-01-01-0000.0a1b2c3d.parquet"
+    write_atomically(aside, b"PAR1 and no more")
+    assert main(["purge", "--namespace", PURGED, "--yes"]) == 0
+    assert aside.name in capsys.readouterr().out
+    assert not aside.exists()
 
 
 def test_the_served_model_predicts_the_others_as_before(home: Path) -> None:

@@ -50,6 +50,20 @@ def test_every_owner_resolves_and_every_pod_has_its_template(tmp_path: Path, kep
     assert len(uids) > 60
 
 
+def test_no_two_pods_of_one_name_run_at_the_same_time(tmp_path: Path) -> None:
+    recording = Recording(small(tmp_path / "r", workloads=300, hours=0.5))
+    running: dict[tuple[str, str], str] = {}
+    for event in recording.events(start_s=recording.start_s, end_s=recording.end_s):
+        meta = event.object["metadata"]
+        if event.object["kind"] != "Pod":
+            continue
+        key = meta["namespace"], meta["name"]
+        assert running.get(key, meta["uid"]) == meta["uid"], f"{key} is two pods"
+        running[key] = meta["uid"]
+        if event.type == "DELETED":
+            del running[key]
+
+
 def test_no_secret_of_the_objects_reaches_a_request(tmp_path: Path) -> None:
     root = small(tmp_path / "r")
     assert b"not-a-real-secret" in (root / "objects" / "2026-01-01T09.ndjson").read_bytes()

@@ -2,6 +2,8 @@
 
 import asyncio
 import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import stamina
 from podpower.errors import InvalidInput, Unavailable
 from podpower.kubernetes.kinds import KINDS, Kind, parse_kinds
 from podpower.settings import Settings
+from podpower.sources.kubernetes import service_account
 from podpower.sources.kubernetes.access import ClusterConfig, cluster_config, open_access
 from podpower.sources.kubernetes.api import Api, Forbidden, Missing
 from tests.clusters.fake import FakeCluster
@@ -218,25 +221,47 @@ def test_the_environment_configures_the_access() -> None:
     found = cluster_config(Settings(environment).cluster, context="d")
     assert found == ClusterConfig(kubeconfig="a", ca_file="b", verify_tls=False, cluster="c", context="d")
     assert cluster_config(Settings({"KUBECONFIG": "a"}).cluster, kubeconfig="e", verify_tls=None).kubeconfig == "e"
-    assert cluster_config(Settings({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).cluster).inside
+    assert cluster_config(Settings({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}).cluster).around == "https://10.0.0.1:443"
+    environment = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "6443"}
+    assert cluster_config(Settings(environment).cluster).around == "https://[fd00::1]:6443"
 
 
-def test_inside_a_pod_its_account_is_used(
-    cluster: FakeCluster, tmp_path: Path, authority: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from kubernetes.config import incluster_config  # noqa: PLC0415
+@pytest.fixture
+def account(tmp_path: Path, authority: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a service account."""
+    (tmp_path / "ca.crt").write_bytes(authority.read_bytes())
+    (tmp_path / "token").write_text("first\n")
+    monkeypatch.setattr(service_account, "FOLDER", tmp_path)
+    return tmp_path
 
-    token = tmp_path / "token"
-    token.write_text("first")
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(authority))
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    access = open_access(ClusterConfig(inside=True))
-    assert (access.server, access.cluster) == ("https://10.0.0.1:443", "in-cluster")
-    assert access.authorization() == {"Authorization": "Bearer first"} or "first" in str(access.authorization())
-    token.write_text("second")
-    assert "second" in str(access.authorization(refresh=True))
+
+def test_inside_a_pod_its_account_is_used(account: Path) -> None:
+    access = open_access(ClusterConfig(around="https://10.0.0.1:443"))
+    assert (access.server, access.cluster, access.rotates) == ("https://10.0.0.1:443", "in-cluster", True)
+    assert len(access.ssl_context.get_ca_certs()) == 1
+    assert access.authorization() == {"Authorization": "Bearer first"}
+    (account / "token").write_text("second")
+    assert access.authorization() == access.authorization(refresh=True) == {"Authorization": "Bearer second"}
+
+
+def test_a_pod_without_a_token_is_told_so(account: Path) -> None:
+    access = open_access(ClusterConfig(around="https://10.0.0.1:443"))
+    (account / "token").write_text("")
+    with pytest.raises(InvalidInput, match=r"no token: .*token is empty"):
+        access.authorization()
+    (account / "token").unlink()
+    with pytest.raises(InvalidInput, match=r"no token: .*No such file"):
+        access.authorization()
+
+
+def test_inside_a_pod_the_large_package_is_not_loaded(account: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from podpower.sources.kubernetes import access, service_account as one;"
+        f"one.FOLDER = Path({str(account)!r});"
+        "access.open_access(access.ClusterConfig(around='https://10.0.0.1:443')).authorization();"
+        "assert 'kubernetes' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_a_proxy_of_the_kubeconfig_is_used(tmp_path: Path) -> None:

@@ -88,8 +88,20 @@ def test_more_words_than_a_command_has_are_an_error_that_names_the_object(field:
     assert error.detail == f"Deployment web: spec.template.spec.containers[0].{field}: longer than 4096 entries"
 
 
-def test_more_characters_than_etcd_stores_are_an_error_that_names_the_object() -> None:
-    (error,) = read(deployment(env=[{"name": "A", "value": "x" * 1_600_000}])).errors
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"env": [{"name": "A", "value": "x" * 1_600_000}]},
+        {"args": ["x" * 800_000] * 2},
+        {
+            "livenessProbe": {"exec": {"command": ["x" * 800_000]}},
+            "startupProbe": {"exec": {"command": ["x" * 800_000]}},
+        },
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_more_characters_than_etcd_stores_are_an_error_that_names_the_object(fields: dict[str, Any]) -> None:
+    (error,) = read(deployment(**fields)).errors
     assert error.detail.startswith("Deployment web: more than 1572864 characters in one object")
 
 

@@ -182,3 +182,24 @@ def test_the_table_holds_everything_and_gives_the_requests_back() -> None:
     assert table["pods"].list.len().to_list() == [1, 1]
     assert requests_of(table) == [o.request for o in observations]
     assert len(specs_table([])) == 0
+
+
+def test_pods_of_one_template_follow_a_new_owner_above_it() -> None:
+    """A template is read once for its pods, as long as what is above it stays the same."""
+    owner = owned("ReplicaSet", "web-r1", "r1")
+    rolled = {**deployment("nginx:1", replicas=9), "spec": {"replicas": 9, "template": template("nginx:1")}}
+    events = [
+        added(1, deployment("nginx:1")),
+        added(2, replica_set("nginx:1", "r1")),
+        added(3, pod("web-r1-a", "nginx:1", owner)),
+        added(4, pod("web-r1-b", "nginx:1", owner)),
+        changed(5, rolled),
+        added(6, pod("web-r1-c", "nginx:1", owner)),
+        changed(7, replica_set("nginx:2", "r1")),
+        added(8, pod("web-r1-d", "nginx:2", owner)),
+    ]
+    found, _ = observe(events, start_s=0, end_s=10)
+    assert [(o.request.containers[0].image, [p.pod for p in o.pods], o.request.replicas) for o in found] == [
+        ("nginx:1", ["web-r1-a", "web-r1-b", "web-r1-c"], 9),
+        ("nginx:2", ["web-r1-d"], 9),
+    ]
