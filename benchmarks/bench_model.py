@@ -8,6 +8,7 @@ pooling, interval); then `podpower train`, which also evaluates on workloads lef
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -136,8 +137,9 @@ def measure_command(path: Path) -> dict[str, float | int | str]:
     seconds, peak_mib = time.perf_counter() - started, _peak_mib()
     return {
         "command": "podpower train",
+        "threads": os.environ.get("OMP_NUM_THREADS", "all"),
         "s": round(seconds, 1),
-        "cpu_s": round(time.process_time(), 1),  # of a busy machine, the better figure
+        "cpu_s": round(time.process_time(), 1),  # on a busy machine, the better figure
         "of_goal": round(seconds / GOAL_S, 2),
         "peak_mib": peak_mib,
         "of_goal_mib": round(peak_mib / GOAL_MIB, 2),
@@ -157,7 +159,10 @@ def _peak_mib() -> int:
     return int(status[status.index("VmHWM:") + 1]) >> 10
 
 
+# Threads of the math libraries spin while others use the processors; of one thread, CPU seconds are work.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 MEASURES = {"--measure": measure, "--measure-command": measure_command}
+_RUNS = (("--measure", _ONE_THREAD), ("--measure-command", {}), ("--measure-command", _ONE_THREAD))
 
 
 def main(counts: list[int]) -> None:
@@ -165,8 +170,9 @@ def main(counts: list[int]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "train_rows.parquet"
             write_rows(count, path)
-            for measured in MEASURES:
-                subprocess.run([sys.executable, __file__, measured, str(path)], check=True)
+            for measured, threads in _RUNS:
+                command = [sys.executable, __file__, measured, str(path)]
+                subprocess.run(command, check=True, env=os.environ | threads)
 
 
 if __name__ == "__main__":

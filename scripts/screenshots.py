@@ -56,12 +56,20 @@ class Picture:
     width: int = 1500
     height: int = 900
     prepare: Callable[[Page], None] = lambda _page: None
+    of_service: bool = False  # a page of the prediction service, not of Dagster
 
 
 def drawn(page: Page) -> None:
     """Wait until the graph is drawn; its layout is animated."""
     page.wait_for_selector("foreignObject:not(.group)")
     page.wait_for_timeout(_SETTLE_MS)
+
+
+def predicted(page: Page) -> None:
+    """Predict the example of the page."""
+    page.get_by_role("button", name="Example").click()
+    page.get_by_role("heading", name="Each workload").wait_for()
+    page.get_by_text("Neighbours").first.click()
 
 
 FRESHNESS: Final = Picture(
@@ -77,6 +85,10 @@ PICTURES: Final = (
         height=745,
     ),
     FRESHNESS,
+    Picture(
+        name="page", path="/", shows="What will it draw?", width=1280, height=860, prepare=predicted, of_service=True
+    ),
+    Picture(name="fleet", path="/fleet", shows="Namespaces", width=1280, height=860, of_service=True),
 )
 
 
@@ -96,10 +108,18 @@ def main() -> int:
     wanted = [picture for picture in PICTURES if not arguments.names or picture.name in arguments.names]
     with tempfile.TemporaryDirectory(prefix="podpower-") as temporary:
         environment = made_platform(Path(arguments.home or temporary))
-        with webserver(environment) as url:
+        code = 0
+        pages = [picture for picture in wanted if picture.of_service]
+        wanted = [picture for picture in wanted if not picture.of_service]
+        if pages:
+            with serving(_service, environment, ready="/readyz") as url:
+                code |= take(pages, url=url, chromium=chromium, out=arguments.out)
+        if not wanted:
+            return code
+        with serving(_dagster, environment, ready="/server_info") as url:
             # The others are of a platform that follows its cluster.
             late = [picture for picture in wanted if picture is FRESHNESS]
-            code = take([one for one in wanted if one not in late], url=url, chromium=chromium, out=arguments.out)
+            code |= take([one for one in wanted if one not in late], url=url, chromium=chromium, out=arguments.out)
             if late:
                 run(environment, "-c", _STALE)
                 code |= take(late, url=url, chromium=chromium, out=arguments.out)
@@ -127,13 +147,21 @@ def run(environment: dict[str, str], *arguments: str) -> None:
         raise SystemExit(f"error: {' '.join(arguments)[:80]} failed:\n{done.stderr[-4000:]}")
 
 
+def _dagster(port: int) -> list[str]:
+    return ["-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"]
+
+
+def _service(port: int) -> list[str]:
+    return ["-m", "podpower", "serve", "--host", "127.0.0.1", "--port", str(port)]
+
+
 @contextmanager
-def webserver(environment: dict[str, str]) -> Iterator[str]:
-    """Run the Dagster UI; yield its address once it answers."""
+def serving(arguments: Callable[[int], list[str]], environment: dict[str, str], *, ready: str) -> Iterator[str]:
+    """Run a server, the Dagster UI or the prediction service; yield its address once its path `ready` answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "dagster_webserver", "-h", "127.0.0.1", "-p", str(port), "-w", "workspace.yaml"]
+    command = [sys.executable, *arguments(port)]
     url = f"http://127.0.0.1:{port}"
     with (
         tempfile.TemporaryFile() as log,
@@ -143,10 +171,10 @@ def webserver(environment: dict[str, str]) -> Iterator[str]:
     ):
         try:
             deadline = time.monotonic() + _START_SECONDS
-            while not answers(f"{url}/server_info"):
+            while not answers(f"{url}{ready}"):
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
-                    raise SystemExit(f"error: the Dagster UI did not start:\n{log.read()[-4000:].decode()}")
+                    raise SystemExit(f"error: the server did not start:\n{log.read()[-4000:].decode()}")
                 time.sleep(0.5)
             yield url
         finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import dagster as dg
+import polars as pl
 
 from podpower.cli import output
 from podpower.errors import PodpowerError
@@ -26,6 +27,7 @@ RUNS_AN_HOUR: Final = 30
 MODEL_AGE_S: Final = 3600.0  # of what was served last: hourly is the slowest pace of training
 GROWTH_MIB: Final = 150.0  # of one process
 OUTAGE_REAL_S: Final = 60.0  # of the API after a kill
+EDGE: Final = "edge"  # the cluster that the collector observes
 FOLDERS: Final = ("recording", "tables", "models", "dagster", "logs")
 
 
@@ -66,6 +68,7 @@ class Observed:
     memory_mib: list[tuple[float, dict[str, float]]] = field(default_factory=list)
     disk: list[tuple[float, dict[str, int]]] = field(default_factory=list)
     models: list[tuple[float, str, float]] = field(default_factory=list)  # when, version, when it was trained
+    rolled_out: list[tuple[float, str]] = field(default_factory=list)  # when, image at the edge
 
     @property
     def hours(self) -> float:
@@ -88,18 +91,14 @@ def sizes(home: Path) -> dict[str, int]:
     return {name: sum(_bytes(home / name)) for name in FOLDERS}
 
 
-def reported(home: Path, words: str) -> str:
-    """Return the error of a failed run that has these words; empty where there is none."""
-    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
-        return next((text for text in _reported(instance) if words in text), "")
-
-
 def show(home: Path, seen: Observed) -> int:
     """Print the verdict; return 1 where something failed."""
-    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+    os.environ["DAGSTER_HOME"] = str(home / "dagster")
+    with dg.DagsterInstance.get() as instance:
         lines = [
             *_outages(seen),
             *_partitions(home, instance, seen),
+            *_edge(home, instance, seen),
             *_runs(instance, seen),
             *_failed_runs(instance, seen),
             *_model(seen),
@@ -140,6 +139,34 @@ def _partitions(home: Path, instance: dg.DagsterInstance, seen: Observed) -> Ite
     gaps = [gap for cluster in summary.clusters for gap in cluster.gaps]
     named = [f"{_time(gap.start_s)} to {_time(gap.end_s)} {gap.reason}" for gap in gaps]
     yield Line("gaps in fleet.json", "; ".join(named) or "none")
+
+
+def _edge(home: Path, instance: dg.DagsterInstance, seen: Observed) -> Iterator[Line]:
+    """Compare the tables of the observed cluster with its hours, and its specs with what was rolled out."""
+    over_s = seen.end_s - HOUR_S - SETTLED_S
+    hours = [hour for hour in hours_between(seen.begin_s, seen.end_s) if hour_start_s(hour) < over_s]
+    for asset in HOURLY_ASSETS[:2]:
+        key = dg.AssetKey([EDGE, asset])
+        known = recorded(instance, key, hours)
+        bad = [hour for hour in hours if _wrong(home, f"{EDGE}/{asset}", hour, is_recorded=hour in known)]
+        yield Line(f"partitions of {EDGE}/{asset}", f"{len(hours) - len(bad)} of {len(hours)}", "each", not bad)
+    stored = sorted((home / "tables" / EDGE / "workload_specs").glob("*.parquet"))
+    requests = "\n".join(request for path in stored for request in pl.read_parquet(path)["request"])
+    wanted = [image for at_s, image in seen.rolled_out if _seen_from_s(seen, at_s) < seen.end_s - SETTLED_S]
+    lost = [image for image in wanted if f'"{image}"' not in requests]
+    yield Line(
+        f"rollouts seen at {EDGE}",
+        f"{len(wanted) - len(lost)} of {len(wanted)}{'; not ' + ', '.join(lost) if lost else ''}",
+        "each",
+        not lost,
+    )
+
+
+def _seen_from_s(seen: Observed, at_s: float) -> float:
+    """Return from when a rollout could be seen: one during an outage of the collector, from its end."""
+    ended = {outage.name: outage.at_s for outage in seen.outages}
+    stopped_s, restarted_s = ended.get("stop collector", seen.end_s), ended.get("kill collector", seen.end_s)
+    return restarted_s if stopped_s - 60.0 <= at_s <= restarted_s else at_s  # it is noted after its rollout
 
 
 def _wrong(home: Path, asset: str, hour: str, *, is_recorded: bool) -> str:

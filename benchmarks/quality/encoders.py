@@ -9,7 +9,10 @@ import sys
 
 from podpower.cli.output import number, table
 from podpower.datasets.join import join_rows
-from podpower.evaluation.evaluate import MODEL, UNSEEN, Score, evaluate
+from podpower.evaluation.evaluate import evaluate
+from podpower.evaluation.names import UNSEEN
+from podpower.evaluation.results import MODEL
+from podpower.evaluation.scores import Score
 from podpower.features.encoder import Encoder, TextEncoder
 from podpower.features.table import features_table
 from podpower.labels.table import read_labels

@@ -1,7 +1,11 @@
-"""Figures beside their goals, with how sure they are: bootstrap intervals, binomial bounds."""
+"""Figures beside their goals, with how sure they are: bootstrap intervals, binomial bounds.
+
+A figure is "within error" of a goal that it misses where its bootstrap interval reaches the goal: such a sample cannot
+tell the two apart.
+"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +25,12 @@ class Figure:
     high: float
     goal: str
     met: bool
+    within_error: bool = False
 
     def cells(self) -> tuple[str, ...]:
         """As a line of a table."""
         interval = "" if np.isnan(self.low) else f"{self.low:.3f} to {self.high:.3f}"
-        met = "yes" if self.met else "NO"
+        met = "yes" if self.met else "within error" if self.within_error else "NO"
         return self.name, f"{self.value:.3f}", interval, self.goal, met if self.goal else ""
 
 
@@ -40,7 +45,11 @@ def within(
     """A figure whose goal is a range."""
     goal = f"{low:g} to {high:g}" if np.isfinite(low) and np.isfinite(high) else f"at least {low:g}"
     goal = f"at most {high:g}" if np.isinf(low) else goal
-    return Figure(name=name, value=value, low=interval[0], high=interval[1], goal=goal, met=bool(low <= value <= high))
+    reached = bool(interval[0] <= high and interval[1] >= low)  # not where there is no interval
+    return Figure(
+        name=name, value=value, low=interval[0], high=interval[1], goal=goal, met=bool(low <= value <= high),
+        within_error=reached,
+    )  # fmt: skip
 
 
 def shown(name: str, value: float, *, interval: tuple[float, float]) -> Figure:
@@ -85,12 +94,24 @@ def paired(name: str, differences: Sequence[tuple[NDArray[np.float64], NDArray[n
 
 def coverage(name: str, value: float, count: int, *, low: float, high: float) -> Figure:
     """Return the share of labels in their 80 % interval, beside what chance makes of an honest 80 % over so many."""
-    return within(name, value, low=low, high=high, interval=_by_chance(count))
+    return replace(within(name, value, low=low, high=high, interval=_by_chance(count)), within_error=False)
+
+
+def mean_coverage(name: str, parts: Sequence[float], *, low: float, high: float) -> Figure:
+    """Return the mean coverage of 80 % intervals over `parts` (clusters, or clusters and times), with its bootstrap
+    interval over them: the labels of one part are not independent.
+    """
+    values = np.array(parts)
+    return within(name, float(values.mean()), low=low, high=high, interval=bootstrap(_mean, values))
 
 
 def shown_coverage(name: str, value: float, count: int) -> Figure:
     """Return `coverage` without a goal."""
     return shown(name, value, interval=_by_chance(count))
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    return float(values.mean())
 
 
 def _by_chance(count: int) -> tuple[float, float]:
