@@ -399,11 +399,13 @@ def test_a_cluster_that_is_rebuilt_is_listed_again(
 
 
 def test_steps_of_a_rebuilt_cluster_have_the_spec_of_the_pod_that_lived_then(
-    cluster: FakeCluster, tmp_path: Path
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pods of StatefulSets and of nodes have the same names in both clusters. The old one is seen to be gone after the
     new one was made.
     """
+    real, ahead_s = time.time, 1800 - time.time() % HOUR_S
+    monkeypatch.setattr(time, "time", lambda: real() + ahead_s)  # mid-hour: what was made before the hour begins with it
     collector, now_s = Collector(cluster, tmp_path / "journal", tmp_path), time.time()
     cluster.add(database("postgres:16", made_s=now_s - 7200))
     collector.collect()
