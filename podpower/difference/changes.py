@@ -1,8 +1,10 @@
 """Changed workloads between an old and a new input, and what they draw more or less."""
 
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +18,7 @@ from podpower.specs.documents import Rejected
 from podpower.specs.requests import InferenceRequest
 
 _PRIOR = "prior"
+_Name = tuple[tuple[str | None, ...], int]  # identity, and place among those that share it
 _Optional = float | msgspec.UnsetType | None
 
 
@@ -92,7 +95,7 @@ class _Side:
 
 def difference(predictor: Predictor, old: Assessment, new: Assessment) -> Difference:
     """Return what is different between two assessed inputs, both predicted by `predictor`."""
-    before, after = _sides(old), _sides(new)
+    before, after = _sides(old, new)
     names = list(dict.fromkeys([*after, *before]))
     changed = [name for name in names if not _same(before.get(name), after.get(name))]
     sides = [(before.get(name), after.get(name)) for name in changed]
@@ -112,13 +115,39 @@ def difference(predictor: Predictor, old: Assessment, new: Assessment) -> Differ
     )
 
 
-def _sides(of: Assessment) -> dict[tuple[str | None, ...], _Side]:
-    """Return the workloads by their identity; of one that is given twice the last one."""
-    found: dict[tuple[str | None, ...], _Side] = {}
-    for request, prediction in zip(of.requests, of.predictions, strict=True):
-        name = (request.cluster, request.namespace, request.workload_kind, request.workload_name, request.component)
-        found[name] = _Side(request=request, prediction=prediction)
+def _sides(old: Assessment, new: Assessment) -> tuple[dict[_Name, _Side], dict[_Name, _Side]]:
+    """Return the workloads of both inputs by name, without those that are given again later."""
+    before, after = _by_identity(old), _by_identity(new)
+    found: tuple[dict[_Name, _Side], dict[_Name, _Side]] = ({}, {})
+    for identity in dict.fromkeys([*after, *before]):
+        pairs = _paired(before.get(identity, []), after.get(identity, []))
+        for place, pair in enumerate(pairs):
+            for side, named in zip(pair, found, strict=True):
+                if side is not None:
+                    named[identity, place] = side
     return found
+
+
+def _by_identity(of: Assessment) -> dict[tuple[str | None, ...], list[_Side]]:
+    found: dict[tuple[str | None, ...], list[_Side]] = {}
+    for place, (request, prediction) in enumerate(zip(of.requests, of.predictions, strict=True)):
+        if place not in of.repeated:
+            name = (request.cluster, request.namespace, request.workload_kind, request.workload_name, request.component)
+            found.setdefault(name, []).append(_Side(request=request, prediction=prediction))
+    return found
+
+
+def _paired(old: Sequence[_Side], new: Sequence[_Side]) -> Iterable[tuple[_Side | None, _Side | None]]:
+    """Pair workloads that share a name, as objects of one `generateName` do: equal ones first, the rest in order."""
+    if len(old) <= 1 and len(new) <= 1:
+        return zip_longest(old, new)
+    waiting: dict[str, deque[_Side]] = {}
+    for side in old:
+        waiting.setdefault(side.prediction.spec_hash, deque()).append(side)
+    equal = [(waiting[hashed].popleft(), side) for side in new if waiting.get(hashed := side.prediction.spec_hash)]
+    taken = {id(side) for pair in equal for side in pair}
+    rest = ([side for side in sides if id(side) not in taken] for sides in (old, new))
+    return [*equal, *zip_longest(*rest)]
 
 
 def _same(old: _Side | None, new: _Side | None) -> bool:

@@ -1,6 +1,6 @@
 """Workloads into predictions with usage, scope, price and carbon: the one way for every face of podpower."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,11 +56,14 @@ class Inputs:
 
 @dataclass(frozen=True, kw_only=True)
 class Assessment:
-    """Predictions of the workloads of an input, in order, and their total; what was skipped or could not be read."""
+    """Predictions of the workloads of an input, in order, and their total; what was skipped or could not be read.
+    `repeated` are the positions of workloads that are given again later.
+    """
 
     requests: Sequence[InferenceRequest]
     predictions: Sequence[Prediction]
     total: Total
+    repeated: Collection[int] = ()
     skipped: Sequence[Skipped] = ()
     errors: Sequence[Rejected] = ()
 
@@ -97,6 +100,7 @@ def assess(predictor: Predictor, workloads: Workloads, inputs: Inputs, *, explai
         requests=requests,
         predictions=predictions,
         total=_priced_total(total, counted, inputs.rates),
+        repeated=workloads.repeated,
         skipped=workloads.skipped,
         errors=workloads.errors,
     )

@@ -56,6 +56,25 @@ def test_each_change_is_added_removed_or_changed_with_what_is_different(answer):
     assert sum(change["delta_kwh_month"] for change in changes.values()) == pytest.approx(total["delta"]["kwh_month"])
 
 
+def test_objects_that_share_a_generated_name_are_each_in_the_difference(answer):
+    """The API server makes a name of `generateName: p-` for each of them: none replaces another."""
+    one, two = workload("p", kind="Pod", replicas=1), workload("p", kind="Pod", replicas=1, cpu=900.0)
+    found = answer([], [one, two])
+    assert [change["change"] for change in found["changes"]] == ["added", "added"]
+    delta = found["total"]["delta"]["total_avg_power_w"]
+    assert delta == pytest.approx(found["total"]["new"]["total_avg_power_w"])
+    assert answer([one, two], [one, two])["unchanged"] == 2
+    assert [change["change"] for change in answer([two, one], [one])["changes"]] == ["removed"]
+
+
+def test_of_a_workload_that_is_given_again_the_last_one_is_compared(pair):
+    predictor = Predictor(*pair, version="v")
+    twice = Workloads(requests=[workload("a", replicas=9), workload("a")], repeated={0})
+    once = Workloads(requests=[workload("a")])
+    found = difference(predictor, *(assess(predictor, side, Inputs()) for side in (once, twice)))
+    assert (found.changes, found.unchanged) == ([], 1)
+
+
 def test_the_difference_has_cost_and_carbon(answer):
     rates = Rates(price_per_kwh=0.3, carbon=Carbon(g_per_kwh=400.0, source="given"))
     delta = answer([workload("a")], [workload("a", replicas=4)], rates=rates)["total"]["delta"]
