@@ -63,7 +63,8 @@ def run_parser(parser: Parser, argv: Sequence[str] | None = None) -> int:
     # The boundary to people: every error becomes one line; --debug shows the traceback.
     except Exception as error:  # a defect is one line, too
         if debug:
-            output.note(traceback.format_exc().rstrip("\n"))
+            for line in traceback.format_exc().splitlines():
+                output.note(line)
         if isinstance(error, UsageError):
             return Parser.complain(arguments.prog, str(error))
         output.note(f"error: {_one_line(error, command=command)}")

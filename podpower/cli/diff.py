@@ -12,6 +12,7 @@ from podpower.cli.assessing import add_assessing, bounded_inputs, options_of, pr
 from podpower.cli.connections import add_cluster_access
 from podpower.cli.impact import threshold
 from podpower.cli.predict import THRESHOLD_CODE
+from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
     from podpower.impact.thresholds import Threshold
@@ -82,6 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
     new_text = sides[-1]
     new_files = read_side(new_text, other=None if arguments.live else sides[0])
     new = inputs.workloads_of(new_files, options, to_predict=True)
+    if new.errors and inputs.is_nothing(new):  # else everything would seem to be removed
+        inputs.report(new.errors, nothing_else=True)
+        raise InvalidInput(inputs.none_found([new_text], new))
     if arguments.live:
         from podpower.cli.live import live_side  # noqa: PLC0415
 

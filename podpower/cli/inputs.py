@@ -2,9 +2,10 @@
 
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from podpower.cli import output, streams
 from podpower.errors import InvalidInput
@@ -13,15 +14,22 @@ if TYPE_CHECKING:
     from podpower.specs.documents import Rejected
     from podpower.specs.selection import Options, Skipped, Workloads
 
+    File: TypeAlias = tuple[bytes, str] | Rejected
+
 _SHOWN = 20  # errors printed one by one; the rest is counted
 _NAMED = 5  # skipped objects named for each reason
 _SUFFIXES = (".yaml", ".yml", ".json", ".ndjson")
 # Files whose folder has to be rendered, and the command that does it.
 _RENDERED_BY = {
-    "Chart.yaml": "a Helm chart: helm template {folder} | podpower predict -f -",
-    "kustomization.yaml": "a kustomization: kubectl kustomize {folder} | podpower predict -f -",
-    "kustomization.yml": "a kustomization: kubectl kustomize {folder} | podpower predict -f -",
+    "Chart.yaml": "a Helm chart: render it with `helm template {folder}`",
+    **dict.fromkeys(
+        ("kustomization.yaml", "kustomization.yml", "Kustomization"),
+        "a kustomization: render it with `kubectl kustomize {folder}`",
+    ),
 }
+_DRAW_NOTHING = frozenset({"finished", "no_replicas"})
+_NOT_READ = "not read: "
+_THEN_READ = "and give the output (- is standard input)"
 _COMPRESSED = {b"\x1f\x8b": "gzip -dc", b"\xfd7zXZ": "xz -dc", b"BZh": "bzip2 -dc", b"\x28\xb5\x2f\xfd": "zstd -dc"}
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _OTHER_UNICODE = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
@@ -46,26 +54,81 @@ def read_workloads(paths: Sequence[str], options: "Options", *, to_predict: bool
     return workloads_of(read_files(paths), options, to_predict=to_predict)
 
 
-def read_files(paths: Sequence[str], *, may_be_empty: bool = False) -> Iterator[tuple[bytes, str]]:
-    """Yield the content of files, folders and standard input in UTF-8, with its name. InvalidInput for what is none of
-    these, and for what is empty, unless that is allowed.
+def read_files(paths: Sequence[str], *, may_be_empty: bool = False) -> "Iterator[File]":
+    """Yield the content of files, folders and standard input in UTF-8, with its name. InvalidInput for a named file
+    that cannot be read, and for one that is empty, unless that is allowed.
+
+    What cannot be read below a folder comes as Rejected; empty files there are left out.
     """
-    for path in files_of(paths, may_be_empty=may_be_empty):
-        data = streams.read_bytes(path)
-        if data.strip() or not may_be_empty:
-            yield decoded(data, path), streams.display_name(path)
+    for path in paths:
+        if path == streams.STANDARD or not Path(path).is_dir():
+            check_rendered(Path(path))
+            data = streams.read_bytes(path)
+            if data.strip() or not may_be_empty:
+                yield decoded(data, path), streams.display_name(path)
+            continue
+        if is_recording(path):
+            raise InvalidInput(f"{path} is a recording: podpower collect from-file {path} | podpower predict -f -")
+        files, closed = _searched(path)
+        if not files and not closed and not may_be_empty:
+            raise InvalidInput(f"{path} holds no .yaml, .yml, .json or .ndjson file")
+        for file in files:
+            check_rendered(Path(file))
+        yield from closed
+        yield from map(_in_folder, files)
 
 
-def workloads_of(files: Iterable[tuple[bytes, str]], options: "Options", *, to_predict: bool = False) -> "Workloads":
+def _searched(folder: str) -> "tuple[list[str], list[Rejected]]":
+    """Return the files below a folder that are read, in order, and the folders that cannot be opened."""
+    closed: list[Rejected] = []
+
+    def note(error: OSError) -> None:
+        if error.filename == folder:
+            raise error
+        closed.append(_unread(str(error.filename), f"{error.strerror}, and nothing in this folder is read"))
+
+    found = [Path(where, name) for where, _, names in os.walk(folder, onerror=note) for name in names]
+    return sorted(str(path) for path in found if is_manifest(path.name) and not path.is_dir()), closed
+
+
+def _in_folder(path: str) -> "File":
+    try:
+        return content(streams.read_bytes(path), path)
+    except (OSError, InvalidInput) as error:
+        return _unread(path, str(getattr(error, "strerror", None) or error))
+
+
+def content(data: bytes, path: str) -> "File":
+    """Return the content of one file of several with its name, Rejected where it is not text."""
+    try:
+        return decoded(data, path) if data.strip() else data, path
+    except InvalidInput as error:
+        return _unread(path, str(error))
+
+
+def _unread(path: str, why: str) -> "Rejected":
+    from podpower.specs.documents import Rejected  # noqa: PLC0415
+
+    why = why.removeprefix(path).removeprefix(": ").removeprefix(" is ")
+    return Rejected(source=path, index=0, detail=f"{_NOT_READ}{why}")
+
+
+def workloads_of(files: "Iterable[File]", options: "Options", *, to_predict: bool = False) -> "Workloads":
     """Read files as one input: the content decides whether it is manifests or InferenceRequests."""
+    from podpower.specs.documents import Rejected  # noqa: PLC0415
     from podpower.specs.manifests import read_all_manifests  # noqa: PLC0415
     from podpower.specs.ndjson import read_ndjson  # noqa: PLC0415
 
     manifests: list[tuple[bytes, str]] = []
     requests: list[tuple[bytes, str]] = []
-    for data, source in files:
-        (requests if source.endswith(".ndjson") or _holds_requests(data) else manifests).append((data, source))
+    unread: list[Rejected] = []
+    for file in files:
+        if isinstance(file, Rejected):
+            unread.append(file)
+        else:
+            (requests if file[1].endswith(".ndjson") or _holds_requests(file[0]) else manifests).append(file)
     workloads = read_all_manifests(manifests, options=options)
+    workloads.errors[:0] = unread
     for data, source in requests:
         workloads.add(read_ndjson(io.BytesIO(_one_a_line(data)), source=source, to_predict=to_predict), options)
     return workloads
@@ -83,48 +146,40 @@ def read_specs(path: str) -> "Workloads":
 
 def none_found(paths: Sequence[str], workloads: "Workloads") -> str:
     """Return the message for inputs without a workload, with the first reason."""
-    names = ", ".join(map(streams.display_name, paths[:_NAMED]))
+    names = [streams.display_name(path) for path in paths]
     if workloads.errors:
-        why = workloads.errors[0].detail
+        first_error = workloads.errors[0]
+        file = "" if first_error.source in names else f"{first_error.source}: "
+        why = f"{file}{first_error.detail}"
     elif workloads.skipped:
         first = workloads.skipped[0]
         why = f"{_title(first)}: {first.reason}"
     else:
         why = "expected manifests of Deployments, Jobs or other kinds with pods, or InferenceRequests as NDJSON"
-    return f"no workload in {names}: {why}"
+    return f"no workload in {', '.join(names[:_NAMED])}: {why}"
+
+
+def is_nothing(workloads: "Workloads") -> bool:
+    """Return True for inputs without a workload, also without one that draws nothing."""
+    return not workloads.requests and not any(entry.code in _DRAW_NOTHING for entry in workloads.skipped)
 
 
 def is_manifest(name: str) -> bool:
     """Return whether a file of a folder is read, by its name."""
-    return name.endswith(_SUFFIXES)
+    return name.endswith(_SUFFIXES) or name in _RENDERED_BY
 
 
 def is_recording(path: str) -> bool:
     """Return True for the folder of a recording."""
-    return path != streams.STANDARD and (Path(path) / "recording.json").is_file()
+    # os.path: False where the folder cannot be opened.
+    return path != streams.STANDARD and os.path.isfile(Path(path) / "recording.json")
 
 
-def check_rendered(file: Path, *, folder: str = "") -> None:
+def check_rendered(file: Path) -> None:
     """Raise InvalidInput where a file shows that its folder has to be rendered first."""
     if file.name in _RENDERED_BY:
-        where = folder or str(file.parent)
-        raise InvalidInput(f"{where} is {_RENDERED_BY[file.name].format(folder=where)}")
-
-
-def files_of(paths: Sequence[str], *, may_be_empty: bool = False) -> Iterator[str]:
-    """Yield files and standard input as they are, and the .yaml, .yml, .json and .ndjson files below folders."""
-    for path in paths:
-        if path == streams.STANDARD or not Path(path).is_dir():
-            yield path
-            continue
-        if is_recording(path):
-            raise InvalidInput(f"{path} is a recording: podpower collect from-file {path} | podpower predict -f -")
-        found = sorted(file for file in Path(path).rglob("*") if is_manifest(file.name) and file.is_file())
-        for file in found:
-            check_rendered(file)
-        if not found and not may_be_empty:
-            raise InvalidInput(f"{path} holds no .yaml, .yml, .json or .ndjson file")
-        yield from map(str, found)
+        folder = str(file.parent)
+        raise InvalidInput(f"{folder} is {_RENDERED_BY[file.name].format(folder=folder)} {_THEN_READ}")
 
 
 def report(errors: "Sequence[Rejected]", *, nothing_else: bool = False) -> int:
@@ -135,7 +190,7 @@ def report(errors: "Sequence[Rejected]", *, nothing_else: bool = False) -> int:
     if nothing_else and len(errors) == 1:
         return 1
     for item in errors[:_SHOWN]:
-        where = "" if item.detail.startswith("line ") else f", document {item.index + 1}"
+        where = "" if item.detail.startswith(("line ", _NOT_READ)) else f", document {item.index + 1}"
         output.note(f"rejected: {item.source}{where}: {' '.join(item.detail.split())}")
     if len(errors) > _SHOWN:
         output.note(f"rejected: {len(errors) - _SHOWN} more")

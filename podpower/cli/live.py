@@ -11,6 +11,7 @@ from podpower.cli.connections import open_cluster
 from podpower.kubernetes.kinds import KINDS, Kind
 
 if TYPE_CHECKING:
+    from podpower.cli.inputs import File
     from podpower.sources.kubernetes.access import Access
     from podpower.specs.selection import Options, Workloads
 
@@ -20,25 +21,26 @@ _HPA = Kind(group="autoscaling", version="v2", plural="horizontalpodautoscalers"
 
 
 def live_side(
-    arguments: argparse.Namespace, files: Sequence[tuple[bytes, str]], new: "Workloads", options: "Options"
+    arguments: argparse.Namespace, files: "Sequence[File]", new: "Workloads", options: "Options"
 ) -> "tuple[Workloads, Workloads]":
     """Return the live objects that files name, and the workloads of the files with live replicas where they name none.
 
     An object that does not run yet is absent from the first.
     """
-    from podpower.specs.documents import read_objects  # noqa: PLC0415
+    from podpower.specs.documents import Rejected, read_objects  # noqa: PLC0415
 
     named = set()
     unscaled = set()  # what names no replicas keeps those of the cluster, as `kubectl apply` keeps them
-    for data, source in files:
-        for obj in read_objects(data, source=source):
+    for file in files:
+        for obj in () if isinstance(file, Rejected) else read_objects(file[0], source=file[1]):
             if isinstance(obj, dict) and isinstance(obj.get("metadata"), dict):
                 kind = _HPA if obj.get("kind") == _HPA.name else KINDS.get(str(obj.get("kind")))
                 name = obj["metadata"].get("name")
                 namespace = obj["metadata"].get("namespace") or arguments.namespace or "default"
                 if kind is not None and isinstance(name, str) and isinstance(namespace, str):
                     named.add((kind, namespace, name))
-                    if kind.count == "replicas" and "replicas" not in (obj.get("spec") or {}):
+                    spec = obj.get("spec")
+                    if kind.count == "replicas" and isinstance(spec, dict) and "replicas" not in spec:
                         unscaled.add((namespace, kind.name, name))
     ordered = sorted(named, key=lambda one: (one[0].key, *one[1:]))
     old = workloads_from(asyncio.run(_got(open_cluster(arguments), ordered)), options)

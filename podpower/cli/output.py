@@ -26,12 +26,12 @@ def line(text: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Return a text without control characters, which a manifest can hold."""
+    """Return a text in one line without control characters, which a manifest can hold: a name forges no line."""
     if text.isprintable():
         return text
     from podpower.specs.quoting import printable  # noqa: PLC0415  # rarely needed
 
-    return "\n".join(map(printable, text.split("\n")))
+    return printable(text)
 
 
 def table(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from podpower.specs.selection import Workloads
 
 THRESHOLD_CODE: Final = 3
-_DRAW_NOTHING = frozenset({"finished", "no_replicas"})
+_DATA = frozenset({"json", "yaml"})  # have an answer also where nothing is predicted: its errors
 _EXPLAINED = ("table", "json", "yaml")
 
 
@@ -103,10 +103,14 @@ def predict_workloads(
     predictor = predictor_for(arguments, given, workloads)
     found = assess(predictor, workloads, given, explain=arguments.explain)
     answer = found.answer(given, plain=arguments.format != "json")
-    predictions.show(answer, form=arguments.format, inputs=given.lines(), notes=inputs.skipped_lines(workloads.skipped))
-    nothing = not workloads.requests and not any(entry.code in _DRAW_NOTHING for entry in workloads.skipped)
+    notes = inputs.skipped_lines(workloads.skipped)
+    nothing = inputs.is_nothing(workloads)
+    if not nothing or arguments.format in _DATA:
+        predictions.show(answer, form=arguments.format, inputs=given.lines(), notes=notes)
     code = inputs.report(workloads.errors, nothing_else=nothing)
     if nothing:
+        for line in notes if len(workloads.skipped) > 1 else ():
+            output.note(line)
         raise InvalidInput(inputs.none_found(paths, workloads))
     above = _above(arguments.fail_above, answer["total"])
     return code or (THRESHOLD_CODE if above else 0)

@@ -24,7 +24,7 @@ def predictor_of(arguments: argparse.Namespace, requests: "Sequence[InferenceReq
     resources; print its notes.
     """
     from podpower.features.encoder import Encoder  # noqa: PLC0415
-    from podpower.model.cold_start import NOTE, cold_start_model  # noqa: PLC0415
+    from podpower.model.cold_start import NOTE, VERSION, cold_start_model  # noqa: PLC0415
     from podpower.model.predictor import Predictor  # noqa: PLC0415
     from podpower.specs.requests import Container, InferenceRequest  # noqa: PLC0415
 
@@ -47,7 +47,7 @@ def predictor_of(arguments: argparse.Namespace, requests: "Sequence[InferenceReq
     encoder = Encoder.fit(requests or nothing, text="none")
     if requests:
         output.note(f"note: no model is given, {places.model_store} serves none, and {NOTE}")
-    return Predictor(encoder, cold_start_model(encoder), version="untrained")
+    return Predictor(encoder, cold_start_model(encoder), version=VERSION)
 
 
 def _served(root: str) -> "Predictor | None":

@@ -3,16 +3,20 @@
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from podpower.cli import inputs, output, streams
 from podpower.errors import InvalidInput
 from podpower.specs.quoting import quoted
 
+if TYPE_CHECKING:
+    from podpower.cli.inputs import File
+
 _SECONDS = 60
 _MOST_BYTES = 256 << 20
 
 
-def read_side(text: str, *, other: str | None = None) -> list[tuple[bytes, str]]:
+def read_side(text: str, *, other: str | None = None) -> "list[File]":
     """Return the files of one side with their names. A git side is `REF:PATH`, or `REF` for the path of `other`.
 
     A path that exists in the working tree and not at a commit is an empty side: all of the other is new. InvalidInput
@@ -54,7 +58,7 @@ def _succeeds(*arguments: str) -> bool:
         return False
 
 
-def _at(ref: str, path: str) -> list[tuple[bytes, str]]:
+def _at(ref: str, path: str) -> "list[File]":
     """Return the files below a path at a commit: all manifests of a folder, or one file."""
     top_folder = Path(_output("rev-parse", "--show-toplevel").decode().rstrip("\n"))
     wanted = _from_top(path, top_folder)
@@ -67,13 +71,12 @@ def _at(ref: str, path: str) -> list[tuple[bytes, str]]:
                 f"{quoted(ref)} has no {quoted(wanted)}, and the working tree has none either: correct the path"
             )
         output.note(f"note: {quoted(ref)} has no {quoted(wanted or 'manifest')}: everything is new")
-    found = []
+    found: list[File] = []
     for name in names:
         inputs.check_rendered(Path(name))
         data = _output("cat-file", "blob", f"{ref}:{name}")
         if data.strip():
-            source = f"{ref}:{name}"
-            found.append((inputs.decoded(data, source), source))
+            found.append(inputs.content(data, f"{ref}:{name}"))
     return found
 
 

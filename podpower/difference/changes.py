@@ -146,8 +146,8 @@ def _paired(old: Sequence[_Side], new: Sequence[_Side]) -> Iterable[tuple[_Side 
         waiting.setdefault(side.prediction.spec_hash, deque()).append(side)
     equal = [(waiting[hashed].popleft(), side) for side in new if waiting.get(hashed := side.prediction.spec_hash)]
     taken = {id(side) for pair in equal for side in pair}
-    rest = ([side for side in sides if id(side) not in taken] for sides in (old, new))
-    return [*equal, *zip_longest(*rest)]
+    old_rest, new_rest = ([side for side in sides if id(side) not in taken] for sides in (old, new))
+    return [*equal, *zip_longest(old_rest, new_rest)]
 
 
 def _same(old: _Side | None, new: _Side | None) -> bool:

@@ -17,7 +17,7 @@ _MOST_LINES: Final = 50
 def render(answer: Mapping[str, Any], *, inputs: Sequence[str] = (), most: int = MOST_CHARACTERS) -> str:
     """Return Markdown of at most `most` characters; "" where nothing changed and everything could be read."""
     rows = [_cells(row) for row in tables.rows_of(answer)]
-    lines = tables.why_unknown(answer)
+    lines = [*(tables.basis_lines(answer) if tables.untrained(answer) else []), *tables.why_unknown(answer)]
     if not rows and not answer["errors"]:
         return ""
     sentence = f"**{markdown.plain(tables.sentence(answer))}**"
@@ -60,7 +60,8 @@ def _text(
         more = [f"{len(lines) - _MOST_LINES} more"] if len(lines) > _MOST_LINES else []
         parts += ["", *markdown.bullets([*lines[:_MOST_LINES], *more])]
     unchanged = f"{answer['unchanged']} workloads are unchanged"
-    parts += _folded("How to read this", markdown.bullets([*tables.basis_lines(answer), unchanged, *inputs]))
+    basis = [] if tables.untrained(answer) else tables.basis_lines(answer)
+    parts += _folded("How to read this", markdown.bullets([*basis, unchanged, *inputs]))
     return "\n".join(parts) + "\n"
 
 

@@ -12,10 +12,13 @@ _UNKNOWN: Final = "unknown"
 def sentence(answer: Mapping[str, Any]) -> str:
     """Return the monthly change in one sentence, from an answer shaped as that of `POST /diff`."""
     changes, delta = answer["changes"], answer["total"]["delta"]
+    incomplete = _incomplete(answer)
     if not changes:
-        return NOTHING
+        return f"{NOTHING}{incomplete}"
     if delta["unknown"] == len(changes):
-        return f"{tables.counted(len(changes), 'workload')} changed; how much the energy changes is unknown."
+        return (
+            f"{tables.counted(len(changes), 'workload')} changed; how much the energy changes is unknown.{incomplete}"
+        )
     kwh = delta["kwh_month"]
     old, new = (answer["total"][side]["kwh_month"] for side in ("old", "new"))
     more = [_more(delta, name) for name in ("cost_month", "co2e_kg_month") if name in delta]
@@ -29,7 +32,12 @@ def sentence(answer: Mapping[str, Any]) -> str:
     missing = (
         f". {tables.counted(delta['unknown'], 'change')} of unknown energy not counted" if delta["unknown"] else ""
     )
-    return f"This change {verb} {amount}{beside}{sides}{missing}."
+    return f"This change {verb} {amount}{beside}{sides}{missing}.{incomplete}"
+
+
+def _incomplete(answer: Mapping[str, Any]) -> str:
+    unread = len(answer["errors"])
+    return f" Incomplete: {tables.counted(unread, 'object')} could not be read." if unread else ""
 
 
 def _more(delta: Mapping[str, Any], name: str) -> str:
@@ -114,4 +122,13 @@ def why_unknown(answer: Mapping[str, Any]) -> list[str]:
 
 def basis_lines(answer: Mapping[str, Any]) -> Sequence[str]:
     """Return a line for each basis of the shown predictions."""
-    return tables.basis_lines([change["new"] or change["old"] for change in answer["changes"]])
+    return tables.basis_lines(_shown(answer))
+
+
+def untrained(answer: Mapping[str, Any]) -> bool:
+    """Return True for a difference that rests on no measurement at all."""
+    return tables.untrained(_shown(answer))
+
+
+def _shown(answer: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [change["new"] or change["old"] for change in answer["changes"]]

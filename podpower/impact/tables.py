@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podpower.impact import units
+from podpower.model import cold_start
 
 BASES: Final[dict[str, str]] = {
     "seen": "this very spec was measured",
@@ -88,8 +89,15 @@ def _pods(prediction: Mapping[str, Any]) -> str:
 
 def basis_lines(predictions: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a line for each basis that occurs, which explains it."""
+    if untrained(predictions):
+        return [f"prior: {cold_start.NOTE}"]
     found = {prediction["basis"] for prediction in predictions}
     return [f"{basis}: {meaning}" for basis, meaning in BASES.items() if basis in found]
+
+
+def untrained(predictions: Sequence[Mapping[str, Any]]) -> bool:
+    """Return True for predictions that rest on no measurement at all."""
+    return any(prediction["model_version"] == cold_start.VERSION for prediction in predictions)
 
 
 def notes_of(predictions: Sequence[Mapping[str, Any]]) -> list[str]:

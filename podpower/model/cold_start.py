@@ -13,6 +13,7 @@ from podpower.model.metric import Metric
 from podpower.model.partial_pooling import LEVELS
 from podpower.model.prior import Prior
 
+VERSION = "untrained"  # of its predictions
 NOTE = "nothing was measured: estimates from resources alone, mostly within a factor of ten"
 _STEP_SECONDS = 60.0
 

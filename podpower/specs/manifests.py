@@ -10,7 +10,7 @@ from podpower.specs.documents import Objects, Rejected
 from podpower.specs.given import Object
 from podpower.specs.selection import Options, Workloads, select
 
-_RENDER: Final = "it holds {{ }}: render the template first, e.g. `helm template CHART | podpower predict -f -`"
+_RENDER: Final = "it holds {{ }}: render the template first, e.g. with `helm template CHART`, and give the output"
 
 
 def read_manifests(data: bytes, *, source: str, options: Options | None = None) -> Workloads:

@@ -107,6 +107,14 @@ def test_an_increase_from_nothing_is_above_every_percentage(repository, tmp_path
     assert run(capsys, tmp_path / "empty", "deploy", "--fail-increase", "1000%")[0] == 3
 
 
+def test_what_could_not_be_read_is_in_the_sentence(repository, capsys):
+    (repository / "deploy" / "bad.yaml").write_text(manifest("bad", "nginx", cpu="1x"))
+    code, out, _ = run(capsys, "main:deploy/", "deploy/", "--format", "markdown")
+    assert code == 1
+    (sentence,) = [line for line in out.splitlines() if line.startswith("**This change adds")]
+    assert "Incomplete: 1 object could not be read" in sentence
+
+
 def test_errors_in_objects_win(repository, capsys):
     (repository / "deploy" / "odd.yaml").write_text(manifest("odd", "nginx", memory="1x"))
     code, out, said = run(capsys, "main", "deploy", "--fail-increase", "1%", "--format", "markdown")

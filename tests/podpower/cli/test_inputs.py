@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -116,12 +117,66 @@ def test_several_inputs_and_folders_are_one(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "tool"), [("Chart.yaml", "helm template"), ("kustomization.yaml", "kubectl kustomize")]
+    ("name", "tool"),
+    [
+        ("Chart.yaml", "helm template"),
+        ("kustomization.yaml", "kubectl kustomize"),
+        ("Kustomization", "kubectl kustomize"),
+    ],
 )
 def test_a_folder_that_has_to_be_rendered_names_the_command(name, tool, tmp_path, capsys):
     (tmp_path / name).write_text("name: x\n")
+    (tmp_path / "patch.yaml").write_text(WEB)
+    for command in (
+        ["predict", "-f", str(tmp_path)],
+        ["predict", "-f", f"{tmp_path}/{name}"],
+        ["diff", "/dev/null", tmp_path],
+    ):
+        assert main(list(map(str, command))) == 1
+        printed = capsys.readouterr()
+        assert f"render it with `{tool} {tmp_path}`" in printed.err
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+
+
+def _without_rights(*arguments):
+    """Run a command as a user whom permissions stop: root without the capability to ignore them."""
+    drop = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+    command = [*drop, sys.executable, "-m", "podpower", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="root, and there is no setpriv")
+@pytest.mark.parametrize("closed", ["below", "below/web.yaml"])
+def test_what_cannot_be_opened_in_a_folder_is_named_and_the_rest_is_predicted(closed, tmp_path):
+    """A folder that is passed over without a word would make the total too small, with exit code 0."""
+    (tmp_path / "below").mkdir()
+    (tmp_path / "db.yaml").write_text(manifest("db", "postgres:16"))
+    (tmp_path / "below" / "web.yaml").write_text(WEB)
+    (tmp_path / closed).chmod(0)
+    try:
+        done = _without_rights("predict", "-f", tmp_path)
+        named = _without_rights("predict", "-f", tmp_path / closed)
+    finally:
+        (tmp_path / closed).chmod(0o755)
+    assert done.returncode == named.returncode == 1
+    assert f"rejected: {tmp_path}/{closed}: not read: Permission denied" in done.stderr
+    assert "the total is incomplete: 1 object could not be read" in done.stdout
+    assert "shop/db" in done.stdout
+    assert named.stderr == f"error: {tmp_path}/{closed}: Permission denied\n"
+
+
+def test_an_empty_file_in_a_folder_is_left_out_and_one_that_is_no_text_is_named(tmp_path, capsys):
+    (tmp_path / "empty.yaml").write_text("\n")
     assert main(["predict", "-f", str(tmp_path)]) == 1
-    assert f"{tool} {tmp_path} | podpower predict -f -" in capsys.readouterr().err
+    assert f"error: no workload in {tmp_path}: expected manifests" in capsys.readouterr().err
+    (tmp_path / "web.yaml").write_text(WEB)
+    assert main(["predict", "-f", str(tmp_path)]) == 0
+    (tmp_path / "z.yaml").write_bytes(gzip.compress(WEB.encode()))
+    capsys.readouterr()
+    assert main(["predict", "-f", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "shop/web" in printed.out
+    assert f"rejected: {tmp_path}/z.yaml: not read: compressed: unpack it first" in printed.err
 
 
 def test_an_unrendered_template_is_refused_with_the_command_that_renders_it(predict):

@@ -36,7 +36,8 @@ def test_a_misspelt_kind_alone_is_named_once(tmp_path, capsys):
 def test_a_total_of_nothing_known_is_unknown(tmp_path, capsys):
     path = tmp_path / "web.yaml"
     path.write_text(GOOD.replace("kind: Deployment", "kind: Deploymnt"))
-    assert "total: unknown" in answer(capsys, "predict", "-f", str(path))[1]
+    for form in ("table", "csv", "markdown", "html"):
+        assert answer(capsys, "predict", "-f", str(path), "--format", form)[:2] == (1, "")
     code, out, _ = answer(capsys, "predict", "-f", str(path), "--format", "json")
     assert code == 1
     assert '"total_avg_power_w": null' in out
@@ -76,6 +77,35 @@ def test_a_file_that_is_no_manifest_yet_has_a_hint(name, write, hint, tmp_path, 
     assert code == 1
     assert hint in said
     assert said.count("\n") == 1
+
+
+def test_a_new_side_that_cannot_be_read_removes_nothing(tmp_path, capsys):
+    (tmp_path / "old.yaml").write_text(GOOD)
+    (tmp_path / "new.yaml").write_text(GOOD.replace("replicas: 2", "replicas: {{ .Values.replicas }}"))
+    code, out, said = answer(capsys, "diff", f"{tmp_path}/old.yaml", f"{tmp_path}/new.yaml")
+    assert (code, out) == (1, "")
+    assert said.startswith(f"error: no workload in {tmp_path}/new.yaml: ")
+    assert "helm template" in said
+
+
+def test_the_file_of_a_folder_that_cannot_be_read_is_named(tmp_path, capsys):
+    (tmp_path / "a.yaml").write_text("kind: {{ .Values.kind }}\n")
+    code, _, said = answer(capsys, "predict", "-f", str(tmp_path))
+    assert code == 1
+    assert said.startswith(f"error: no workload in {tmp_path}: {tmp_path}/a.yaml: ")
+
+
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_a_difference_of_estimates_says_that_nothing_was_measured(form, tmp_path, capsys, monkeypatch):
+    """In the comment itself, which is all that a reader of the pull request has."""
+    monkeypatch.setenv("PODPOWER_HOME", str(tmp_path / "home"))
+    (tmp_path / "old.yaml").write_text(GOOD)
+    (tmp_path / "new.yaml").write_text(GOOD.replace("replicas: 2", "replicas: 3"))
+    _, out, _ = answer(capsys, "diff", f"{tmp_path}/old.yaml", f"{tmp_path}/new.yaml", "--format", form)
+    assert "nothing was measured: estimates from resources alone" in out.partition("<details>")[0]
+    assert "far from all that was measured" not in out
+    _, out, _ = answer(capsys, "predict", f"{tmp_path}/new.yaml", "--format", form)
+    assert "nothing was measured: estimates from resources alone" in out
 
 
 def test_a_line_of_ndjson_is_named_by_its_number(tmp_path, capsys):
@@ -125,6 +155,20 @@ def test_what_starts_other_commands_names_all_extras_before_it_starts_any(comman
     assert code == 1
     assert f"{out}{said}" == "error: this command needs dagster: pip install 'podpower[assets,serving]'\n"
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "csv"])
+def test_a_name_forges_no_line(form, tmp_path, capsys):
+    """`::error::` at the start of a line is a command to a runner of GitHub, and `total` a row of the table."""
+    path = tmp_path / "web.yaml"
+    forged = GOOD.replace("name: good,", 'name: "a\\n::error::b\\ntotal 0 W",')
+    bad = manifest("odd", "nginx", memory='"1\\n::error::x"')
+    path.write_text(f"{forged}---\n{bad}")
+    for command in (["predict", str(path)], ["diff", "/dev/null", str(path)]):
+        code, out, said = answer(capsys, *command, "--format", form)
+        assert code == 1
+        assert "::error::b total 0 W" in out.replace("\\", "")
+        assert not [line for line in (out + said).splitlines() if line.startswith(("::", "total 0"))]
 
 
 def test_control_characters_of_a_manifest_are_not_printed(tmp_path, capsys):

@@ -405,7 +405,9 @@ def test_steps_of_a_rebuilt_cluster_have_the_spec_of_the_pod_that_lived_then(
     new one was made.
     """
     real, ahead_s = time.time, 1800 - time.time() % HOUR_S
-    monkeypatch.setattr(time, "time", lambda: real() + ahead_s)  # mid-hour: what was made before the hour begins with it
+    monkeypatch.setattr(
+        time, "time", lambda: real() + ahead_s
+    )  # mid-hour: what was made before the hour begins with it
     collector, now_s = Collector(cluster, tmp_path / "journal", tmp_path), time.time()
     cluster.add(database("postgres:16", made_s=now_s - 7200))
     collector.collect()
