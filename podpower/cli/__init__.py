@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from podpower import settings
-from podpower.cli import defaults, output
+from podpower.cli import defaults, output, streams
 from podpower.cli.arguments import Parser, UsageError
 from podpower.cli.commands import build_parser
 from podpower.errors import PodpowerError
@@ -41,19 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_parser(parser: Parser, argv: Sequence[str] | None = None) -> int:
     """Run the command that a parser finds, `sys.argv` unless given, and return its exit code."""
     _open_closed_streams()
+    streams.accept_every_character()
     settings.give_back_memory()
     debug, command = False, ""
     try:
-        defaults.apply(parser)
-        arguments = parser.parse_args(argv)
-        debug = getattr(arguments, "debug", False)
-        command = str(getattr(arguments, "command", ""))
-        arguments.settings = settings.read()
-        _check_packages(command)
-        code: int = arguments.run(arguments)
-        sys.stdout.flush()  # a closed pipe raises here and not at exit
-    except SystemExit as done:  # raised by argparse after --help, --version and usage errors
-        return done.code if isinstance(done.code, int) else 2
+        try:
+            defaults.apply(parser)
+            arguments = parser.parse_args(argv)
+            debug = getattr(arguments, "debug", False)
+            command = str(getattr(arguments, "command", ""))
+            arguments.settings = settings.read()
+            _check_packages(command)
+            code: int = arguments.run(arguments)
+        except SystemExit as done:  # raised by argparse after --help, --version and usage errors
+            code = done.code if isinstance(done.code, int) else 2
+        sys.stdout.flush()  # a closed pipe or a full disk raises here and not at exit
     except BrokenPipeError:
         # The reader has enough, as in `podpower ... | head`. Python would fail again to flush what is left at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -71,6 +71,10 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(unknown)}")
         return arguments, unknown
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print help or the version. OSError on a full disk or a closed pipe, which argparse ignores."""
+        (file or sys.stderr).write(message)
+
     @staticmethod
     def complain(prog: str, message: str) -> int:
         """Print `message` as a usage error of `prog`; return the exit code."""
@@ -142,6 +146,13 @@ def count(text: str) -> int:
     if value is None or len(text) > len(str(MAX_NODES)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_NODES}")
     return value
+
+
+def name(text: str) -> str:
+    """Accept a name that can be printed, and written in UTF-8."""
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a name: it has characters that cannot be printed")
+    return text
 
 
 def port(text: str) -> int:

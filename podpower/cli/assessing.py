@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from podpower.cli.arguments import Parser, count
+from podpower.cli.arguments import Parser, count, name
 from podpower.cli.impact import add_impact, check_currency, inputs_of, note_unused, warn_of_surprises
 from podpower.cli.predictors import add_model, predictor_of
 
@@ -19,9 +19,9 @@ def add_assessing(parser: Parser) -> None:
     """Add the options of the model, of reading manifests, and of cost, carbon and scope."""
     add_model(parser)
     parser.add_argument("--nodes", type=count, metavar="N", help="pods of a DaemonSet whose status has no number")
-    parser.add_argument("--cluster", metavar="NAME", help="cluster of the workloads that name none")
+    parser.add_argument("--cluster", type=name, metavar="NAME", help="cluster of the workloads that name none")
     parser.add_argument(
-        "--node-type", metavar="TYPE", help="machine type of the workloads that name none, e.g. m6g.large"
+        "--node-type", type=name, metavar="TYPE", help="machine type of the workloads that name none, e.g. m6g.large"
     )
     parser.add_argument(
         "--lenient", action="store_true", help="read objects with misspelt kinds or fields as if these were absent"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podpower.cli import inputs, output, streams
-from podpower.cli.arguments import Commands, UsageError, add_command, add_group, namespaced, port, seconds
+from podpower.cli.arguments import Commands, UsageError, add_command, add_group, name, namespaced, port, seconds
 from podpower.cli.connections import add_kubernetes, add_selection, open_cluster, selection, use_named_cluster
 from podpower.errors import InvalidInput
 
@@ -51,7 +51,7 @@ kept: their labels are training data.
         nargs="+",
         help="manifests, folders of them, recordings, NDJSON of InferenceRequests, or - for standard input",
     )
-    parser.add_argument("--cluster", metavar="NAME", help="cluster of the workloads that name none")
+    parser.add_argument("--cluster", type=name, metavar="NAME", help="cluster of the workloads that name none")
     parser.add_argument(
         "--lenient", action="store_true", help="read objects with misspelt kinds or fields as if these were absent"
     )

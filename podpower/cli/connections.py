@@ -8,7 +8,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from podpower.cli import output
-from podpower.cli.arguments import Parser, positive
+from podpower.cli.arguments import Parser, name, positive
 from podpower.errors import InvalidInput
 from podpower.settings import CLUSTERS, ClusterSettings
 
@@ -22,6 +22,7 @@ def add_kubernetes(parser: Parser) -> None:
     """Add the options that select a cluster, its name in the output, and its certificates."""
     parser.add_argument(
         "--cluster",
+        type=name,
         metavar="NAME",
         help=f"name of the cluster in the output (default: that of the kubeconfig), or of a cluster in {CLUSTERS}",
     )

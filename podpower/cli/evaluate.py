@@ -5,7 +5,7 @@ import json
 
 from podpower.cli import output, streams
 from podpower.cli.arguments import Commands, UsageError, add_command
-from podpower.cli.tables import read_rows, write_output
+from podpower.cli.tables import read_training_set, write_output
 from podpower.cli.train import add_training_options, left_out
 from podpower.errors import InvalidInput
 
@@ -38,14 +38,13 @@ by basis. By kind, by namespace, over time and every pod: --html or --json.
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate and print. InvalidInput when no split could be evaluated."""
     from podpower.cli.scores import show_report  # noqa: PLC0415
-    from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
     from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
 
     if arguments.html == "-" and arguments.json:
         raise UsageError("--html - and --json both print: give --html a file")
     if arguments.html:
         streams.check_output(arguments.html, inputs=[arguments.train])
-    training_set = TrainingSet.of(read_rows(arguments.train), target=arguments.target)
+    training_set = read_training_set(arguments.train, target=arguments.target)
     with output.progress("evaluating") as advance:
         report = evaluate(
             training_set,

@@ -101,7 +101,7 @@ def _in_folder(path: str) -> "File":
 def content(data: bytes, path: str) -> "File":
     """Return the content of one file of several with its name, Rejected where it is not text."""
     try:
-        return decoded(data, path) if data.strip() else data, path
+        return decoded(data, path) if data.strip() else data, streams.display_name(path)
     except InvalidInput as error:
         return _unread(path, str(error))
 
@@ -109,8 +109,9 @@ def content(data: bytes, path: str) -> "File":
 def _unread(path: str, why: str) -> "Rejected":
     from podpower.specs.documents import Rejected  # noqa: PLC0415
 
-    why = why.removeprefix(path).removeprefix(": ").removeprefix(" is ")
-    return Rejected(source=path, index=0, detail=f"{_NOT_READ}{why}")
+    source = streams.display_name(path)
+    why = why.removeprefix(source).removeprefix(": ").removeprefix(" is ")
+    return Rejected(source=source, index=0, detail=f"{_NOT_READ}{why}")
 
 
 def workloads_of(files: "Iterable[File]", options: "Options", *, to_predict: bool = False) -> "Workloads":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from podpower.cli import output, quarantine, streams
 from podpower.cli.arguments import Commands, Parser, add_command, add_group
 from podpower.cli.artifacts import read_encoder, read_model
-from podpower.cli.tables import read_rows
+from podpower.cli.tables import read_training_set
 from podpower.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
@@ -184,7 +184,6 @@ def add_version(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """Print the comparison of the candidate with another version."""
-    from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
     from podpower.evaluation.comparison import compare_known, compare_unknown, find_label_shift  # noqa: PLC0415
     from podpower.evaluation.quarantine import find_quarantined  # noqa: PLC0415
 
@@ -192,7 +191,7 @@ def compare(arguments: argparse.Namespace) -> int:
     against = arguments.against or store.served()
     if against is None:
         raise InvalidInput("nothing is served yet, hence nothing to compare with: give --against")
-    training_set = TrainingSet.of(read_rows(arguments.train))
+    training_set = read_training_set(arguments.train)
     (_, champion), (_, candidate) = store.load(against), store.load(arguments.version)
     for model, version in ((champion, against), (candidate, arguments.version)):
         if model.encoder_fingerprint != training_set.encoder_fingerprint:

@@ -55,6 +55,8 @@ Exit code 1: some objects could not be read; the others are predicted. Exit code
     parser.add_argument(
         "-f", "--input", dest="more_paths", default=[], nargs="+", action="extend", metavar="PATH", help="the same"
     )
+    # As kubectl has it, and people type it.
+    parser.add_argument("-k", "--kustomize", metavar="FOLDER", help=argparse.SUPPRESS)
     parser.add_argument(
         "--format", choices=predictions.FORMATS, default="table", help="how to print (default %(default)s)"
     )
@@ -78,6 +80,9 @@ def run(arguments: argparse.Namespace) -> int:
     is above a threshold.
     """
     paths = [*arguments.paths, *arguments.more_paths]
+    if arguments.kustomize is not None:
+        folder = arguments.kustomize
+        raise UsageError(f"-k: podpower does not render: kubectl kustomize {folder} | podpower predict -f -")
     if not paths:
         raise UsageError("nothing to predict: name manifests or folders with -f, or pipe manifests into -f -")
     if arguments.explain and arguments.format not in _EXPLAINED:

@@ -1,18 +1,21 @@
 """Print predictions as a table, JSON, YAML, CSV, Markdown or HTML, in the shapes of `POST /predict/batch`."""
 
 import csv
+import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from podpower.cli import output
+from podpower.cli import output, streams
 from podpower.impact import tables, units
 
 FORMATS = ("table", "json", "yaml", "csv", "markdown", "html")
 _EVIDENCE = 5  # neighbours shown of each workload; the others are in JSON
 _LEAST_SHARE = 0.005
+_BEYOND_ASCII = re.compile("[^ -~]")
 _ROWS = 256  # encoded at a time
 _INTERVALS = frozenset({"interval", "intervals", "total_interval"})
 
@@ -39,7 +42,8 @@ def show(answer: Mapping[str, Any], *, form: str, inputs: Sequence[str], notes: 
     elif form == "html":
         from podpower.impact import page  # noqa: PLC0415  # this format only
 
-        print(page.render(answer, inputs=inputs, notes=notes), end="")
+        text = page.render(answer, inputs=inputs, notes=notes)
+        print(text if streams.prints_unicode() else text.encode("ascii", "xmlcharrefreplace").decode(), end="")
     elif form == "yaml":
         print_yaml(answer)
     else:
@@ -53,21 +57,22 @@ def print_yaml(answer: Mapping[str, Any]) -> None:
     from podpower.specs.quoting import UNPRINTABLE  # noqa: PLC0415
 
     text = yaml.safe_dump(dict(answer), sort_keys=False, allow_unicode=True)
-    if UNPRINTABLE.search(text.replace("\n", "")):
+    if UNPRINTABLE.search(text.replace("\n", "")) or not (text.isascii() or streams.prints_unicode()):
         text = yaml.safe_dump(dict(answer), sort_keys=False, allow_unicode=False)
     sys.stdout.write(text)
 
 
 def print_json(answer: Mapping[str, Any]) -> None:
-    """Print plain values as JSON; characters that a terminal obeys are escaped."""
+    """Print plain values as JSON; characters that a terminal obeys, or lacks, are escaped."""
     from podpower.specs.quoting import UNPRINTABLE  # noqa: PLC0415
 
+    escaped = UNPRINTABLE if streams.prints_unicode() else _BEYOND_ASCII
     for text in _indented(answer):
         if text.isascii() and "\x7f" not in text:
             sys.stdout.write(text)
         else:
             lines = text.split("\n")
-            sys.stdout.write("\n".join(UNPRINTABLE.sub(lambda c: f"\\u{ord(c[0]):04x}", line) for line in lines))
+            sys.stdout.write("\n".join(escaped.sub(lambda c: json.dumps(c[0])[1:-1], line) for line in lines))
 
 
 def _indented(answer: Mapping[str, Any]) -> Iterator[str]:

@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from podpower.cli import streams
+from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
     import polars as pl
 
     from podpower.datasets.tables import TrainingRows
+    from podpower.datasets.training_set import TrainingSet
 
 
 def read_table(path: str, *, command: str) -> "pl.DataFrame":
@@ -24,6 +26,19 @@ def read_rows(path: str) -> "TrainingRows":
     from podpower.datasets.tables import COMMAND, read_training_rows, training_rows  # noqa: PLC0415
 
     return training_rows(read_table(path, command=COMMAND)) if path == streams.STANDARD else read_training_rows(path)
+
+
+def read_training_set(path: str, *, target: str | None = None) -> "TrainingSet":
+    """Read the training set of `train_rows.parquet`. InvalidInput, with the name of the file, when it has none."""
+    from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
+
+    name = streams.display_name(path)
+    try:
+        return TrainingSet.of(read_rows(path), target=target)
+    except InvalidInput as error:
+        if name in str(error):
+            raise
+        raise InvalidInput(f"{name}: {error}") from error
 
 
 def write_table(table: "pl.DataFrame | Iterable[pl.DataFrame]", out: str) -> None:

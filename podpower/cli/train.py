@@ -6,9 +6,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from podpower.cli import output, streams
-from podpower.cli.arguments import Commands, Parser, add_command, positive
+from podpower.cli.arguments import Commands, Parser, add_command, name, positive
 from podpower.cli.artifacts import write_model
-from podpower.cli.tables import read_rows
+from podpower.cli.tables import read_training_set
 
 if TYPE_CHECKING:
     from podpower.datasets.training_set import TrainingSet
@@ -28,7 +28,10 @@ def add(commands: Commands) -> None:
     )
     add_training_options(parser)
     parser.add_argument(
-        "--node-type", metavar="TYPE", help="machine type of the nodes that the labels are of, where all have the same"
+        "--node-type",
+        type=name,
+        metavar="TYPE",
+        help="machine type of the nodes that the labels are of, where all have the same",
     )
     parser.add_argument("--out", required=True, metavar="FILE", help="where to write knn_energy.joblib")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
@@ -55,7 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Train, write the model, and print its evaluation on held-out workloads."""
     from podpower.cli.scores import show_report  # noqa: PLC0415
     from podpower.datasets.hash_versions import older_hashes  # noqa: PLC0415
-    from podpower.datasets.training_set import TrainingSet  # noqa: PLC0415
     from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
     from podpower.evaluation.figures import EVALUATION, kept_figures  # noqa: PLC0415
     from podpower.evaluation.names import UNSEEN  # noqa: PLC0415
@@ -65,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     heap.keep_small()  # copies of all vectors come and go
     streams.check_output(arguments.out, inputs=[arguments.train])
     with output.progress("training") as advance:
-        training_set = TrainingSet.of(read_rows(arguments.train), target=arguments.target)
+        training_set = read_training_set(arguments.train, target=arguments.target)
         report = evaluate(
             training_set,
             neighbors=arguments.neighbors,

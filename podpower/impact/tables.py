@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from podpower.impact import units
-from podpower.model import cold_start
 
 BASES: Final[dict[str, str]] = {
     "seen": "this very spec was measured",
@@ -90,14 +89,18 @@ def _pods(prediction: Mapping[str, Any]) -> str:
 def basis_lines(predictions: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a line for each basis that occurs, which explains it."""
     if untrained(predictions):
-        return [f"prior: {cold_start.NOTE}"]
+        from podpower.model.cold_start import NOTE  # numpy, which help does without  # noqa: PLC0415
+
+        return [f"prior: {NOTE}"]
     found = {prediction["basis"] for prediction in predictions}
     return [f"{basis}: {meaning}" for basis, meaning in BASES.items() if basis in found]
 
 
 def untrained(predictions: Sequence[Mapping[str, Any]]) -> bool:
     """Return True for predictions that rest on no measurement at all."""
-    return any(prediction["model_version"] == cold_start.VERSION for prediction in predictions)
+    from podpower.model.cold_start import VERSION  # noqa: PLC0415
+
+    return any(prediction["model_version"] == VERSION for prediction in predictions)
 
 
 def notes_of(predictions: Sequence[Mapping[str, Any]]) -> list[str]:

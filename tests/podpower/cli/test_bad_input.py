@@ -104,6 +104,14 @@ def test_wrong_labels_name_the_column(change, told, workflow, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.parametrize("command", ["train --out {out}/m.joblib --train", "evaluate --train"])
+@pytest.mark.parametrize("wrong", ["features.parquet", "labels.parquet"])
+def test_a_table_that_has_no_training_rows_is_named(command, wrong, workflow, tmp_path, capsys):
+    """Who trains with the file of the step before sees which one it was."""
+    assert main([*command.replace("{out}", str(tmp_path)).split(), f"{workflow}/{wrong}"]) == 1
+    failed(capsys, f"error: {workflow}/{wrong}: training rows ")
+
+
 @pytest.mark.parametrize("option", ["--features", "--labels"])
 def test_a_file_that_is_no_parquet_is_named(option, workflow, tmp_path, capsys):
     (tmp_path / "text.parquet").write_text("not at all")

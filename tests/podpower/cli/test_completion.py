@@ -1,4 +1,4 @@
-"""Completion in the shells themselves: bash by its function, zsh and tcsh by the Tab key on a terminal."""
+"""Completion in the shells themselves: bash by its function, fish by its own command, zsh and tcsh by the Tab key."""
 
 import os
 import shutil
@@ -32,10 +32,18 @@ def script(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "place", "wanted"), [("pred", 1, "predict"), ("diff --fail-i", 2, "--fail-increase")]
+    ("words", "place", "wanted"),
+    [
+        ("pred", 1, "predict"),
+        ("diff --fail-i", 2, "--fail-increase"),
+        ("predict -f ma", 3, "manifest.yaml"),
+        ("diff manifest.yaml ma", 3, "manifest.yaml"),
+        ("train --train ma", 3, "manifest.yaml"),
+    ],
 )
-def test_bash_completes_commands_and_options(words, place, wanted, script):
+def test_bash_completes_commands_options_and_files(words, place, wanted, script):
     folder = script("bash")
+    (folder / "manifest.yaml").write_text("")
     ask = (
         f"source _podpower; COMP_WORDS=(podpower {words}); COMP_CWORD={place}; _shtab_podpower; echo ${{COMPREPLY[@]}}"
     )
@@ -62,5 +70,27 @@ def test_the_tab_key_completes_commands_and_options(shell, script):
         terminal.wait_for("fail-above")
 
 
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("podpower pred", "predict"),
+        ("podpower diff --fail-i", "--fail-increase"),
+        ("podpower diff ma", "manifest.yaml"),
+    ],
+)
+def test_fish_completes_commands_options_and_files(line, wanted, script):
+    if shutil.which("fish") is None:
+        (pytest.fail if os.environ.get("PODPOWER_REQUIRE_SERVICES") == "1" else pytest.skip)("there is no fish")
+    folder = script("fish")
+    (folder / "manifest.yaml").write_text("")
+    ask = f"source _podpower; complete -C '{line}'"
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", ask],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=True, env=environment,
+    )  # fmt: skip
+    assert [found.split("\t")[0] for found in done.stdout.splitlines()] == [wanted], done
+
+
 def test_every_shell_that_is_offered_has_a_test():
-    assert set(SHELLS) == {"bash", *_LOADED}
+    assert set(SHELLS) == {"bash", "fish", *_LOADED}
