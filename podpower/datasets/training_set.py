@@ -110,6 +110,12 @@ class TrainingSet:
         """Return the rows for which it holds, by `ts`, `cluster` and `pod`; maybe none."""
         return replace(self, frame=self.frame.filter(condition))
 
+    def split(self, at_s: float) -> tuple["TrainingSet", "TrainingSet"]:
+        """Return the rows that begin up to a time and those that begin after it. A row that has labels of both sides is
+        of the first, so that all labels of the second are newer.
+        """
+        return self.where(pl.col(FIRST) <= at_s), self.where(pl.col(FIRST) > at_s)
+
     def hours(self) -> pl.DataFrame:
         """Return the mean power of each entry in each hour: `entry` (its row in `entries`), `hour`, `first_s`, `last_s`
         and `power_w`, in this order.

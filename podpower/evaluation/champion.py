@@ -4,12 +4,16 @@ are compared on. The comparisons themselves are in `podpower.evaluation.comparis
 
 from dataclasses import dataclass, field
 
-import polars as pl
-
-from podpower.datasets.entries import Examples
 from podpower.datasets.training_set import TrainingSet
 from podpower.errors import InvalidInput
-from podpower.evaluation.comparison import Comparison, LabelShift, compare_known, compare_unknown, find_label_shift
+from podpower.evaluation.comparison import (
+    LEAST_COMPARED,
+    Comparison,
+    LabelShift,
+    compare_known,
+    compare_unknown,
+    find_label_shift,
+)
 from podpower.evaluation.quarantine import Quarantine, find_quarantined
 from podpower.evaluation.served import Reencode
 from podpower.evaluation.splits import ENOUGH_PODS
@@ -93,7 +97,7 @@ def compare_with_champion(
     """Compare a candidate, trained on what `quarantine` keeps of `training_set`, with the champion.
 
     Where labels have shifted, those in quarantine included, nothing is compared on them. On known workloads the recipe
-    of the candidate is compared: a twin, trained on the rows before the held-out ones. Where the champion has another
+    of the candidate is compared: a twin, trained on the rows up to the held-out ones. Where the champion has another
     encoder, `reencode` gives it vectors of its own.
     """
     compared = ChampionComparison(served=champion.served, quarantine=quarantine, note=champion.note)
@@ -101,8 +105,7 @@ def compare_with_champion(
         return compared
     encoder, model = champion.fitted
     cut_s = _cut_s(training_set, model)
-    held_out = pl.col("ts") > cut_s
-    hours = training_set.where(held_out).examples().at_most(ENOUGH_PODS)
+    hours = training_set.split(cut_s)[1].examples().at_most(ENOUGH_PODS)
     other_encoder = model.encoder_fingerprint != candidate.encoder_fingerprint
     if other_encoder:
         _, hours = reencode(encoder, hours)
@@ -110,40 +113,29 @@ def compare_with_champion(
         compared.note = f"{champion.version} has another encoder, and no spec of the held-out pods is stored"
         return compared
     compared.label_shift = find_label_shift(model, hours)
-    tail = quarantine.kept.where(held_out)
+    past, tail = quarantine.kept.split(cut_s)
     if compared.label_shift.shifted or tail.frame.is_empty():
         return compared
     pods = tail.pods().at_most(ENOUGH_PODS)
     pods, champions = reencode(encoder, pods) if other_encoder else (pods, pods)
-    _compare(compared, model, candidate, quarantine.kept, pods=pods, champions=champions, cut_s=cut_s)
-    return compared
-
-
-def _compare(
-    compared: ChampionComparison,
-    model: KnnModel,
-    candidate: KnnModel,
-    kept: TrainingSet,
-    *,
-    pods: Examples,
-    champions: Examples,
-    cut_s: float,
-) -> None:
-    """Add the comparisons on unknown and known workloads."""
     compared.comparisons.append(compare_unknown(model, candidate, pods, champions=champions))
-    if model.labels_end_s >= kept.range_s[1]:
+    if model.labels_end_s > cut_s:
         compared.note = compared.note or "no labels are newer than the champion's: only unknown workloads were compared"
-    elif (twin := _trained(kept.where(pl.col("ts") <= cut_s))) is None:
+    elif (twin := _trained(past)) is None:
         compared.note = compared.note or "there are too few labels before the held-out ones to train on"
     else:
         compared.comparisons.append(compare_known(model, twin, pods, champions=champions))
+    return compared
 
 
 def _cut_s(training_set: TrainingSet, champion: KnnModel) -> float:
-    """Return the time after which labels are held out: no longer than needed, since the twin lacks them."""
+    """Return the time after which labels are held out: no longer than needed, since the twin lacks them. It is before
+    the end of the champion's labels only where too little begins after that.
+    """
     first_s, last_s = training_set.range_s
     cut_s = last_s - max(HOUR_S / 2, _TAIL * (last_s - first_s))
-    return max(cut_s, champion.labels_end_s) if champion.labels_end_s < last_s else cut_s
+    _, newer = training_set.split(champion.labels_end_s)
+    return max(cut_s, champion.labels_end_s) if newer.workloads >= LEAST_COMPARED else cut_s
 
 
 def _trained(past: TrainingSet) -> KnnModel | None:

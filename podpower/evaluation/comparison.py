@@ -26,7 +26,7 @@ CONFIDENCE = 0.9
 _NEGLIGIBLE, _GROSS = 0.01, 0.25
 _RESAMPLES = 2000
 _SEED = 1
-_LEAST_COMPARED = 5  # workloads; one more can reverse a comparison of fewer
+LEAST_COMPARED = 5  # workloads; one more can reverse a comparison of fewer
 # Labels have shifted when more than half of at least so many known workloads leave their 95 % interval by a factor of
 # two at once; a quarter is enough where the typical factor exceeds three, which a change of load rarely does.
 _LEAST_KNOWN, _MOST_CHANGED, _FACTOR = 5, 0.5, float(np.log(2.0))
@@ -169,7 +169,7 @@ def _compared(
     question: str, pods: Examples, errors: Sequence[NDArray[np.float64]], at: NDArray[np.bool_]
 ) -> Comparison:
     known, _ = _by_workload(pods, np.where(at, errors[0], np.nan))
-    if len(known) < _LEAST_COMPARED:
+    if len(known) < LEAST_COMPARED:
         return Comparison(question=question, workloads=len(known), verdict="unknown")
     _, champion = _by_workload(pods, np.where(at, errors[0], np.nan))
     _, candidate = _by_workload(pods, np.where(at, errors[1], np.nan))
