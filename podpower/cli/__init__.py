@@ -8,7 +8,7 @@ error; exit codes are 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 outp
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
 from podpower import settings
@@ -35,10 +35,10 @@ _EXTRAS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, `sys.argv` unless given, and return its exit code."""
-    return run_parser(build_parser(), argv)
+    return run_parser(build_parser, argv)
 
 
-def run_parser(parser: Parser, argv: Sequence[str] | None = None) -> int:
+def run_parser(build: Callable[[], Parser], argv: Sequence[str] | None = None) -> int:
     """Run the command that a parser finds, `sys.argv` unless given, and return its exit code."""
     _open_closed_streams()
     streams.accept_every_character()
@@ -46,6 +46,7 @@ def run_parser(parser: Parser, argv: Sequence[str] | None = None) -> int:
     debug, command = False, ""
     try:
         try:
+            parser = build()
             defaults.apply(parser)
             arguments = parser.parse_args(argv)
             debug = getattr(arguments, "debug", False)

@@ -17,6 +17,8 @@ _DURATION = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>ms|s|m|h|d|w|)"
 _CHOICE = re.compile(r"argument (?P<name>.+?): invalid choice: '(?P<given>[^']*)' \(choose from (?P<choices>.*)\)")
 _TIME_OPTIONS = ("--start", "--end")
 _BACKWARDS = re.compile(r"-\d.*")
+# Commands of other programs, and how podpower has them.
+_OTHER_WORDS = {"help": ["--help"], "version": ["--version"], "explain": ["predict --explain"]}
 _UNIT_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
@@ -41,8 +43,8 @@ class Parser(argparse.ArgumentParser):
             message = f"no such option: {unknown}" + (f"; did you mean {near[0]}?" if near else "")
         elif wrong := _CHOICE.fullmatch(message):
             choices = re.findall(r"[\w.-]+", wrong["choices"])
-            near = difflib.get_close_matches(wrong["given"], choices, n=1)
-            what = "command" if wrong["name"].endswith("COMMAND") else wrong["name"]
+            near = _OTHER_WORDS.get(wrong["given"], []) or difflib.get_close_matches(wrong["given"], choices, n=1)
+            what = "command" if wrong["name"].endswith("COMMAND") else wrong["name"].rpartition("/")[2]
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(choices)}"
             message = f"no such {what}: {wrong['given']}; {hint}"
         raise SystemExit(self.complain(self.prog, message))

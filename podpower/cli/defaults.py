@@ -8,6 +8,7 @@ diff:                  # of one command
 
 import argparse
 import difflib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,16 +39,34 @@ def apply(parser: Parser, *, path: str = FILE) -> None:
     general = {name: value for name, value in (content or {}).items() if not isinstance(value, dict)}
     for name in general:
         _check_name(name, path, where="", known=[*OPTIONS, *commands])
+    for name, value in (content or {}).items():
+        if isinstance(value, dict) and name not in commands:
+            _check_name(name, path, where="", known=[*OPTIONS, *commands])
+            raise InvalidInput(f"{path}: {name} must be a value, or a list of values")
+        if name in commands and value is not None and not isinstance(value, dict):
+            raise InvalidInput(f"{path}: {name} is a command: write its options below it")
+    for name, value in general.items():
+        _set_general(name, value, commands.values(), path)
     for command, found in commands.items():
         own = (content or {}).get(command)
-        _set(found, general, path, only_known=True)
         if isinstance(own, dict):
             for name in own:
                 _check_name(name, path, where=f"{command}.", known=OPTIONS)
             _set(found, own, path, only_known=False)
-    for name, value in (content or {}).items():
-        if isinstance(value, dict) and name not in commands:
-            _check_name(name, path, where="", known=[*OPTIONS, *commands])
+
+
+def _set_general(name: Any, value: Any, parsers: Iterable[argparse.ArgumentParser], path: str) -> None:
+    """Set an option of every command that has it. A value that fits one of them, such as a format, is left out where it
+    does not fit.
+    """
+    fits, wrong = False, None
+    for parser in parsers:
+        try:
+            fits = _set(parser, {name: value}, path, only_known=True) or fits
+        except InvalidInput as error:
+            wrong = error
+    if wrong is not None and not fits:
+        raise wrong
 
 
 def _commands(parser: Parser) -> dict[str, argparse.ArgumentParser]:
@@ -64,7 +83,9 @@ def _check_name(name: Any, path: str, *, where: str, known: Any) -> None:
         raise InvalidInput(f"{path}: no option {where}{str(name)[:60]!r}; {hint}")
 
 
-def _set(parser: argparse.ArgumentParser, values: dict[str, Any], path: str, *, only_known: bool) -> None:
+def _set(parser: argparse.ArgumentParser, values: dict[str, Any], path: str, *, only_known: bool) -> bool:
+    """Set the defaults of one command; return whether it has such an option."""
+    known = False
     for given, value in values.items():
         name = str(given).replace("_", "-")
         action = parser._option_string_actions.get(f"--{name}")
@@ -72,7 +93,9 @@ def _set(parser: argparse.ArgumentParser, values: dict[str, Any], path: str, *, 
             if not only_known:
                 raise InvalidInput(f"{path}: {parser.prog} has no option {name}")
             continue
-        texts = [str(part) for part in (value if isinstance(value, list) else [value])]
+        known = True
+        appends = isinstance(action, argparse._AppendAction)
+        texts = _texts(value, name=name, path=path, several=appends)
         if name in FILES:
             for text in texts:
                 _check_inside(text, name, path)
@@ -80,8 +103,16 @@ def _set(parser: argparse.ArgumentParser, values: dict[str, Any], path: str, *, 
             parsed = [_parsed(action, text) for text in texts]
         except (argparse.ArgumentTypeError, ValueError) as error:
             raise InvalidInput(f"{path}: {name}: {error}") from None
-        appends = isinstance(action, argparse._AppendAction)
         parser.set_defaults(**{action.dest: parsed if appends else parsed[0]})
+    return known
+
+
+def _texts(value: Any, *, name: str, path: str, several: bool) -> list[str]:
+    """Return what would be given on the command line."""
+    values = value if isinstance(value, list) and several else [value]
+    if any(isinstance(part, list | dict) or part is None for part in values):
+        raise InvalidInput(f"{path}: {name} must be a value{', or a list of values' if several else ''}")
+    return [str(part) for part in values]
 
 
 def _check_inside(text: str, name: str, path: str) -> None:

@@ -55,7 +55,7 @@ Exit code 1: some objects could not be read. Exit code 3: a threshold is exceede
 
 def add_diff_options(parser: Parser) -> None:
     """Add the options that the kubectl plugin has, too."""
-    parser.add_argument("--format", choices=FORMATS, default="table", help="how to print (default %(default)s)")
+    parser.add_argument("-o", "--format", choices=FORMATS, default="table", help="how to print (default %(default)s)")
     add_assessing(parser)
     for name, direction in (("--fail-increase", "increases"), ("--fail-decrease", "decreases")):
         parser.add_argument(

@@ -95,7 +95,7 @@ def alone_at(home: Home) -> AbstractContextManager[object]:
     folder = Path(home.local / "dagster")
     if not folder.is_dir():
         return contextlib.nullcontext()
-    return lock(folder / UP_LOCK, busy=f"`podpower up` runs on {home.local}: stop it first")
+    return lock(folder / UP_LOCK, busy=f"`podpower up` or another purge runs on {home.local}: stop it first")
 
 
 def _write_settings(path: Path, *, on_postgres: bool, note: Callable[[str], None]) -> None:

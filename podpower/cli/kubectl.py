@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, `sys.argv` unless given, and return its exit code."""
     from podpower.cli import run_parser  # it imports the other commands  # noqa: PLC0415
 
-    return run_parser(build_parser(), argv)
+    return run_parser(build_parser, argv)
 
 
 def _add_predict(commands: Commands, name: str, *, summary: str) -> None:

@@ -57,8 +57,9 @@ Exit code 1: some objects could not be read; the others are predicted. Exit code
     )
     # As kubectl has it, and people type it.
     parser.add_argument("-k", "--kustomize", metavar="FOLDER", help=argparse.SUPPRESS)
+    parser.add_argument("-R", "--recursive", action="store_true", help=argparse.SUPPRESS)  # as folders are always read
     parser.add_argument(
-        "--format", choices=predictions.FORMATS, default="table", help="how to print (default %(default)s)"
+        "-o", "--format", choices=predictions.FORMATS, default="table", help="how to print (default %(default)s)"
     )
     parser.add_argument("--explain", action="store_true", help="add the measured workloads behind each one (not CSV)")
     add_assessing(parser)

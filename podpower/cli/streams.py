@@ -28,7 +28,8 @@ def read_bytes(path: str) -> bytes:
         with Path(path).open("rb") as stream:
             return _bounded(stream, path)
     except FileNotFoundError:
-        raise InvalidInput(f"{path}: no such file") from None
+        hint = f": curl -fsSL {path} | podpower predict -f -" if path.startswith(("http://", "https://")) else ""
+        raise InvalidInput(f"{path}: no such file{hint}") from None
 
 
 def _bounded(stream: BinaryIO, path: str) -> bytes:

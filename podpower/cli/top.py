@@ -54,7 +54,9 @@ def add_top_options(parser: Parser) -> None:
     parser.add_argument("--limit", type=positive, default=10, metavar="N", help="rows (default %(default)s)")
     parser.add_argument("--all", action="store_true", help="all rows")
     parser.add_argument("--cluster", metavar="NAME", help="only this cluster")
-    parser.add_argument("--format", choices=("table", "json", "csv"), default="table", help="(default %(default)s)")
+    parser.add_argument(
+        "-o", "--format", choices=("table", "json", "csv"), default="table", help="(default %(default)s)"
+    )
     parser.add_argument(
         "--watch", nargs="?", type=seconds, const=10.0, metavar="SPAN", help="repeat until Ctrl-C (default every 10s)"
     )
@@ -145,10 +147,16 @@ def _show(arguments: argparse.Namespace, rows: "Sequence[Row]", given: "Inputs",
     texts = {"cluster", "namespace", "workload", "kind", "basis"}
     names = [columns[place] for place in order]
     output.table(names, [[row[place] for place in order] for row in table], right=[n for n in names if n not in texts])
+    if not rows:
+        print("nothing matches" if _narrowed(arguments) else "nothing runs")
     if len(shown) < len(rows):
         print(f"and {len(rows) - len(shown)} more: --all, --limit N")
     for line in (*notes, *given.lines()):
         output.line(line)
+
+
+def _narrowed(arguments: argparse.Namespace) -> bool:
+    return any((arguments.cluster, arguments.namespace, arguments.basis))
 
 
 def _data(row: "Row", given: "Inputs") -> Mapping[str, Any]:

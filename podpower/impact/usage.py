@@ -115,7 +115,7 @@ def usage_from(content: Any, *, source: str) -> Usage:
                 raise InvalidInput(f"{source}: {shown} has no {quoted(key)}; {hint}")
         try:
             entries[name] = msgspec.convert(value, WorkloadUsage)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter for half of a surrogate pair
             raise InvalidInput(f"{source}: {shown}: {error}".replace(" - at `$.", " at `")) from None
     return Usage(entries)
 

@@ -46,7 +46,7 @@ def converted(content: Any, kind: type[T], *, path: AnyPath) -> T:
     """
     try:
         return msgspec.convert(content, kind)
-    except (msgspec.ValidationError, RecursionError) as error:
+    except (msgspec.ValidationError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidInput(f"{path}: {error}".replace("at `$.", "at `")) from None
 
 

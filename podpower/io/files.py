@@ -102,7 +102,8 @@ def read_if_exists(path: UPath, *, limit_bytes: int) -> bytes | None:
     else:
         data = None
     if data is not None and len(data) > limit_bytes:
-        raise InvalidInput(f"{path} is larger than {limit_bytes >> 20} MiB")
+        limit = f"{limit_bytes >> 20} MiB" if limit_bytes >= 1 << 20 else f"{limit_bytes >> 10} KiB"
+        raise InvalidInput(f"{path} is larger than {limit}")
     return data
 
 

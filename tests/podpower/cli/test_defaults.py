@@ -34,6 +34,12 @@ def test_defaults_of_a_project_are_overridden_by_the_command_line(folder, capsys
     assert json.loads(out)["inputs"]["price_per_kwh"] == 0.5
 
 
+def test_a_format_that_some_commands_lack_is_the_default_of_the_others(folder, capsys):
+    (folder / "podpower.yaml").write_text("format: markdown\n")
+    assert run(capsys, "predict", "web.yaml")[1].startswith("| workload |")
+    assert "no version in" in "".join(run(capsys, "models", "list")[1:])
+
+
 def test_thresholds_of_a_project_fail_its_builds(folder, capsys):
     (folder / "podpower.yaml").write_text("diff:\n  fail-increase: [5%, 10MWh]\n")
     assert run(capsys, "diff", "web.yaml", "more.yaml")[0] == 3
@@ -66,6 +72,10 @@ def test_a_project_does_not_choose_where_credentials_are_sent(folder, capsys):
         ("prise: 0.3", "did you mean price?"), ("price: lots", "price: 'lots' is not a number"),
         ("predict: {out: x}", "no option predict.'out'"), ("predcit: {price: 1}", "did you mean predict?"),
         ("scope: everything", "is not one of dynamic, total"), ("[1]", "must have lines such as"),
+        ("price: []", "price must be a value"), ("price: {a: b}", "price must be a value"),
+        ("price: [1, 2]", "price must be a value"), ("cluster: [[]]", "cluster must be a value"),
+        ("price:", "price must be a value"), ("predict: {fail-above: [[]]}", "fail-above must be a value, or a list"),
+        ("predict: 5", "predict is a command: write its options below it"), ("format: jsn", "'jsn' is not one of"),
         ("price: 1\nprice: 2", "given twice"), ("serve: {price: 1}", "podpower serve has no option price"),
     ],
 )  # fmt: skip

@@ -198,3 +198,11 @@ def test_no_format_prints_control_characters_of_a_manifest(form, shop, capsys):
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", out + said)
     if form == "json":
         assert json.loads(out)["predictions"][0]["workload_name"] == "we\x1b[31mb\x9b31m\u202e"
+
+
+def test_half_of_a_surrogate_pair_in_a_usage_file_is_an_error_of_the_file(shop, tmp_path, capsys):
+    usage = tmp_path / "usage.yaml"
+    usage.write_text('{"shop/web": {"load": "\\ud800"}}')
+    code, _, said = run(capsys, "-f", shop, "--usage", usage)
+    assert code == 1
+    assert said.startswith(f"error: {usage}: shop/web: ")

@@ -1,6 +1,7 @@
 """Mistakes of new users: each has one answer that names the object and what to do."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -77,6 +78,49 @@ def test_a_file_that_is_no_manifest_yet_has_a_hint(name, write, hint, tmp_path, 
     assert code == 1
     assert hint in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["help"], "did you mean --help?"),
+        (["version"], "did you mean --version?"),
+        (["explain", "-f", "x"], "did you mean predict --explain?"),
+        (
+            ["predict", "-f", "https://x.example/web.yaml"],
+            "curl -fsSL https://x.example/web.yaml | podpower predict -f -",
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_habits_of_other_programs_are_answered(arguments, hint, capsys):
+    code, _, said = answer(capsys, *arguments)
+    assert code in {1, 2}
+    assert hint in said
+
+
+def test_options_of_kubectl_are_taken(tmp_path, capsys):
+    (tmp_path / "web.yaml").write_text(GOOD)
+    code, out, _ = answer(capsys, "predict", "-R", "-f", str(tmp_path), "-o", "csv")
+    assert code == 0
+    assert len(out.splitlines()) == 2
+
+
+def test_ctrl_c_while_modules_load_has_no_traceback(tmp_path):
+    """A module that signals when it is imported is an interrupt at that very moment."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'podpower.cli.commands':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "podpower", "--version"],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_a_new_side_that_cannot_be_read_removes_nothing(tmp_path, capsys):

@@ -39,3 +39,8 @@ def test_watch_draws_the_screen_again_until_it_is_interrupted(home):
         assert terminal.exit_code() == 130
     assert terminal.seen.count("shop/db") >= 2
     assert "Traceback" not in terminal.seen
+
+
+def test_a_filter_that_leaves_no_row_is_stated(home, capsys):
+    assert main(["top", "--namespace", "misspelt"]) == 0
+    assert "nothing matches" in capsys.readouterr().out.splitlines()
