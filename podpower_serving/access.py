@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,16 +28,27 @@ _COOKIE: Final = COOKIE.encode() + b"="
 _log = logging.getLogger("podpower.serving")
 
 
-class Keys:
-    """The accepted keys. `refresh` reads a changed file; a broken one changes nothing and is reported."""
+@dataclass(frozen=True, kw_only=True)
+class SeenKeys:
+    """The file at one look: the time, size and number that show another one, and its keys, or why it has none."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Read the file. PodpowerError when it cannot be used: the service does not start then."""
-        self._path = Path(path)
+    state: tuple[int, int, int] | None
+    keys: Mapping[bytes, str] | None = None
+    error: str | None = None
+
+
+class Keys:
+    """The accepted keys. A changed file replaces them; a broken one changes nothing and is reported."""
+
+    def __init__(self, path: str | os.PathLike[str], *, metrics: Metrics | None = None) -> None:
+        """Read the file. PodpowerError when it cannot be used: the service does not start then. `metrics` count later
+        failures.
+        """
+        self._path, self._metrics = Path(path), metrics
         self._secret = secrets.token_bytes(32)
-        self._state = self._look()
+        self._state = self._current()
         self._problem: object = None
-        self._take(read_keys(path))
+        self._accept(read_keys(path))
 
     def __len__(self) -> int:
         return len(self._by_mark)
@@ -49,31 +61,46 @@ class Keys:
         accepted, name = self._by_mark.get(self._mark(digest), (b"", None))
         return name if hmac.compare_digest(digest, accepted) else None
 
-    def refresh(self, metrics: Metrics) -> None:
-        """Read the file again if it is another one, also behind a replaced symbolic link, until that succeeds."""
-        state = self._look()
+    def look(self) -> SeenKeys:
+        """Read the file if it is another one, also behind a replaced symbolic link, until that succeeds."""
+        state = self._current()
         if state == self._state:
-            return
+            return SeenKeys(state=state)
         try:
-            keys = read_keys(self._path)
+            return SeenKeys(state=state, keys=read_keys(self._path))
         except PodpowerError as error:
-            if (state, str(error)) != self._problem:
-                self._problem = state, str(error)
-                metrics.add(KEY_FAILURES)
-                _log.error("the API keys are not replaced, those of before are accepted: %s", error)
-            return
-        self._state, self._problem = state, None
-        self._take(keys)
-        _log.info("%d API keys are accepted", len(keys))
+            return SeenKeys(state=state, error=str(error))
 
-    def _take(self, keys: Mapping[bytes, str]) -> None:
+    def take(self, seen: SeenKeys) -> None:
+        """Accept the keys that were read, if any."""
+        if seen.error is not None:
+            self._report(seen.error, state=seen.state)
+            return
+        self._problem = None
+        if seen.keys is not None:
+            self._state = seen.state
+            self._accept(seen.keys)
+            _log.info("%d API keys are accepted", len(seen.keys))
+
+    def refuse(self, detail: str) -> None:
+        """Report why the file is not read; once while that stays."""
+        self._report(detail, state=None)
+
+    def _report(self, detail: str, *, state: object) -> None:
+        if (state, detail) != self._problem:
+            self._problem = state, detail
+            if self._metrics is not None:
+                self._metrics.add(KEY_FAILURES)
+            _log.error("the API keys are not replaced, those of before are accepted: %s", detail)
+
+    def _accept(self, keys: Mapping[bytes, str]) -> None:
         self._by_mark = {self._mark(digest): (digest, name) for digest, name in keys.items()}
 
     def _mark(self, digest: bytes) -> bytes:
         """Return a digest that nobody outside can compute, so that the time of a look-up shows nothing."""
         return hashlib.blake2b(digest, key=self._secret, digest_size=16).digest()
 
-    def _look(self) -> tuple[int, int, int] | None:
+    def _current(self) -> tuple[int, int, int] | None:
         try:
             found = self._path.stat()
         except OSError:

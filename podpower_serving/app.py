@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 from collections.abc import AsyncIterator
+from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
@@ -29,7 +30,7 @@ from podpower_serving.models import Served, source_of
 from podpower_serving.pages import rendering
 from podpower_serving.pages.routing import PAGES
 from podpower_serving.plain_predictions import PlainPredictions
-from podpower_serving.refreshing import Refreshed, refreshing
+from podpower_serving.refreshing import PatientLook, refreshing
 from podpower_serving.scraping import Scraping
 from podpower_serving.settings import Settings
 from podpower_serving.tls import Certificates
@@ -53,12 +54,12 @@ def create_app(
     memory of the process. PodpowerError when the API keys cannot be used.
     """
     metrics = metrics or Metrics()
-    served = Served(source_of(settings), after_load=_spare_model if own_process else None, metrics=metrics)
-    keys = Keys(settings.api_keys_file) if settings.api_keys_file else None
+    served = Served(source_of(settings), after_load=spare_loaded if own_process else None, metrics=metrics)
+    keys = Keys(settings.api_keys_file, metrics=metrics) if settings.api_keys_file else None
     access = Access(keys, client_ca=settings.tls_client_ca is not None)
-    refreshed = [lambda: keys.refresh(metrics)] if keys else []
+    looks: list[PatientLook[Any]] = [PatientLook(keys, name="api-keys")] if keys else []
     if certificates is not None:
-        refreshed.append(certificates.refresh)
+        looks.append(PatientLook(certificates, name="certificates"))
     threads = WorkerThreads()
     if own_process:
         switch_soon()
@@ -73,7 +74,7 @@ def create_app(
         "fleet": Fleet(settings.model_store),
     }
     webhook, following_budgets = admission_of(settings, served, metrics)
-    lifespans = [_following(settings, served, refreshed, log, threads), following_budgets]
+    lifespans = [_following(settings, served, looks, log, threads), following_budgets]
     app = _framework(settings, {**provided, "webhook": webhook}, lifespans)
     app.asgi_handler = Front(
         PlainPredictions(app.asgi_handler, served, metrics),
@@ -86,7 +87,7 @@ def create_app(
     return app
 
 
-def _spare_model() -> None:
+def spare_loaded() -> None:
     """Take what is loaded out of garbage collections, which would look at all of it while requests wait.
 
     Only at the first model: a cycle that is garbage in the moment of a freeze is kept for ever, and later models have
@@ -105,7 +106,7 @@ def _constant(value: object) -> Provide:
 
 
 def _following(
-    settings: Settings, served: Served, refreshed: list[Refreshed], log: AccessLog | None, threads: WorkerThreads
+    settings: Settings, served: Served, looks: list[PatientLook[Any]], log: AccessLog | None, threads: WorkerThreads
 ) -> Lifespan:
     @contextlib.asynccontextmanager
     async def following(app: Litestar) -> AsyncIterator[None]:
@@ -114,7 +115,7 @@ def _following(
         await served.load()
         tasks = [
             asyncio.create_task(served.follow(every_seconds=settings.reload_seconds)),
-            asyncio.create_task(refreshing(refreshed, every_seconds=settings.reload_seconds)),
+            asyncio.create_task(refreshing(looks, every_seconds=settings.reload_seconds)),
         ]
         yield
         for task in tasks:

@@ -2,11 +2,25 @@
 
 import logging
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
 from podpower.errors import InvalidInput
+from podpower.io.streams import is_stream
 
 _log = logging.getLogger("podpower.serving")
+
+
+State = list[tuple[int, int, int] | None]  # times, sizes and numbers of files
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenFiles:
+    """The files at one look: their state, and what was loaded because it changed, or why nothing could be."""
+
+    state: State
+    context: ssl.SSLContext | None = None
+    error: str | None = None
 
 
 class Certificates:
@@ -23,7 +37,8 @@ class Certificates:
         where one is needed, since the probes of a kubelet have none.
         """
         self._certificate, self._key, self._client_ca = certificate, key, client_ca
-        self._state = self._look()
+        self._paths = [path for path in (certificate, key, client_ca) if path is not None]
+        self._state = self._current()
         self._newest = self._loaded()
         self._problem: object = None
         self.context = self._context()
@@ -32,20 +47,34 @@ class Certificates:
             self.context.num_tickets = 0
             self.context.options |= ssl.OP_NO_TICKET
 
-    def refresh(self) -> None:
-        """Read the files again if they changed, until that succeeds; broken ones change nothing and are logged once."""
-        state = self._look()
+    def look(self) -> SeenFiles:
+        """Read the files if they changed, until that succeeds."""
+        state = self._current()
         if state == self._state:
-            return
+            return SeenFiles(state=state)
         try:
-            self._newest = self._loaded()
+            return SeenFiles(state=state, context=self._loaded())
         except InvalidInput as error:
-            if (state, str(error)) != self._problem:
-                self._problem = state, str(error)
-                _log.error("the certificate is not replaced: %s", error)
+            return SeenFiles(state=state, error=str(error))
+
+    def take(self, seen: SeenFiles) -> None:
+        """Use what was read for new connections, if anything; broken files change nothing and are logged once."""
+        if seen.error is not None:
+            self._report(seen.error, state=seen.state)
             return
-        self._state, self._problem = state, None
-        _log.info("a renewed certificate is used for new connections")
+        self._problem = None
+        if seen.context is not None:
+            self._newest, self._state = seen.context, seen.state
+            _log.info("a renewed certificate is used for new connections")
+
+    def refuse(self, detail: str) -> None:
+        """Report why the files are not read; once while that stays."""
+        self._report(detail, state=None)
+
+    def _report(self, detail: str, *, state: object) -> None:
+        if (state, detail) != self._problem:
+            self._problem = state, detail
+            _log.error("the certificate is not replaced: %s", detail)
 
     def _context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)  # TLS 1.2 and later
@@ -55,6 +84,9 @@ class Certificates:
 
     def _loaded(self) -> ssl.SSLContext:
         files, context = f"{self._certificate} and {self._key}", self._context()
+        for path in self._paths:
+            if is_stream(Path(path)):
+                raise InvalidInput(f"{path}: cannot be used for TLS (a pipe, a socket or a device)")
         try:
             context.load_cert_chain(self._certificate, self._key, password=_no_password)
             if self._client_ca is not None:
@@ -68,8 +100,8 @@ class Certificates:
     def _hand_over(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = self._newest
 
-    def _look(self) -> list[tuple[int, int, int] | None]:
-        return [_state_of(path) for path in (self._certificate, self._key, self._client_ca) if path is not None]
+    def _current(self) -> State:
+        return [_state_of(path) for path in self._paths]
 
 
 def _state_of(path: str) -> tuple[int, int, int] | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from podpower.errors import InvalidInput, Unavailable
+from podpower.io.streams import check_no_stream
 
 SCHEME: Final = "sha256"
 MAX_KEY_CHARACTERS: Final = 256
@@ -49,9 +50,10 @@ def line_of(name: str, key: str) -> str:
 
 
 def read_keys(path: str | os.PathLike[str]) -> dict[bytes, str]:
-    """Return the name of each key by its digest. Unavailable when the file cannot be read, InvalidInput names the line
-    that is wrong; the content of a line is in no message.
+    """Return the name of each key by its digest. Unavailable when the file cannot be read, Refused where it is a
+    pipe, InvalidInput names the line that is wrong; the content of a line is in no message.
     """
+    check_no_stream(Path(path))
     try:
         with Path(path).open("rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)

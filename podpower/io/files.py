@@ -13,7 +13,8 @@ from upath import UPath
 
 from podpower.errors import InvalidInput
 from podpower.io.leftovers import part_of
-from podpower.io.places import AnyPath, explaining, is_local, is_stream, place, reaching
+from podpower.io.places import AnyPath, explaining, is_local, place, reaching
+from podpower.io.streams import is_stream
 
 
 @contextlib.contextmanager

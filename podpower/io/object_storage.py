@@ -12,8 +12,9 @@ from upath import UPath
 
 from podpower.errors import InvalidInput, Refused
 from podpower.io.files import children, create_file, read_if_exists, write_atomically
-from podpower.io.places import AnyPath, check_no_stream, is_local, place, reaching
+from podpower.io.places import AnyPath, is_local, place, reaching
 from podpower.io.sealed_json import MAX_BYTES
+from podpower.io.streams import check_no_stream
 
 _AT_ONCE = 16
 T = TypeVar("T")

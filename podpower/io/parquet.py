@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 
 from podpower.errors import Damaged, InvalidInput
 from podpower.io.files import atomic_file, opened, read_bounded
-from podpower.io.places import AnyPath, is_local, is_stream, place
+from podpower.io.places import AnyPath, is_local, place
+from podpower.io.streams import is_stream
 
 MAX_BYTES = 8 << 30
 VerifiedFile: TypeAlias = pq.ParquetFile  # as `TableFile.parquet` gives it

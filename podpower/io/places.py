@@ -3,14 +3,13 @@
 import contextlib
 import errno
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from upath import UPath
 
-from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
+from podpower.errors import InvalidInput, PodpowerError, Unavailable
 
 AnyPath = UPath | Path | str
 
@@ -92,21 +91,6 @@ def check_bucket(url: AnyPath) -> None:
 def is_local(path: UPath) -> bool:
     """Return True if the path is in a local file system, where rename is atomic."""
     return path.protocol in _LOCAL
-
-
-def is_stream(path: Path) -> bool:
-    """Return True if the path is a device, pipe or socket, which is written to and never replaced."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
-
-
-def check_no_stream(path: Path) -> None:
-    """Return if a file is no device, pipe or socket, where a reader waits for a writer. Refused where it is one."""
-    if is_stream(path):
-        raise Refused(f"{path} is a pipe, a socket or a device: put a file there")
 
 
 @contextlib.contextmanager

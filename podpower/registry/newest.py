@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from podpower.errors import PodpowerError, Unavailable
-from podpower.io.places import check_no_stream
+from podpower.io.streams import check_no_stream
 from podpower.model.predictor import Predictor
 from podpower.registry.artifacts import load_encoder, load_model, training_fingerprint
 from podpower.registry.store import ModelStore
@@ -97,7 +97,7 @@ class FileSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Seen:
+class Seen:
     """Result of one look at a source: the `name` of the current model, and one of: nothing to do, a newly loaded
     `predictor`, or the `error` for which there is none, with a `fallback` where nothing is in use yet.
     """
@@ -141,24 +141,24 @@ class NewestModel:
         """Load the model of the source if it is another one; a model that cannot be served changes nothing, and is read
         again after a wait that doubles each time.
         """
-        self._take(self._look())
+        self.take(self.look())
 
-    def _look(self) -> _Seen:
+    def look(self) -> Seen:
         """Read the source, and load what is new. Changes nothing, and takes as long as the source does."""
         name = None
         try:
             name = self._source.current()
             if name is None or name == self._name:
-                return _Seen(name=name)
+                return Seen(name=name)
             if name == self._failed and self._clock() < self._again_at:
-                return _Seen(name=name, is_waiting=True)
+                return Seen(name=name, is_waiting=True)
             predictor = self._source.load(name)
             predictor.encoder.probe()  # here, and not while the first request waits
-            return _Seen(name=name, predictor=predictor)
+            return Seen(name=name, predictor=predictor)
         except PodpowerError as error:
-            return _Seen(name=name, error=str(error), fallback=self._fallback())
+            return Seen(name=name, error=str(error), fallback=self._fallback())
 
-    def _take(self, seen: _Seen) -> None:
+    def take(self, seen: Seen) -> None:
         """Use what was seen."""
         if seen.is_waiting:
             return
@@ -167,7 +167,7 @@ class NewestModel:
             if seen.fallback is not None:
                 self._predictor = seen.fallback
                 self.on_load()
-            self._refuse(seen.name, seen.error)
+            self.refuse(seen.error, name=seen.name)
             return
         if seen.predictor is not None:
             self._use(seen.predictor, seen.name)
@@ -200,7 +200,8 @@ class NewestModel:
                 return self._source.fallback()
         return None
 
-    def _refuse(self, name: str | None, detail: str) -> None:
+    def refuse(self, detail: str, *, name: str | None = None) -> None:
+        """Report why a model is not used, or the whole source where it has no `name`; once while that stays."""
         if self.refused is None or (self.refused.version, self.refused.detail) != (name, detail):
             self.on_refusal()
             served = f"model {self._predictor.version} is served" if self._predictor else "no model is served"
