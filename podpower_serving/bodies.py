@@ -93,12 +93,18 @@ def batch(body: bytes, *, media_type: str, options: Options) -> Workloads:
 
     Unreadable when nothing can be read, InvalidInput when the body is not a list or too long, or holds no manifest.
     """
+    found = rows_in(body, media_type=media_type, options=options)
+    return found if isinstance(found, Workloads) else _each(found, options)
+
+
+def rows_in(body: bytes, *, media_type: str, options: Options) -> Workloads | Sequence[msgspec.Raw | bytes]:
+    """Return the rows of a JSON list or of lines, each unread, or the workloads of manifests. Raises as `batch`."""
     if media_type == NDJSON:
-        return _each(lines(body, options.max_objects), options)
+        return lines(body, options.max_objects)
     if media_type == JSON:
         if (rows := _rows(body)) is not None:
             _check_length(len(rows), options.max_objects)
-            return _each(rows, options)
+            return rows
         value = json_value(body)
         if not (isinstance(value, dict) and "kind" in value):  # kubectl get -o json gives a List
             raise InvalidInput("expected a JSON list of InferenceRequests; send a single one to /predict")

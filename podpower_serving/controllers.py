@@ -11,19 +11,18 @@ from litestar.openapi.spec import Reference, Schema
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from podpower.client.answers import Batch, RowError
+from podpower.client.answers import Batch
 from podpower.errors import InvalidInput, Refused, Unavailable
 from podpower.evaluation.pages import page_of_day, read_page
 from podpower.impact import parameters
-from podpower.impact.assessment import Inputs, assess
 from podpower.model.predictor import Explanation, Prediction, Predictor
 from podpower.registry.description import ModelInfo, model_info
 from podpower.registry.store import ModelStore
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.selection import Options
-from podpower_serving import bodies, openapi, streaming
+from podpower_serving import batches, bodies, openapi, streaming
 from podpower_serving.bounds import Bounds
-from podpower_serving.encoding import encoded_batch, encoded_list
+from podpower_serving.encoding import encoded_list
 from podpower_serving.entity_tags import unless_known
 from podpower_serving.errors import NotFound
 from podpower_serving.metrics import Metrics
@@ -149,7 +148,7 @@ class Predictions(Controller):
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         inputs = parameters.inputs_from(request.query_params)
         answered = functools.partial(
-            _predict_batch, served.predictor, metrics, media_type=media_type, options=options, inputs=inputs
+            batches.answer, served.predictor, metrics, media_type=media_type, options=options, inputs=inputs
         )
         content = await threads.run(answered, body)
         return Response(content=content, media_type=MediaType.JSON)  # type: ignore[arg-type]  # encoded already
@@ -265,19 +264,3 @@ def _explain_one(predictor: Predictor, metrics: Metrics, body: bytes) -> Explana
 
 def _infer(options: Options, body: bytes) -> bytes:
     return encoded_list(bodies.manifests(body, options))
-
-
-def _predict_batch(
-    predictor: Predictor, metrics: Metrics, body: bytes, *, media_type: str, options: Options, inputs: Inputs
-) -> bytes:
-    """Return a `Batch` in JSON."""
-    found = assess(predictor, bodies.batch(body, media_type=media_type, options=options), inputs)
-    metrics.predicted(found.predictions)
-    answer = Batch(
-        predictions=list(found.predictions),
-        skipped=list(found.skipped),
-        errors=[RowError(index=entry.index, detail=entry.detail) for entry in found.errors],
-        total=found.total,
-        inputs=inputs.described(),
-    )
-    return encoded_batch(answer)

@@ -1,6 +1,8 @@
-"""Large answers into JSON, a part at a time: a single call would hold Python's lock for as long as it takes."""
+"""Large answers into JSON, a part at a time: a single call would hold Python's lock for as long as it takes. The parts
+are joined once, which holds it no longer than it takes to find room.
+"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -9,16 +11,29 @@ from podpower.client.answers import Batch
 
 _ROWS: Final = 256  # encoded at a time: some milliseconds
 _ENCODER: Final = msgspec.json.Encoder()
-_PREDICTIONS: Final = b'{"predictions":'  # the first field of a batch
+_PREDICTIONS: Final = b'{"predictions":['  # the first field of a batch
+
+
+def encoded_rows(rows: Sequence[Any]) -> bytes:
+    """Return the JSON of a few rows of a list, without its brackets."""
+    return _ENCODER.encode(rows)[1:-1]
 
 
 def encoded_list(rows: Sequence[Any]) -> bytes:
     """Return the JSON of a list."""
-    parts = [_ENCODER.encode(rows[start : start + _ROWS])[1:-1] for start in range(0, len(rows), _ROWS)]
-    return b"[" + b",".join(parts) + b"]"
+    return _joined(b"[", (encoded_rows(rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS)), b"]")
 
 
-def encoded_batch(batch: Batch) -> bytes:
-    """Return the JSON of a batch."""
-    rest = _ENCODER.encode(msgspec.structs.replace(batch, predictions=[]))
-    return _PREDICTIONS + encoded_list(batch.predictions) + rest.removeprefix(_PREDICTIONS + b"[]")
+def encoded_batch(parts: Iterable[bytes], rest: Batch) -> bytes:
+    """Return the JSON of a batch whose predictions are in `parts`, as `encoded_rows`, and not in `rest`."""
+    return _joined(_PREDICTIONS, parts, _ENCODER.encode(rest).removeprefix(_PREDICTIONS))
+
+
+def _joined(first: bytes, parts: Iterable[bytes], last: bytes) -> bytes:
+    pieces = [first]
+    for part in parts:
+        if part:
+            pieces += (part, b",")
+    if len(pieces) > 1:
+        pieces.pop()
+    return b"".join([*pieces, last])

@@ -176,10 +176,14 @@ class Metrics:
 
     def predicted(self, predictions: Sequence["Prediction"]) -> None:
         """Count the predictions of one call."""
+        self.observe(BATCH_ROWS, len(predictions))
+        self.predicted_part(predictions)
+
+    def predicted_part(self, predictions: Sequence["Prediction"]) -> None:
+        """Count a part of the predictions of a call, whose number is observed at its end."""
         bases: dict[str, int] = {}
         for prediction in predictions:
             bases[prediction.basis] = bases.get(prediction.basis, 0) + 1
-        self.observe(BATCH_ROWS, len(predictions))
         for basis, number in bases.items():
             self.add(PREDICTIONS, basis, by=number)
 

@@ -12,7 +12,8 @@ import msgspec
 from podpower.difference.intervals import Ends, Pair, correlation_of, difference_ends
 from podpower.difference.words import differences
 from podpower.impact.assessment import Assessment, Inputs
-from podpower.model.predictor import Explanation, Prediction, Predictor, Total, summand_of
+from podpower.model.predictor import Explanation, Prediction, Predictor, Total
+from podpower.model.sums import summand_of
 from podpower.model.totals import DEFAULT_LEVEL, PowerInterval, shared_correlation
 from podpower.specs.documents import Rejected
 from podpower.specs.requests import InferenceRequest

@@ -11,6 +11,7 @@ from podpower.impact.rates import Rates
 from podpower.impact.scope import IN_WORDS, NO_IDLE, Idle, Scope, with_idle_share
 from podpower.impact.usage import Usage, with_replicas, with_usage
 from podpower.model.predictor import Prediction, Predictor, Total
+from podpower.model.sums import Sums
 from podpower.specs.documents import Rejected
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.schedules import HOURS_PER_MONTH
@@ -80,26 +81,57 @@ class Assessment:
         }
 
 
+class Assessing:
+    """Predicts workloads with these inputs, a part of them at a time, and adds them up."""
+
+    def __init__(self, predictor: Predictor, inputs: Inputs) -> None:
+        self._predictor, self._inputs, self._sums = predictor, inputs, Sums()
+        self._co2e_kg: list[Any] = []
+
+    def __len__(self) -> int:
+        return len(self._sums)
+
+    def predict(self, requests: Sequence[InferenceRequest], *, explain: bool = False) -> Sequence[Prediction]:
+        """Return the predictions of the next `requests`; `explain` adds the neighbours of each."""
+        inputs, predictor = self._inputs, self._predictor
+        found: Sequence[Prediction] = predictor.explain(requests) if explain else predictor.predict(requests)
+        if inputs != Inputs():
+            found = [_assessed(p, request, inputs) for p, request in zip(found, requests, strict=True)]
+        self._sums.add(found)
+        if inputs.rates.carbon is not None:
+            self._co2e_kg += [prediction.co2e_kg_month for prediction in found]
+        return found
+
+    def total(self, *, repeated: Collection[int] = (), errors: int = 0, unknown_kinds: int = 0) -> Total:
+        """Return the sums of what was predicted, as `Predictor.total`, with the price and the carbon of the inputs."""
+        total = self._predictor.total_of(self._sums, repeated=repeated, errors=errors, unknown_kinds=unknown_kinds)
+        rates, changes = self._inputs.rates, dict[str, Any]()
+        if rates.price_per_kwh is not None:
+            changes |= {"cost_month": rates.cost(total.kwh_month), "currency": rates.currency}
+        if rates.carbon is not None:
+            counted = [co2e for place, co2e in enumerate(self._co2e_kg) if place not in repeated]
+            known = [co2e for co2e in counted if isinstance(co2e, float)]
+            changes["co2e_kg_month"] = sum(known) if total.kwh_month is not None else None
+        return msgspec.structs.replace(total, **changes) if changes else total
+
+    def requests(self, requests: Sequence[InferenceRequest]) -> Sequence[InferenceRequest]:
+        """Return workloads as they are predicted: with the replicas of the usage."""
+        usage = self._inputs.usage
+        return requests if usage is None else [with_replicas(request, usage.of(request)) for request in requests]
+
+
 def assess(predictor: Predictor, workloads: Workloads, inputs: Inputs, *, explain: bool = False) -> Assessment:
     """Predict the workloads of an input with these inputs; `explain` adds the neighbours of each."""
-    requests = workloads.requests
-    if inputs.usage is not None:
-        requests = [with_replicas(request, inputs.usage.of(request)) for request in requests]
-    found: Sequence[Prediction] = predictor.explain(requests) if explain else predictor.predict(requests)
-    predictions = found
-    if inputs != Inputs():
-        predictions = [_assessed(p, request, inputs) for p, request in zip(found, requests, strict=True)]
-    total = predictor.total(
-        predictions,
-        repeated=workloads.repeated,
-        errors=len(workloads.errors),
-        unknown_kinds=workloads.unknown_kinds,
-    )
-    counted = [p for place, p in enumerate(predictions) if place not in workloads.repeated]
+    assessing = Assessing(predictor, inputs)
+    requests = assessing.requests(workloads.requests)
     return Assessment(
         requests=requests,
-        predictions=predictions,
-        total=_priced_total(total, counted, inputs.rates),
+        predictions=assessing.predict(requests, explain=explain),
+        total=assessing.total(
+            repeated=workloads.repeated,
+            errors=len(workloads.errors),
+            unknown_kinds=workloads.unknown_kinds,
+        ),
         repeated=workloads.repeated,
         skipped=workloads.skipped,
         errors=workloads.errors,
@@ -119,13 +151,3 @@ def _assessed(prediction: Prediction, request: InferenceRequest, inputs: Inputs)
             prediction.kwh_month, schedule=request.schedule, time_zone=request.time_zone
         )
     return msgspec.structs.replace(prediction, **changes) if changes else prediction
-
-
-def _priced_total(total: Total, predictions: Sequence[Prediction], rates: Rates) -> Total:
-    changes: dict[str, Any] = {}
-    if rates.price_per_kwh is not None:
-        changes |= {"cost_month": rates.cost(total.kwh_month), "currency": rates.currency}
-    if rates.carbon is not None:
-        known = [p.co2e_kg_month for p in predictions if isinstance(p.co2e_kg_month, float)]
-        changes["co2e_kg_month"] = sum(known) if total.kwh_month is not None else None
-    return msgspec.structs.replace(total, **changes) if changes else total

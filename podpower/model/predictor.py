@@ -11,14 +11,15 @@ from podpower.features.columns import amounts_of
 from podpower.features.encoder import Encoder
 from podpower.features.names import controller_kind, main_image_key
 from podpower.features.physical import physical_power_w
-from podpower.kubernetes.kinds import ENDLESS_KINDS, JOB_KINDS
+from podpower.kubernetes.kinds import ENDLESS_KINDS
 from podpower.model.estimates import EXPLAINED_NEIGHBOURS, Estimate, Estimates
 from podpower.model.fit import check_fit
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.knn import KnnModel
 from podpower.model.machines import machine_notes, where_measured
 from podpower.model.meters import no_meter_note
-from podpower.model.totals import PowerInterval, Summand, TotalPower, shared_correlation, total_power
+from podpower.model.sums import Sums, mean_pods
+from podpower.model.totals import PowerInterval, Summands, TotalPower, shared_correlation, total_power
 from podpower.model.workload_energy import WorkloadEnergy, workload_energy
 from podpower.specs.hashing import spec_hash
 from podpower.specs.requests import InferenceRequest
@@ -202,24 +203,31 @@ class Predictor:
         `repeated` are the positions of predictions that do not count, `errors` and `unknown_kinds` the objects beside
         them that have no prediction.
         """
-        predictions = [prediction for place, prediction in enumerate(predictions) if place not in repeated]
-        jobs = [prediction for prediction in predictions if prediction.workload_kind in JOB_KINDS]
-        energies = [job.total_energy_j for job in jobs if job.total_energy_j is not None]
-        powers = [p.total_avg_power_w for p in predictions if p.total_avg_power_w is not None]
+        sums = Sums()
+        sums.add(predictions)
+        return self.total_of(sums, repeated=repeated, errors=errors, unknown_kinds=unknown_kinds)
+
+    def total_of(self, sums: Sums, *, repeated: Collection[int] = (), errors: int = 0, unknown_kinds: int = 0) -> Total:
+        """`total`, of predictions that were added to `sums`."""
+        sums = sums.without(repeated)
+        energies = [
+            energy for energy, job in zip(sums.energy_j, sums.is_job, strict=True) if job and energy is not None
+        ]
+        powers = [watts for watts in sums.power_w if watts is not None]
         # Without a known part there is no sum; nothing at all, or what draws nothing, is 0.
-        unknown = bool(predictions) or errors > 0 or unknown_kinds > 0
-        power = None if unknown and not powers else self.total_power(predictions)
-        months = [p.kwh_month for p in predictions if p.kwh_month is not None]
+        unknown = len(sums) > 0 or errors > 0 or unknown_kinds > 0
+        power = None if unknown and not powers else self._total_power(sums.summands)
+        months = [kwh for kwh in sums.kwh_month if kwh is not None]
         return Total(
-            workloads=len(predictions),
-            replicas=sum(prediction.replicas for prediction in predictions),
+            workloads=len(sums),
+            replicas=sum(sums.replicas),
             total_avg_power_w=None if power is None else math.fsum(powers),
             total_interval=None if power is None else power.interval,
             total_energy_j=math.fsum(energies) if energies else None,
             kwh_month=None if unknown and not months else math.fsum(months),
-            unknown_total_energy=len(jobs) - len(energies),
-            unknown_power=len(predictions) - len(powers),
-            unknown_kwh_month=len(predictions) - len(months),
+            unknown_total_energy=sum(sums.is_job) - len(energies),
+            unknown_power=len(sums) - len(powers),
+            unknown_kwh_month=len(sums) - len(months),
             errors=errors,
             unknown_kinds=unknown_kinds,
             duplicates=len(repeated),
@@ -229,7 +237,11 @@ class Predictor:
         """Return expected watts of all workloads together and their interval; workloads of unknown watts do
         not count.
         """
-        summands = [summand_of(prediction) for prediction in predictions if prediction.total_avg_power_w is not None]
+        sums = Sums()
+        sums.add(predictions)
+        return self._total_power(sums.summands)
+
+    def _total_power(self, summands: Summands) -> TotalPower:
         return total_power(summands, shared=shared_correlation(self.model.training_size["workloads"]))
 
     def _estimates(self, requests: Sequence[InferenceRequest], *, shown: int) -> tuple[Entries, Estimates]:
@@ -335,17 +347,6 @@ class Predictor:
         return neighbours
 
 
-def summand_of(prediction: Prediction) -> Summand:
-    """Return a prediction with known watts as a part of a sum."""
-    return Summand(
-        power_w=prediction.pred_avg_power_w,
-        expected_w=prediction.expected_avg_power_w,
-        intervals=[(interval.level, interval.avg_power_w) for interval in prediction.intervals],
-        pods=_mean_pods(prediction.total_avg_power_w or 0.0, prediction.expected_avg_power_w, prediction.replicas),
-        image_key=prediction.image_key,
-    )
-
-
 def entries_of(requests: Sequence[InferenceRequest], encoder: Encoder) -> Entries:
     """Return requests in the schema that a model is trained on."""
     amounts = [amounts_of(request) for request in requests]
@@ -367,15 +368,10 @@ def _of_all_pods(interval: Interval, expected_w: float, workload: WorkloadEnergy
     if workload.total_avg_power_w is None:
         return None
     low_w, high_w = interval.avg_power_w
-    pods = _mean_pods(workload.total_avg_power_w, expected_w, workload.replicas)
+    pods = mean_pods(workload.total_avg_power_w, expected_w, workload.replicas)
     return PowerInterval(
         level=interval.level, avg_power_w=(min(low_w, expected_w) * pods, max(high_w, expected_w) * pods)
     )
-
-
-def _mean_pods(total_w: float, expected_w: float, replicas: int) -> float:
-    """Pods that run on average over time, which a schedule makes a fraction."""
-    return total_w / expected_w if expected_w > 0 else float(replicas)
 
 
 def _known(value: float) -> float | None:

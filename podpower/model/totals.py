@@ -7,10 +7,11 @@ drawn from the distribution that its own intervals describe, through a Gaussian 
 are chosen on random groups of held-out workloads (benchmarks/quality/accuracy.py): there the 80 % interval holds.
 """
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -53,13 +54,86 @@ class Summand(NamedTuple):
     image_key: str | None
 
 
+class Summands:
+    """Workloads of a sum in columns, of which none is an object that a garbage collection would look at."""
+
+    def __init__(self) -> None:
+        self.levels: list[float] = []  # of all workloads: of the first one
+        self._watts = array("d")  # of each the ends of its intervals and its median, from low to high
+        self._expected_w, self._pods = array("d"), array("d")
+        self._image_keys: list[str | None] = []
+
+    @classmethod
+    def of(cls, summands: Iterable[Summand]) -> Self:
+        """Return the columns of these summands."""
+        columns = cls()
+        for summand in summands:
+            columns.add(summand)
+        return columns
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def add(self, summand: Summand) -> None:
+        """Append a workload."""
+        ends = sorted(summand.intervals)
+        levels = [level for level, _ in ends]
+        watts = knot_watts(summand.power_w, [watts for _, watts in ends])
+        self.append(levels, watts, summand.expected_w, summand.pods, summand.image_key)
+
+    def append(
+        self, levels: list[float], watts: Iterable[float], expected_w: float, pods: float, image_key: str | None
+    ) -> None:
+        """Append a workload: rising `levels`, and `knot_watts` of them."""
+        if not self._pods:
+            self.levels = levels
+        self._watts.extend(watts)
+        self._expected_w.append(expected_w)
+        self._pods.append(pods)
+        self._image_keys.append(image_key)
+
+    def where(self, keep: Iterable[bool]) -> "Summands":
+        """Return those workloads for which `keep` is True."""
+        rows = [row for row, kept in enumerate(keep) if kept]
+        if len(rows) == len(self):
+            return self
+        found = Summands()
+        found.levels = self.levels
+        found._watts = array("d", self.watts()[rows].tobytes())
+        found._expected_w = array("d", [self._expected_w[row] for row in rows])
+        found._pods = array("d", [self._pods[row] for row in rows])
+        found._image_keys = [self._image_keys[row] for row in rows]
+        return found
+
+    def running(self) -> "Summands":
+        """Return those workloads that have pods."""
+        return self.where(pods > 0 for pods in self._pods)
+
+    def expected_w(self) -> float:
+        """Return the expected watts of all pods together."""
+        return float(sum(watts * pods for watts, pods in zip(self._expected_w, self._pods, strict=True)))
+
+    def watts(self) -> NDArray[np.float64]:
+        """Return watts (n, knots) at the `probabilities`."""
+        return np.frombuffer(self._watts).reshape(len(self), 2 * len(self.levels) + 1)
+
+    def pods(self) -> NDArray[np.float64]:
+        """Return the number of pods of each workload."""
+        return np.frombuffer(self._pods)
+
+    def images(self) -> list[int]:
+        """Return the number of each workload's image, counted as they come."""
+        places = {key: place for place, key in enumerate(dict.fromkeys(self._image_keys))}
+        return [places[key] for key in self._image_keys]
+
+
 def shared_correlation(measured_workloads: int) -> float:
     """Return the correlation of all errors of a model that knows so many workloads."""
     return min(_MOST_SHARED, _SHARED + _SHARED_ENTRIES / max(1, measured_workloads))
 
 
 def total_power(
-    summands: Sequence[Summand], *, level: float = DEFAULT_LEVEL, shared: float = shared_correlation(20)
+    summands: Summands | Sequence[Summand], *, level: float = DEFAULT_LEVEL, shared: float = shared_correlation(20)
 ) -> TotalPower:
     """Return the expected sum and its interval of `level`; the same summands give the same bits.
 
@@ -69,11 +143,12 @@ def total_power(
     >>> total_power([calm]).avg_power_w, total_power([calm]).interval.avg_power_w
     (6.0, (5.7, 6.3))
     """
-    running = [summand for summand in summands if summand.pods > 0]
-    expected_w = float(sum(summand.expected_w * summand.pods for summand in running))
+    running = (summands if isinstance(summands, Summands) else Summands.of(summands)).running()
+    expected_w = running.expected_w()
     if len(running) == 1:
-        low_w, high_w = (end * running[0].pods for end in _at(running[0], level))
-    elif running:
+        pods = float(running.pods()[0])
+        low_w, high_w = (end * pods for end in _at(running, level))
+    elif len(running):
         low_w, high_w = _quantiles(_draws(running, shared), (0.5 - level / 2, 0.5 + level / 2))
     else:
         low_w = high_w = 0.0
@@ -81,12 +156,14 @@ def total_power(
     return TotalPower(avg_power_w=expected_w, interval=PowerInterval(level=level, avg_power_w=ends))
 
 
-def _at(summand: Summand, level: float) -> tuple[float, float]:
-    known = dict(summand.intervals)
-    if level in known:
-        return known[level]
-    ends = np.interp([(1 - level) / 2, (1 + level) / 2], probabilities([summand]), log_quantiles([summand])[0])
-    low_w, high_w = from_log(ends).tolist()
+def _at(summands: Summands, level: float) -> tuple[float, float]:
+    """Return the interval of the first workload."""
+    watts = summands.watts()[:1]
+    if level in summands.levels:
+        place = len(summands.levels) - 1 - summands.levels.index(level)
+        return float(watts[0, place]), float(watts[0, -1 - place])
+    at = [(1 - level) / 2, (1 + level) / 2]
+    low_w, high_w = from_log(np.interp(at, _probabilities(summands.levels), _never_falling(watts)[0])).tolist()
     return low_w, high_w
 
 
@@ -95,23 +172,22 @@ def _quantiles(draws: NDArray[np.float64], at: Sequence[float]) -> list[float]:
     return np.interp(at, np.linspace(0.0, 1.0, len(draws)), np.sort(draws)).tolist()
 
 
-def _draws(summands: Sequence[Summand], shared: float) -> NDArray[np.float64]:
+def _draws(summands: Summands, shared: float) -> NDArray[np.float64]:
     """Return sums of _DRAWS draws of all workloads."""
     rng = np.random.default_rng(_SEED)  # independent of those of `_residuals`
     of_all = np.float32(np.sqrt(shared)) * rng.standard_normal(_DRAWS, dtype=np.float32)
-    images = {key: place for place, key in enumerate(dict.fromkeys(summand.image_key for summand in summands))}
-    of_image = np.float32(np.sqrt(OF_ONE_IMAGE)) * rng.standard_normal((len(images), _DRAWS), dtype=np.float32)
+    images = summands.images()
+    of_image = np.float32(np.sqrt(OF_ONE_IMAGE)) * rng.standard_normal((max(images) + 1, _DRAWS), dtype=np.float32)
     of_image += of_all
     rest = np.float32(np.sqrt(max(0.0, 1.0 - shared - OF_ONE_IMAGE)))
     normal = NormalDist()
-    knots = [normal.inv_cdf(probability) for probability in probabilities(summands)]
-    sums = np.zeros(_DRAWS)
+    knots = [normal.inv_cdf(probability) for probability in _probabilities(summands.levels)]
+    watts, pods, sums = summands.watts(), summands.pods().astype(np.float32), np.zeros(_DRAWS)
     for start in range(0, len(summands), _CHUNK):
-        part = summands[start : start + _CHUNK]
-        errors = _residuals(start // _CHUNK)[: len(part)] * rest
-        errors += of_image[[images[summand.image_key] for summand in part]]
-        pods = np.array([summand.pods for summand in part], dtype=np.float32)
-        sums += pods @ from_log(_interpolated(errors, knots, log_quantiles(part)))
+        part = slice(start, start + _CHUNK)
+        errors = _residuals(start // _CHUNK)[: len(pods[part])] * rest
+        errors += of_image[images[part]]
+        sums += pods[part] @ from_log(_interpolated(errors, knots, _never_falling(watts[part])))
     return sums
 
 
@@ -142,15 +218,25 @@ def _interpolated(at: NDArray[np.float32], knots: Sequence[float], values: NDArr
 
 def probabilities(summands: Sequence[Summand]) -> list[float]:
     """Return the probabilities (knots) at which `log_quantiles` are given: those of intervals' ends and 0.5."""
-    levels = sorted(level for level, _ in summands[0].intervals)
-    return [0.5 - level / 2 for level in reversed(levels)] + [0.5] + [0.5 + level / 2 for level in levels]
+    return _probabilities(sorted(level for level, _ in summands[0].intervals))
 
 
 def log_quantiles(summands: Sequence[Summand]) -> NDArray[np.float64]:
     """Return log watts (n, knots) of each workload at the ends of its intervals and at its median, never falling."""
-    watts = [
-        [*(low for _, (low, _) in reversed(ends)), power_w, *(high for _, (_, high) in ends)]
-        for power_w, ends in ((summand.power_w, sorted(summand.intervals)) for summand in summands)
-    ]
-    quantiles: NDArray[np.float64] = np.maximum.accumulate(to_log(np.array(watts)), axis=1)
+    return _never_falling(
+        np.array([knot_watts(one.power_w, [w for _, w in sorted(one.intervals)]) for one in summands])
+    )
+
+
+def _probabilities(levels: Sequence[float]) -> list[float]:
+    return [0.5 - level / 2 for level in reversed(levels)] + [0.5] + [0.5 + level / 2 for level in levels]
+
+
+def knot_watts(power_w: float, ends: Sequence[tuple[float, float]]) -> list[float]:
+    """Return the watts at `probabilities`, of intervals by rising level."""
+    return [low for low, _ in reversed(ends)] + [power_w] + [high for _, high in ends]
+
+
+def _never_falling(watts: NDArray[np.float64]) -> NDArray[np.float64]:
+    quantiles: NDArray[np.float64] = np.maximum.accumulate(to_log(watts), axis=1)
     return quantiles

@@ -86,17 +86,27 @@ class Workloads:
         return sum(entry.code == "unknown_kind" for entry in self.skipped)
 
 
+class _Identity(msgspec.Struct, frozen=True, gc=False):
+    """What names a workload. Not a tuple: garbage collections would look at those of a whole batch."""
+
+    cluster: str | None
+    namespace: str
+    workload_kind: str
+    workload_name: str
+    component: str | None
+
+
 class Repeats:
     """Finds requests of one workload. `places` are those that are given again later."""
 
     def __init__(self, places: set[int]) -> None:
         self.places = places
-        self._last: dict[tuple[str | None, ...], int] = {}
+        self._last: dict[_Identity, int] = {}
 
     def note(self, place: int, request: InferenceRequest) -> None:
         """Add a request at its place in the input."""
         name = request.workload_name
-        identity = request.cluster, request.namespace, request.workload_kind, name, request.component
+        identity = _Identity(request.cluster, request.namespace, request.workload_kind, name, request.component)
         before = self._last.get(identity)
         if before is not None and name and not name.endswith("*"):
             self.places.add(before)

@@ -1,6 +1,7 @@
 """No request delays another one: the event loop has its turn while the largest legal and illegal bodies are read."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import socket
@@ -12,15 +13,21 @@ import msgspec
 import uvicorn
 
 from podpower.client.answers import Batch
+from podpower.impact.assessment import Inputs
 from podpower.model.predictor import Predictor
 from podpower.specs.requests import Container, InferenceRequest
-from podpower_serving.app import create_app
-from podpower_serving.encoding import encoded_batch, encoded_list
+from podpower.specs.selection import Options
+from podpower_serving import batches
+from podpower_serving.app import create_app, spare_loaded
+from podpower_serving.encoding import encoded_batch, encoded_list, encoded_rows
+from podpower_serving.metrics import Metrics
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 from podpower_serving.worker_threads import switch_soon
 
 DELAY_S = 0.05
+BATCH_S = 0.03
+MOST_ALIVE = 10_000
 DOCUMENT_S = 0.015  # to make it takes 50 ms
 REVIEW = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}
 SENDER = """
@@ -67,26 +74,71 @@ async def longest_pause_s(settings, sender):
     return sorted(pauses)[-5:], len(pauses), (await ended)[0].decode().split()
 
 
+@contextlib.contextmanager
+def short_turns():
+    """Threads and garbage collections as in a process of the service."""
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    switch_soon()
+    spare_loaded()  # what the suite has loaded is no part of the service
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*thresholds)
+        sys.setswitchinterval(interval)
+
+
 def test_a_large_body_delays_no_other_request_by_more_than_50_ms(filled_store, tmp_path):
     paths = []
     for number, (path, body) in enumerate(large_bodies()):
         (tmp_path / str(number)).write_bytes(body)
         paths += [path, str(tmp_path / str(number))]
-    interval = sys.getswitchinterval()
-    switch_soon()
-    gc.collect()
-    gc.freeze()  # what the suite has loaded is no part of the service
-    try:
+    with short_turns():
         settings = Settings(model_store=str(filled_store.root))
         longest, turns, statuses = asyncio.run(
             longest_pause_s(settings, lambda port: [sys.executable, "-c", SENDER, str(port), *paths])
         )
-    finally:
-        gc.unfreeze()
-        sys.setswitchinterval(interval)
     assert statuses == ["422", "422", "422", "200", "200"]
     assert turns > 100
     assert longest[-1] < DELAY_S, longest
+
+
+def test_a_large_batch_delays_no_other_request_by_more_than_30_ms(filled_store, tmp_path):
+    """No part of it takes long: neither its decoding, nor a garbage collection, nor the end of all its objects."""
+    (tmp_path / "body").write_bytes(json.dumps([request(number) for number in range(10_000)]).encode())
+    given = ["/predict/batch", str(tmp_path / "body")] * 3
+    with short_turns():
+        settings = Settings(model_store=str(filled_store.root))
+        longest, _, statuses = asyncio.run(
+            longest_pause_s(settings, lambda port: [sys.executable, "-c", SENDER, str(port), *given])
+        )
+    assert statuses == ["200"] * 3
+    assert longest[-1] < BATCH_S, longest
+
+
+def test_a_batch_leaves_little_to_a_garbage_collection(pair):
+    """Which would look at whatever lives while all requests wait."""
+    alive = []
+
+    class Counting(Metrics):
+        def predicted_part(self, predictions):
+            alive.append(gc.get_count()[0])
+
+    # Of forty texts, which are kept from then on.
+    body = json.dumps([{**request(number % 40), "namespace": f"n{number}"} for number in range(10_000)]).encode()
+    given = {"media_type": "application/json", "options": Options(max_objects=10_000), "inputs": Inputs()}
+    predictor = Predictor(*pair, version="v")
+    batches.answer(predictor, Counting(), body, **given)
+    alive.clear()
+    gc.collect()
+    gc.disable()
+    try:
+        found = json.loads(batches.answer(predictor, Counting(), body, **given))
+    finally:
+        gc.enable()
+    assert len(found["predictions"]) == found["total"]["workloads"] == 10_000
+    assert len(alive) == 10_000 // batches.PART_ROWS + 1
+    assert max(alive) < MOST_ALIVE, max(alive)
 
 
 READER = """
@@ -115,5 +167,7 @@ def test_an_answer_encoded_in_parts_has_the_bytes_of_one_encoded_at_once(pair):
         predictions = predictor.predict(requests[:count])
         total = predictor.total(predictions)
         batch = Batch(predictions=predictions, skipped=[], errors=[], total=total, inputs={"scope": "dynamic"})
-        assert encoded_batch(batch) == msgspec.json.encode(batch)
+        parts = [encoded_rows(predictions[start : start + 256]) for start in range(0, count, 256)]
+        rest = msgspec.structs.replace(batch, predictions=[])
+        assert encoded_batch(parts, rest) == msgspec.json.encode(batch)
         assert encoded_list(requests[:count]) == msgspec.json.encode(requests[:count])

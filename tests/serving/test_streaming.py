@@ -7,9 +7,9 @@ import time
 import psutil
 import pytest
 
+from podpower_serving.batches import PART_ROWS
 from podpower_serving.openapi import MANIFEST_EXAMPLE, REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
-from podpower_serving.streaming import CHUNK_ROWS
 from tests.serving.processes import service
 
 LINES = {"Accept": "application/x-ndjson"}
@@ -39,7 +39,7 @@ def streamed(client, content, headers):
 
 
 def test_lines_are_answered_by_lines_with_the_numbers_of_a_batch(roomy):
-    rows = [spec(number) for number in range(CHUNK_ROWS + 44)]
+    rows = [spec(number) for number in range(PART_ROWS + 44)]
     rows[7] = {"workload_kind": "Deployment"}
     rows[9] = rows[300 - 1]  # given again later
     content = body(rows) + "\n\n"
