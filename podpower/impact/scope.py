@@ -2,7 +2,7 @@
 
 A node draws idle power whether anything runs on it or not. `total` allocates it by requested CPU: a pod has
 `requested vCPUs x idle watts of a vCPU`. What no pod requests stays with the cluster and is in no workload's share.
-The idle watts of a vCPU are measured (idle counters of nodes over their CPUs, `podpower.labels.idle`), else given.
+The idle watts of a vCPU are measured (idle counters of nodes over their CPUs, `podpower.labels.now`), else given.
 """
 
 from dataclasses import dataclass

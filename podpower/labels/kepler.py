@@ -180,6 +180,16 @@ def exporter() -> pl.Expr:
     return pl.coalesce("instance", "node_name", pl.lit(""))
 
 
+def is_counted(zone: str, zones: Collection[str]) -> bool:
+    """Return whether a zone is part of the energy of a pod or node that has these: psys, which contains package, only
+    without it.
+
+    >>> [zone for zone in ("package", "psys", "dram") if is_counted(zone, {"package", "psys", "dram"})]
+    ['package', 'dram']
+    """
+    return zone != PSYS or PACKAGE not in zones
+
+
 def _one_of_overlapping_zones(series: pl.DataFrame) -> pl.DataFrame:
     """Drop zones inside others: keep package, where the pod has it, else psys; and dram beside it."""
     zone = pl.col("zone")

@@ -11,7 +11,7 @@ from typing import Final
 
 from podpower.errors import Unavailable
 from podpower.io.retries import Note, log_note
-from podpower.labels.kepler import DRAM, GENERATIONS, PACKAGE, PSEUDO_PODS, PSYS, Generation
+from podpower.labels.kepler import DRAM, GENERATIONS, PACKAGE, PSEUDO_PODS, PSYS, Generation, is_counted
 from podpower.sources.prometheus.endpoint import Endpoint
 from podpower.sources.prometheus.instant import Instant
 
@@ -58,12 +58,7 @@ def _pods(source: Instant, generation: Generation, ts: float | None) -> dict[tup
             if labels.get(pod) and labels[pod] not in PSEUDO_PODS:
                 zone = labels.get("zone", "") if own else "gpu"
                 found[labels.get(namespace, ""), labels[pod]][zone] = watts
-    return {name: sum(w for zone, w in zones.items() if _counts(zone, zones)) for name, zones in found.items()}
-
-
-def _counts(zone: str, zones: Mapping[str, float]) -> bool:
-    """Zones overlap: psys holds package, so it counts where that is absent, and then alone."""
-    return not (zone == PSYS and PACKAGE in zones) and not (zone == DRAM and PSYS in zones and PACKAGE not in zones)
+    return {name: sum(w for zone, w in zones.items() if is_counted(zone, zones)) for name, zones in found.items()}
 
 
 def _by_workload(source: Instant, pods: Mapping[tuple[str, str], float], ts: float | None) -> dict[Workload, PowerNow]:
@@ -118,7 +113,7 @@ def _idle_w(source: Instant, ts: float | None) -> float:
     }
     known = {zone: watts for zone, watts in zones.items() if zone in {PACKAGE, PSYS, DRAM}}
     if known:
-        return sum(watts for zone, watts in known.items() if _counts(zone, known))
+        return sum(watts for zone, watts in known.items() if is_counted(zone, known))
     total = 0.0
     for zone in (PACKAGE, DRAM):
         older = source.selector(f"kepler_node_{zone}_joules_total", 'mode="idle"')

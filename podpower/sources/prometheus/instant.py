@@ -1,6 +1,5 @@
 """Instant queries whose answers are small: values now, by labels."""
 
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from podpower.io.http import Response
 from podpower.io.retries import Note, log_note
 from podpower.sources.prometheus.endpoint import Endpoint
 from podpower.sources.prometheus.http import Http
+from podpower.sources.prometheus.names import described
 
 _QUERY = "/api/v1/query"
 
@@ -33,13 +33,13 @@ class Instant:
         """Return a selector of a metric, with the label matchers of the endpoint."""
         return metric + "{" + ",".join((*matchers, *self._endpoint.match)) + "}"
 
-    def vector(self, query: str, *, ts: float | None = None) -> list[tuple[Mapping[str, str], float]]:
+    def vector(self, query: str, *, ts: float | None = None) -> list[tuple[dict[str, str], float]]:
         """Return labels and value of each series, now or at `ts`. InvalidInput for what is no vector."""
         at = {} if ts is None else {"time": f"{ts:.3f}"}
         answer = self._http.request(_QUERY, {"query": query, **at}, self._decoded)
         try:
             rows = answer["data"]["result"]
-            return [(row["metric"], float(row["value"][1])) for row in rows][: self._endpoint.max_series]
+            return [(described(row["metric"]), float(row["value"][1])) for row in rows][: self._endpoint.max_series]
         except (KeyError, TypeError, ValueError, IndexError):
             raise InvalidInput(f"{self._endpoint.url} does not answer as a Prometheus: check the address") from None
 

@@ -1,4 +1,4 @@
-"""Idle watts of a vCPU, measured by a real Prometheus."""
+"""Watts of workloads now, and idle watts of a vCPU, measured by a real Prometheus."""
 
 import json
 import time
@@ -6,9 +6,11 @@ import time
 import pytest
 
 from podpower.cli import main
-from podpower.labels.now import idle_w_per_vcpu
+from podpower.labels import LabelRequest, label_windows
+from podpower.labels.now import idle_w_per_vcpu, watts_now
 from podpower.sources.prometheus.endpoint import Endpoint
 from podpower.sources.prometheus.instant import Instant
+from podpower.sources.prometheus.source import Prometheus
 from tests.clusters.prometheus import backfill, need_prometheus, serving
 from tests.podpower.cli.shop import manifest
 
@@ -46,3 +48,40 @@ def test_idle_watts_of_a_vcpu_are_those_of_packages_and_memory_over_all_cpus(new
         answer = json.loads(capsys.readouterr().out)
     assert answer["predictions"][0]["idle_avg_power_w"] == pytest.approx(4 * 0.5 * expected, rel=0.02)
     assert answer["inputs"]["idle_source"].startswith("measured")
+
+
+ZONES_W = {"core": 20.0, "dram": 1.5, "psys": 6.0}
+# Of kube-state-metrics scraped without honor_labels: `namespace` and `pod` are its own.
+OWNERS = """\
+# TYPE kube_pod_owner gauge
+kube_pod_owner{{{scraped},exported_pod="web-x-1",owner_kind="ReplicaSet",owner_name="web-x"}} 1 {at}
+# TYPE kube_replicaset_owner gauge
+kube_replicaset_owner{{{scraped},replicaset="web-x",owner_kind="Deployment",owner_name="web"}} 1 {at}
+"""
+
+
+def test_watts_now_have_the_zones_and_the_owners_of_labels(tmp_path):
+    need_prometheus()
+    now_s = time.time() // 60 * 60
+    times = [now_s - 1800 + 30 * step for step in range(61)]
+    lines = ["# TYPE kepler_pod_cpu_joules counter"]
+    for zone, watts in ZONES_W.items():
+        labels = (
+            f'pod_namespace="shop",pod_name="web-x-1",node_name="n1",zone="{zone}",namespace="kepler",pod="kepler-1"'
+        )
+        lines += [f"kepler_pod_cpu_joules_total{{{labels}}} {watts * (at - times[0]):.1f} {at:.0f}" for at in times]
+    scraped = 'namespace="monitoring",pod="kube-state-metrics-0",exported_namespace="shop"'
+    owners = OWNERS.format(scraped=scraped, at=f"{now_s:.0f}").rstrip()
+    (tmp_path / "samples.txt").write_text("\n".join([*lines, owners, "# EOF", ""]))
+    backfill(tmp_path / "samples.txt", tmp_path / "tsdb")
+    with serving(tmp_path / "tsdb") as url:
+        endpoint = Endpoint(url=url)
+        with Instant(endpoint) as source:
+            now = watts_now(source, ts=now_s)
+        request = LabelRequest(start_s=now_s - 600, end_s=now_s, owner_source="prom")
+        with Prometheus(endpoint) as samples:
+            labels = label_windows(samples, None, request).table.drop_nulls("energy_step_j")
+    assert {name: power.watts for name, power in now.items()} == {
+        ("shop", "Deployment", "web"): pytest.approx(labels["avg_power_w"].mean(), rel=0.02)
+    }
+    assert labels["avg_power_w"].mean() == pytest.approx(ZONES_W["psys"] + ZONES_W["dram"])
