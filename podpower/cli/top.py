@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from podpower.impact.assessment import Inputs
 
 _SORTS = ("measured", "predicted", "kwh", "name")
+_MOST_ROWS = 10
 _NO_SUMMARY = "no fleet summary in {store}: `podpower up` makes it; to see what is measured now, give --live --prom URL"
 
 
@@ -51,7 +52,9 @@ def add_top_options(parser: Parser) -> None:
     parser.add_argument(
         "--basis", choices=("seen", "similar", "prior"), help="only workloads whose prediction rests on this"
     )
-    parser.add_argument("--limit", type=positive, default=10, metavar="N", help="rows (default %(default)s)")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help=f"rows (default {_MOST_ROWS} in the table, all as JSON and CSV)"
+    )
     parser.add_argument("--all", action="store_true", help="all rows")
     parser.add_argument("--cluster", metavar="NAME", help="only this cluster")
     parser.add_argument(
@@ -122,7 +125,8 @@ def _measured_now(arguments: argparse.Namespace, summary: "FleetSummary | None")
 
 
 def _show(arguments: argparse.Namespace, rows: "Sequence[Row]", given: "Inputs", notes: Sequence[str]) -> None:
-    shown = rows if arguments.all or arguments.format != "table" else rows[: arguments.limit]
+    most = arguments.limit or (_MOST_ROWS if arguments.format == "table" else None)
+    shown = rows if arguments.all else rows[:most]
     rates = given.rates
     if arguments.format == "json":
         predictions.print_json({"rows": [_data(row, given) for row in shown], "inputs": given.described()})

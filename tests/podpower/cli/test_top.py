@@ -30,6 +30,17 @@ def test_rows_are_sorted(sort, first, home, capsys):
     assert capsys.readouterr().out.splitlines()[2].startswith(first)
 
 
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_a_given_limit_holds_in_every_format(form, home, capsys):
+    assert main(["top", "--format", form]) == 0
+    assert "web" in capsys.readouterr().out
+    assert main(["top", "--format", form, "--limit", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert ("web" in printed, "db" in printed) == (False, True)
+    assert main(["top", "--format", form, "--limit", "1", "--all"]) == 0
+    assert "web" in capsys.readouterr().out
+
+
 def test_watch_draws_the_screen_again_until_it_is_interrupted(home):
     environment = {**os.environ, "PODPOWER_HOME": str(home), "TERM": "vt100"}
     command = [sys.executable, "-m", "podpower", "top", "--watch", "200ms"]
