@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from podpower.features.columns import requested_cpu_mcpu
+from podpower.features.columns import limited_to, requested_cpu_mcpu
 from podpower.model.workload_energy import pods_at_a_time
 from podpower.specs.quoting import quoted
 from podpower.specs.requests import InferenceRequest
@@ -40,23 +40,18 @@ def _joined_images(request: InferenceRequest) -> str:
     return ", ".join(sorted(_images(request)))
 
 
-def _sum(field: str) -> Callable[[InferenceRequest], float | None]:
-    def total(request: InferenceRequest) -> float | None:
-        pod = getattr(request, f"pod_{field}")
-        values = [getattr(container, field) for container in request.containers]
-        known = [value for value in values if value is not None]
-        return pod if pod is not None else sum(known) if known else None
-
-    return total
+def _requested_memory(request: InferenceRequest) -> float | None:
+    known = [container.req_mem_mib for container in request.containers if container.req_mem_mib is not None]
+    return request.pod_req_mem_mib if request.pod_req_mem_mib is not None else sum(known) if known else None
 
 
 _FIELDS: Final[Sequence[tuple[str, Callable[[InferenceRequest], Any]]]] = (
     ("replicas", pods_at_a_time),
     ("image", _joined_images),
     ("CPU request (m)", requested_cpu_mcpu),
-    ("memory request (MiB)", _sum("req_mem_mib")),
-    ("CPU limit (m)", _sum("lim_cpu_mcpu")),
-    ("memory limit (MiB)", _sum("lim_mem_mib")),
+    ("memory request (MiB)", _requested_memory),
+    ("CPU limit (m)", lambda request: limited_to(request, "lim_cpu_mcpu")),
+    ("memory limit (MiB)", lambda request: limited_to(request, "lim_mem_mib")),
     ("GPUs", lambda request: request.gpu_count),
     ("GPU", lambda request: request.gpu_model),
     ("completions", lambda request: request.completions),

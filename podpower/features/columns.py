@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ NUMERIC_COLUMNS = (
     "gpus",
 )
 CATEGORY_COLUMNS = ("kind", "node_type", "runtime_class", "volume_type")
+_UNKNOWN = float("nan")
 _MAX_CATEGORIES = 12  # more distinct values than this are names, not categories; the rest shares "other"
 
 
@@ -40,10 +42,10 @@ def amounts_of(request: InferenceRequest) -> Amounts:
     """Return the amounts of one pod."""
     containers = request.containers
     return (
-        _effective(request.pod_req_cpu_mcpu, request.pod_lim_cpu_mcpu, containers, "req_cpu_mcpu", "lim_cpu_mcpu"),
-        _effective(request.pod_req_mem_mib, request.pod_lim_mem_mib, containers, "req_mem_mib", "lim_mem_mib"),
-        _effective(request.pod_lim_cpu_mcpu, None, containers, "lim_cpu_mcpu", None),
-        _effective(request.pod_lim_mem_mib, None, containers, "lim_mem_mib", None),
+        _request(request.pod_req_cpu_mcpu, request.pod_lim_cpu_mcpu, containers, "req_cpu_mcpu", "lim_cpu_mcpu"),
+        _request(request.pod_req_mem_mib, request.pod_lim_mem_mib, containers, "req_mem_mib", "lim_mem_mib"),
+        _limit(request.pod_lim_cpu_mcpu, containers, "lim_cpu_mcpu"),
+        _limit(request.pod_lim_mem_mib, containers, "lim_mem_mib"),
         len(containers),
         request.init_container_count,
         request.sidecar_count,
@@ -51,28 +53,41 @@ def amounts_of(request: InferenceRequest) -> Amounts:
     )
 
 
-def _effective(
-    pod: float | None, pod_default: float | None, containers: Sequence[Container], field: str, default: str | None
+def _request(
+    pod: float | None, pod_default: float | None, containers: Sequence[Container], field: str, default: str
 ) -> float:
     """Return the pod-level value, else the sum over the containers that have one; a missing request is its limit."""
     if pod is not None:
         return pod
     if len(containers) == 1:  # as in most pods
         value = getattr(containers[0], field)
-        if value is None and default is not None:
+        if value is None:
             value = getattr(containers[0], default)
         if value is not None:
             return float(value)
     known = []
     for container in containers:
         value = getattr(container, field)
-        if value is None and default is not None:
+        if value is None:
             value = getattr(container, default)
         if value is not None:
             known.append(value)
     if known:
         return float(sum(known))
-    return float("nan") if pod_default is None else pod_default
+    return _UNKNOWN if pod_default is None else pod_default
+
+
+def _limit(pod: float | None, containers: Sequence[Container], field: str) -> float:
+    """Return the pod-level value, else the sum over the containers; NaN where one of them has no limit."""
+    if pod is not None:
+        return pod
+    total = 0.0
+    for container in containers:
+        value = getattr(container, field)
+        if value is None:
+            return _UNKNOWN
+        total += value
+    return total
 
 
 def categories(request: InferenceRequest) -> tuple[tuple[str, ...], ...]:
@@ -121,7 +136,13 @@ class OneHot:
 
 def requested_cpu_mcpu(request: InferenceRequest) -> float | None:
     """Return the millicores that one pod requests, a limit standing in for a missing request; None without any."""
-    value = _effective(
+    value = _request(
         request.pod_req_cpu_mcpu, request.pod_lim_cpu_mcpu, request.containers, "req_cpu_mcpu", "lim_cpu_mcpu"
     )
-    return None if value != value else value  # noqa: PLR0124  # NaN
+    return None if isnan(value) else value
+
+
+def limited_to(request: InferenceRequest, field: str) -> float | None:
+    """Return the limit of one pod (`lim_cpu_mcpu` or `lim_mem_mib`); None where a container has none."""
+    value = _limit(getattr(request, f"pod_{field}"), request.containers, field)
+    return None if isnan(value) else value

@@ -34,7 +34,7 @@ from podpower.specs.requests import InferenceRequest
 
 TextEncoder = Literal["ngram", "sbert", "both", "none"]
 
-SCHEMA_VERSION = 3  # of the columns and of how they are computed; raise it whenever either changes
+SCHEMA_VERSION = 4  # of the columns and of how they are computed; raise it whenever either changes
 _CLIP = 4.0  # robust deviations beyond this are equally far: one giant must not hide all other differences
 _HALF_SQUARE = float(np.float32(np.sqrt(0.5)))
 _MIN_SCALE = 1.0  # one e-fold: columns that hardly vary in the fitted requests are not blown up

@@ -15,7 +15,7 @@ they have no labels and learn from labels how far it is off (`podpower.model.pri
   Datadog, "11 facts about real-world container use", 2020. Beyond, use grows with the square root of the request: large
   requests are mostly headroom. That exponent is ours, from one real cluster (docs/explanation/evaluation.md);
   labels correct it. A job has no requests to wait for: it is taken to compute with what it requests until it is done.
-  Nothing uses more than its limit.
+  Nothing uses more than its limit, which a pod has where each of its containers has one.
 - A twentieth of the memory's power is dynamic: DRAM refreshes whether it is used or not, which Kepler counts as idle.
 - 40 % of the board's power limit a GPU, where node labels or the instance type name its model; else 100 W: boards of
   data centres are limited to 70 W (NVIDIA T4) to 700 W (H100 SXM), data sheets; in production most run at less than

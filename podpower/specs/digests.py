@@ -68,17 +68,16 @@ def _rest(container: KubeContainer, *, is_gpu: Callable[[str], bool]) -> dict[st
 
 def _whole(container: KubeContainer) -> dict[str, Any]:
     resources = container.resources
-    cpu_and_memory = {
-        side: _devices({n: v for n, v in (amounts or {}).items() if n in {"cpu", "memory"}})
-        for side, amounts in (("req", resources and resources.requests), ("lim", resources and resources.limits))
-    }
+    limits = {n: v for n, v in ((resources and resources.limits) or {}).items() if n in {"cpu", "memory"}}
+    requests = {n: v for n, v in ((resources and resources.requests) or {}).items() if n in {"cpu", "memory"}}
     command, args = redact_command(container.command, container.args)
     return {
         "image": redact_image(container.image),
         "command": command,
         "args": args,
         "native": container.restart_policy == "Always",
-        **cpu_and_memory,
+        "req": _devices(limits | requests),  # a missing request is the limit, as in a pod of the API server
+        "lim": _devices(limits),
     }
 
 

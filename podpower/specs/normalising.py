@@ -12,8 +12,9 @@ from podpower.errors import InvalidInput
 from podpower.kubernetes.accelerators import MODEL_LABELS, gpu_model, gpu_part, is_gpu
 from podpower.kubernetes.kinds import JOB_KINDS, REPLICATED_KINDS, WORKLOAD_KINDS
 from podpower.kubernetes.limits import TextBudget
-from podpower.kubernetes.quantities import NotAQuantity, cpu_mcpu, item_count, memory_mib
-from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, PodSpec, Resources, Workload, WorkloadSpec
+from podpower.kubernetes.quantities import NotAQuantity, item_count
+from podpower.kubernetes.types import CronJob, KubeContainer, Metadata, Pod, PodSpec, Workload, WorkloadSpec
+from podpower.specs.amounts import container_amounts, pod_amounts
 from podpower.specs.digests import required_node_terms, template_digest
 from podpower.specs.messages import NO_MANIFEST, readable
 from podpower.specs.quoting import quoted
@@ -149,7 +150,7 @@ def _request(
         gpu_model=gpu_model(_required_labels(pod, MODEL_LABELS), node_type) if gpus else None,
         template_digest=template_digest(pod, is_gpu=is_gpu),
         template_digest_version=HASH_VERSION,
-        **_pod_amounts(pod, containers, beside, where=where),
+        **pod_amounts(pod, containers, beside, where=where),
     )
     if isinstance(spec, PodSpec):
         return request
@@ -163,52 +164,14 @@ def _request(
 
 
 def _container(container: KubeContainer, *, where: str) -> Container:
-    resources = container.resources
-    requests = (resources.requests if resources else None) or {}
-    limits = (resources.limits if resources else None) or {}
-    lim_cpu = _amount(limits, "cpu", where=f"{where}.resources.limits")
-    lim_mem = _amount(limits, "memory", where=f"{where}.resources.limits")
-    req_cpu = _amount(requests, "cpu", where=f"{where}.resources.requests")
-    req_mem = _amount(requests, "memory", where=f"{where}.resources.requests")
     command, args = redact_command(container.command, container.args)
     return Container(
         name=container.name,
         image=redact_image(container.image),
         command=command,
         args=args,
-        req_cpu_mcpu=lim_cpu if req_cpu is None else req_cpu,
-        req_mem_mib=lim_mem if req_mem is None else req_mem,
-        lim_cpu_mcpu=lim_cpu,
-        lim_mem_mib=lim_mem,
+        **container_amounts(container, where=where),
     )
-
-
-def _amount(resources: Resources, name: str, *, where: str) -> float | None:
-    value = resources.get(name)
-    if value is None:
-        return None
-    try:
-        return cpu_mcpu(value) if name == "cpu" else memory_mib(value)
-    except NotAQuantity as error:
-        raise InvalidInput(f'{where}.{name}: "{quoted(value)}" {error.must}') from None
-
-
-def _pod_amounts(pod: PodSpec, containers: list[Container], beside: list[Container], *, where: str) -> dict[str, Any]:
-    """Return the pod's effective amounts, where they are not the sum of the containers'; else None."""
-    level = pod.resources
-    amounts: dict[str, Any] = {}
-    for side, resources in (("req", level and level.requests), ("lim", level and level.limits)):
-        for name, field in (("cpu", "cpu_mcpu"), ("memory", "mem_mib")):
-            column = f"{side}_{field}"
-            own = _amount(resources or {}, name, where=f"{where}.resources")
-            if own is None and side == "req" and level:
-                own = _amount(level.limits or {}, name, where=f"{where}.resources.limits")
-            overhead = _amount(pod.overhead or {}, name, where=f"{where}.overhead") if side == "req" else None
-            parts = [getattr(c, column) for c in beside]
-            if own is None and (overhead is not None or any(part is not None for part in parts)):
-                own = sum(v for v in (*(getattr(c, column) for c in containers), *parts) if v is not None)
-            amounts[f"pod_{column}"] = None if own is None else own + (overhead or 0.0)
-    return amounts
 
 
 def _volume_types(pod: PodSpec, spec: WorkloadSpec | PodSpec) -> list[str]:

@@ -340,3 +340,16 @@ def test_a_value_that_no_fitted_request_had_does_not_outweigh_all_others():
     assert distances.argmin(axis=1).tolist() == [0, 0]
     assert distances.max() < 3
     np.testing.assert_allclose(limited[0], limited[1])
+
+
+def test_a_pod_is_limited_only_where_each_container_is(encoder, make_request):
+    free, bound = Container(name="a", req_cpu_mcpu=4000.0), Container(name="b", lim_cpu_mcpu=100.0, lim_mem_mib=64.0)
+    pod = msgspec.structs.replace(make_request(), containers=[free, bound])
+    for name in ("lim_cpu_mcpu", "lim_mem_mib"):
+        assert column(encoder, pod, f"{name}_missing") == 1.0
+    both = msgspec.structs.replace(pod, containers=[bound, bound])
+    assert column(encoder, both, "log_lim_cpu_mcpu") == column(
+        encoder, make_request(lim_cpu_mcpu=200.0), "log_lim_cpu_mcpu"
+    )
+    level = msgspec.structs.replace(pod, pod_lim_cpu_mcpu=200.0)
+    assert column(encoder, level, "lim_cpu_mcpu_missing") == 0.0

@@ -1,3 +1,4 @@
+import msgspec
 import numpy as np
 import pytest
 
@@ -43,6 +44,13 @@ def test_a_job_computes_with_what_it_requests_and_nothing_beyond_its_limit():
     assert service < job / 5
     assert capped < 0.01
     assert silent == pytest.approx(TYPICAL_W)
+
+
+def test_the_limit_of_a_sidecar_does_not_bound_the_others():
+    alone = of(req_cpu_mcpu=4000.0)
+    sidecar = Container(name="proxy", image="y", lim_cpu_mcpu=1.0)
+    beside = msgspec.structs.replace(alone, containers=[*alone.containers, sidecar])
+    assert physical_power_w([beside]) >= physical_power_w([alone])
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,44 @@ def test_a_pod_without_its_injected_parts_hashes_like_its_template() -> None:
     assert hash_of(_pod_of(RICH)) == hash_of(RICH)
 
 
+AS_WRITTEN: dict[str, Any] = {
+    "resources": {"limits": {"cpu": "4", "memory": "8Gi"}},
+    "initContainers": [{"name": "i", "image": "busybox", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}}],
+    "containers": [
+        {"name": "a", "image": "nginx", "resources": {"requests": {"cpu": "250m"}}},
+        {"name": "b", "image": "nginx", "resources": {"limits": {"cpu": "2"}}},
+    ],
+}
+# The same pod with the defaults of the API server: a request is the limit, and the pod's own is what its containers
+# request together, or its limit.
+AS_STORED: dict[str, Any] = {
+    "resources": {"requests": {"cpu": "2250m", "memory": "1Gi"}, **AS_WRITTEN["resources"]},
+    "initContainers": [
+        {
+            "name": "i",
+            "image": "busybox",
+            "resources": {key: {"cpu": 2, "memory": "1Gi"} for key in ("requests", "limits")},
+        }
+    ],
+    "containers": [
+        {"name": "a", "image": "nginx", "resources": {"requests": {"cpu": "250m"}}},
+        {"name": "b", "image": "nginx", "resources": {key: {"cpu": "2"} for key in ("requests", "limits")}},
+    ],
+}
+
+
+@pytest.mark.parametrize("left_out", [(), ("resources",), ("initContainers",)], ids=str)
+def test_a_pod_as_written_hashes_like_the_pod_that_the_api_server_stores(left_out: tuple[str, ...]) -> None:
+    written, stored = (
+        {"kind": "Pod", "metadata": {"name": "p"}, "spec": {k: v for k, v in spec.items() if k not in left_out}}
+        for spec in (AS_WRITTEN, AS_STORED)
+    )
+    if left_out == ("initContainers",):
+        stored = copy.deepcopy(stored)
+        stored["spec"]["resources"]["requests"]["memory"] = "8Gi"  # no container requests any
+    assert hash_of(written) == hash_of(stored)
+
+
 CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
     "image": lambda pod: pod["containers"][0].update(image="nginx:1.26"),
     "arguments": lambda pod: pod["containers"][0].update(args=["--threads=8"]),

@@ -88,6 +88,30 @@ def test_pod_level_resources_and_overhead_stand_for_the_sum() -> None:
     assert request.pod_req_mem_mib == request.pod_lim_mem_mib == 2048
 
 
+def test_a_pod_with_limits_of_its_own_requests_what_its_containers_do() -> None:
+    containers = [{"name": name, "image": "i", "resources": {"requests": {"cpu": "250m"}}} for name in "ab"]
+    started = [
+        {"name": "proxy", "image": "i", "restartPolicy": "Always", "resources": {"requests": {"cpu": "100m"}}},
+        {"name": "setup", "image": "i", "resources": {"requests": {"cpu": "900m"}}},
+    ]
+    limits = {"limits": {"cpu": "4", "memory": "8Gi"}}
+    request = request_from_object(pod(resources=limits, containers=containers))
+    assert (request.pod_req_cpu_mcpu, request.pod_lim_cpu_mcpu, request.pod_req_mem_mib) == (500, 4000, 8192)
+    assert (
+        request_from_object(pod(resources=limits, containers=containers, initContainers=started)).pod_req_cpu_mcpu
+        == 1000
+    )
+    assert request_from_object(pod(containers=containers, initContainers=started)).pod_req_cpu_mcpu == 600
+
+
+def test_a_pod_whose_main_container_has_no_limit_is_not_limited_by_its_sidecar() -> None:
+    sidecar = {"name": "s", "image": "i", "restartPolicy": "Always", "resources": {"limits": {"cpu": "100m"}}}
+    request = request_from_object(pod(initContainers=[sidecar]))
+    assert (request.pod_req_cpu_mcpu, request.pod_lim_cpu_mcpu) == (100, None)
+    limited = [{"name": "main", "image": "i", "resources": {"limits": {"cpu": "1"}}}]
+    assert request_from_object(pod(initContainers=[sidecar], containers=limited)).pod_lim_cpu_mcpu == 1100
+
+
 @pytest.mark.parametrize(
     ("resource", "count"),
     [("nvidia.com/gpu", 2), ("amd.com/gpu", 2), ("nvidia.com/mig-1g.5gb", 2), ("gpu.intel.com/i915", 2),
