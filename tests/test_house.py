@@ -12,6 +12,13 @@ from pathlib import Path
 import pytest
 
 from podpower.cli.commands import build_parser
+from podpower.datasets.hash_versions import HASH_VERSION
+from podpower.features.table import FEATURES_SCHEMA
+from podpower.fleet import summary
+from podpower.labels.table import JOBS_SCHEMA, WINDOWS_SCHEMA
+from podpower.registry.versions import VersionInfo
+from podpower.sources.journal import format as journal_format
+from podpower.specs.table import SPECS_SCHEMA
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("podpower", "podpower_assets", "podpower_serving")
@@ -79,6 +86,52 @@ def test_the_map_has_every_package_and_module():
 def test_files_of_the_code_that_a_page_names_exist(page):
     named = re.findall(r"\b((?:podpower(?:_\w+)?|tests|benchmarks|scripts|examples)/[\w./-]+\.py)\b", page.read_text())
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def defines(name: str) -> bool:
+    """Whether a dotted name is a package, a module, or a name in one."""
+    place = ROOT / name.replace(".", "/")
+    if place.is_dir() or place.with_suffix(".py").exists():
+        return True
+    holders = (place.parent.with_suffix(".py"), place.parent / "__init__.py")
+    return any(re.search(rf"\b{place.name}\b", holder.read_text()) for holder in holders if holder.exists())
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_modules_that_the_code_names_exist(module):
+    text = module.read_text()
+    files = re.findall(r"\b((?:podpower(?:_\w+)?|tests|benchmarks|scripts|examples)/[\w./-]+\.py)\b", text)
+    assert [path for path in files if not (ROOT / path).exists()] == []
+    assert [name for name in re.findall(r"`(podpower(?:_\w+)?(?:\.(?!yaml)\w+)+)`", text) if not defines(name)] == []
+
+
+def test_versions_of_formats_are_those_of_the_code():
+    page = (ROOT / "docs/reference/file-formats.md").read_text()
+    assert f"redacted by ({HASH_VERSION}; null" in page
+    for name, version in (("journal", journal_format.FORMAT_VERSION), ("fleet", summary.SUMMARY.version)):
+        assert re.search(rf'`format` "podpower-{name}",\s+`format_version` {version}\b', page)
+
+
+SHAPES = {
+    "window labels": WINDOWS_SCHEMA.names(),
+    "job labels": JOBS_SCHEMA.names(),
+    "features": FEATURES_SCHEMA.names(),
+    "specs": SPECS_SCHEMA.names(),
+    "manifest": VersionInfo.__struct_fields__,
+    "journal": (*journal_format.JournalMeta.__struct_fields__, *journal_format.Header.__struct_fields__),
+    "fleet": [
+        name
+        for shape in vars(summary).values()
+        if getattr(shape, "__module__", "") == summary.__name__
+        for name in getattr(shape, "__struct_fields__", ())
+    ],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_page_of_file_formats_names_every_field(shape):
+    page = (ROOT / "docs/reference/file-formats.md").read_text()
+    assert [name for name in SHAPES[shape] if f"`{name}`" not in page] == []
 
 
 def test_the_readme_shows_commands():

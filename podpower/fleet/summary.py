@@ -152,7 +152,7 @@ class FleetSummary(msgspec.Struct, kw_only=True, frozen=True):
 
 
 _AGAIN: Final = "materialize fleet_summary again"
-_SUMMARY: Final = Format(name="fleet", type=FleetSummary, compact=True)
+SUMMARY: Final = Format(name="fleet", type=FleetSummary, compact=True)
 
 
 def write_summary(root: AnyPath, summary: FleetSummary) -> int:
@@ -160,7 +160,7 @@ def write_summary(root: AnyPath, summary: FleetSummary) -> int:
 
     PodpowerError when it is larger than MAX_BYTES, which only texts beyond their bounds can cause.
     """
-    data = _SUMMARY.encode(summary)
+    data = SUMMARY.encode(summary)
     if len(data) > MAX_BYTES:
         raise PodpowerError(f"the fleet summary has {len(data)} bytes, more than {MAX_BYTES}: it was not written")
     storage = ObjectStorage(root)
@@ -190,7 +190,7 @@ def read_summary(root: AnyPath) -> FleetSummary | None:
     if data is None:
         return None
     try:
-        found = _SUMMARY.decode(data, what=str(path))
+        found = SUMMARY.decode(data, what=str(path))
     except Refused as error:
         raise Refused(f"{error}: {_AGAIN}") from None
     if not found.verified:  # there were never files without a digest

@@ -4,7 +4,7 @@ Expected values add up, quantiles do not, and errors are not independent: all pr
 not know of the cluster, and those of one image share what it does not know of that software. Each workload's watts are
 drawn from the distribution that its own intervals describe, through a Gaussian copula with those two correlations
 (Nelsen, "An Introduction to Copulas", 2nd ed., 2006, section 5.1); pods of one workload draw alike. The correlations
-are chosen on random groups of held-out workloads (benchmarks/quality/accuracy.py): there the 80 % interval holds.
+are chosen on random groups of held-out workloads (benchmarks/bench_accuracy.py): there the 80 % interval holds.
 """
 
 from array import array
