@@ -21,7 +21,8 @@ def commands() -> str:
     lines = [
         "# Commands",
         "",
-        "Exit codes: 0 done, 1 failed, 2 wrong usage. Errors are one line; `--debug` adds the traceback.",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 above a threshold (`predict`, `diff`), 130 ended by Ctrl-C.",
+        "Errors are one line; `--debug` adds the traceback.",
     ]
     for prog, parser in _parsers(build_parser()):
         if any(isinstance(action, argparse._SubParsersAction) for action in parser._actions):
@@ -49,7 +50,7 @@ def _spelling(action: argparse.Action) -> str:
     value = action.metavar or ("" if action.nargs == 0 else action.dest.upper())
     if action.choices is not None and not action.metavar:
         value = ", ".join(map(str, action.choices))
-    return (
+    return _cell(
         "`" + ", ".join(action.option_strings) + (f" {value}" if action.option_strings else str(value)).rstrip() + "`"
     )
 

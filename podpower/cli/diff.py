@@ -63,7 +63,7 @@ def add_diff_options(parser: Parser) -> None:
             action="append",
             default=[],
             type=lambda text: threshold(text, share=True),
-            metavar="5%%|10kWh",
+            metavar="5%|10kWh",
             help=f"exit with 3 when the total {direction} by more (%%, kWh or money a month, W); can be repeated",
         )
 

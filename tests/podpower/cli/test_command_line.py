@@ -34,6 +34,12 @@ def test_every_command_helps_with_an_example(command, capsys):
     assert f"podpower {command}" in printed.split("options:")[1], "no example below the options"
 
 
+@pytest.mark.parametrize("command", ["predict", "diff", "top", "evaluate"])
+def test_help_shows_percentages_as_they_are_typed(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert "%%" not in capsys.readouterr().out
+
+
 def test_help_loads_nothing_heavy():
     loaded = subprocess.run(
         [
