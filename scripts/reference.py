@@ -50,9 +50,8 @@ def _spelling(action: argparse.Action) -> str:
     value = action.metavar or ("" if action.nargs == 0 else action.dest.upper())
     if action.choices is not None and not action.metavar:
         value = ", ".join(map(str, action.choices))
-    return _cell(
-        "`" + ", ".join(action.option_strings) + (f" {value}" if action.option_strings else str(value)).rstrip() + "`"
-    )
+    value = str(value).replace("|", ", ")  # which would end the cell of a table
+    return "`" + ", ".join(action.option_strings) + (f" {value}" if action.option_strings else value).rstrip() + "`"
 
 
 def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
