@@ -22,13 +22,13 @@ from dagster._serdes import deserialize_value
 
 from podpower.hours import DAY_S
 from podpower_assets.partitions import day_key, hours_between
+from podpower_assets.storage.check_states import LATE_EVENTS
 
 _FAILED, _PASSED, _PLANNED = (
     AssetCheckExecutionRecordStatus.FAILED,
     AssetCheckExecutionRecordStatus.SUCCEEDED,
     AssetCheckExecutionRecordStatus.PLANNED,
 )
-_LATE_EVENTS = 500  # events with a smaller id that another process can still be writing
 _MOST_EVENTS = 5000  # results that one look reads
 _MOST_PARTITIONS, _MOST_LOOKED_UP, _NAMED = 1000, 200, 3  # kept, looked up beyond the last event, shown
 MOST_CHARS = 300
@@ -118,7 +118,7 @@ def _checked_after(instance: dg.DagsterInstance, event: int) -> tuple[Mapping[dg
     query = (
         sa.select(columns.id, columns.event)
         .where(columns.dagster_event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION.value)
-        .where(columns.id > max(event - _LATE_EVENTS, 0))
+        .where(columns.id > max(event - LATE_EVENTS, 0))
         .order_by(columns.id)
         .limit(_MOST_EVENTS)
     )

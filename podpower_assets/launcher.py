@@ -11,7 +11,7 @@ from dagster._grpc.client import DagsterGrpcClient
 from dagster._grpc.types import GetCurrentRunsResult
 from dagster._serdes import deserialize_value
 
-from podpower_assets.retries import announce_retry
+from podpower_assets.retry_tags import tag_retry
 
 _LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
 # Start times are computed from the boot time, which moves when the clock is set.
@@ -30,7 +30,7 @@ class LocalRunLauncher(dg.DefaultRunLauncher):
         """Return RUNNING or FAILED; run monitoring reports a started run failed unless it is RUNNING."""
         reason = reason_of_death(self._instance, run)
         if reason:
-            announce_retry(self._instance, run)
+            tag_retry(self._instance, run)
         return CheckRunHealthResult(WorkerStatus.FAILED if reason else WorkerStatus.RUNNING, reason)
 
 

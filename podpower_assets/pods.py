@@ -26,7 +26,7 @@ from dagster_k8s.launcher import K8sRunLauncher
 from kubernetes.client import V1Job
 
 from podpower_assets.policies import KUBERNETES_JOB_TAG, MAX_RETRIES
-from podpower_assets.retries import announce_retry
+from podpower_assets.retry_tags import tag_retry
 
 # What learns or evaluates a model needs more memory than what makes an hour.
 TRAINING_ASSETS: Final = frozenset({"knn_model", "model_evaluation"})
@@ -79,7 +79,7 @@ class PodRunLauncher(K8sRunLauncher):
             status = WorkerStatus.FAILED if (found.msg or "").endswith(_NO_JOB) else WorkerStatus.RUNNING
             found = CheckRunHealthResult(status, found.msg)
         if found.status is WorkerStatus.FAILED:
-            announce_retry(self._instance, run)
+            tag_retry(self._instance, run)
         return found
 
     def _health_of(self, job: str) -> CheckRunHealthResult:
@@ -100,7 +100,7 @@ class PodRunLauncher(K8sRunLauncher):
         """
         found = super().get_run_worker_debug_info(run, include_container_logs=include_container_logs)
         if run.status is dg.DagsterRunStatus.STARTING:
-            announce_retry(self._instance, run)
+            tag_retry(self._instance, run)
         if run.status in (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING):
             self._api_client.delete_job(get_job_name_from_run_id(run.run_id), self.job_namespace)
         return found
@@ -110,7 +110,7 @@ class PodRunLauncher(K8sRunLauncher):
         try:
             super().launch_run(context)
         except Exception:  # whatever it is, the daemon reports the run failed
-            announce_retry(self._instance, context.dagster_run)
+            tag_retry(self._instance, context.dagster_run)
             raise
 
     def step_executor(self, retries: RetryMode) -> Executor | None:

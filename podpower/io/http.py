@@ -14,9 +14,14 @@ from urllib.parse import urlsplit
 from podpower.errors import InvalidInput
 from podpower.io.retries import RETRIED_STATUSES, Again, retry_after_s
 
-# Without it, httpx also loads its own command line with rich, pygments and click: a tenth of what commands load.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: this module cannot be imported
+# httpx loads its own command line with rich, pygments and click, a tenth of what commands load, and has no setting
+# against it: only an ImportError is taken for "not installed". None makes that error, while httpx loads and no longer.
+_COMMAND_LINE = "httpx._main"
+sys.modules.setdefault(_COMMAND_LINE, None)  # type: ignore[arg-type]
 import httpx  # noqa: E402
+
+if sys.modules[_COMMAND_LINE] is None:
+    del sys.modules[_COMMAND_LINE]
 
 CONNECT_SECONDS = 10.0
 _HEADERS = {"User-Agent": "podpower", "Accept": "application/json"}

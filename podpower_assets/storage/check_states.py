@@ -34,7 +34,7 @@ from podpower_assets.storage.memories import Memory, mark_of, memory_in, place_o
 
 _LOG = logging.getLogger(__name__)
 _REFRESHED_S = DAY_S
-_LATE_EVENTS = 500  # events with a smaller id that another process can still be writing
+LATE_EVENTS = 500  # events with a smaller id that another process can still be writing
 _MOST_CHANGED = 1000  # partitions; where more changed, the whole history is read again
 _RESOLVED = {
     AssetCheckExecutionRecordStatus.SUCCEEDED: AssetCheckExecutionResolvedStatus.SUCCEEDED,
@@ -107,7 +107,7 @@ class CheckStates(SqlEventLogStorage):
         if not 0 <= now_s - memory.at_s < _REFRESHED_S:
             self._refresh_later(asset, definitions)
         known = [key for key in definitions if self._is_known(memory, key, definitions[key])]
-        changed = self._changed(asset, known, after=memory.event - _LATE_EVENTS) if known else set()
+        changed = self._changed(asset, known, after=memory.event - LATE_EVENTS) if known else set()
         if len(changed) > _MOST_CHANGED:
             memory, known, changed = Memory(event=newest, at_s=now_s, wiped=wiped), [], set()
         new = [key for key in definitions if key not in known]

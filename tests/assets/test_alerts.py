@@ -229,7 +229,7 @@ def test_a_tick_reads_the_results_since_the_last_one_not_those_of_a_year(desk, w
     for hour in range(4):
         desk.hour(hour)
     desk.tick()
-    monkeypatch.setattr(failed_checks, "_LATE_EVENTS", 0)
+    monkeypatch.setattr(failed_checks, "LATE_EVENTS", 0)
     looked_at, storage = [], type(desk.instance.event_log_storage)
     whole = storage.get_asset_check_partition_info
     monkeypatch.setattr(
@@ -248,7 +248,7 @@ def test_a_tick_reads_the_results_since_the_last_one_not_those_of_a_year(desk, w
 @pytest.mark.parametrize("limit", ["_MOST_LOOKED_UP", "_MOST_EVENTS"])
 @pytest.mark.usefixtures("at_noon")
 def test_what_is_too_much_for_one_tick_is_posted_by_the_next(desk, webhook, monkeypatch, limit):
-    monkeypatch.setattr(failed_checks, "_LATE_EVENTS", 1)
+    monkeypatch.setattr(failed_checks, "LATE_EVENTS", 1)
     monkeypatch.setattr(failed_checks, limit, 3)
     desk.tick()
     for hour in range(5):

@@ -188,7 +188,7 @@ def test_many_changes_are_read_from_the_whole_history(history, monkeypatch):
 def test_a_remembered_state_is_not_computed_partition_by_partition(history, monkeypatch):
     history.materialize(FIRST, is_whole=True)
     history.states()
-    monkeypatch.setattr(check_states, "_LATE_EVENTS", 0)
+    monkeypatch.setattr(check_states, "LATE_EVENTS", 0)
     looked_at = reads_of_infos(monkeypatch, history)
     history.materialize(SECOND, is_whole=True)
     asked(history)
@@ -207,7 +207,7 @@ def test_the_next_process_begins_with_the_states_that_were_computed(history, res
     history.states()
     history.materialize(SECOND, is_whole=False)
     looked_at = reads_of_infos(monkeypatch, history)
-    monkeypatch.setattr(check_states, "_LATE_EVENTS", 0)
+    monkeypatch.setattr(check_states, "LATE_EVENTS", 0)
     assert asked(restarted) == {Status.SUCCEEDED: {FIRST}, Status.FAILED: {SECOND}}
     assert looked_at == [{"partition_keys": [SECOND]}]
     restarted.states()
@@ -225,14 +225,14 @@ def test_retention_computes_the_states_for_the_first_page(history, restarted, tm
     job = retention_schedule([], [rows]).job
     assert job.execute_in_process(instance=history.instance, resources=resources).success
     looked_at = reads_of_infos(monkeypatch, history)
-    monkeypatch.setattr(check_states, "_LATE_EVENTS", 0)
+    monkeypatch.setattr(check_states, "LATE_EVENTS", 0)
     assert asked(restarted) == {Status.SUCCEEDED: {FIRST}}
     assert looked_at == []
     restarted.states()
 
 
 def test_changes_are_kept_every_hour(history, restarted, monkeypatch):
-    monkeypatch.setattr(check_states, "_LATE_EVENTS", 0)
+    monkeypatch.setattr(check_states, "LATE_EVENTS", 0)
     history.materialize(FIRST, is_whole=True)
     history.states()
     history.materialize(SECOND, is_whole=True)
@@ -289,7 +289,7 @@ def test_after_a_day_a_page_gets_what_is_remembered_while_the_history_is_read_ag
         connection.execute(sa.text("DELETE FROM asset_check_executions WHERE partition = :of"), {"of": SECOND})
         if connection.dialect.name == "postgresql":
             connection.commit()
-    monkeypatch.setattr(check_states, "_LATE_EVENTS", 0)
+    monkeypatch.setattr(check_states, "LATE_EVENTS", 0)
     assert asked(history) == whole
     monkeypatch.setattr(check_states, "_REFRESHED_S", 0.0)
     assert asked(history) == whole

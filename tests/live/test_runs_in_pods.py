@@ -13,7 +13,7 @@ from dagster._core.launcher.base import WorkerStatus
 from dagster._core.utils import make_new_run_id
 
 from podpower.hours import HOUR_S, start_of_hour
-from podpower_assets.retries import announce_retry
+from podpower_assets.retry_tags import tag_retry
 from tests.clusters.prometheus import need_prometheus
 from tests.runner import need_namespaces
 from tests.runner.scaled import Scaled, scaled
@@ -50,7 +50,7 @@ def an_outage_of_the_api_server_ends_no_run(up: Scaled) -> None:
     [run] = up.runs("first")
     up.cluster.outage = 0
     assert up.instance.run_launcher.check_run_worker_health(run).status == WorkerStatus.RUNNING
-    announce_retry(up.instance, run)
+    tag_retry(up.instance, run)
     up.instance.report_run_failed(run, "the API server does not answer")
     time.sleep(OUTAGE_S / 2)
     up.cluster.outage = 500
