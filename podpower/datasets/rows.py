@@ -45,6 +45,12 @@ _OPTIONAL: Final[dict[str, Any]] = {
     "label_source": pl.String,
     "node_ratio": pl.Float64,
 }
+_IN_WORDS: Final[dict[Any, str]] = {
+    pl.Float64: "numbers",
+    pl.Int64: "whole numbers",
+    pl.String: "texts",
+    pl.List(pl.Int64): "lists of whole numbers",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,10 +169,10 @@ class RowReader:
             self._target = "total_energy_j" if present == ["total_energy_j"] else "energy_step_j"
         if self._target == "total_energy_j" and self._target not in present:
             raise InvalidInput(f"target total_energy_j needs job labels; these rows have {', '.join(present)}")
-        numbers = {name for name, kind in _OPTIONAL.items() if kind == pl.Float64}
-        for column in (c for c in rows.columns if c in numbers):
-            if not (rows.schema[column].is_numeric() or rows.schema[column] == pl.Null):
-                raise InvalidInput(f"column {column} must hold numbers, not {rows.schema[column]}")
+        for column, kind in (_OPTIONAL | dict.fromkeys(_REQUIRED, pl.String)).items():
+            given = rows.schema.get(column, pl.Null())
+            if given != pl.Null and not _fits(given, kind):
+                raise InvalidInput(f"column {column} must hold {_IN_WORDS[kind]}, not {given}")
 
     def _reason(self) -> pl.Expr:
         """Return the expression: the reason why a row is not used; null for a used row."""
@@ -190,6 +196,14 @@ class RowReader:
         for condition, reason in reversed(reasons):
             found = pl.when(condition).then(pl.lit(reason)).otherwise(found)
         return found
+
+
+def _fits(given: pl.DataType, wanted: Any) -> bool:
+    if wanted == pl.String:
+        return isinstance(given, pl.String | pl.Categorical | pl.Enum)
+    if isinstance(wanted, pl.List):
+        return isinstance(given, pl.List) and given.inner is not None and given.inner.is_integer()
+    return given.is_integer() if wanted == pl.Int64 else given.is_numeric()
 
 
 def _check_agreement(rows: pl.DataFrame) -> None:

@@ -52,7 +52,7 @@ def keyed() -> list[pl.Expr]:
         pl.col("namespace").fill_null("").alias("_namespace"),
         pl.when(static).then(pl.lit("Pod")).otherwise(pl.col("workload_kind")).fill_null("").alias("_kind"),
         pl.when(static).then(pl.col("pod")).otherwise(pl.col("workload_name")).fill_null("").alias("_name"),
-        pl.col(SPEC_HASH),
+        pl.col(SPEC_HASH).cast(pl.String),
     ]
 
 
@@ -75,6 +75,7 @@ def read_training_rows(
     files = [t if isinstance(t, TableFile) else TableFile(path=t, command=COMMAND) for t in tables]
     for table in files:
         with table.parquet() as file:
+            _check_vectors(file.schema_arrow.names)
             if FEATURES in file.schema_arrow.names:
                 _check_type(file.schema_arrow.field(FEATURES).type)
     return RowsOfFiles(files=files, encoder_fingerprint=encoder_fingerprint, renewals=renewals)
@@ -88,6 +89,7 @@ class RowsInMemory:
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the one batch."""
+        _check_vectors(self.frame.columns)
         yield _light(self.frame)
 
     def vectors(self, keys: pl.DataFrame) -> NDArray[np.float32]:
@@ -233,6 +235,11 @@ def _light(frame: pl.DataFrame) -> pl.DataFrame:
     features = pl.col(FEATURES)
     width = features.list.len() if isinstance(kind, pl.List) else pl.when(features.is_not_null()).then(kind.size)
     return frame.with_columns(width.cast(pl.Int64).alias(WIDTH)).drop(FEATURES)
+
+
+def _check_vectors(names: Sequence[str]) -> None:
+    if WIDTH in names and FEATURES not in names:
+        raise InvalidInput(f"training rows have {WIDTH} and lack the column {FEATURES}: make them with `podpower join`")
 
 
 def _check_type(kind: pa.DataType) -> None:

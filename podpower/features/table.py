@@ -94,7 +94,7 @@ def checked_features(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
     table = table.with_columns(pl.lit(None, kind).alias(name) for name, kind in absent.items())
     try:
         table = table.cast(FEATURES_SCHEMA)
-    except pl.exceptions.InvalidOperationError as error:
+    except pl.exceptions.PolarsError as error:
         raise InvalidInput(f"{source}: {str(error).splitlines()[0]}; expected {FEATURES_SCHEMA}") from error
     lengths = table["features"].list.len().unique().to_list()
     if len(lengths) > 1:

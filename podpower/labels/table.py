@@ -107,7 +107,10 @@ def in_schema(table: pl.DataFrame, *, source: str) -> pl.DataFrame:
     for column in (c for c in _REQUIRED if table.schema[c] != pl.String):
         raise InvalidInput(f"{source}: column {column} holds {table.schema[column]}, not text")
     added = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in table.columns]
-    whole = table.with_columns(*added).with_columns(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    try:
+        whole = table.with_columns(*added).with_columns(pl.col(name).cast(dtype) for name, dtype in schema.items())
+    except pl.exceptions.PolarsError as error:
+        raise InvalidInput(f"{source}: {str(error).splitlines()[0]}; expected {schema}") from error
     whole = whole.filter(~pl.col("pod").is_in(PSEUDO_PODS))
     return whole.select(*schema.names(), pl.exclude(schema.names()))
 

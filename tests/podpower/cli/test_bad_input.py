@@ -112,6 +112,42 @@ def test_a_table_that_has_no_training_rows_is_named(command, wrong, workflow, tm
     failed(capsys, f"error: {workflow}/{wrong}: training rows ")
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("image_key", [1.5], "column image_key must hold texts"),
+        ("namespace", [], "column namespace must hold texts"),
+        ("workload_name", b"\xff", "column workload_name must hold texts"),
+        ("spec_hash_version", float("inf"), "column spec_hash_version must hold whole numbers"),
+        ("feature_blocks", ["x"], "column feature_blocks must hold lists of whole numbers"),
+        ("features", None, "lack the column features"),
+        ("_spec_hash", None, "no row with a known label"),
+    ],
+)
+def test_a_column_of_training_rows_of_another_type_is_named(column, value, told, workflow, tmp_path, capsys):
+    rows = pl.read_parquet(workflow / "train_rows.parquet")
+    changed = (
+        rows.drop(column) if (column, value) == ("features", None) else rows.with_columns(pl.lit(value).alias(column))
+    )
+    changed.write_parquet(tmp_path / "rows.parquet")
+    assert main(["train", "--train", f"{tmp_path}/rows.parquet", "--out", f"{tmp_path}/m.joblib"]) == 1
+    failed(capsys, f"{tmp_path}/rows.parquet: ", told)
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value"),
+    [("features", "namespace", b"\xff"), ("features", "replicas", [1]), ("labels", "cluster", [1])],
+)
+def test_a_column_to_join_of_another_type_is_named(name, column, value, workflow, tmp_path, capsys):
+    paths = {one: workflow / f"{one}.parquet" for one in ("features", "labels")}
+    changed = pl.read_parquet(paths[name]).with_columns(pl.lit(value).alias(column))
+    paths[name] = tmp_path / "changed.parquet"
+    changed.write_parquet(paths[name])
+    files = ["--features", str(paths["features"]), "--labels", str(paths["labels"])]
+    assert main(["join", *files, "--out", f"{tmp_path}/rows.parquet"]) == 1
+    failed(capsys, f"{tmp_path}/changed.parquet", column)
+
+
 @pytest.mark.parametrize("option", ["--features", "--labels"])
 def test_a_file_that_is_no_parquet_is_named(option, workflow, tmp_path, capsys):
     (tmp_path / "text.parquet").write_text("not at all")
