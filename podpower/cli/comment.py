@@ -136,6 +136,7 @@ def _of_event(path: str | None) -> int:
         event = {}
     for name in ("pull_request", "issue"):
         part = event.get(name) if isinstance(event, dict) else None
-        if isinstance(part, dict) and isinstance(part.get("number"), int):
-            return int(part["number"])
+        number = part.get("number") if isinstance(part, dict) else None
+        if isinstance(number, int) and number is not True and number > 0:
+            return number
     raise UsageError("no pull request: give --pull-request N, or run on the event pull_request")

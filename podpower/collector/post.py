@@ -9,7 +9,7 @@ import httpx
 from podpower.collector.lines import line_key
 from podpower.collector.metrics import Metrics
 from podpower.errors import InvalidInput
-from podpower.io.http import check_status, failures, open_async_client
+from podpower.io.http import check_status, failures, open_async_client, token_in
 from podpower.io.retries import Note, Retries
 
 QUEUE_LINES = 1000
@@ -83,7 +83,11 @@ class Poster:
     def _authorization(self) -> dict[str, str]:
         if self._token_file is None:
             return {}
+        what = f"--post-token-file {self._token_file}"
         try:
-            return {"Authorization": f"Bearer {Path(self._token_file).read_text().strip()}"}
+            token = token_in(Path(self._token_file).read_text().strip(), what=what)
         except OSError as error:
-            raise InvalidInput(f"--post-token-file {self._token_file}: {error.strerror}") from None
+            raise InvalidInput(f"{what}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise InvalidInput(f"{what} is no text in UTF-8") from None
+        return {"Authorization": f"Bearer {token}"}

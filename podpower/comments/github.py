@@ -6,6 +6,7 @@ from typing import Final, Self
 from podpower.comments.http import ForgeApi
 from podpower.comments.posting import Comment
 from podpower.errors import InvalidInput
+from podpower.io.http import token_in
 from podpower.io.retries import Note, log_note
 from podpower.specs.quoting import quoted
 
@@ -34,7 +35,7 @@ class GitHub:
         if not _REPOSITORY.fullmatch(repository):
             raise InvalidInput(f"{quoted(repository)!r} is not a repository: write OWNER/NAME")
         headers = {
-            "Authorization": f"Bearer {token}",
+            "Authorization": f"Bearer {token_in(token, what='GITHUB_TOKEN')}",
             "Accept": "application/vnd.github+json",
             "X-GitHub-Api-Version": "2022-11-28",
         }

@@ -6,6 +6,7 @@ from urllib.parse import quote
 from podpower.comments.http import ForgeApi
 from podpower.comments.posting import Comment
 from podpower.errors import InvalidInput
+from podpower.io.http import token_in
 from podpower.io.retries import Note, log_note
 
 API: Final = "https://gitlab.com/api/v4"
@@ -25,7 +26,12 @@ class GitLab:
     most_characters = MOST_CHARACTERS
 
     def __init__(self, *, url: str, project: str, number: int, token: str, note: Note = log_note) -> None:
-        self._api = ForgeApi(url, headers={"PRIVATE-TOKEN": token}, refused=_REFUSED.__getitem__, note=note)
+        self._api = ForgeApi(
+            url,
+            headers={"PRIVATE-TOKEN": token_in(token, what="GITLAB_TOKEN")},
+            refused=_REFUSED.__getitem__,
+            note=note,
+        )
         self._notes = f"/projects/{quote(project, safe='')}/merge_requests/{number}/notes"
 
     def __enter__(self) -> Self:

@@ -11,6 +11,7 @@ import msgspec
 from podpower.errors import InvalidInput
 from podpower.io.http import check_status, failures, open_client, redirect_target, tls_context
 from podpower.io.retries import Again, Note, Retries, log_note, retry_after_s
+from podpower.setting_values import web_address
 from podpower.specs.quoting import quoted
 
 _READ_S = 30.0
@@ -24,10 +25,10 @@ class ForgeApi:
     def __init__(
         self, url: str, *, headers: Mapping[str, str], refused: Callable[[int], str], note: Note = log_note
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query:
-            raise InvalidInput(f"{quoted(url)!r} is not the address of an API: write https://HOST/...")
-        self.url = url.rstrip("/")
+        try:
+            self.url = web_address(url)
+        except InvalidInput:
+            raise InvalidInput(f"{quoted(url)!r} is not the address of an API: write https://HOST/...") from None
         self._headers, self._refused, self._note = dict(headers), refused, note
         self._client = open_client(verify=tls_context(ca_file=None, what=self.url), read_seconds=_READ_S, connections=2)
 
@@ -57,13 +58,15 @@ class ForgeApi:
         Retries().call(once, what=self.url, note=self._note)
 
     def pages(self, path: str) -> list[Any]:
-        """Return the items of all pages of a list, by the links of the answers. InvalidInput for a list of too many."""
+        """Return the comments of all pages of a list, by the links of the answers. InvalidInput for a list of too many,
+        and for what is no list of comments.
+        """
         found: list[Any] = []
         url = f"{self.url}{path}"
         for _ in range(_MOST_PAGES):
             value, following = self._answer("GET", url, None)
-            if not isinstance(value, list):
-                raise InvalidInput(f"{self.url} does not answer as an API: expected a list")
+            if not isinstance(value, list) or not all(map(_is_comment, value)):
+                raise InvalidInput(f"{self.url} does not answer as an API: expected a list of comments")
             found += value
             if following is None:
                 return found
@@ -118,6 +121,10 @@ class ForgeApi:
             if len(answer) > _MOST_BYTES:
                 raise InvalidInput(f"{self.url} answers with more than {_MOST_BYTES:,} bytes: check --api-url")
         return bytes(answer)
+
+
+def _is_comment(row: Any) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("id"), int) and isinstance(row.get("body") or "", str)
 
 
 def _message(answer: bytes) -> str:

@@ -77,6 +77,13 @@ def tls_context(
     return context
 
 
+def token_in(text: str, *, what: str) -> str:
+    """Return a token as a header can have it. InvalidInput names `what` holds other characters, and shows none."""
+    if not (text.isascii() and text.isprintable()):
+        raise InvalidInput(f"{what} has characters that no token has: copy it again")
+    return text
+
+
 @contextlib.contextmanager
 def failures(*, untrusted: str) -> Iterator[None]:
     """Turn what httpx raises inside into Again, and a certificate that is not trusted into InvalidInput.
@@ -101,5 +108,8 @@ def check_status(response: httpx.Response, message: str) -> None:
 
 def redirect_target(response: httpx.Response) -> str:
     """Return scheme, host and path of a redirect, without a query, which can hold a secret."""
-    where = urlsplit(response.headers.get("location", ""))
+    try:
+        where = urlsplit(response.headers.get("location", ""))
+    except ValueError:
+        return "what is no address"
     return f"{where.scheme or 'http'}://{where.hostname or 'the same host'}{where.path}"

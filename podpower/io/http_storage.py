@@ -17,7 +17,7 @@ import msgspec
 from upath import UPath
 
 from podpower.errors import InvalidInput, Refused, Unavailable
-from podpower.io.http import check_status, failures, open_client
+from podpower.io.http import check_status, failures, open_client, token_in
 from podpower.io.object_storage import ObjectStorage
 from podpower.io.retries import Again, Backoff
 from podpower.io.sealed_json import MAX_BYTES
@@ -142,10 +142,11 @@ class HttpStorage(ObjectStorage):
         if self._key_file is None:
             return {}
         try:
-            return {"Authorization": f"Bearer {self._key_file.read_text(encoding='utf-8').strip()}"}
+            key = self._key_file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise Unavailable(f"cannot read the API key at {self._key_file}: {reason}") from None
+        return {"Authorization": f"Bearer {token_in(key, what=f'the API key at {self._key_file}')}"}
 
 
 def _is_problem(response: httpx.Response) -> bool:

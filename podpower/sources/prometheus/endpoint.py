@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from podpower.errors import InvalidInput
-from podpower.io.http import tls_context
+from podpower.io.http import tls_context, token_in
 from podpower.settings import PrometheusSettings
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -62,7 +62,7 @@ class Endpoint:
         headers = dict(self.headers)
         token = _secret(self.token_file) if self.token_file else self.token
         if token:
-            headers["Authorization"] = f"Bearer {token}"
+            headers["Authorization"] = f"Bearer {token_in(token, what='the token of Prometheus')}"
         elif self.username is not None:
             password = _secret(self.password_file) if self.password_file else self.password or ""
             pair = base64.b64encode(f"{self.username}:{password}".encode()).decode()

@@ -127,6 +127,40 @@ def test_a_wrong_or_missing_token_is_named(comment, forge, kind, monkeypatch):
     assert f"{kind.upper()}_TOKEN" in said
 
 
+def test_a_token_with_other_characters_is_named_and_not_shown(comment, kind, monkeypatch):
+    monkeypatch.setenv(f"{kind.upper()}_TOKEN", "hunter2\N{LATIN SMALL LETTER E WITH ACUTE}")
+    code, said = comment("+5 kWh")
+    assert (code, said.count("\n")) == (1, 1)
+    assert f"{kind.upper()}_TOKEN has characters that no token has" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://host:port", "file:///etc", "https://user:hunter2@host", ""])
+def test_what_is_no_address_of_an_api_is_named(address, kind, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(f"{kind.upper()}_TOKEN", TOKEN)
+    number = "--pull-request" if kind == "github" else "--merge-request"
+    command = ["comment", kind, "--path", str(tmp_path), "--repo", "acme/shop", number, "7", f"--api-url={address} "]
+    assert main(command) == 1
+    assert "is not the address of an API" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rows", [[1], [{"body": "x"}], [{"id": 1, "body": [1]}], {"id": 1}], ids=str)
+def test_an_answer_that_is_no_list_of_comments_is_named(rows, comment, forge, monkeypatch):
+    monkeypatch.setattr(Forge, "_page", lambda *_: (200, rows, {}))
+    code, said = comment("+5 kWh")
+    assert (code, said.count("\n")) == (1, 1)
+    assert "does not answer as an API" in said
+
+
+@pytest.mark.parametrize("number", [True, -5, 0, 1.5, "7", None])
+def test_an_event_without_a_number_is_no_pull_request(number, tmp_path, monkeypatch, capsys):
+    (tmp_path / "event.json").write_text(json.dumps({"pull_request": {"number": number}}))
+    for name, value in (("GITHUB_TOKEN", TOKEN), ("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))):
+        monkeypatch.setenv(name, value)
+    assert main(["comment", "github", "--path", "x", "--repo", "acme/shop"]) == 2
+    assert "no pull request: give --pull-request N" in capsys.readouterr().err
+
+
 def test_a_list_that_continues_elsewhere_gets_no_token(comment, forge, monkeypatch):
     monkeypatch.setattr(Forge, "_page", lambda *_: (200, [], {"Link": '<http://evil.example/x>; rel="next"'}))
     code, said = comment("+5 kWh")
