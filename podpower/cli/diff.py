@@ -148,6 +148,8 @@ def _print(answer: Mapping[str, Any], *, form: str, lines: Sequence[str]) -> Non
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(tables.columns_of(answer))
         writer.writerows([output.plain(cell) for cell in row] for row in tables.rows_of(answer))
+        for line in lines:
+            output.note(line)
     else:
         columns = tables.columns_of(answer)
         if answer["changes"]:

@@ -22,7 +22,7 @@ _INTERVALS = frozenset({"interval", "intervals", "total_interval"})
 
 def show(answer: Mapping[str, Any], *, form: str, inputs: Sequence[str], notes: Sequence[str]) -> None:
     """Print an answer in one of FORMATS. `inputs` are lines about what the figures rest on, `notes` lines about skipped
-    objects; JSON and YAML have both as data.
+    objects; JSON and YAML have both as data, beside CSV they are on standard error.
     """
     predictions = answer["predictions"]
     if form == "table":
@@ -33,7 +33,7 @@ def show(answer: Mapping[str, Any], *, form: str, inputs: Sequence[str], notes: 
             output.line(line)
     elif form == "csv":
         _print_csv(predictions)
-        for line in notes:
+        for line in (*inputs, *notes):
             output.note(line)
     elif form == "markdown":
         from podpower.impact import markdown  # noqa: PLC0415  # this format only

@@ -140,6 +140,8 @@ def _show(arguments: argparse.Namespace, rows: "Sequence[Row]", given: "Inputs",
             writer = csv.DictWriter(sys.stdout, fieldnames=list(data[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows({k: output.plain(v) if isinstance(v, str) else v for k, v in one.items()} for one in data)
+        for line in (*notes, *given.lines()):
+            output.note(line)
         return
     # The name first: on a narrow terminal it has a line of its own.
     order = [1, 2, 0, *range(3, len(columns))]

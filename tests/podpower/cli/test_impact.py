@@ -191,6 +191,26 @@ def test_markdown_cannot_be_broken_out_of(shop, capsys):
 
 
 @pytest.mark.parametrize("form", ["table", "json", "yaml", "csv", "markdown", "html"])
+def test_every_format_has_the_inputs_and_names_what_is_not_in_it(form, shop, capsys):
+    """CSV has them on standard error: rows alone are on standard output."""
+    _, out, said = run(capsys, "-f", shop, "--price", 0.25, "--carbon", 380, "--pue", 1.4, "--format", form)
+    given, other = (said, out) if form == "csv" else (out, said)
+    assert all(word in given for word in ("1.4", "0.25", "380", "not included"))
+    assert "not included" not in other
+
+
+@pytest.mark.parametrize("command", [["top"], ["diff", "/dev/null", "shop.yaml"]], ids=lambda words: words[0])
+def test_csv_of_other_commands_has_its_inputs_on_standard_error(command, shop, monkeypatch, capsys):
+    monkeypatch.chdir(shop.parent)
+    store = ModelStore(shop.parent / "home" / "models")
+    write_summary(store.root, summary_of([workload("web", measured_w=5.0, predicted_w=4.0)]))
+    assert main([*command, "--price", "0.25", "--carbon", "380", "--pue", "1.4", "--format", "csv"]) == 0
+    printed = capsys.readouterr()
+    assert all(word in printed.err for word in ("PUE 1.4", "0.25 EUR/kWh", "380 g/kWh", "not included"))
+    assert "PUE" not in printed.out
+
+
+@pytest.mark.parametrize("form", ["table", "json", "yaml", "csv", "markdown", "html"])
 def test_no_format_prints_control_characters_of_a_manifest(form, shop, capsys):
     hostile = 'name: "we\\e[31mb\\u009b31m\\u202e"'
     shop.write_text(shop.read_text().replace("name: web", hostile))
