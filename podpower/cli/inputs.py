@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -61,7 +62,7 @@ def read_files(paths: Sequence[str], *, may_be_empty: bool = False) -> "Iterator
     What cannot be read below a folder comes as Rejected; empty files there are left out.
     """
     for path in paths:
-        if path == streams.STANDARD or not Path(path).is_dir():
+        if path in {streams.STANDARD, ""} or not Path(path).is_dir():
             check_rendered(Path(path))
             data = streams.read_bytes(path)
             if data.strip() or not may_be_empty:
@@ -88,11 +89,15 @@ def _searched(folder: str) -> "tuple[list[str], list[Rejected]]":
         closed.append(_unread(str(error.filename), f"{error.strerror}, and nothing in this folder is read"))
 
     found = [Path(where, name) for where, _, names in os.walk(folder, onerror=note) for name in names]
-    return sorted(str(path) for path in found if is_manifest(path.name) and not path.is_dir()), closed
+    # Editors leave hidden links to nowhere, as locks.
+    read = (path for path in found if is_manifest(path.name) and not (path.name.startswith(".") and path.is_symlink()))
+    return sorted(map(str, read)), closed
 
 
 def _in_folder(path: str) -> "File":
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            return _unread(path, "it is a pipe, socket or device")
         return content(streams.read_bytes(path), path)
     except (OSError, InvalidInput) as error:
         return _unread(path, str(getattr(error, "strerror", None) or error))

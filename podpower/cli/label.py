@@ -3,6 +3,7 @@
 import argparse
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podpower.cli import inputs, output
@@ -70,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the labels, and print what is unknown and why."""
     if arguments.recording and arguments.prom:
         raise UsageError("give --prom or --recording, not both")
+    if arguments.recording and Path(arguments.out).resolve().is_relative_to(Path(arguments.recording).resolve()):
+        raise UsageError(f"the output {arguments.out} is in the recording, which it would damage: write elsewhere")
     now_s = time.time()
     given = {
         option: parse_time(text, now_s=now_s, option=option)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from podpower.cli import output
 from podpower.cli.arguments import Parser, UsageError
 from podpower.cli.artifacts import read_encoder, read_model
+from podpower.errors import Refused
 
 if TYPE_CHECKING:
     from podpower.model.predictor import Predictor
@@ -57,4 +58,12 @@ def _served(root: str) -> "Predictor | None":
 
     store = ModelStore(root)
     version = store.last_loadable()
-    return None if version is None else Predictor(*store.load(version), version=version)
+    if version is None:
+        return None
+    try:
+        return Predictor(*store.load(version), version=version)
+    except Refused as error:  # such as a model of an earlier podpower
+        raise Refused(
+            f"the served model of {root} cannot be used: {error}; materialize knn_model for another one, or give "
+            "--encoder and --model"
+        ) from error

@@ -22,7 +22,7 @@ def read_side(text: str, *, other: str | None = None) -> "list[File]":
     A path that exists in the working tree and not at a commit is an empty side: all of the other is new. InvalidInput
     for what is neither.
     """
-    if text == streams.STANDARD or Path(text).exists():
+    if text in {streams.STANDARD, ""} or Path(text).exists():
         return list(inputs.read_files([text], may_be_empty=True))
     ref, colon, path = text.partition(":")
     if not colon and other is not None:

@@ -22,6 +22,8 @@ def read_bytes(path: str) -> bytes:
         if sys.stdin is None:
             raise InvalidInput("standard input is closed: pipe something into it, or give a file in place of -")
         return _bounded(sys.stdin.buffer, path)
+    if not path:
+        raise InvalidInput("the name of a file is empty: is a variable not set?")
     if Path(path).is_dir():
         raise InvalidInput(f"{path} is a folder: name a file")
     try:

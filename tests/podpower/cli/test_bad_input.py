@@ -337,3 +337,13 @@ def test_a_folder_that_cannot_be_written_is_named(workflow, tmp_path, capsys):
     out = f"{tmp_path}/file/encoder.joblib"
     assert main(["encode", "fit", "--input", f"{workflow}/shop.yaml", "--out", out]) == 1
     failed(capsys, str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize("out", ["recording.json", "labels.parquet", "../recording/recording.json"])
+def test_labels_do_not_take_the_place_of_a_part_of_their_recording(out, tmp_path, capsys):
+    recording = tmp_path / "recording"
+    recording.mkdir()
+    (recording / "recording.json").write_text("as it was")
+    assert main(["label", "--recording", str(recording), "--out", f"{recording}/{out}"]) == 2
+    failed(capsys, "is in the recording")
+    assert (recording / "recording.json").read_text() == "as it was"

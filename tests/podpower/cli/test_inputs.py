@@ -165,6 +165,26 @@ def test_what_cannot_be_opened_in_a_folder_is_named_and_the_rest_is_predicted(cl
     assert named.stderr == f"error: {tmp_path}/{closed}: Permission denied\n"
 
 
+def test_a_pipe_in_a_folder_is_named_and_not_waited_for(tmp_path, capsys):
+    (tmp_path / "web.yaml").write_text(WEB)
+    (tmp_path / ".#web.yaml").symlink_to("somebody@host.1234")  # Emacs, while the file is edited
+    assert main(["predict", "-f", str(tmp_path)]) == 0
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "gone.yaml").symlink_to("nowhere.yaml")
+    capsys.readouterr()
+    assert main(["predict", "-f", str(tmp_path)]) == 1
+    printed = capsys.readouterr()
+    assert "shop/web" in printed.out
+    assert f"rejected: {tmp_path}/pipe.yaml: not read: it is a pipe" in printed.err
+    assert f"rejected: {tmp_path}/gone.yaml: not read: No such file or directory" in printed.err
+
+
+@pytest.mark.parametrize("command", [["predict", "-f", ""], ["diff", "/dev/null", ""], ["collect", "from-file", ""]])
+def test_an_empty_path_is_named(command, capsys):
+    assert main(command) == 1
+    assert "the name of a file is empty: is a variable not set?" in capsys.readouterr().err
+
+
 def test_an_empty_file_in_a_folder_is_left_out_and_one_that_is_no_text_is_named(tmp_path, capsys):
     (tmp_path / "empty.yaml").write_text("\n")
     assert main(["predict", "-f", str(tmp_path)]) == 1

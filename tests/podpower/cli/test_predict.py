@@ -144,6 +144,18 @@ def test_without_files_the_served_model_of_the_store_predicts(workflow, seen, tm
     assert [{**one, "model_version": "file"} for one in served] == given
 
 
+def test_a_served_model_of_an_earlier_podpower_is_named_with_what_to_do(workflow, seen, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PODPOWER_HOME", str(tmp_path))
+    files = [f"{workflow}/encoder.joblib", f"{workflow}/knn_energy.joblib"]
+    assert main(["models", "add", "--encoder", files[0], "--model", files[1]]) == 0
+    assert main(["models", "promote", capsys.readouterr().out.split()[0]]) == 0
+    monkeypatch.setattr("podpower.features.encoder.SCHEMA_VERSION", 1 << 20)
+    assert main(["predict", "-f", str(seen)]) == 1
+    said = capsys.readouterr().err
+    assert f"error: the served model of {tmp_path}/models cannot be used: " in said
+    assert "materialize knn_model for another one, or give --encoder and --model" in said
+
+
 def test_where_no_model_is_served_the_estimate_from_resources_names_the_store(seen, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PODPOWER_HOME", str(tmp_path / "new"))
     assert main(["predict", "-f", str(seen)]) == 0
