@@ -7,6 +7,7 @@ import signal
 import ssl
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -15,6 +16,7 @@ from podpower.errors import PodpowerError
 from podpower.fleet.summary import write_summary
 from podpower.io.api_keys import line_of, new_key
 from podpower.registry.store import ModelStore
+from podpower_serving import fleet
 from podpower_serving.access import Keys
 from podpower_serving.metrics import Metrics
 from podpower_serving.openapi import REQUEST_EXAMPLE
@@ -166,6 +168,33 @@ def test_files_that_hang_are_left_for_another_thread_and_delay_no_others():
     assert hanging.hung not in hanging.taken  # what it saw is old by now
     assert set(hanging.refused) == {NO_ANSWER}
     assert healthy.refused == []
+
+
+def test_pages_are_answered_while_the_fleet_summary_hangs(running, tmp_path, pair, monkeypatch):
+    """More of them than there are threads that would wait for it."""
+    store, gone, back = ModelStore(tmp_path / "models"), threading.Event(), threading.Event()
+    store.promote(store.add(*pair))
+    write_summary(store.root, summary_of(now_s=time.time(), watts={"shop": 49.0}))
+    read = fleet.read_summary
+
+    def mounted(root):
+        if gone.is_set():
+            back.wait()
+        return read(root)
+
+    monkeypatch.setattr(fleet, "read_summary", mounted)
+    monkeypatch.setattr(fleet, "_KEPT_SECONDS", 0.05)
+    monkeypatch.setattr(fleet, "_PATIENCE_SECONDS", 0.2)
+    with running(Settings(model_store=str(store.root))) as client, ThreadPoolExecutor(16) as many:
+        assert "shop" in client.get("/fleet").text
+        gone.set()
+        wait_until(lambda: "does not answer" in client.get("/fleet").text)
+        answers = list(many.map(client.get, ["/fleet", "/metrics/fleet"] * 16))
+        assert {answer.status_code for answer in answers} == {200}
+        assert all("shop" in answer.text for answer in answers)
+        gone.clear()
+        back.set()
+        wait_until(lambda: "does not answer" not in client.get("/fleet").text)
 
 
 def test_keys_that_do_not_answer_are_reported_once_and_counted(tmp_path, caplog):
