@@ -3,12 +3,13 @@
 import io
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from podpower.cli import output, streams
+from podpower.cli import defaults, output, streams
 from podpower.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _RENDERED_BY = {
     ),
 }
 _DRAW_NOTHING = frozenset({"finished", "no_replicas"})
+_KIND = re.compile(rb"^[{ \t]*[\"']?kind[\"']?:", re.MULTILINE)
 _NOT_READ = "not read: "
 _THEN_READ = "and give the output (- is standard input)"
 _COMPRESSED = {b"\x1f\x8b": "gzip -dc", b"\xfd7zXZ": "xz -dc", b"BZh": "bzip2 -dc", b"\x28\xb5\x2f\xfd": "zstd -dc"}
@@ -104,7 +106,11 @@ def _in_folder(path: str) -> "File":
 
 
 def content(data: bytes, path: str) -> "File":
-    """Return the content of one file of several with its name, Rejected where it is not text."""
+    """Return the content of one file of several with its name, Rejected where it is not text. The defaults of podpower
+    are no manifest, and empty.
+    """
+    if re.search(rf"(^|[/:]){re.escape(defaults.FILE)}$", path) and not _KIND.search(data):
+        data = b""
     try:
         return decoded(data, path) if data.strip() else data, streams.display_name(path)
     except InvalidInput as error:

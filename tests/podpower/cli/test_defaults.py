@@ -40,6 +40,23 @@ def test_a_format_that_some_commands_lack_is_the_default_of_the_others(folder, c
     assert "no version in" in "".join(run(capsys, "models", "list")[1:])
 
 
+def test_defaults_beside_manifests_are_none_of_them(folder, capsys):
+    """As the page on pull requests has them; a manifest of that name, perhaps of podpower itself, is one."""
+    (folder / "podpower.yaml").write_text("price: 0.25\n")
+    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=folder, check=True)
+    subprocess.run(["git", "add", "-A"], cwd=folder, check=True)
+    subprocess.run(
+        ["git", "-c", "user.email=a@b", "-c", "user.name=a", "commit", "-q", "-m", "x"], cwd=folder, check=True
+    )
+    assert run(capsys, "predict", ".")[0] == 0
+    assert run(capsys, "diff", "main:.", ".")[0] == 0
+    (folder / "k8s").mkdir()
+    (folder / "k8s" / "podpower.yaml").write_text(manifest("podpower", "podpower:1"))
+    code, out, _ = run(capsys, "predict", ".", "-o", "csv")
+    assert code == 0
+    assert "podpower:1" in out or ",podpower," in out
+
+
 def test_thresholds_of_a_project_fail_its_builds(folder, capsys):
     (folder / "podpower.yaml").write_text("diff:\n  fail-increase: [5%, 10MWh]\n")
     assert run(capsys, "diff", "web.yaml", "more.yaml")[0] == 3
