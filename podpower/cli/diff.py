@@ -145,9 +145,12 @@ def _print(answer: Mapping[str, Any], *, form: str, lines: Sequence[str]) -> Non
     elif form == "markdown":
         print(comment.render(answer, inputs=lines), end="")
     elif form == "csv":
+        from podpower.specs.quoting import cell  # noqa: PLC0415  # this format only
+
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(tables.columns_of(answer))
-        writer.writerows([output.plain(cell) for cell in row] for row in tables.rows_of(answer))
+        # Names are of manifests; the signed figures are texts of our own.
+        writer.writerows([*map(cell, row[:2]), *row[2:-1], cell(row[-1])] for row in tables.rows_of(answer))
         for line in lines:
             output.note(line)
     else:

@@ -152,8 +152,10 @@ def _print_csv(predictions: Sequence[dict[str, Any]]) -> None:
 
 def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
     interval = prediction["interval"]
-    flat = {name: _plain(value) for name, value in prediction.items() if name not in _INTERVALS}
-    flat["notes"] = "; ".join(prediction["notes"])
+    from podpower.specs.quoting import cell  # noqa: PLC0415  # this format only
+
+    flat = {name: cell(value) for name, value in prediction.items() if name not in _INTERVALS}
+    flat["notes"] = cell("; ".join(prediction["notes"]))
     flat["replicas_range"] = "-".join(map(str, prediction["replicas_range"] or ()))
     flat["interval_level"] = interval["level"]
     named = [("interval", interval)]
@@ -164,7 +166,3 @@ def _flat(prediction: dict[str, Any]) -> dict[str, Any]:
     of_all_pods = prediction["total_interval"] or {"avg_power_w": (None, None)}
     flat["total_interval_avg_power_w_low"], flat["total_interval_avg_power_w_high"] = of_all_pods["avg_power_w"]
     return flat
-
-
-def _plain(value: Any) -> Any:
-    return output.plain(value) if isinstance(value, str) else value

@@ -137,9 +137,11 @@ def _show(arguments: argparse.Namespace, rows: "Sequence[Row]", given: "Inputs",
     if arguments.format == "csv":
         data = [_data(row, given) for row in shown]
         if data:
+            from podpower.specs.quoting import cell  # noqa: PLC0415  # this format only
+
             writer = csv.DictWriter(sys.stdout, fieldnames=list(data[0]), lineterminator="\n")
             writer.writeheader()
-            writer.writerows({k: output.plain(v) if isinstance(v, str) else v for k, v in one.items()} for one in data)
+            writer.writerows({name: cell(value) for name, value in one.items()} for one in data)
         for line in (*notes, *given.lines()):
             output.note(line)
         return

@@ -8,6 +8,7 @@ from podpower.specs.redaction import redact_text
 NAME_CHARACTERS: Final = 80  # Kubernetes allows 253
 _DETAIL_CHARACTERS: Final = 500
 _LARGE: Final = 10**30
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 # Control characters, invisible ones, and those that change the direction of a text.
 UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
@@ -42,3 +43,17 @@ def both_ends(detail: str) -> str:
     """Return a message of bounded length, without its middle."""
     half = _DETAIL_CHARACTERS // 2
     return detail if len(detail) <= _DETAIL_CHARACTERS else f"{detail[:half]} ... {detail[-half:]}"
+
+
+def cell(value: Any) -> Any:
+    """Return a value for a cell of CSV; a text that a spreadsheet would compute begins with an apostrophe.
+
+    >>> cell("=1+1"), cell("web"), cell(-1.5), cell(None)
+    ("'=1+1", 'web', -1.5, '')
+    """
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if value.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text

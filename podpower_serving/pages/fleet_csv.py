@@ -8,10 +8,9 @@ from typing import Any, Final
 
 from podpower.fleet.summary import ClusterPower, FleetSummary, NamespacePower, Power, Series, WorkloadPower
 from podpower.hours import HOUR_S
-from podpower.specs.quoting import printable
+from podpower.specs.quoting import cell
 
 _POWER: Final = ("measured_w", "measured_share", "predicted_w", "kwh", "measured_hours", "predicted_kwh")
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def workloads(summary: FleetSummary) -> str:
@@ -41,20 +40,6 @@ TABLES: Final[Mapping[str, Callable[[FleetSummary], str]]] = {
     "namespaces.csv": namespaces,
     "hours.csv": hours,
 }
-
-
-def cell(value: Any) -> Any:
-    """Return a value for a cell; a text that a spreadsheet would compute begins with an apostrophe.
-
-    >>> cell("=1+1"), cell("web"), cell(-1.5), cell(None)
-    ("'=1+1", 'web', -1.5, '')
-    """
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        return value
-    text = printable(value)
-    return f"'{text}" if value.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
 
 
 def _sums(others: Any) -> dict[str, Any]:

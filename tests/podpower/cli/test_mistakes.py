@@ -1,6 +1,8 @@
 """Mistakes of new users: each has one answer that names the object and what to do."""
 
+import csv
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -213,6 +215,17 @@ def test_a_name_forges_no_line(form, tmp_path, capsys):
         assert code == 1
         assert "::error::b total 0 W" in out.replace("\\", "")
         assert not [line for line in (out + said).splitlines() if line.startswith(("::", "total 0"))]
+
+
+def test_a_spreadsheet_computes_no_name(tmp_path, capsys):
+    path = tmp_path / "web.yaml"
+    path.write_text(GOOD.replace("name: good,", "name: '=1+1', ").replace("namespace: shop", "namespace: '@SUM(A1)'"))
+    rows = csv.DictReader(io.StringIO(answer(capsys, "predict", str(path), "--format", "csv")[1]))
+    assert [(row["namespace"], row["workload_name"]) for row in rows] == [("'@SUM(A1)", "'=1+1")]
+    _, out, _ = answer(capsys, "diff", "/dev/null", str(path), "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert row["workload"] == "'@SUM(A1)/=1+1"
+    assert row["W"].startswith("+")
 
 
 def test_control_characters_of_a_manifest_are_not_printed(tmp_path, capsys):
