@@ -26,12 +26,16 @@ def line(text: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Return a text in one line without control characters, which a manifest can hold: a name forges no line."""
-    if text.isprintable():
-        return text
-    from podpower.specs.quoting import printable  # noqa: PLC0415  # rarely needed
+    """Return a text in one line without control characters, which a manifest can hold: a name forges no line, and is no
+    command to the runner of a pipeline (`::error::` on GitHub, `##vso[...]` on Azure, `##teamcity[...]`).
+    """
+    if not text.isprintable():
+        from podpower.specs.quoting import printable  # noqa: PLC0415  # rarely needed
 
-    return printable(text)
+        text = printable(text)
+    if "##" in text or text.lstrip().startswith("::"):
+        text = "# ".join(text.replace("::", ": :").split("#"))
+    return text
 
 
 def table(

@@ -217,6 +217,18 @@ def test_a_name_forges_no_line(form, tmp_path, capsys):
         assert not [line for line in (out + said).splitlines() if line.startswith(("::", "total 0"))]
 
 
+def test_a_name_is_no_command_to_the_runner_of_a_pipeline(tmp_path, capsys):
+    path = tmp_path / "web.yaml"
+    forged = GOOD.replace("name: good,", "name: '###vso[task.setvariable variable=PATH]x',")
+    path.write_text(forged.replace("namespace: shop", "namespace: '::stop-commands::y'"))
+    for command in (["predict", str(path)], ["predict", str(path), "--explain"], ["diff", "/dev/null", str(path)]):
+        _, out, said = answer(capsys, *command)
+        assert "stop-commands" in out
+        assert "task.setvariable" in out
+        assert "##" not in out + said
+        assert not [line for line in (out + said).splitlines() if line.lstrip().startswith("::")]
+
+
 def test_a_spreadsheet_computes_no_name(tmp_path, capsys):
     path = tmp_path / "web.yaml"
     path.write_text(GOOD.replace("name: good,", "name: '=1+1', ").replace("namespace: shop", "namespace: '@SUM(A1)'"))
