@@ -71,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the labels, and print what is unknown and why."""
     if arguments.recording and arguments.prom:
         raise UsageError("give --prom or --recording, not both")
-    if arguments.recording and Path(arguments.out).resolve().is_relative_to(Path(arguments.recording).resolve()):
-        raise UsageError(f"the output {arguments.out} is in the recording, which it would damage: write elsewhere")
+    if arguments.recording:
+        _check_outside(arguments.out, arguments.recording)
     now_s = time.time()
     given = {
         option: parse_time(text, now_s=now_s, option=option)
@@ -98,6 +98,11 @@ def run(arguments: argparse.Namespace) -> int:
             report = _export(arguments, prometheus, specs, start_s=start_s, end_s=end_s)
     _print_report(report, arguments.out)
     return inputs.report(rejected)
+
+
+def _check_outside(out: str, recording: str) -> None:
+    if inputs.is_recording(recording) and Path(out).resolve().is_relative_to(Path(recording).resolve()):
+        raise UsageError(f"the output {out} is in the recording, which it would damage: write elsewhere")
 
 
 def _check(start_s: float, end_s: float) -> None:
