@@ -5,6 +5,8 @@ polars nor Dagster, can name the extra that a command needs. Results go to stand
 error; exit codes are 0 done, 1 failed, 2 wrong usage, 130 interrupted, 141 output no longer read.
 """
 
+import atexit
+import gc
 import os
 import sys
 import traceback
@@ -35,12 +37,14 @@ _EXTRAS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, `sys.argv` unless given, and return its exit code."""
-    return run_parser(build_parser, argv)
+    given = sys.argv[1:] if argv is None else argv
+    return run_parser(lambda: build_parser(given), given)
 
 
 def run_parser(build: Callable[[], Parser], argv: Sequence[str] | None = None) -> int:
     """Run the command that a parser finds, `sys.argv` unless given, and return its exit code."""
     _open_closed_streams()
+    atexit.register(gc.freeze)  # the last collection, of modules that end anyway, is left out
     streams.accept_every_character()
     settings.give_back_memory()
     debug, command = False, ""

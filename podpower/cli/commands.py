@@ -1,30 +1,10 @@
 """All commands, in the order of the workflow."""
 
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
 from podpower import __version__
-from podpower.cli import (
-    clusters,
-    collect,
-    comment,
-    completion,
-    demo,
-    diff,
-    doctor,
-    encode,
-    evaluate,
-    join,
-    keys,
-    label,
-    models,
-    predict,
-    purge,
-    record,
-    serve,
-    simulate,
-    top,
-    train,
-    up,
-    webhook_certificates,
-)
 from podpower.cli.arguments import Parser, add_debug
 
 _DESCRIPTION = "Predict the power of a Kubernetes workload before it runs."
@@ -47,39 +27,42 @@ workflow:
 
 `podpower COMMAND --help` shows the options of a command with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
-_COMMANDS = (
-    doctor,
-    simulate,
-    record,
-    collect,
-    encode,
-    label,
-    join,
-    train,
-    predict,
-    diff,
-    comment,
-    evaluate,
-    serve,
-    keys,
-    models,
-    clusters,
-    top,
-    purge,
-    completion,
-    demo,
-    up,
-    webhook_certificates,
+_COMMANDS: Final = (
+    "doctor",
+    "simulate",
+    "record",
+    "collect",
+    "encode",
+    "label",
+    "join",
+    "train",
+    "predict",
+    "diff",
+    "comment",
+    "evaluate",
+    "serve",
+    "keys",
+    "models",
+    "clusters",
+    "top",
+    "purge",
+    "completion",
+    "demo",
+    "up",
+    "webhook-certificates",
 )
 
 
-def build_parser() -> Parser:
-    """Return the parser of all commands. Command modules import nothing heavy before they run."""
+def build_parser(argv: Sequence[str] = ()) -> Parser:
+    """Return the parser of the command that `argv` begins with, of all commands where it begins with none.
+
+    The modules of other commands are not imported, and those of commands import nothing heavy before they run.
+    """
     parser = Parser(prog="podpower", description=_DESCRIPTION, epilog=_EPILOG)
     parser.set_defaults(build_parser=build_parser)  # `podpower completion` describes all commands
     parser.add_argument("--version", action="version", version=f"podpower {__version__}")
     add_debug(parser, default=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for module in _COMMANDS:
-        module.add(commands)
+    for name in argv[:1] if argv and argv[0] in _COMMANDS else _COMMANDS:
+        import_module(f"podpower.cli.{name.replace('-', '_')}").add(commands)
     return parser

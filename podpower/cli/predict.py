@@ -1,14 +1,13 @@
 """`podpower predict`: offline predictions."""
 
 import argparse
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from podpower.cli import inputs, output, predictions, streams
 from podpower.cli.arguments import Commands, UsageError, add_command
 from podpower.cli.assessing import add_assessing, bounded_inputs, options_of, predictor_for
+from podpower.cli.garbage import without_collections
 from podpower.cli.impact import threshold
 from podpower.errors import InvalidInput
 from podpower.impact import tables
@@ -90,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--explain does not fit into {arguments.format}: use --format table, json or yaml")
     streams.check_inputs(*paths, arguments.encoder, arguments.model)
     given = bounded_inputs(arguments, *arguments.fail_above)
-    with _without_collections():
+    with without_collections():
         return predict_files(arguments, paths, given)
 
 
@@ -120,18 +119,6 @@ def predict_workloads(
         raise InvalidInput(inputs.none_found(paths, workloads))
     above = _above(arguments.fail_above, answer["total"])
     return code or (THRESHOLD_CODE if above else 0)
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """Do without garbage collections, which look at all predictions again and again and find no cycle."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _above(bounds: "Sequence[Threshold]", total: Mapping[str, Any]) -> bool:

@@ -56,6 +56,21 @@ def test_help_loads_nothing_heavy():
     assert loaded.stderr.strip() == "[]"
 
 
+def test_a_command_loads_no_other_command():
+    loaded = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from podpower.cli import main; main(['label', '--help']); "
+            "print('podpower.cli.label' in sys.modules, 'podpower.cli.demo' in sys.modules, file=sys.stderr)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert loaded.stderr.split() == ["True", "False"]
+
+
 def test_version(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"podpower {__version__}\n"
@@ -156,7 +171,7 @@ def test_a_missing_extra_is_named(tmp_path):
 
 def test_an_unexpected_error_is_one_line_that_names_debug(monkeypatch, capsys):
     parser = build_parser()
-    monkeypatch.setattr("podpower.cli.build_parser", lambda: parser)
+    monkeypatch.setattr("podpower.cli.build_parser", lambda _given: parser)
     parser.set_defaults()
 
     def broken(_arguments):
