@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -35,6 +36,7 @@ _MARK = b"\xf7podpowersha256\xf7"  # not UTF-8, so that no text in a table equal
 _RECORD_BYTES = len(_MARK) + hashlib.sha256().digest_size
 _LENGTH_BYTES = 4
 _CHUNK_BYTES = 1 << 20
+_GROUP_BYTES = 8 << 20  # of a row group of several parts, in memory
 # pyarrow raises UnicodeDecodeError for names of columns that are not UTF-8.
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError, UnicodeDecodeError)
 
@@ -170,21 +172,32 @@ def recorded_digest(path: AnyPath) -> str:
 
 
 def _write(table: pl.DataFrame | Iterable[pl.DataFrame], path: Path) -> int:
-    parts = iter([table] if isinstance(table, pl.DataFrame) else table)
-    first = _arrow(next(parts))
-    rows = int(first.num_rows)
+    parts = map(_arrow, [table] if isinstance(table, pl.DataFrame) else table)
+    first = next(parts)
+    rows = 0
     # pyarrow and not polars: it raises OSError on a full disk.
     with (
         pa.OSFile(str(path), "wb") as sink,
         pq.ParquetWriter(sink, first.schema, compression="zstd", write_page_checksum=True) as writer,
     ):
         sink.write(_MARK)
-        writer.write_table(first)
-        for part in parts:
-            writer.write_table(_arrow(part).cast(first.schema))
-            rows += len(part)
+        for group in _grouped(chain([first], (part.cast(first.schema) for part in parts))):
+            writer.write_table(group)
+            rows += int(group.num_rows)
     _add_record(path)
     return rows
+
+
+def _grouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield small parts together: the writer keeps statistics of each row group in memory until the end."""
+    waiting: list[pa.Table] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(one.nbytes for one in waiting) >= _GROUP_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting.clear()
+    if waiting:
+        yield pa.concat_tables(waiting)
 
 
 def _arrow(table: pl.DataFrame) -> pa.Table:

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
@@ -26,9 +27,16 @@ def test_a_table_comes_back_as_it_was(tmp_path: Path) -> None:
     assert_frame_equal(table_file(tmp_path / "t.parquet").read(), TABLE)
 
 
-def test_parts_make_one_table_of_several_row_groups(tmp_path: Path) -> None:
+def test_parts_make_one_table_in_which_small_ones_share_a_row_group(tmp_path: Path) -> None:
     assert write_parquet(TABLE.iter_slices(1), tmp_path / "t.parquet") == 3
     assert_frame_equal(table_file(tmp_path / "t.parquet").scan().collect(), TABLE)
+    assert pq.read_metadata(tmp_path / "t.parquet").num_row_groups == 1
+
+
+def test_large_parts_have_row_groups_of_their_own(tmp_path: Path) -> None:
+    large = pl.DataFrame({"value": pl.arange(1 << 20, eager=True)})  # 8 MiB
+    write_parquet([large, large], tmp_path / "t.parquet")
+    assert pq.read_metadata(tmp_path / "t.parquet").num_row_groups == 2
 
 
 def test_a_table_without_rows_keeps_its_columns(tmp_path: Path) -> None:
