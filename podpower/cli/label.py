@@ -1,6 +1,7 @@
 """`podpower label`: energy counters into watts and joules."""
 
 import argparse
+import gc
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING
 from podpower.cli import inputs, output
 from podpower.cli.arguments import Commands, UsageError, add_command, seconds
 from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluster, open_prometheus
+from podpower.cli.garbage import without_collections
 from podpower.cli.tables import write_table
 from podpower.cli.times import parse_time
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.hours import HOUR_S
 from podpower.impact import units
+from podpower.io import heap
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,6 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         for option, text in (("--start", arguments.start), ("--end", arguments.end))
         if text is not None
     }
+    _load(prometheus=not arguments.recording)
     rejected: list[Rejected] = []
     specs: pl.DataFrame | None
     if arguments.recording:
@@ -103,6 +107,18 @@ def run(arguments: argparse.Namespace) -> int:
 def _check_outside(out: str, recording: str) -> None:
     if inputs.is_recording(recording) and Path(out).resolve().is_relative_to(Path(recording).resolve()):
         raise UsageError(f"the output {out} is in the recording, which it would damage: write elsewhere")
+
+
+def _load(*, prometheus: bool) -> None:
+    """Load what an export needs, and have memory kept that is freed in it."""
+    with without_collections():
+        import podpower.labels  # noqa: PLC0415
+
+        if prometheus:
+            import podpower.sources.prometheus.source  # noqa: F401, PLC0415
+
+    gc.freeze()  # none of it becomes garbage
+    heap.keep_free()
 
 
 def _check(start_s: float, end_s: float) -> None:
@@ -165,12 +181,13 @@ def _export(
             write_table(labels.table, arguments.out)
             return labels.report
         export = WindowExport(source, specs, request)
+        pieces = export.pieces(advance)  # being fetched while what writes them is loaded
 
-        def pieces() -> "Iterator[pl.DataFrame]":
-            yield from export.pieces(advance)
+        def checked() -> "Iterator[pl.DataFrame]":
+            yield from pieces
             _check_any(export.report)  # in here, so that nothing is put in place
 
-        write_table(pieces(), arguments.out)
+        write_table(checked(), arguments.out)
         return export.report
 
 

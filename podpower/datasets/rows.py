@@ -8,14 +8,13 @@ from typing import Any, Final, Literal, get_args
 import polars as pl
 
 from podpower.datasets.hash_versions import FIRST_VERSION, VERSION_COLUMN
+from podpower.datasets.limits import MAX_POWER_W
 from podpower.datasets.tables import FINGERPRINT, SPEC_HASH, WIDTH
 from podpower.errors import InvalidInput
 
 Target = Literal["energy_step_j", "avg_power_w", "total_energy_j"]
 TARGETS: Final[tuple[str, ...]] = get_args(Target)
 DEFAULT_STEP_SECONDS = 60.0
-# A pod runs on one node, and a large one (eight accelerators: NVIDIA DGX B200, data sheet) is built for 14.3 kW.
-MAX_POWER_W = 20_000.0
 WORKLOAD = ("namespace", "workload_kind", "workload_name")
 IMAGE_KEY, PHYSICAL, BLOCKS = "image_key", "physical_power_w", "feature_blocks"
 POWER, TOTAL, SECONDS, IS_RUN = "_power_w", "_total_energy_j", "_seconds", "_is_run"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from podpower.datasets.rows import MAX_POWER_W
+from podpower.datasets.limits import MAX_POWER_W
 from podpower.fleet.summary import MOST_CHARS, Gap
 from podpower.hours import HOUR_S
 from podpower.labels import reasons

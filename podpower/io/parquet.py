@@ -36,7 +36,7 @@ _MARK = b"\xf7podpowersha256\xf7"  # not UTF-8, so that no text in a table equal
 _RECORD_BYTES = len(_MARK) + hashlib.sha256().digest_size
 _LENGTH_BYTES = 4
 _CHUNK_BYTES = 1 << 20
-_GROUP_BYTES = 8 << 20  # of a row group of several parts, in memory
+_GROUP_BYTES = 4 << 20  # of a row group of several parts, in memory
 # pyarrow raises UnicodeDecodeError for names of columns that are not UTF-8.
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError, UnicodeDecodeError)
 

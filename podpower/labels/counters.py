@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from podpower.datasets.rows import MAX_POWER_W
+from podpower.datasets.limits import MAX_POWER_W
 
 TS = "ts"
 # A series without samples for this long has ended; what comes later begins anew. Prometheus' own lookback.
@@ -70,8 +70,11 @@ def samples_of(points: pl.DataFrame, series: pl.DataFrame) -> Samples:
     )
     codes = series.select("series_id", "series").join(by_code.select("series", "code"), on="series")
     value = pl.col("value")
-    found = points.filter(value.is_finite() & (value >= 0)).join(codes.select("series_id", "code"), on="series_id")
-    code, ts, values = found["code"].to_numpy().astype(np.int64), found[TS].to_numpy(), found["value"].to_numpy()
+    found = points.filter(value.is_finite() & (value >= 0))
+    code = _codes(found["series_id"], codes)
+    if (others := code < 0).any():
+        found, code = found.filter(~others), code[~others]
+    ts, values = found[TS].to_numpy(), found["value"].to_numpy()
     ms = np.round(ts * _MS).astype(np.int64)
     begin_ms = int(ms.min()) if len(ms) else 0
     ms = ms - begin_ms
@@ -94,6 +97,16 @@ def samples_of(points: pl.DataFrame, series: pl.DataFrame) -> Samples:
         exporters=by_code.unique("exporter_code").sort("exporter_code")["exporter"].to_list(),
     )
     return _one_source_at_a_time(samples)
+
+
+def _codes(series_id: pl.Series, codes: pl.DataFrame) -> Ints:
+    """Return the code of each series, -1 of those without. Samples come series by series, in runs of few."""
+    runs = (
+        series_id.rle()
+        .struct.unnest()
+        .join(codes, left_on="value", right_on="series_id", how="left", maintain_order="left")
+    )
+    return np.repeat(runs["code"].cast(pl.Int64).fill_null(-1).to_numpy(), runs["len"].to_numpy())
 
 
 def _in_order(key: Ints, values: Floats) -> tuple[Ints, Floats]:

@@ -1,18 +1,17 @@
 """Window labels from a source of samples: one row for each pod and step.
 
-A range is read in pieces, so that memory does not grow with its length: while one piece is counted the next is
+A range is read in pieces, so that memory does not grow with its length: while one piece is counted the next ones are
 fetched, and every sample is fetched once.
 """
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from podpower.hours import start_of_hour
 from podpower.labels.clock import exporter_clock
-from podpower.labels.counters import ENDED_AFTER_S, TS, samples_of
+from podpower.labels.counters import TS, samples_of
 from podpower.labels.held import HeldTables
 from podpower.labels.intervals import intervals_of
 from podpower.labels.kepler import (
@@ -27,7 +26,8 @@ from podpower.labels.kepler import (
 from podpower.labels.nodes import NodeRatio, NodeSums, failed_ratios, label_source, with_ratios
 from podpower.labels.owners import Owning
 from podpower.labels.parts import parts_of
-from podpower.labels.pieces import LabelRequest, Piece, Wanted, joined, prefetched, since
+from podpower.labels.pieces import LabelRequest, Piece
+from podpower.labels.reading import Reading
 from podpower.labels.relabelling import check_labels
 from podpower.labels.report import NO_GENERATION, LabelReport, ReportBuilder
 from podpower.labels.table import WINDOWS_SCHEMA
@@ -119,22 +119,30 @@ class WindowExport:
         ]
 
     def pieces(self, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
-        """Yield tables in WINDOWS_SCHEMA, those of later pieces later; `progress` gets steps done and in all.
+        """Return an iterator of tables in WINDOWS_SCHEMA, those of later pieces later; `progress` gets steps done and
+        in all. Fetching begins at once.
 
         The labels of an hour are held until its sums of pods and nodes are known.
         """
+        selectors = [*self._kepler.selectors, *self._kepler.node_selectors]
+        return self._labels(Reading(self._source, selectors, self._request, announce=self._announce), progress)
+
+    def _announce(self, piece: Piece) -> None:
+        self._owning.ahead(start_s=piece.start_s, end_s=piece.end_s, step_seconds=self._request.step_seconds)
+
+    def _labels(self, reading: Reading, progress: Progress | None) -> Iterator[pl.DataFrame]:
         request, held = self._request, HeldTables()
-        for piece, samples in self._fetched():
-            named = [
-                (self._kepler.series(samples, generation), node_series(samples.series, generation))
-                for generation in self._kepler.generations
-            ]
+        ids: pl.Series | None = None
+        named: list[_Named] = []
+        for piece, samples in reading:
+            if ids is None or not ids.equals(samples.series["series_id"]):  # those of most pieces are the same
+                ids, named = samples.series["series_id"], self._named(samples)
             for part in parts_of(samples):
                 # Pods are compared with their nodes before: the sums are of all pods.
                 table = self._labelled(part, named, piece).filter(request.included)
                 self._kepler.report.count(table, column=ENERGY)
                 held.add(table)
-            del samples, part, named, table  # no longer needed while labels are written
+            del samples, part, table  # no longer needed while labels are written
             until_s = float("inf") if piece.is_last else start_of_hour(piece.end_s)
             if until_s > piece.start_s:
                 ratios = self.node_ratios()
@@ -143,32 +151,11 @@ class WindowExport:
             if progress:
                 progress(piece.last_step, request.steps)
 
-    def _fetched(self) -> Iterator[tuple[Piece, MetricSamples]]:
-        """Yield each piece with the samples of it and its margins. Those of the margins are kept, not fetched again."""
-        margin_s = ENDED_AFTER_S + self._request.step_seconds
-        selectors = [*self._kepler.selectors, *self._kepler.node_selectors]
-        known = deque[Piece]()  # one that is used, and one that is fetched
-
-        def wanted() -> Generator[Wanted, MetricSamples, None]:
-            pieces, begin_s = self._request.pieces(), self._request.start_s - margin_s
-            piece = next(pieces)
-            while True:
-                known.append(piece)
-                new = yield selectors, begin_s, piece.end_s + margin_s
-                length_s = piece.end_s + margin_s - begin_s
-                begin_s = piece.end_s + margin_s + 1e-3
-                try:
-                    piece = pieces.send(len(new.points) / length_s)
-                except StopIteration:
-                    return
-
-        kept = None
-        for new in prefetched(self._source, wanted()):
-            piece, whole = known.popleft(), new if kept is None else joined(kept, new)
-            kept = since(whole, known[0].start_s - margin_s) if known else None
-            only = [(piece, whole)]
-            del new, whole  # only the caller holds them
-            yield only.pop()
+    def _named(self, samples: MetricSamples) -> list[_Named]:
+        return [
+            (self._kepler.series(samples, generation), node_series(samples.series, generation))
+            for generation in self._kepler.generations
+        ]
 
     def _labelled(self, samples: MetricSamples, named: Sequence[_Named], piece: Piece) -> pl.DataFrame:
         stepped = self._stepped(samples, named, piece)
@@ -177,7 +164,7 @@ class WindowExport:
         )
         self._kepler.report.warn(*samples.warnings, *warnings)
         schema = {name: kind for name, kind in WINDOWS_SCHEMA.items() if name not in _OF_ALL}
-        return owned.select(list(schema)).cast(schema).sort("namespace", "pod", TS)  # type: ignore[arg-type]
+        return owned.select(list(schema)).cast(schema)  # type: ignore[arg-type]
 
     def _whole(self, table: pl.DataFrame) -> pl.DataFrame:
         """Return a table of `_labelled` in WINDOWS_SCHEMA."""
@@ -186,7 +173,9 @@ class WindowExport:
         return table.with_columns(*columns).select(WINDOWS_SCHEMA.names()).cast(WINDOWS_SCHEMA)
 
     def _stepped(self, samples: MetricSamples, named: Sequence[_Named], piece: Piece) -> pl.DataFrame:
-        """Return energy of pods; where two generations measured a step, the newest that knows most of it."""
+        """Return energy of pods, by pod and time; where two generations measured a step, the newest that knows most of
+        it.
+        """
         ids = samples.series.select("series_id")
         per_generation = [
             self._of_series(
@@ -202,7 +191,7 @@ class WindowExport:
             return per_generation[0]
         ranked = pl.concat(table.with_columns(rank=number) for number, table in enumerate(per_generation))
         best = ranked.sort(pl.col(ENERGY).is_null(), -pl.col("known_s"), "rank")
-        return best.unique(["namespace", "pod", TS], keep="first").drop("rank")
+        return best.unique(["namespace", "pod", TS], keep="first").drop("rank").sort("namespace", "pod", TS)
 
     def _of_series(
         self, samples: MetricSamples, series: pl.DataFrame, nodes: pl.DataFrame, sums: NodeSums, piece: Piece

@@ -154,9 +154,8 @@ def _scrapes(exporter: Ints, ms: Ints, samples: Samples, clock: pl.DataFrame) ->
 
 def _pairs(samples: Samples, grid: _Grid) -> _Pairs:
     first = np.flatnonzero(samples.series[1:] == samples.series[:-1])
-    before, after = samples.value[first], samples.value[first + 1]
-    limit_j = most_energy_j(samples.ts[first + 1] - samples.ts[first])
-    rise, fell = after - before, after < before
+    rise, limit_j = np.diff(samples.value)[first], most_energy_j(np.diff(samples.ts)[first])
+    fell = rise < 0
     # A counter that fell back from a value that no node can have reached did not begin anew.
     jumped = rise > limit_j
     fell_back = np.zeros(len(first), dtype=bool)
@@ -166,7 +165,8 @@ def _pairs(samples: Samples, grid: _Grid) -> _Pairs:
     inferred = _restarted(samples, grid, first, fell & ~odd, ~odd) & ~grid.judged[end]
     restarted = ~odd & (inferred | (grid.restarts[end] > grid.restarts[start]))
     reset = fell | restarted
-    gain = np.where(reset, after, rise)
+    gain = np.where(reset, 0.0, rise)
+    gain[reset] = samples.value[first[reset] + 1]
     implausible = fell_back | (gain > limit_j)
     gain[implausible] = 0.0
     return _Pairs(first=first, gain_j=gain, reset=reset, restarted=restarted, implausible=implausible)
@@ -225,8 +225,11 @@ def _summed(samples: Samples, grid: _Grid, pairs: _Pairs, partial: Sequence[Rang
 
 def _torn(grid: _Grid, start: Ints, end: Ints) -> Bools:
     """Return pairs between which samples of another source lie: the series ended there and began anew."""
+    turned = grid.source[1:] != grid.source[:-1]
+    if not (turned & grid.follows[:-1]).any():
+        return np.zeros(len(start), dtype=bool)
     turns = np.zeros(len(grid.ts), dtype=np.int64)
-    turns[1:] = np.cumsum(grid.source[1:] != grid.source[:-1])
+    turns[1:] = np.cumsum(turned)
     torn: Bools = (turns[start] != turns[end]) & (grid.source[start] == grid.source[end])
     return torn
 

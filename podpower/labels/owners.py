@@ -1,5 +1,7 @@
 """Owners of pods at a time: from the objects, else from owner series, else the pod itself."""
 
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Literal
 
 import polars as pl
@@ -33,6 +35,9 @@ _POD = ["namespace", "pod"]
 _WORKLOAD = ["namespace", "workload_kind", "workload_name"]
 _ABOVE_SCHEMA = pl.Schema({name: pl.String() for name in (*_WORKLOAD, "above_kind", "above_name")})
 
+_Hours = tuple[float, float]
+_Owners = tuple[pl.DataFrame, tuple[str, ...]]  # OWNERS_SCHEMA, and warnings
+
 
 class Owning:
     """Give steps their workload: by the objects, else by owner series, which are queried only where needed."""
@@ -47,8 +52,15 @@ class Owning:
         self._by_objects = owners_from_specs(specs) if specs is not None and owner_source != "prom" else None
         self._metrics = frozenset() if owner_source == "k8s" else names & frozenset(OWNER_METRICS)
         self._above = pl.DataFrame(schema=_ABOVE_SCHEMA)
-        self._hours: tuple[float, float] | None = None  # that `_by_series` covers
-        self._by_series = pl.DataFrame(schema=OWNERS_SCHEMA)
+        self._queried = False
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._by_series: dict[_Hours, Future[_Owners]] = {}
+
+    def ahead(self, *, start_s: float, end_s: float, step_seconds: float) -> None:
+        """Start to query the owners of steps in [start_s, end_s], where only series show them."""
+        hours = _hours(start_s, end_s, step_seconds)
+        if self._by_objects is None and POD_OWNER in self._metrics and hours not in self._by_series:
+            self._by_series[hours] = self._pool.submit(self._from_series, *hours)
 
     def of(
         self, steps: pl.DataFrame, *, start_s: float, end_s: float, step_seconds: float
@@ -59,19 +71,25 @@ class Owning:
             return with_owners(steps, owners=[], step_seconds=step_seconds), (NO_OWNERS,)
         warnings: tuple[str, ...] = ()
         if POD_OWNER in self._metrics and not (tables and _all_known(steps, tables[0])):
-            # Whole hours at a time: the pieces of an hour have their owners in common.
-            begins_s, ends_s = start_s // HOUR_S * HOUR_S, -(-end_s // HOUR_S) * HOUR_S
-            hours = (begins_s - ENDED_AFTER_S - step_seconds, ends_s)
-            if hours != self._hours:
-                self._by_series, warnings = self._from_series(start_s=hours[0], end_s=hours[1])
-                self._hours = hours
-            tables.append(self._by_series)
+            by_series, warnings = self._of_hours(_hours(start_s, end_s, step_seconds))
+            tables.append(by_series)
         return with_owners(steps, owners=tables, step_seconds=step_seconds), warnings
 
-    def _from_series(self, *, start_s: float, end_s: float) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    def _of_hours(self, hours: _Hours) -> _Owners:
+        self._by_series = {known: owners for known, owners in self._by_series.items() if known >= hours}
+        if hours not in self._by_series:
+            self._by_series[hours] = Future()
+            self._by_series[hours].set_result(self._from_series(*hours))
+        return self._by_series[hours].result()
+
+    def _from_series(self, start_s: float, end_s: float) -> _Owners:
         """Return OWNERS_SCHEMA of all pods with an owner series in the time, and warnings."""
-        found = self._source.series([Selector(metric=POD_OWNER)], start_s=start_s, end_s=end_s)
-        pods = _direct_owners(found.table).with_columns(
+        # At first with all that can be above them, so that nothing waits for one answer and then for another.
+        metrics = [POD_OWNER] if self._queried else [metric for metric in OWNER_METRICS if metric in self._metrics]
+        self._queried = True
+        found = self._source.series([Selector(metric=m) for m in metrics], start_s=start_s, end_s=end_s)
+        by_metric = {metric: found.table.filter(pl.col("metric") == metric) for metric in metrics}
+        pods = _direct_owners(by_metric[POD_OWNER]).with_columns(
             pl.lit(start_s).alias("from_s"),
             pl.lit(end_s).alias("to_s"),
             pl.lit(None, pl.String).alias("_spec_hash"),
@@ -84,7 +102,7 @@ class Owning:
                 [pods.join(names, on=_POD, how="anti"), self._lives(pods, names, start_s=start_s, end_s=end_s)]
             )
         pods = pods.unique([*_POD, "workload_kind", "workload_name", "from_s"])
-        warnings = self._learn_above(pods, start_s=start_s, end_s=end_s)
+        warnings = self._learn_above(pods, by_metric, start_s=start_s, end_s=end_s)
         pods = pods.join(self._above, on=_WORKLOAD, how="left").with_columns(
             pl.coalesce("above_kind", "workload_kind").alias("workload_kind"),
             pl.coalesce("above_name", "workload_name").alias("workload_name"),
@@ -101,16 +119,23 @@ class Owning:
         dated = pods.drop("from_s", "to_s").join(lives, on="series_id")
         return dated.join(names, on=_POD, how="semi").select(pods.columns)
 
-    def _learn_above(self, pods: pl.DataFrame, *, start_s: float, end_s: float) -> tuple[str, ...]:
-        """Query the controllers of the ReplicaSets and Jobs of these pods, once for each: they never change."""
+    def _learn_above(
+        self, pods: pl.DataFrame, by_metric: Mapping[str, pl.DataFrame], *, start_s: float, end_s: float
+    ) -> tuple[str, ...]:
+        """Learn the controllers of the ReplicaSets and Jobs of these pods, once for each, since they never change: from
+        the series of a metric where they are given, else by a query.
+        """
         warnings: tuple[str, ...] = ()
         for kind, (metric, label) in _ABOVE.items():
             wanted = pods.filter(pl.col("workload_kind") == kind).select(_WORKLOAD).unique()
             if metric not in self._metrics or not len(wanted.join(self._above, on=_WORKLOAD, how="anti")):
                 continue
-            found = self._source.series([Selector(metric=metric)], start_s=start_s, end_s=end_s)
-            warnings += found.warnings
-            above = _controlled(found.table).select(
+            table = by_metric.get(metric)
+            if table is None:
+                found = self._source.series([Selector(metric=metric)], start_s=start_s, end_s=end_s)
+                warnings += found.warnings
+                table = found.table
+            above = _controlled(table).select(
                 "namespace",
                 pl.lit(kind).alias("workload_kind"),
                 pl.col(label).alias("workload_name"),
@@ -121,6 +146,12 @@ class Owning:
                 .with_columns(pl.lit(None, pl.String).alias(c) for c in ("above_kind", "above_name"))])  # fmt: skip
             self._above = known.unique(_WORKLOAD, keep="first", maintain_order=True)
         return warnings
+
+
+def _hours(start_s: float, end_s: float, step_seconds: float) -> _Hours:
+    """Return the whole hours of steps in [start_s, end_s], whose pieces have their owners in common, with a margin."""
+    begins_s, ends_s = start_s // HOUR_S * HOUR_S, -(-end_s // HOUR_S) * HOUR_S
+    return begins_s - ENDED_AFTER_S - step_seconds, ends_s
 
 
 def owners_from_specs(specs: pl.DataFrame) -> pl.DataFrame:
@@ -166,9 +197,10 @@ def _direct_owners(series: pl.DataFrame) -> pl.DataFrame:
 def with_owners(steps: pl.DataFrame, *, owners: list[pl.DataFrame], step_seconds: float) -> pl.DataFrame:
     """Return steps (`namespace`, `pod`, `ts`, ...) with the workload of their pod as of the step and its `_spec_hash`.
 
-    The first of `owners` that knows the pod at the time decides; a pod that none knows is its own workload.
+    The steps of a pod are in order of time, and all stay in their order. The first of `owners` that knows the pod at
+    the time decides; a pod that none knows is its own workload.
     """
-    found = steps.sort("ts")
+    found = steps
     columns = ("workload_kind", "workload_name", "_spec_hash", "spec_hash_version")
     for number, table in enumerate(owners):
         names = {c: f"{c}_{number}" for c in columns}

@@ -1,8 +1,7 @@
-"""An export and the pieces of time that it is read in, one fetched while another is used."""
+"""An export and the pieces of time that it is read in."""
 
 import math
-from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import polars as pl
@@ -11,13 +10,10 @@ from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S, start_of_hour
 from podpower.labels.kepler import Energy
 from podpower.labels.owners import OwnerSource
-from podpower.sources.protocols import MetricSamples, MetricSource, Selector
 
 PIECE_S = 1200.0
 _LONGEST_S = HOUR_S  # of a piece of few samples
 _MOST_SAMPLES = 600_000  # of a piece longer than PIECE_S
-
-Wanted = tuple[list[Selector], float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,58 +83,3 @@ def _length_s(start_s: float, samples_per_s: float) -> float:
     length_s = min(_MOST_SAMPLES / max(samples_per_s, 1.0), _LONGEST_S)
     until_s = start_of_hour(start_s + length_s + 1e-6)
     return until_s - start_s if until_s - start_s >= PIECE_S else length_s
-
-
-def prefetched(
-    source: MetricSource, wanted: Generator[Wanted, MetricSamples, None] | Generator[Wanted, None, None]
-) -> Iterator[MetricSamples]:
-    """Yield samples of each selection and range in order; the next one is fetched while one is used.
-
-    `wanted` is sent the samples of the one before.
-    """
-    with ThreadPoolExecutor(max_workers=1) as pool:
-
-        def fetch(one: Wanted) -> "Future[MetricSamples]":
-            selectors, start_s, end_s = one
-            return pool.submit(source.samples, selectors, start_s=start_s, end_s=end_s)
-
-        coming: Future[MetricSamples] | None = fetch(next(wanted))
-        while coming is not None:
-            here = [coming.result()]
-            try:
-                coming = fetch(wanted.send(here[0]))  # type: ignore[arg-type]  # which generators without use for it drop
-            except StopIteration:
-                coming = None
-            yield here.pop()  # only the caller holds it
-
-
-def joined(first: MetricSamples, second: MetricSamples) -> MetricSamples:
-    """Return samples of two ranges as one."""
-    # Rows of the second where it has them: the texts of the first, which hold those of ranges before it, are let go.
-    only_first = first.series.join(second.series, on="series_id", how="anti")
-    series = pl.concat([second.series, only_first]) if len(only_first) else second.series
-    return MetricSamples(
-        series=series,
-        points=pl.concat([first.points, second.points]),
-        warnings=tuple(dict.fromkeys((*first.warnings, *second.warnings))),
-        partial_ranges=(*first.partial_ranges, *second.partial_ranges),
-        label_names={**first.label_names, **second.label_names},
-    )
-
-
-def since(samples: MetricSamples, ts: float) -> MetricSamples:
-    """Return the samples at `ts` and later."""
-    return _of_points(samples, samples.points.filter(pl.col("ts") >= ts), since_s=ts)
-
-
-def since_or_last(samples: MetricSamples, ts: float, *, at_least: float) -> MetricSamples:
-    """Return the samples at `ts` and later, and the last one of each series that has any after `at_least`."""
-    last = pl.col("ts") == pl.col("ts").max().over("series_id")
-    kept = (pl.col("ts") >= ts) | (last & (pl.col("ts") >= at_least))
-    return _of_points(samples, samples.points.filter(kept & pl.col("value").is_finite()), since_s=ts)
-
-
-def _of_points(samples: MetricSamples, points: pl.DataFrame, *, since_s: float) -> MetricSamples:
-    series = samples.series.join(points.select("series_id").unique(), on="series_id", how="semi")
-    ranges = tuple(part for part in samples.partial_ranges if part[1] > since_s)
-    return MetricSamples(series=series, points=points, partial_ranges=ranges, label_names=samples.label_names)

@@ -10,8 +10,9 @@ from podpower.labels.exporting import Kepler, Labels, Progress
 from podpower.labels.intervals import intervals_of
 from podpower.labels.kepler import PSEUDO_PODS, Generation, NoMetrics, node_series
 from podpower.labels.owners import Owning
-from podpower.labels.pieces import PIECE_S, LabelRequest, joined, prefetched, since_or_last
+from podpower.labels.pieces import PIECE_S, LabelRequest
 from podpower.labels.pod_lives import PodLives, lives_of, no_lives
+from podpower.labels.reading import joined, prefetched, since_or_last
 from podpower.labels.report import LabelReport, ReportBuilder
 from podpower.labels.table import JOBS_SCHEMA, in_jobs_schema
 from podpower.sources.protocols import MetricSamples, MetricSource, Selector
@@ -101,7 +102,7 @@ class JobExport:
             unknown = fragments.filter((pl.col("life") < 0) & ~pl.col("pod").is_in(PSEUDO_PODS))
             if self._only is None and len(unknown):
                 begin_s = float(unknown["last_s"].min())  # type: ignore[arg-type]
-                pods = unknown.select(*_POD, pl.col("last_s").alias(TS))
+                pods = unknown.select(*_POD, pl.col("last_s").alias(TS)).sort(TS)
                 owned, warnings = self._owning.of(
                     pods, start_s=begin_s, end_s=end_s, step_seconds=self._request.step_seconds
                 )

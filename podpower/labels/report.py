@@ -69,7 +69,7 @@ class ReportBuilder:
         self._joules += float(known.sum())
         self._any_energy |= bool((known > 0).any())
         self._reasons.update(dict(table[REASON].drop_nulls().value_counts().iter_rows()))
-        self._pods.update(table.select("namespace", "pod").unique().select(pl.struct(pl.all()).hash()).to_series())
+        self._pods.update(table.select(pl.struct("namespace", "pod").hash().unique()).to_series())
 
     def report(
         self, *, label_source: str = "", node_ratios: tuple[NodeRatio, ...] = (), warnings: tuple[str, ...] = ()

@@ -1,12 +1,15 @@
 """The labels table: its schemas, writing it, and reading files of podpower and of the reference system."""
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 
 from podpower.errors import InvalidInput
-from podpower.io.parquet import TableFile
-from podpower.io.places import AnyPath
 from podpower.labels.kepler import PSEUDO_PODS
 from podpower.labels.reasons import REFERENCE_NULL
+
+if TYPE_CHECKING:
+    from podpower.io.places import AnyPath
 
 _WHOSE = {
     "cluster": pl.String(),
@@ -74,11 +77,13 @@ def in_jobs_schema(table: pl.DataFrame) -> pl.DataFrame:
     return chosen.sort("namespace", "pod", "start_s")
 
 
-def read_labels(path: AnyPath) -> pl.DataFrame:
+def read_labels(path: "AnyPath") -> pl.DataFrame:
     """Return labels in WINDOWS_SCHEMA or, without `ts` but with `total_energy_j`, in JOBS_SCHEMA; others are kept.
 
     Pseudo-pods are left out. InvalidInput names the column and what is wrong with it.
     """
+    from podpower.io.parquet import TableFile  # noqa: PLC0415  # loads pyarrow, which making labels does without
+
     return checked_labels(TableFile(path=path, command=COMMAND).read(), source=str(path))
 
 

@@ -8,6 +8,7 @@ server still refuses.
 
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,7 @@ class Prometheus:
         self._pool = ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="prometheus")
         self._series_names: dict[str, SeriesNames] = {}  # of each metric
         self._density: dict[str, float] = {}  # metric -> samples a second in the last answer
+        self._probing = threading.Lock()  # so that of ranges requested at once one finds out
 
     def __enter__(self) -> "Prometheus":
         return self
@@ -148,7 +150,9 @@ class Prometheus:
 
     def _spans(self, selector: Selector, start_s: float, end_s: float) -> Iterator[tuple[float, float]]:
         """Yield pieces of the range with about MAX_SAMPLES samples each."""
-        density = self._density.get(selector.metric) or self._probed(selector, end_s)
+        with self._probing:
+            density = self._density.get(selector.metric) or self._probed(selector, end_s)
+            self._density[selector.metric] = density
         length_s = max(_SHORTEST_S, MAX_SAMPLES / density) if density else math.inf
         count = max(1, math.ceil((end_s - start_s) / length_s))
         for number in range(count):

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.labels import LabelRequest, Labels, label_windows
+from podpower.labels.pieces import PIECE_S
 from podpower.settings import PrometheusSettings, Settings
 from podpower.sources.prometheus.decoding import Matrix
 from podpower.sources.prometheus.endpoint import Endpoint, endpoint_from, parse_url
@@ -31,6 +32,7 @@ from tests.clusters.tls import https, self_signed
 
 START_S = 1767258000.0
 HOUR = LabelRequest(start_s=START_S, end_s=START_S + 3600)
+ONE_PIECE = LabelRequest(start_s=START_S, end_s=START_S + PIECE_S)  # and so one query
 NAMES = json.dumps({"status": "success", "data": ["kepler_pod_cpu_joules_total"]}).encode()
 JSON = "application/json"
 
@@ -129,9 +131,9 @@ def answered(result: list[dict[str, object]], **more: object) -> bytes:
     return json.dumps(whole, separators=(",", ":")).encode()
 
 
-def labelled(server: Server, **endpoint: object) -> Labels:
+def labelled(server: Server, request: LabelRequest = HOUR, **endpoint: object) -> Labels:
     with Prometheus(Endpoint(url=server.url, timeout_s=5.0, **endpoint)) as prometheus:  # type: ignore[arg-type]
-        return label_windows(prometheus, None, HOUR)
+        return label_windows(prometheus, None, request)
 
 
 def questions(server: Server) -> int:
@@ -185,7 +187,7 @@ def test_an_answer_that_breaks_off_is_requested_again_and_counted_once(server: S
 def test_permanent_errors_are_not_retried(server: Server, status: int) -> None:
     server.answers = [Answer(b'{"status":"error","errorType":"bad_data","error":"no"}', status)]
     with pytest.raises(InvalidInput):
-        labelled(server)
+        labelled(server, ONE_PIECE)
     assert questions(server) == 1
 
 
@@ -344,7 +346,7 @@ def test_a_range_that_fits_in_halves_is_read_whole(server: Server) -> None:
 def test_an_answer_of_too_many_series_names_query_and_limit_and_is_asked_once(server: Server) -> None:
     server.answers = [Answer(answered([series(f"pod-{n}", values=[[START_S, "1"]]) for n in range(11)]))]
     with pytest.raises(InvalidInput) as refused:
-        labelled(server, max_series=10)
+        labelled(server, ONE_PIECE, max_series=10)
     message = str(refused.value)
     assert "the answer to kepler_pod_cpu_joules_total{" in message
     assert "has more than 10 series" in message
@@ -390,7 +392,7 @@ def test_the_limits_come_from_the_settings() -> None:
 def test_a_wait_beyond_the_bound_is_an_error_that_names_it(server: Server) -> None:
     server.answers = [Answer(b"busy", 503, {"Retry-After": "99999"})]
     with pytest.raises(Unavailable, match=r"503: busy and requests a wait of 99999 s .* longer than the 120 s"):
-        labelled(server)
+        labelled(server, ONE_PIECE)
     assert questions(server) == 1
 
 
