@@ -61,10 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
     from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415
     from podpower.evaluation.figures import EVALUATION, kept_figures  # noqa: PLC0415
     from podpower.evaluation.names import UNSEEN  # noqa: PLC0415
-    from podpower.io import heap  # noqa: PLC0415
+    from podpower.io import heap, parquet  # noqa: PLC0415
     from podpower.training.train import train  # noqa: PLC0415
 
-    heap.keep_small()  # copies of all vectors come and go
+    if heap.keep_small():  # copies of all vectors come and go
+        parquet.allocate_from_heap()
     streams.check_output(arguments.out, inputs=[arguments.train])
     with output.progress("training") as advance:
         training_set = read_training_set(arguments.train, target=arguments.target)

@@ -67,8 +67,11 @@ def reference_recipe(known: Known, queries: Entries) -> NDArray[np.float64]:
 
     among, wanted = directions(known.numbers), directions(queries.vectors[:, :NUMERIC_WIDTH])
     rows = max(1, _CELLS // len(among))
-    parts = [(wanted[start : start + rows] @ among.T).argmax(axis=1) for start in range(0, len(wanted), rows)]
-    return known.logs[np.concatenate(parts)] if parts else np.zeros(0)
+    products, nearest = np.empty((rows, len(among)), dtype=np.float32), np.zeros(len(wanted), dtype=np.int64)
+    for start in range(0, len(wanted), rows):
+        part = wanted[start : start + rows]
+        np.matmul(part, among.T, out=products[: len(part)]).argmax(axis=1, out=nearest[start : start + rows])
+    return known.logs[nearest]
 
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(

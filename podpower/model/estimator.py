@@ -26,7 +26,7 @@ _DEGREES = 4.0  # of freedom of what is assumed of an image's scatter before its
 _LEAST_SCATTER = 0.05**2  # of log power within an image; less is rounding
 _NONE, _NO_TEXT = -1, -2  # the number of a text that no entry has, and of an entry without a text
 _SAME_SOFTWARE: tuple[Level, ...] = ("software", "elsewhere", "owner")
-_PAIRS_AT_ONCE = 1 << 14  # of vectors that are compared: 16 MB of texts
+_PAIRS_AT_ONCE = 1 << 11  # of vectors that are compared: 2 MB of texts, which stay in the processor's cache
 
 
 class Estimator:

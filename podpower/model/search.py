@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from podpower.errors import Unavailable
 
 T = TypeVar("T")
+_Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]  # queries, entries, squared distances
 
 EXACT_ENTRIES: Final = 10_000  # below, a matrix product answers in a millisecond
 _MANY_QUERIES: Final = 512  # as training and evaluation ask
 _MOST_THREADS: Final = 4
 _CHUNK_CELLS = 1 << 22  # distances held at a time: 16 MB of float32
+_BLOCK, _BLOCK_CELLS = 1 << 13, 1 << 21  # entries, and distances of them, that a search of many compares at a time
 _FEW: Final = 256  # entries; so few are all compared in double precision, and stay in the processor's cache
 _UNSCREENED: Final = 64  # entries; where some are left out, so few are compared one by one
 _ROUNDING: Final = 1e-13  # of the sum of squared lengths: what remains of equal vectors
@@ -163,14 +165,23 @@ class Search:
         squared: NDArray[np.float64],
     ) -> None:
         """Write the nearest of the allowed entries (m, n) into `near` and `squared`, (m, count)."""
-        of, found = self._candidates(queries, allowed, near.shape[1])
-        distance = self._distances(queries, of, found)
-        order = np.lexsort((distance, of))  # stable: of equal distances the lower position comes first
-        counts = np.bincount(of, minlength=len(queries))
-        place = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
-        kept = place < near.shape[1]
-        at, order = (of[kept], place[kept]), order[kept]
-        near[at], squared[at] = found[order], distance[order]
+        _add_nearest([self.pairs(queries, allowed, near.shape[1])], near, squared)
+
+    def pairs(
+        self,
+        queries: NDArray[np.float32],
+        allowed: NDArray[np.bool_] | None,
+        count: int,
+        *,
+        within: NDArray[np.float64] | None = None,
+        first: int = 0,
+    ) -> _Pairs:
+        """Return pairs of a scaled query and an allowed entry, ascending, with their squared distance: the `count`
+        nearest entries for certain, those `within` squared distances (m,) where these are finite. `first` is added to
+        positions of entries.
+        """
+        of, found = self._candidates(queries, allowed, count, within)
+        return of, found + first, self._distances(queries, of, found)
 
     def _screened(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return squared distances (m, n) up to the query's own norm and a rounding error."""
@@ -182,7 +193,11 @@ class Search:
         return screened
 
     def _candidates(
-        self, queries: NDArray[np.float32], allowed: NDArray[np.bool_] | None, count: int
+        self,
+        queries: NDArray[np.float32],
+        allowed: NDArray[np.bool_] | None,
+        count: int,
+        within: NDArray[np.float64] | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return pairs of a query and an entry, ascending, among which the nearest entries are for certain."""
         if self._count <= _UNSCREENED:
@@ -191,9 +206,13 @@ class Search:
         screened = self._screened(queries)
         if allowed is not None:
             np.copyto(screened, np.float32(np.inf), where=~allowed)
-        limits = np.partition(screened, count - 1, axis=1)[:, count - 1].astype(np.float64)
         lengths = np.einsum("ij,ij->i", queries, queries).astype(np.float64)
-        limits += _SCREEN_ERROR * queries.shape[1] * (lengths + self._longest)
+        error = _SCREEN_ERROR * queries.shape[1] * (lengths + self._longest)
+        if within is not None and np.isfinite(within).all():
+            limits = within - lengths + 2.0 * error
+        else:
+            place = min(count, self._count) - 1
+            limits = np.partition(screened, place, axis=1)[:, place].astype(np.float64) + error
         there = screened <= limits[:, None]
         return np.nonzero(there if allowed is None else there & allowed)  # type: ignore[return-value]
 
@@ -219,6 +238,43 @@ class Search:
         return near[0][found][ascending], np.maximum(squared[0][found][ascending], 0.0).astype(np.float64)
 
 
+def exact_near(
+    vectors: NDArray[Any],
+    scales: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    count: int,
+    *,
+    groups: NDArray[np.int64] | None = None,
+    own_groups: NDArray[np.int64] | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return what an exact `Search` of the vectors finds near the queries, without a scaled copy of all vectors.
+
+    Vectors are compared block by block. Only those of a block that can be nearer than the nearest found before are
+    compared one by one.
+    """
+    count = min(count, len(vectors))
+    queries = np.multiply(queries, scales, dtype=np.float32)
+    near, squared = np.zeros((len(queries), count), dtype=np.int64), np.full((len(queries), count), np.inf)
+    left_out = None if groups is None or own_groups is None else (groups, own_groups)
+
+    def search(part: slice) -> None:
+        pending: list[_Pairs] = []
+        for first in range(0, len(vectors), _BLOCK):
+            block = Search(vectors[first : first + _BLOCK], scales)
+            allowed = None if left_out is None else left_out[0][first : first + _BLOCK] != left_out[1][part, None]
+            pending.append(block.pairs(queries[part], allowed, count, within=squared[part, -1], first=first))
+            if sum(len(of) for of, _, _ in pending) >= near[part].size:  # sorted rarely, in proportion to what is found
+                _add_nearest(pending, near[part], squared[part])
+                pending = []
+        _add_nearest(pending, near[part], squared[part])
+
+    if count:
+        rows = _BLOCK_CELLS // _BLOCK
+        parts = [slice(start, start + rows) for start in range(0, len(queries), rows)]
+        _in_threads(search, parts, threads=_MOST_THREADS if len(vectors) > _BLOCK else 1)
+    return near, squared
+
+
 def _threads(queries: int) -> int:
     """Return the number of threads for so many queries: few, as of a request, are answered in the caller's own."""
     return 1 if queries < _MANY_QUERIES else min(_MOST_THREADS, os.cpu_count() or 1)
@@ -233,6 +289,21 @@ def _in_threads(search: Callable[[T], None], parts: Sequence[T], *, threads: int
     with ThreadPoolExecutor(max_workers=threads) as pool:
         for done in [pool.submit(search, part) for part in parts]:
             done.result()
+
+
+def _add_nearest(pending: Sequence[_Pairs], near: NDArray[np.int64], squared: NDArray[np.float64]) -> None:
+    """Write the nearest of pairs, and of those that are there, into `near` and `squared`, (m, count). Of equal
+    distances those that are there come first, then those of earlier pairs.
+    """
+    rows, places = np.nonzero(np.isfinite(squared))
+    columns = zip((rows, near[rows, places], squared[rows, places]), *pending, strict=True)
+    of, found, distance = (np.concatenate(column) for column in columns)
+    order = np.lexsort((distance, of))
+    counts = np.bincount(of, minlength=len(near))
+    place = np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = place < near.shape[1]
+    at, order = (of[order][kept], place[kept]), order[kept]
+    near[at], squared[at] = found[order], distance[order]
 
 
 def _faiss_index(vectors: NDArray[Any], scales: NDArray[np.float32], inverted_file: InvertedFile) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.errors import Unavailable
-from podpower.model.search import InvertedFile, Search
+from podpower.model.search import InvertedFile, Search, exact_near
 
 RECALL_AT_10 = 0.995  # what nprobe is chosen for
 _POINTS_A_CENTROID = 16
@@ -54,7 +54,7 @@ def _measured(
     entries, which do not count as found.
     """
     queries = vectors[np.linspace(0, len(vectors) - 1, _MEASURED_QUERIES).astype(np.int64)]
-    _, exact = Search(vectors, scales).near(queries, 11)
+    _, exact = exact_near(vectors, scales, queries, 11)
     nprobe = min(_FIRST_NPROBE, len(centroids))
     inverted_file = InvertedFile(centroids=centroids, list_of=list_of, nprobe=nprobe, recall_at_10=0.0)
     search = Search(vectors, scales, inverted_file)

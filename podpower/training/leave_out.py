@@ -15,7 +15,7 @@ from podpower.model.estimator import Estimator, is_familiar, numbered
 from podpower.model.metric import Metric
 from podpower.model.partial_pooling import LEVELS, Level, PseudoCounts
 from podpower.model.scale import from_log
-from podpower.model.search import Search
+from podpower.model.search import exact_near
 from podpower.training.metric import DEFAULT_PSEUDO_COUNTS, NearestLeftOut, choose_pseudo_count
 
 MAX_ENTRIES = 2000  # predicted from all others: enough to choose and to judge by
@@ -51,9 +51,9 @@ def nearest_left_out(
     blocks = metric.blocks
     queries = evenly(np.arange(len(entries)), FIT_ENTRIES)
     vectors = entries.vectors
-    near, squared = Search(vectors, metric.scales()).near(
-        vectors[queries], FIT_NEIGHBOURS, groups=groups, own_groups=groups[queries]
-    )  # the search is as large as all vectors: it is gone before these are compared
+    near, squared = exact_near(
+        vectors, metric.scales(), vectors[queries], FIT_NEIGHBOURS, groups=groups, own_groups=groups[queries]
+    )
     there, ends = np.isfinite(squared), np.cumsum(blocks)
     apart = np.zeros((len(ends), *near.shape))
     for block, (first, last) in enumerate(zip(np.r_[0, ends[:-1]], ends, strict=True)):

@@ -1,4 +1,5 @@
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from podpower.model.knn import KnnModel
 from podpower.model.lookup import Lookup, Strings
-from podpower.model.search import Search
+from podpower.model.search import Search, exact_near
 from podpower.training import learn as learning
 from podpower.training.ivf import RECALL_AT_10, make_inverted_file
 from podpower.training.train import train
@@ -114,6 +115,31 @@ def test_many_queries_in_threads_find_what_each_finds_alone(vectors, monkeypatch
     alone = [search.near(queries[n][None], 9, groups=groups, own_groups=groups[n : n + 1]) for n in range(600)]
     assert near.tobytes() == np.concatenate([one for one, _ in alone]).tobytes()
     assert squared.tobytes() == np.concatenate([one for _, one in alone]).tobytes()
+
+
+@pytest.mark.parametrize("of_groups", [1, 3, 900], ids=["alone", "few", "more than a block"])
+@pytest.mark.parametrize("block", [70, 100, 8192])
+def test_a_search_by_blocks_finds_what_the_search_of_all_finds(vectors, monkeypatch, block, of_groups):
+    monkeypatch.setattr("podpower.model.search._BLOCK", block)
+    vectors, scales = np.repeat(vectors[:1000], 2, axis=0), np.linspace(0.2, 2.0, vectors.shape[1], dtype=np.float32)
+    queries, groups = np.arange(0, 2000, 7), np.arange(2000) // of_groups
+    given = {"groups": groups, "own_groups": groups[queries]}
+    for count, left_out in ((11, {}), (11, given), (90, given), (1990, given)):
+        near, squared = exact_near(vectors, scales, vectors[queries], count, **left_out)
+        of_all, distances = Search(vectors, scales).near(vectors[queries], count, **left_out)
+        assert near.tobytes() == of_all.tobytes()
+        assert squared.tobytes() == distances.tobytes()
+
+
+def test_a_search_by_blocks_takes_less_memory_than_the_vectors():
+    vectors = np.random.default_rng(1).standard_normal((60_000, 128)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        exact_near(vectors, np.ones(128, dtype=np.float32), vectors[:100], 11)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < vectors.nbytes
 
 
 def test_entries_of_the_own_group_are_left_out_and_too_few_are_padded(vectors):
