@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the runner, the real Prome
 from benchmarks.scale.verdict import Row, show
 from podpower.hours import HOUR_S, start_of_hour
 from podpower_assets.partitions import range_tags
-from podpower_assets.retries import announce_retry
+from podpower_assets.retry_tags import tag_retry
 from tests.runner.scaled import ASSETS, Scaled, scaled
 
 _OUTAGE_S = 30.0  # of each kind
@@ -103,7 +103,7 @@ def disturbed(up: Scaled) -> None:
     up.cluster.outage = 0
     run = up.instance.get_run_by_id(run_id)
     assert run is not None
-    announce_retry(up.instance, run)
+    tag_retry(up.instance, run)
     up.instance.report_run_failed(run, "the API server does not answer")
     time.sleep(_OUTAGE_S)
     up.cluster.outage = 500
