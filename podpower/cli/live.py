@@ -2,13 +2,16 @@
 
 import argparse
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from podpower.cli.connections import open_cluster
+from podpower.errors import InvalidInput
 from podpower.kubernetes.kinds import KINDS, Kind
+from podpower.specs.quoting import quoted
 
 if TYPE_CHECKING:
     from podpower.cli.inputs import File
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from podpower.specs.selection import Options, Workloads
 
 _AT_A_TIME = 8
+_NAME = re.compile("[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?")
 _LIVE = "the live object"
 _HPA = Kind(group="autoscaling", version="v2", plural="horizontalpodautoscalers", name="HorizontalPodAutoscaler")
 
@@ -68,7 +72,11 @@ def workloads_from(objects: Sequence[dict[str, Any]], options: "Options") -> "Wo
 def listed(
     access: "Access", kinds: Sequence[Kind], *, namespace: str | None, selector: str | None
 ) -> list[dict[str, Any]]:
-    """Return all objects of these kinds in a namespace, in all where it is None."""
+    """Return all objects of these kinds in a namespace, in all where it is None. InvalidInput for a name that no
+    namespace has.
+    """
+    if namespace is not None and not _NAME.fullmatch(namespace):
+        raise InvalidInput(f"{quoted(namespace)!r} is not a namespace: use a-z, 0-9 and -")
     return asyncio.run(_listed(access, kinds, namespace, selector))
 
 
@@ -84,6 +92,8 @@ async def _got(access: "Access", named: Sequence[tuple[Kind, str, str]]) -> list
     async with Api(access) as api:
 
         async def one(kind: Kind, namespace: str, name: str) -> dict[str, Any] | None:
+            if not (_NAME.fullmatch(name) and _NAME.fullmatch(namespace)):
+                return None  # no cluster has it, and in the path of a request it could name another object
             async with limit:
                 try:
                     body = await api.get(f"{kind.path(namespace)}/{name}", kind=kind)

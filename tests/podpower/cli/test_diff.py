@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import subprocess
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -137,6 +139,50 @@ def test_standard_input_is_a_side(repository, monkeypatch, capsys):
     assert code == 0
     (row,) = csv.DictReader(io.StringIO(out))
     assert row["what changes"] == "replicas 2 -> 6"
+
+
+@pytest.fixture
+def requested(tmp_path, monkeypatch):
+    """Paths that a Kubernetes API without objects was asked for."""
+    paths = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    cluster = {"name": "a", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
+    context = {"name": "a", "context": {"cluster": "a"}}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [cluster],
+        "contexts": [context],
+        "current-context": "a",
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    yield paths
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_names_of_a_manifest_lead_to_no_other_object_of_the_cluster(requested, repository, capsys):
+    """A pull request would choose what is read with the credentials of its reviewer."""
+    secret = "../../../../../api/v1/namespaces/kube-system/secrets/token"
+    documents = [manifest(f'"{secret}"', "nginx"), manifest("web", "nginx").replace("shop", f'"{secret}"')]
+    (repository / "deploy" / "evil.yaml").write_text("---\n".join(documents))
+    code, out, _ = run(capsys, "--live", "deploy/", "--format", "json")
+    assert code == 0
+    assert len(json.loads(out)["changes"]) == 4
+    assert sorted(requested) == [f"/apis/apps/v1/namespaces/shop/deployments/{name}" for name in ("db", "web")]
 
 
 def test_the_number_of_sides_is_checked(repository, capsys):
