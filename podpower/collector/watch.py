@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from podpower.collector.checkpoint import earliest
 from podpower.collector.known import Change, Known
@@ -23,6 +23,7 @@ from podpower.sources.kubernetes.list_watch import (
     open_streams,
 )
 
+_T = TypeVar("_T")
 _QUEUE_ITEMS = 500
 _BATCH_ITEMS = 500
 CHECKPOINT_S = 1.0
@@ -94,7 +95,7 @@ class Watch:
         A cluster that is rebuilt under the same address is listed again.
         """
         async with Api(self.access, tries=None, note=self.note) as api:
-            uid: str | None = await cluster_uid(api)
+            uid: str | None = await _unless(stop, cluster_uid(api))
             lists = False
             while uid is not None:
                 for sink in self.sinks:
@@ -106,7 +107,9 @@ class Watch:
         """Write every change of the cluster `uid`, from its versions or from new lists; return the UID of the cluster
         that came in its place, None after `stop`.
         """
-        streams = await open_streams(api, self.selection)
+        streams = await _unless(stop, open_streams(api, self.selection))
+        if streams is None:
+            return None
         for sink in self.sinks:
             sink.begin(api, streams)
         versions = {} if lists else earliest([sink.versions for sink in self.sinks])
@@ -241,3 +244,15 @@ async def _cancel(tasks: "Sequence[asyncio.Task[Any]]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, _T]) -> _T | None:
+    """Return the result of what a cluster without an answer would keep waiting; None when `stop` comes first."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return None

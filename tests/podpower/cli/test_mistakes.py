@@ -312,3 +312,21 @@ def test_a_simulation_that_fails_leaves_no_stub(tmp_path, capsys, monkeypatch):
     assert code == 1
     assert "was not written whole, and is removed" in said
     assert not (tmp_path / "recording").exists()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_watch_of_a_cluster_that_does_not_answer_ends_when_it_is_told_to(sent, code, tmp_path):
+    config = tmp_path / "kubeconfig"
+    config.write_text(
+        "{clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}], "
+        "contexts: [{name: a, context: {cluster: a}}], current-context: a}"
+    )
+    command = [sys.executable, "-m", "podpower", "collect", "watch", "--kubeconfig", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as running:
+        try:
+            assert "cannot be reached" in running.stderr.readline()
+            running.send_signal(sent)
+            running.communicate(timeout=30)
+        finally:
+            running.kill()
+    assert running.returncode == code
