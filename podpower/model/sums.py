@@ -1,4 +1,4 @@
-"""What a total needs of predictions, in columns: a part of a long batch can be forgotten when it was added."""
+"""Figures of predictions that a total needs, in columns: a part of a long batch can be forgotten when it was added."""
 
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING

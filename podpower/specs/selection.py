@@ -87,7 +87,7 @@ class Workloads:
 
 
 class _Identity(msgspec.Struct, frozen=True, gc=False):
-    """What names a workload. Not a tuple: garbage collections would look at those of a whole batch."""
+    """Names of a workload. Not a tuple: garbage collections would look at those of a whole batch."""
 
     cluster: str | None
     namespace: str

@@ -29,7 +29,7 @@ _log = logging.getLogger("podpower.serving")
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What is known after a look: budgets of the file and figures of the summary, with the digests of their bytes, and
+    """State after a look: budgets of the file and figures of the summary, with the digests of their bytes, and
     why one of them cannot be read.
     """
 
