@@ -145,7 +145,8 @@ class Mounted:
 
 def test_files_that_hang_are_left_for_another_thread_and_delay_no_others():
     hanging, healthy = Mounted(), Mounted()
-    looks = [PatientLook(one, name="test", slow_seconds=0.05, give_up_seconds=0.15) for one in (hanging, healthy)]
+    looks = [PatientLook(hanging, name="hanging", slow_seconds=0.05, give_up_seconds=0.15)]
+    looks.append(PatientLook(healthy, name="healthy"))
 
     async def until(done):
         while not done():
@@ -155,11 +156,11 @@ def test_files_that_hang_are_left_for_another_thread_and_delay_no_others():
         following = asyncio.create_task(refreshing(looks, every_seconds=0.01))
         await until(lambda: hanging.taken)
         hanging.gone.set()
-        await until(lambda: hanging.refused)
+        await until(lambda: hanging.hung and hanging.refused)
         before = len(healthy.taken)
         await until(lambda: len(healthy.taken) > before + 2)
         await until(lambda: hanging.taken[-1] > hanging.hung)  # by another thread
-        assert looks[0].hanging == 1
+        assert looks[0].hanging
         hanging.back.set()
         await until(lambda: not looks[0].hanging)
         following.cancel()
