@@ -17,6 +17,7 @@ from podpower.model.predictor import Predictor
 from podpower.specs.manifests import read_manifests
 from podpower.specs.selection import Options, Workloads
 from podpower_serving import bodies, openapi
+from podpower_serving.encoding import encoded_difference
 from podpower_serving.models import Served
 from podpower_serving.settings import Settings
 from podpower_serving.worker_threads import WorkerThreads
@@ -80,7 +81,7 @@ def _difference(predictor: Predictor, options: Options, inputs: Inputs, body: by
     old, new = (_workloads(name, side, options) for name, side in (("old", sides.old), ("new", sides.new)))
     found = difference(predictor, assess(predictor, old, inputs), assess(predictor, new, inputs))
     answer = difference_answer(found, old=old.errors, new=new.errors, inputs=inputs)
-    return msgspec.json.encode(answer)
+    return encoded_difference(answer)
 
 
 def _sides(body: bytes) -> _Sides:

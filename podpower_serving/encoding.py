@@ -2,16 +2,17 @@
 are joined once, which holds it no longer than it takes to find room.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from podpower.client.answers import Batch
+from podpower.client.answers import Batch, DifferenceAnswer
 
 _ROWS: Final = 256  # encoded at a time: some milliseconds
 _ENCODER: Final = msgspec.json.Encoder()
 _PREDICTIONS: Final = b'{"predictions":['  # the first field of a batch
+_CHANGES: Final = b'{"changes":['  # and of a difference
 
 
 def encoded_rows(rows: Sequence[Any]) -> bytes:
@@ -21,12 +22,22 @@ def encoded_rows(rows: Sequence[Any]) -> bytes:
 
 def encoded_list(rows: Sequence[Any]) -> bytes:
     """Return the JSON of a list."""
-    return _joined(b"[", (encoded_rows(rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS)), b"]")
+    return _joined(b"[", _parts(rows), b"]")
 
 
 def encoded_batch(parts: Iterable[bytes], rest: Batch) -> bytes:
     """Return the JSON of a batch whose predictions are in `parts`, as `encoded_rows`, and not in `rest`."""
     return _joined(_PREDICTIONS, parts, _ENCODER.encode(rest).removeprefix(_PREDICTIONS))
+
+
+def encoded_difference(answer: DifferenceAnswer) -> bytes:
+    """Return the JSON of a difference."""
+    rest = _ENCODER.encode(msgspec.structs.replace(answer, changes=[]))
+    return _joined(_CHANGES, _parts(answer.changes), rest.removeprefix(_CHANGES))
+
+
+def _parts(rows: Sequence[Any]) -> Iterator[bytes]:
+    return (encoded_rows(rows[start : start + _ROWS]) for start in range(0, len(rows), _ROWS))
 
 
 def _joined(first: bytes, parts: Iterable[bytes], last: bytes) -> bytes:

@@ -12,14 +12,15 @@ import time
 import msgspec
 import uvicorn
 
-from podpower.client.answers import Batch
+from podpower.client.answers import Batch, DifferenceAnswer
+from podpower.difference.changes import Totals
 from podpower.impact.assessment import Inputs
 from podpower.model.predictor import Predictor
 from podpower.specs.requests import Container, InferenceRequest
 from podpower.specs.selection import Options
 from podpower_serving import batches
 from podpower_serving.app import create_app, spare_loaded
-from podpower_serving.encoding import encoded_batch, encoded_list, encoded_rows
+from podpower_serving.encoding import encoded_batch, encoded_difference, encoded_list, encoded_rows
 from podpower_serving.metrics import Metrics
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
@@ -171,3 +172,6 @@ def test_an_answer_encoded_in_parts_has_the_bytes_of_one_encoded_at_once(pair):
         rest = msgspec.structs.replace(batch, predictions=[])
         assert encoded_batch(parts, rest) == msgspec.json.encode(batch)
         assert encoded_list(requests[:count]) == msgspec.json.encode(requests[:count])
+        totals = Totals(old=total, new=total, delta=None)
+        answer = DifferenceAnswer(changes=requests[:count], total=totals, unchanged=3, errors=[], inputs={})
+        assert encoded_difference(answer) == msgspec.json.encode(answer)
