@@ -10,9 +10,11 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationPlanned,
     AssetCheckEvaluationTargetMaterializationData,
 )
+from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionResolvedStatus as Status
 from dagster._core.storage.asset_check_state import AssetCheckState, bulk_update_asset_check_state
+from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.test_utils import create_run_for_test
 
 from podpower.cli.homes import home_at, home_environment
@@ -126,6 +128,21 @@ def test_the_written_settings_choose_the_storage_that_remembers(history):
 
 def test_no_results_are_no_states(history):
     assert history.states() == {"is_whole": {}, "is_finite": {}}
+
+
+def test_the_latest_execution_of_each_check_is_the_one_that_dagster_finds(history):
+    history.materialize(FIRST, is_whole=True, is_finite=False)
+    history.materialize(THIRD, is_whole=False)
+    history.plan(SECOND, "is_finite")
+    storage, never = history.instance.event_log_storage, dg.AssetCheckKey(ASSET, "never_ran")
+    for keys in ([*CHECKS, never], CHECKS[:1], [never], []):
+        assert storage.get_latest_asset_check_execution_by_key(
+            keys
+        ) == SqlEventLogStorage.get_latest_asset_check_execution_by_key(storage, keys)
+    found = storage.get_latest_asset_check_execution_by_key(CHECKS)
+    assert [found[key].partition for key in CHECKS] == [THIRD, SECOND]
+    first = storage.get_latest_asset_check_execution_by_key(CHECKS, PartitionKeyFilter(key=FIRST))
+    assert {one.partition for one in first.values()} == {FIRST}
 
 
 def test_results_are_the_states_of_their_partitions(history):
