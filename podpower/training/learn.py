@@ -63,15 +63,16 @@ def learn(
     groups, logs = linked_groups(entries.workloads, entries.spec_hashes), to_log(entries.power_w)
     if int(groups.max()) == 0 or all_equal(logs):  # nothing remains without it, or nothing to be learned
         return _unlearned(entries, seen, metric)
-    metric, neighbour_count = _learned_metric(entries, groups, metric, target=target)
+    priors = _priors(entries, logs, groups)
+    metric, neighbour_count = _learned_metric(entries, groups, priors, metric, target=target)
     inverted_file, search = _approximate(entries, metric)
     estimator = Estimator(entries, metric=metric, neighbours=neighbours, search=search)
-    learned = _pooled(estimator, groups, seen, neighbour_count)
-    priors = _priors(entries, logs, groups)
+    learned = _pooled(estimator, groups, priors, seen, neighbour_count)
     effects = fit_cluster_effects(estimator, priors, learned.pseudo_counts, learned.intervals.widening)
     if effects:
         estimator = estimator.with_effects(effects)
-        learned = replace(_pooled(estimator, groups, seen, neighbour_count), cluster_effects=effects)
+        priors = _priors(entries, estimator.logs, groups)
+        learned = replace(_pooled(estimator, groups, priors, seen, neighbour_count), cluster_effects=effects)
     return replace(learned, inverted_file=inverted_file)
 
 
@@ -81,11 +82,14 @@ def _approximate(entries: MeasuredEntries, metric: Metric) -> tuple[InvertedFile
 
 
 def _pooled(
-    estimator: Estimator, groups: NDArray[np.int64], seen: NDArray[np.float64], neighbour_count: float
+    estimator: Estimator,
+    groups: NDArray[np.int64],
+    priors: NDArray[np.float64],
+    seen: NDArray[np.float64],
+    neighbour_count: float,
 ) -> Learned:
     """Return the choices after the metric: pseudo-counts, intervals and factors of means."""
     entries, logs = estimator.entries, estimator.logs
-    priors = _priors(entries, logs, groups)
     new, pseudo_counts = new_workloads(estimator, groups, priors, neighbour_count)
     elsewhere, pseudo_counts = known_specs(estimator, priors, pseudo_counts)
     revised, pseudo_counts = new_specs(estimator, priors, pseudo_counts)
@@ -124,14 +128,19 @@ def _priors(entries: MeasuredEntries, logs: NDArray[np.float64], groups: NDArray
 
 
 def _learned_metric(
-    entries: MeasuredEntries, groups: NDArray[np.int64], metric: Metric, *, target: str
+    entries: MeasuredEntries,
+    groups: NDArray[np.int64],
+    priors: NDArray[np.float64],
+    metric: Metric,
+    *,
+    target: str,
 ) -> tuple[Metric, float]:
     values = to_log(entries.power_w)
     if target == "total_energy_j":
         at = np.flatnonzero(~np.isnan(entries.total_energy_j))
         entries, groups = entries.take(at), groups[at]
         values = np.log1p(entries.total_energy_j)
-    priors = _priors(entries, values, groups)
+        priors = _priors(entries, values, groups)
     return learn_metric(nearest_left_out(entries, metric, groups, values, priors), metric)
 
 
