@@ -356,8 +356,14 @@ def _parsed(group: type[T], environment: Mapping[str, str]) -> T:
     return group(**values)
 
 
-def give_back_memory() -> None:
-    """Have polars' allocator, here and in processes started from here, give freed memory back soon, unless the
-    environment configures it: by default the system shows such memory as used until it needs it.
+_ALLOCATOR = "_RJEM_MALLOC_CONF"
+
+
+def give_back_memory(*, at_once: bool = False) -> None:
+    """Have polars' allocator, here and in processes started from here, give freed memory back soon, or at once, which
+    takes more CPU time, unless the environment configures it: by default the system shows such memory as used until it
+    needs it. Call it before polars is imported.
     """
-    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:100,muzzy_decay_ms:0,narenas:1")
+    soon, now = (f"dirty_decay_ms:{ms},muzzy_decay_ms:0,narenas:1" for ms in (100, 0))
+    if os.environ.get(_ALLOCATOR, soon) == soon:
+        os.environ[_ALLOCATOR] = now if at_once else soon

@@ -1,6 +1,7 @@
 """Each environment variable is declared once, parsed by its type, and read nowhere else."""
 
 import ast
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 import podpower
 from podpower.errors import InvalidInput
-from podpower.settings import Settings
+from podpower.settings import Settings, give_back_memory
 from podpower.settings_reference import reference
 
 ROOT = Path(podpower.__file__).parents[1]
@@ -134,3 +135,24 @@ def test_one_module_reads_the_environment() -> None:
                 at_import.add(name)
     assert readers == {"podpower/settings.py"}
     assert at_import == set()
+
+
+@pytest.mark.parametrize(
+    ("before", "at_once", "after"),
+    [
+        (None, False, "dirty_decay_ms:100"),
+        (None, True, "dirty_decay_ms:0"),
+        ("narenas:7", True, "narenas:7"),
+        ("narenas:7", False, "narenas:7"),
+    ],
+    ids=["soon", "at once", "configured, at once", "configured"],
+)
+def test_the_allocator_gives_memory_back_unless_the_environment_configures_it(monkeypatch, before, at_once, after):
+    variable = "_RJEM_MALLOC_CONF"
+    monkeypatch.setenv(variable, before or "")
+    if before is None:
+        monkeypatch.delenv(variable)
+    give_back_memory()  # as the command line does before it knows the command
+    if at_once:
+        give_back_memory(at_once=True)
+    assert os.environ[variable].split(",")[0] == after
