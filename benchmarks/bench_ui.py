@@ -24,7 +24,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -252,7 +252,7 @@ def open_page(page: Page, url: str, shows: str, server: psutil.Process) -> tuple
     """Open a page until it shows something; return the seconds, and those of CPU of the server and of the browser. A
     page that does not show it took infinitely long.
     """
-    browsers = [p for p in psutil.Process().children(recursive=True) if "chrom" in p.name() and p.pid != server.pid]
+    browsers = browsers_beside(server)
     before = cpu_of(server), sum(map(cpu_alone, browsers))
     began_s = time.monotonic()
     page.goto(url, wait_until="commit")
@@ -262,8 +262,18 @@ def open_page(page: Page, url: str, shows: str, server: psutil.Process) -> tuple
     except PlaywrightError as error:
         note(f"{url}: {str(error).splitlines()[0]}")
         seconds = math.inf
-    browsers = [p for p in psutil.Process().children(recursive=True) if "chrom" in p.name() and p.pid != server.pid]
+    browsers = browsers_beside(server)
     return seconds, cpu_of(server) - before[0], max(0.0, sum(map(cpu_alone, browsers)) - before[1])
+
+
+def browsers_beside(server: psutil.Process) -> list[psutil.Process]:
+    """Return the processes of the browser; one that ends meanwhile is none."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if "chrom" in process.name() and process.pid != server.pid:
+                found.append(process)
+    return found
 
 
 def note_query(request: Request, to: dict[str, float]) -> None:
