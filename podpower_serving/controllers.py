@@ -1,11 +1,11 @@
 """Endpoints. Each reads a body, calls one function and returns its result."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
-from litestar import Controller, MediaType, Request, Response, get, post
+from litestar import Controller, MediaType, Response, get, post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import Reference, Schema
 from litestar.params import FromPath
@@ -22,16 +22,15 @@ from podpower.specs.requests import InferenceRequest
 from podpower.specs.selection import Options
 from podpower_serving import batches, bodies, openapi, streaming
 from podpower_serving.bounds import Bounds
-from podpower_serving.encoding import encoded_list
+from podpower_serving.encoding import encoded_list, json_answer
 from podpower_serving.entity_tags import unless_known
 from podpower_serving.errors import NotFound
+from podpower_serving.incoming import AnyRequest, body_of
 from podpower_serving.metrics import Metrics
 from podpower_serving.models import Served
 from podpower_serving.schemas import Health, Readiness
 from podpower_serving.settings import Settings
 from podpower_serving.worker_threads import WorkerThreads
-
-AnyRequest = Request[Any, Any, Any]
 
 _REQUEST = Reference(ref="#/components/schemas/InferenceRequest")
 _JSON_BODY = {bodies.JSON: (_REQUEST, openapi.REQUEST_EXAMPLE)}
@@ -48,13 +47,6 @@ _REPORT_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
 }
 _MANIFEST_TYPES = (*bodies.YAML_TYPES, bodies.JSON)  # JSON is YAML
-
-
-async def _body(request: AnyRequest, *accepted: str, query: Sequence[str] = ()) -> tuple[bytes, str]:
-    bodies.check_query(request.query_params, known=query)
-    header, encoding = request.headers.get("content-type"), request.headers.get("content-encoding")
-    media_type = bodies.check_media_type(header, encoding, accepted=accepted)
-    return await request.body(), media_type
 
 
 class Predictions(Controller):
@@ -77,7 +69,7 @@ class Predictions(Controller):
         threads: NamedDependency[WorkerThreads],
     ) -> Prediction:
         """Predict one workload."""
-        body, _ = await _body(request, bodies.JSON)
+        body, _ = await body_of(request, bodies.JSON)
         return await threads.run(functools.partial(_predict_one, served.predictor, metrics), body)
 
     @post(
@@ -95,7 +87,7 @@ class Predictions(Controller):
         threads: NamedDependency[WorkerThreads],
     ) -> Explanation:
         """Predict one workload and list the measured workloads that the prediction rests on."""
-        body, _ = await _body(request, bodies.JSON)
+        body, _ = await body_of(request, bodies.JSON)
         return await threads.run(functools.partial(_explain_one, served.predictor, metrics), body)
 
     @post(
@@ -114,7 +106,7 @@ class Predictions(Controller):
         threads: NamedDependency[WorkerThreads],
     ) -> Prediction:
         """Predict the one workload of a manifest; use /predict/batch for several."""
-        body, _ = await _body(request, *_MANIFEST_TYPES, query=bodies.OPTIONS)
+        body, _ = await body_of(request, *_MANIFEST_TYPES, query=bodies.OPTIONS)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         return await threads.run(functools.partial(_predict_manifest, served.predictor, metrics, options), body)
 
@@ -138,7 +130,7 @@ class Predictions(Controller):
         the answer is a line for each, and a last one with the total.
         """
         accepted = (bodies.JSON, *bodies.YAML_TYPES, bodies.NDJSON)
-        body, media_type = await _body(request, *accepted, query=(*bodies.OPTIONS, *parameters.NAMES))
+        body, media_type = await body_of(request, *accepted, query=(*bodies.OPTIONS, *parameters.NAMES))
         if streaming.is_wanted(request.headers.get("accept", "")):
             bodies.check_query(request.query_params, known=bodies.OPTIONS)  # costs are those of a whole batch
             rows = settings.max_stream_rows if media_type == bodies.NDJSON else settings.max_batch_rows
@@ -151,7 +143,7 @@ class Predictions(Controller):
             batches.answer, served.predictor, metrics, media_type=media_type, options=options, inputs=inputs
         )
         content = await threads.run(answered, body)
-        return Response(content=content, media_type=MediaType.JSON)  # type: ignore[arg-type]  # encoded already
+        return json_answer(content)
 
 
 class Inferences(Controller):
@@ -170,10 +162,10 @@ class Inferences(Controller):
         self, request: AnyRequest, settings: NamedDependency[Settings], threads: NamedDependency[WorkerThreads]
     ) -> Response[list[InferenceRequest]]:
         """Convert manifests to the InferenceRequests that `/predict` takes, without credentials."""
-        body, _ = await _body(request, *_MANIFEST_TYPES, query=bodies.OPTIONS)
+        body, _ = await body_of(request, *_MANIFEST_TYPES, query=bodies.OPTIONS)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         content = await threads.run(functools.partial(_infer, options), body)
-        return Response(content=content, media_type=MediaType.JSON)  # type: ignore[arg-type]  # encoded already
+        return json_answer(content)
 
 
 class Operations(Controller):

@@ -1,10 +1,10 @@
 """`POST /diff`: what a change of workloads will draw more or less."""
 
 import functools
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import msgspec
-from litestar import Controller, MediaType, Request, Response, post
+from litestar import Controller, Response, post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIType, Schema
 
@@ -17,7 +17,8 @@ from podpower.model.predictor import Predictor
 from podpower.specs.manifests import read_manifests
 from podpower.specs.selection import Options, Workloads
 from podpower_serving import bodies, openapi
-from podpower_serving.encoding import encoded_difference
+from podpower_serving.encoding import encoded_difference, json_answer
+from podpower_serving.incoming import AnyRequest, body_of
 from podpower_serving.models import Served
 from podpower_serving.settings import Settings
 from podpower_serving.worker_threads import WorkerThreads
@@ -57,7 +58,7 @@ class Differences(Controller):
     )
     async def diff(
         self,
-        request: Request[Any, Any, Any],
+        request: AnyRequest,
         served: NamedDependency[Served],
         settings: NamedDependency[Settings],
         threads: NamedDependency[WorkerThreads],
@@ -65,14 +66,11 @@ class Differences(Controller):
         """Predict two sets of workloads and what is different. Errors that are common to both sides cancel in the
         intervals.
         """
-        bodies.check_query(request.query_params, known=(*bodies.OPTIONS, *parameters.NAMES))
-        header, encoding = request.headers.get("content-type"), request.headers.get("content-encoding")
-        bodies.check_media_type(header, encoding, accepted=(bodies.JSON,))
+        body, _ = await body_of(request, bodies.JSON, query=(*bodies.OPTIONS, *parameters.NAMES))
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         inputs = parameters.inputs_from(request.query_params)
-        body = await request.body()
         content = await threads.run(functools.partial(_difference, served.predictor, options, inputs), body)
-        return Response(content=content, media_type=MediaType.JSON)  # type: ignore[arg-type]  # encoded already
+        return json_answer(content)
 
 
 def _difference(predictor: Predictor, options: Options, inputs: Inputs, body: bytes) -> bytes:

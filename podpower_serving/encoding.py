@@ -1,11 +1,12 @@
-"""Large answers into JSON, a part at a time: a single call would hold Python's lock for as long as it takes. The parts
-are joined once, which holds it no longer than it takes to find room.
+"""Answers in JSON. Large ones are encoded a part at a time: a single call would hold Python's lock for as long as it
+takes. The parts are joined once, which holds it no longer than it takes to find room.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from litestar import MediaType, Response
 
 from podpower.client.answers import Batch, DifferenceAnswer
 
@@ -13,6 +14,11 @@ _ROWS: Final = 256  # encoded at a time: some milliseconds
 _ENCODER: Final = msgspec.json.Encoder()
 _PREDICTIONS: Final = b'{"predictions":['  # the first field of a batch
 _CHANGES: Final = b'{"changes":['  # and of a difference
+
+
+def json_answer(content: bytes, *, headers: Mapping[str, str] | None = None) -> Response[Any]:
+    """Return the answer with a body that is JSON already."""
+    return Response(content=content, media_type=MediaType.JSON, headers=headers)
 
 
 def encoded_rows(rows: Sequence[Any]) -> bytes:

@@ -7,13 +7,12 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 
 from podpower_serving.access import COOKIE, Access, is_same_origin
-
-AnyRequest = Request[Any, Any, Any]
+from podpower_serving.incoming import AnyRequest
 
 _MOST_BYTES: Final = 8192
 _MOST_NEXT: Final = 2000

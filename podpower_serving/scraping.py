@@ -4,20 +4,18 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
 
-from litestar import Controller, Request, Response, get
+from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from prometheus_client.core import Metric
 
 from podpower_serving.access import Access
 from podpower_serving.fleet import Fleet
 from podpower_serving.fleet_metrics import fleet_metrics
+from podpower_serving.incoming import AnyRequest
 from podpower_serving.metrics import API_KEYS, MODEL_AGE, MODEL_INFO, Metrics, exposition, metric
 from podpower_serving.models import Served
 from podpower_serving.settings import Settings
-
-AnyRequest = Request[Any, Any, Any]
 
 
 class Scraping(Controller):

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from litestar import MediaType, Request, Response, post
+from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.openapi.spec import Schema
 
@@ -10,6 +10,8 @@ from podpower_serving import openapi
 from podpower_serving.admission.reviews import API_VERSION, KIND
 from podpower_serving.admission.webhook import Webhook
 from podpower_serving.admission.workloads import Outcome
+from podpower_serving.encoding import json_answer
+from podpower_serving.incoming import AnyRequest
 from podpower_serving.settings import Settings
 
 _DISCARDED_BYTES: Final = 64 << 20  # of a body that is too large, so that its sender reads the answer
@@ -43,7 +45,7 @@ _BODY: Final = {"application/json": (Schema(), _EXAMPLE)}  # whatever it is, it 
     request_max_body_size=None,
 )
 async def admission(
-    request: Request[Any, Any, Any], webhook: NamedDependency[Webhook], settings: NamedDependency[Settings]
+    request: AnyRequest, webhook: NamedDependency[Webhook], settings: NamedDependency[Settings]
 ) -> Response[dict[str, Any]]:
     """Review an object (AdmissionReview of admission.k8s.io/v1) and answer with a patch that adds its prediction to its
     annotations. Every body is answered 200, and allowed unless a budget denies.
@@ -59,4 +61,4 @@ async def admission(
         content = webhook.pass_unread(bytes(body), Outcome.TOO_LARGE)
     else:
         content = await webhook.answer(bytes(body))
-    return Response(content=content, media_type=MediaType.JSON)  # type: ignore[arg-type]  # encoded already
+    return json_answer(content)

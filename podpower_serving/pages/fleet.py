@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-from litestar import Controller, Request, Response, get
+from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
@@ -13,12 +13,11 @@ from podpower.fleet.summary import FleetSummary
 from podpower_serving import bodies
 from podpower_serving.errors import NotFound
 from podpower_serving.fleet import Fleet
+from podpower_serving.incoming import AnyRequest
 from podpower_serving.pages import fleet_csv, rendering
 from podpower_serving.pages.files import URLS
 from podpower_serving.pages.fleet_view import view_of
 from podpower_serving.settings import Settings
-
-AnyRequest = Request[Any, Any, Any]
 
 _FILTERS: Final[Sequence[str]] = ("cluster", "namespace")
 

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, Final
 
-from litestar import Controller, Request, Response, get, post
+from litestar import Controller, Response, get, post
 from litestar.di import NamedDependency
 
 from podpower.difference.changes import difference
@@ -13,6 +13,7 @@ from podpower.model.predictor import Predictor
 from podpower.specs.selection import Options, Workloads
 from podpower_serving import bodies, errors
 from podpower_serving.fleet import Fleet
+from podpower_serving.incoming import AnyRequest, media_type_of
 from podpower_serving.metrics import Metrics
 from podpower_serving.models import Served
 from podpower_serving.openapi import MANIFEST_EXAMPLE
@@ -22,8 +23,6 @@ from podpower_serving.pages.forms import Form, form_of
 from podpower_serving.pages.results import compared, error_lines, result_of
 from podpower_serving.pages.what_if import moved
 from podpower_serving.settings import Settings
-
-AnyRequest = Request[Any, Any, Any]
 
 _YAML: Final = bodies.YAML_TYPES[0]
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -49,9 +48,7 @@ class PredictingPage(Controller):
         fleet: NamedDependency[Fleet],
     ) -> Response[str]:
         """Return the result of a form: its part of the page for htmx, the whole page for a browser without scripts."""
-        bodies.check_media_type(
-            request.headers.get("content-type"), request.headers.get("content-encoding"), accepted=(_FORM,)
-        )
+        media_type_of(request, _FORM)
         body = await request.body()
         is_part = request.headers.get("hx-request") == "true"
         html, status = await asyncio.to_thread(_estimate, served, body, settings, metrics, fleet, is_part=is_part)
