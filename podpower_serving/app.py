@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from litestar import Litestar
@@ -12,10 +13,11 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from podpower.errors import PodpowerError
-from podpower_serving import errors, handing_out, openapi
+from podpower_serving import errors, openapi
 from podpower_serving.access import Access, Keys
-from podpower_serving.admission.assembling import Lifespan, admission_of
+from podpower_serving.admission.assembling import admission_of
 from podpower_serving.admission.endpoint import admission
+from podpower_serving.admission.following import Following
 from podpower_serving.bounds import Bounds
 from podpower_serving.controllers import Inferences, Operations, Predictions, Reports
 from podpower_serving.cross_origin import CrossOrigin
@@ -23,6 +25,7 @@ from podpower_serving.differences import Differences
 from podpower_serving.fleet import Fleet
 from podpower_serving.freed_memory import keep_freed
 from podpower_serving.front import Front
+from podpower_serving.handing_out import Store, StoreFiles
 from podpower_serving.login import Login
 from podpower_serving.logs import AccessLog
 from podpower_serving.metrics import Metrics
@@ -30,11 +33,13 @@ from podpower_serving.models import Served, source_of
 from podpower_serving.pages import rendering
 from podpower_serving.pages.routing import PAGES
 from podpower_serving.plain_predictions import PlainPredictions
-from podpower_serving.refreshing import PatientLook, refreshing
+from podpower_serving.refreshing import PatientLook, attempted, repeated
 from podpower_serving.scraping import Scraping
 from podpower_serving.settings import Settings
 from podpower_serving.tls import Certificates
 from podpower_serving.worker_threads import WorkerThreads, switch_soon
+
+Lifespan = Callable[[Litestar], AbstractAsyncContextManager[None]]
 
 _GC_THRESHOLDS = 50_000, 20, 100  # an answer allocates some hundred objects, hardly any of them in cycles
 
@@ -72,10 +77,11 @@ def create_app(
         "metrics": metrics,
         "access": access,
         "fleet": Fleet(settings.model_store),
+        "store_files": StoreFiles(settings.model_store),
     }
-    webhook, following_budgets = admission_of(settings, served, metrics)
-    lifespans = [_following(settings, served, looks, log, threads), following_budgets]
-    app = _framework(settings, {**provided, "webhook": webhook}, lifespans)
+    webhook, budgets = admission_of(settings, served, metrics)
+    lifespan = _lifespan(settings, served, budgets, looks, log=log, threads=threads)
+    app = _framework(settings, {**provided, "webhook": webhook}, lifespan)
     app.asgi_handler = Front(
         PlainPredictions(app.asgi_handler, served, metrics),
         metrics=metrics,
@@ -105,18 +111,30 @@ def _constant(value: object) -> Provide:
     return Provide(lambda: value, sync_to_thread=False)
 
 
-def _following(
-    settings: Settings, served: Served, looks: list[PatientLook[Any]], log: AccessLog | None, threads: WorkerThreads
+def _lifespan(
+    settings: Settings,
+    served: Served,
+    budgets: Following,
+    looks: list[PatientLook[Any]],
+    *,
+    log: AccessLog | None,
+    threads: WorkerThreads,
 ) -> Lifespan:
+    """Return what loads all that the service reads, and follows it while the service runs."""
+
     @contextlib.asynccontextmanager
-    async def following(app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
         if settings.docs:
             await asyncio.to_thread(openapi.make_document, app)
         await served.load()
-        tasks = [
-            asyncio.create_task(served.follow(every_seconds=settings.reload_seconds)),
-            asyncio.create_task(refreshing(looks, every_seconds=settings.reload_seconds)),
+        await attempted(budgets.refresh, name="budgets")
+        every_seconds = settings.reload_seconds
+        followed = [
+            repeated(served.load, name="models", every_seconds=every_seconds),
+            repeated(budgets.refresh, name="budgets", every_seconds=settings.budgets_seconds),
+            *(repeated(look.refresh, name=look.name, every_seconds=every_seconds) for look in looks),
         ]
+        tasks = [asyncio.create_task(one) for one in followed]
         yield
         for task in tasks:
             task.cancel()
@@ -125,10 +143,10 @@ def _following(
         if log is not None:
             log.flush()
 
-    return following
+    return lifespan
 
 
-def _framework(settings: Settings, provided: dict[str, object], lifespans: list[Lifespan]) -> Litestar:
+def _framework(settings: Settings, provided: dict[str, object], lifespan: Lifespan) -> Litestar:
     return Litestar(
         route_handlers=[
             admission,
@@ -139,7 +157,7 @@ def _framework(settings: Settings, provided: dict[str, object], lifespans: list[
             Reports,
             Scraping,
             Login,
-            handing_out.Store,
+            Store,
             *PAGES,
             *(openapi.HANDLERS if settings.docs else ()),
         ],
@@ -149,10 +167,10 @@ def _framework(settings: Settings, provided: dict[str, object], lifespans: list[
             HTTPException: errors.from_http,
             Exception: errors.from_bug,
         },
-        lifespan=lifespans,
+        lifespan=[lifespan],
         logging_config=None,  # configured by the program that runs the service
         openapi_config=openapi.config() if settings.docs else None,
         request_max_body_size=settings.max_body_bytes,
         template_config=rendering.config(),
-        state=State({"settings": settings, **handing_out.state_of(settings)}),
+        state=State({"settings": settings}),  # for the handlers of exceptions, which have no dependencies
     )

@@ -1,19 +1,13 @@
 """The served model, followed by the service: counted, and looked for off the event loop."""
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable
 
 from podpower.registry import newest
-from podpower.registry.newest import FileSource, NewestModel, Source, StoreSource
+from podpower.registry.newest import NewestModel, Source
 from podpower_serving.metrics import REFUSED, RELOADS, Metrics
 from podpower_serving.refreshing import GIVE_UP_SECONDS, SLOW_SECONDS, PatientLook
 from podpower_serving.settings import Settings
-
-__all__ = ["FileSource", "Served", "Source", "StoreSource", "source_of"]
-
-_log = logging.getLogger("podpower.serving")
 
 
 class Served(NewestModel):
@@ -44,15 +38,6 @@ class Served(NewestModel):
         waited for by the next call, and what is served stays.
         """
         await self._patient.refresh()
-
-    async def follow(self, *, every_seconds: float) -> None:
-        """Call `refresh` repeatedly, off the event loop."""
-        while True:
-            await asyncio.sleep(every_seconds)
-            try:
-                await self.load()
-            except Exception:  # the task must survive every error of a store
-                _log.exception("reading the model source failed; the current model stays")
 
     def on_load(self) -> None:
         """Count a new model."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from podpower_serving.worker_threads import PatientThread
@@ -45,10 +45,10 @@ class PatientLook(Generic[T]):
         slow_seconds: float = SLOW_SECONDS,
         give_up_seconds: float = GIVE_UP_SECONDS,
     ) -> None:
-        """`name` is that of the thread. Files that do not answer are reported after `slow_seconds`, and looked at by
-        another thread after `give_up_seconds`.
+        """`name` is what the files are, and that of the thread. Files that do not answer are reported after
+        `slow_seconds`, and looked at by another thread after `give_up_seconds`.
         """
-        self._files = files
+        self.name, self._files = name, files
         self._thread = PatientThread(name)
         self._slow_seconds, self._give_up_seconds = slow_seconds, give_up_seconds
         self._looking: asyncio.Future[None] | None = None
@@ -89,15 +89,16 @@ class PatientLook(Generic[T]):
                 self._files.take(seen)
 
 
-async def refreshing(looks: Sequence[PatientLook[T]], *, every_seconds: float) -> None:
-    """Refresh each of them repeatedly, none waiting for another. An exception is logged, and ends nothing."""
-    await asyncio.gather(*(_repeated(look, every_seconds) for look in looks))
-
-
-async def _repeated(look: PatientLook[T], every_seconds: float) -> None:
+async def repeated(refresh: Callable[[], Awaitable[object]], *, name: str, every_seconds: float) -> None:
+    """Call `refresh` again and again; `name` is what it reads."""
     while True:
         await asyncio.sleep(every_seconds)
-        try:
-            await look.refresh()
-        except Exception:  # the service must survive every error of a file
-            _log.exception("a file could not be read again; what was read before stays")
+        await attempted(refresh, name=name)
+
+
+async def attempted(refresh: Callable[[], Awaitable[object]], *, name: str) -> None:
+    """Call `refresh`; log an exception instead of raising it."""
+    try:
+        await refresh()
+    except Exception:  # the service must survive every error of a file or store
+        _log.exception("%s could not be read again; what was read before stays", name)

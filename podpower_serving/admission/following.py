@@ -1,6 +1,5 @@
 """Follows the fleet summary and the file of budgets, off the event loop."""
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
@@ -53,19 +52,8 @@ class Following:
 
     async def refresh(self) -> None:
         """Read both; the ledger takes them over on the event loop."""
-        try:
-            found = await self._patient.refresh()
-        except Exception:  # the task must survive every error of a store
-            _log.exception("reading budgets failed; those of before stay")
-        else:
-            if found:
-                self._ledger.replace(self._seen.of_file, self._seen.fleet)
-
-    async def follow(self, *, every_seconds: float) -> None:
-        """Call `refresh` repeatedly."""
-        while True:
-            await asyncio.sleep(every_seconds)
-            await self.refresh()
+        if await self._patient.refresh():
+            self._ledger.replace(self._seen.of_file, self._seen.fleet)
 
     def look(self) -> Seen:
         """Read both, as far as their bytes changed."""

@@ -13,9 +13,9 @@ from podpower.specs.quoting import quoted
 from podpower_serving.admission import annotations, reviews
 from podpower_serving.admission.annotations import number_text
 from podpower_serving.admission.budgets import Admitted, Ledger, Use
-from podpower_serving.admission.counts import Counts
 from podpower_serving.admission.reviews import Review
 from podpower_serving.admission.workloads import Nothing, Outcome, Reviewed, is_predicted, read
+from podpower_serving.metrics import ADMISSION_OVER_BUDGET, ADMISSION_REQUESTS, Metrics
 from podpower_serving.models import Served
 
 _UPDATE: Final = "UPDATE"
@@ -43,7 +43,7 @@ class Webhook:
 
     served: Served
     ledger: Ledger
-    counts: Counts = field(default_factory=Counts)
+    metrics: Metrics = field(default_factory=Metrics)
     denying: frozenset[str] = frozenset()
     cluster: str | None = None
     clock: Callable[[], float] = time.time
@@ -68,12 +68,12 @@ class Webhook:
 
     def allow(self, uid: str, outcome: Outcome) -> bytes:
         """Return the answer that leaves an object as it is."""
-        self.counts.request(outcome)
+        self.metrics.add(ADMISSION_REQUESTS, outcome)
         return reviews.allowed(uid, outcome=outcome)
 
     def pass_unread(self, beginning: bytes, outcome: Outcome) -> bytes:
         """Return the answer to a body that is not read, of which this is the beginning."""
-        self.counts.request(outcome)
+        self.metrics.add(ADMISSION_REQUESTS, outcome)
         version = reviews.version_of(beginning)
         return reviews.allowed(reviews.uid_of(beginning), outcome=outcome, api_version=version)
 
@@ -84,7 +84,7 @@ class Webhook:
         warnings: list[str] = []
         if (message := self._account(predicted, dry_run=bool(review.dry_run))) is not None:
             if self._denies(predicted.reviewed.namespace) and message.use.known:
-                self.counts.request(Outcome.DENIED)
+                self.metrics.add(ADMISSION_REQUESTS, Outcome.DENIED)
                 return reviews.denied(review.uid, outcome=Outcome.DENIED, message=message.text)
             warnings.append(f"would be denied: {message.text}"[: reviews.MOST_WARNING_CHARACTERS])
         reviewed = predicted.reviewed
@@ -93,7 +93,7 @@ class Webhook:
         outcome = Outcome.ANNOTATED if patch else Outcome.UNCHANGED
         if patch and not _has_room(wanted, reviewed):
             outcome, patch = Outcome.NO_ROOM, []
-        self.counts.request(outcome)
+        self.metrics.add(ADMISSION_REQUESTS, outcome)
         return reviews.allowed(review.uid, outcome=outcome, patch=patch, warnings=warnings)
 
     async def _predicted(self, review: Review, *, size: int) -> _Predicted:
@@ -129,7 +129,7 @@ class Webhook:
         use = self.ledger.use(admitted, budget_w=budget_w, now_s=now_s)
         exceeded = use.watts > budget_w and admitted.grows
         if exceeded and not dry_run:
-            self.counts.over_budget(reviewed.namespace)
+            self.metrics.add(ADMISSION_OVER_BUDGET, reviewed.namespace)
         if not dry_run and not (exceeded and use.known and self._denies(reviewed.namespace)):
             self.ledger.admit(admitted, now_s=now_s)
         return _Exceeded(use=use, text=_text(admitted, use)) if exceeded else None

@@ -20,7 +20,7 @@ from podpower_serving import fleet
 from podpower_serving.access import Keys
 from podpower_serving.metrics import Metrics
 from podpower_serving.openapi import REQUEST_EXAMPLE
-from podpower_serving.refreshing import NO_ANSWER, PatientLook, refreshing
+from podpower_serving.refreshing import NO_ANSWER, PatientLook, repeated
 from podpower_serving.settings import Settings
 from podpower_serving.tls import Certificates
 from tests.serving.admission.fleets import summary_of
@@ -153,7 +153,7 @@ def test_files_that_hang_are_left_for_another_thread_and_delay_no_others():
             await asyncio.sleep(0.01)
 
     async def follow():
-        following = asyncio.create_task(refreshing(looks, every_seconds=0.01))
+        following = [asyncio.create_task(repeated(one.refresh, name=one.name, every_seconds=0.01)) for one in looks]
         await until(lambda: hanging.taken)
         hanging.gone.set()
         await until(lambda: hanging.hung and hanging.refused)
@@ -163,7 +163,8 @@ def test_files_that_hang_are_left_for_another_thread_and_delay_no_others():
         assert looks[0].hanging
         hanging.back.set()
         await until(lambda: not looks[0].hanging)
-        following.cancel()
+        for task in following:
+            task.cancel()
 
     asyncio.run(asyncio.wait_for(follow(), timeout=60))
     assert hanging.hung not in hanging.taken  # what it saw is old by now
@@ -196,6 +197,25 @@ def test_pages_are_answered_while_the_fleet_summary_hangs(running, tmp_path, pai
         gone.clear()
         back.set()
         wait_until(lambda: "does not answer" not in client.get("/fleet").text)
+
+
+def test_an_exception_ends_no_following(caplog):
+    number = 0
+
+    async def refresh():
+        nonlocal number
+        number += 1
+        raise OSError("away")
+
+    async def follow():
+        following = asyncio.create_task(repeated(refresh, name="models", every_seconds=0.001))
+        while number < 3:
+            await asyncio.sleep(0.001)
+        assert not following.done()
+        following.cancel()
+
+    asyncio.run(asyncio.wait_for(follow(), timeout=60))
+    assert caplog.text.count("models could not be read again; what was read before stays") >= 2
 
 
 def test_keys_that_do_not_answer_are_reported_once_and_counted(tmp_path, caplog):

@@ -9,10 +9,11 @@ import pytest
 from podpower.features import ngrams
 from podpower.features.names import stable_name
 from podpower.kubernetes.images import image_key
+from podpower.registry.newest import StoreSource
 from podpower.registry.store import ModelStore
 from podpower.specs.requests import Container, InferenceRequest
 from podpower_serving.app import _spare_model
-from podpower_serving.models import Served, StoreSource
+from podpower_serving.models import Served
 
 RELOADS, WARM, REQUESTS = 30, 10, 64
 MOST_GROWTH_BYTES = 256 << 10  # in 20 reloads; one model has twice as many

@@ -15,8 +15,8 @@ from podpower.errors import InvalidInput, Refused, Unavailable
 from podpower.io.api_keys import line_of, new_key
 from podpower.io.http_storage import HttpStorage
 from podpower.io.storages import storage_at
+from podpower.registry.newest import StoreSource
 from podpower.registry.store import ENCODER_FILE, MODEL_FILE, ModelStore
-from podpower_serving.models import StoreSource
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 from tests.serving.processes import service

@@ -12,9 +12,10 @@ from podpower import settings
 from podpower.errors import InvalidInput
 from podpower.io.object_storage import ObjectStorage
 from podpower.registry.artifacts import save_encoder, save_model
+from podpower.registry.newest import FileSource, StoreSource
 from podpower.registry.promotions import LATEST_FILE, Promotions
 from podpower.registry.store import MODEL_FILE, ModelStore
-from podpower_serving.models import FileSource, Served, StoreSource
+from podpower_serving.models import Served
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 from tests.serving.processes import service
