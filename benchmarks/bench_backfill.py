@@ -39,16 +39,15 @@ from podpower import settings
 from podpower.cli.homes import home_at, home_environment
 from podpower.hours import HOUR_S, start_of_hour
 from podpower_assets.definitions import definitions
-from podpower_assets.partitions import hour_key, hours_between, range_tags
+from podpower_assets.partitions import consecutive, hour_key, hours_between, range_tags
 from podpower_assets.resources import Tables
-from podpower_assets.specs.pending import groups
 from tests.clusters.prometheus import serving
 from tests.postgres import serving_postgres
 
 ASSETS = ("workload_specs", "features", "kepler_labels", "job_labels", "training_rows", "fleet_summary")
 GOAL_MINUTES, GOAL_CORES = 30.0, 2
 RUN_KILLED, ALL_KILLED = (0.2, 0.4), (0.5, 0.8)  # share of the partitions made when it happens
-SAMPLE_S, LEAST_WAIT_S = 2.0, 600.0
+SAMPLE_S = 2.0
 DONE = {BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.COMPLETED_FAILED, BulkActionStatus.FAILED}
 DEFINITIONS = Path(__file__).parent / "scale" / "backfill_definitions.py"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -212,7 +211,7 @@ def differences(home: Path, hours: list[str]) -> list[str]:
     with undisturbed(own), dg.DagsterInstance.ephemeral() as instance:
         job = definitions(settings.read()).resolve_implicit_global_asset_job_def()
         tables = Tables(root=settings.read().places.tables)
-        for group in groups(hours):
+        for group in consecutive(hours):
             job.execute_in_process(
                 instance=instance,
                 asset_selection=[dg.AssetKey(name) for name in ASSETS],

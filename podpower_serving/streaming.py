@@ -5,7 +5,6 @@ The memory of an answer is that of its body, of one part of the predictions, and
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Final
 
 import msgspec
 
@@ -19,12 +18,10 @@ from podpower_serving.batches import Predicting, Rows
 from podpower_serving.metrics import Metrics
 from podpower_serving.worker_threads import WorkerThreads
 
-NDJSON: Final = bodies.NDJSON
-
 
 def is_wanted(accept: str) -> bool:
     """Return True if an Accept header names NDJSON."""
-    return any(part.split(";")[0].strip().lower() == NDJSON for part in accept.split(","))
+    return any(part.split(";")[0].strip().lower() == bodies.NDJSON for part in accept.split(","))
 
 
 async def answer(
@@ -33,7 +30,7 @@ async def answer(
     """Return the lines of an answer, a few at a time. Unreadable and InvalidInput as `bodies.batch`, at once."""
     rows = await threads.part(lambda: Rows(body, media_type=media_type, options=options))
     predicting = Predicting(predictor, metrics, Inputs())
-    return _written(_pieces(rows, predicting, numbered=media_type == NDJSON), threads)
+    return _written(_pieces(rows, predicting, numbered=media_type == bodies.NDJSON), threads)
 
 
 async def _written(pieces: Iterator[bytes], threads: WorkerThreads) -> AsyncIterator[bytes]:

@@ -146,7 +146,7 @@ class Leadership:
                 self.lost = True
 
     async def _acquire(self, lease: Lease) -> None:
-        told = ""
+        noted = ""
         while not self._ends.is_set():
             try:
                 if await lease.hold():
@@ -157,8 +157,8 @@ class Leadership:
                 state = f"waiting: {lease.holder} holds Lease {self._place}"
             except Unavailable as error:
                 state = f"waiting for Lease {self._place}: {error}"
-            if state != told:
-                self._note(told := state)
+            if state != noted:
+                self._note(noted := state)
             await self._pause(self._pace.attempt_s)
 
     async def _kept(self, lease: Lease) -> bool:

@@ -1,12 +1,10 @@
 """Tables as GitHub and GitLab render them. Texts from manifests cannot break out of their cell."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from podpower.impact import tables
 from podpower.specs.quoting import printable
-
-_NAMES: Final = frozenset({"workload"})
 
 
 def predictions(answer: Mapping[str, Any], *, inputs: Sequence[str], notes: Sequence[str] = ()) -> str:

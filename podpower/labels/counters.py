@@ -160,10 +160,10 @@ def _one_source_at_a_time(samples: Samples) -> Samples:
     )
     kept = np.ones(len(samples.ts), dtype=bool)
     kept[dropped["row"].to_numpy()] = False
-    return _kept(samples, kept, _told_once(samples, dropped))
+    return _kept(samples, kept, _double_sources(samples, dropped))
 
 
-def _told_once(samples: Samples, dropped: pl.DataFrame) -> tuple[str, ...]:
+def _double_sources(samples: Samples, dropped: pl.DataFrame) -> tuple[str, ...]:
     """Return a warning about pods with more than a last sample under two sources at a time."""
     counts = dropped.group_by("pod").agg(pl.col(TS).n_unique().alias("times")).filter(pl.col("times") > 2).sort("pod")
     if counts.is_empty():

@@ -90,9 +90,7 @@ def test_both_generations_show_what_they_show(tmp_path: Path) -> None:
 
 def test_counters_only_fall_when_an_exporter_restarts(tmp_path: Path) -> None:
     recording = Recording(small(tmp_path / "r", hours=10))
-    samples = recording.samples(
-        [Selector(metric="kepler_container_joules_total")], start_s=START_S, end_s=recording.end_s
-    )
+    samples = recording.samples([COUNTED], start_s=START_S, end_s=recording.end_s)
     named = samples.points.filter(pl.col("value").is_not_nan()).join(samples.series, on="series_id")
     falls = named.sort("series_id", "ts").with_columns(fall=pl.col("value").diff().over("series_id") < 0)
     at = falls.filter("fall").group_by("instance", (pl.col("ts") // 60).alias("minute")).len()
@@ -150,10 +148,7 @@ def test_following_continues_at_the_end_of_the_recording(tmp_path: Path) -> None
     window = {"start_s": START_S, "end_s": parts.end_s}
     assert parts.end_s >= START_S + 3480
     assert list(parts.events(**window)) == list(whole.events(**window))
-    ours, theirs = (
-        r.samples([Selector(metric="kepler_container_joules_total")], **window).points.sort("series_id", "ts")
-        for r in (parts, whole)
-    )
+    ours, theirs = (r.samples([COUNTED], **window).points.sort("series_id", "ts") for r in (parts, whole))
     assert ours.equals(theirs)
 
 
