@@ -16,11 +16,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from podpower.labels import LabelRequest, label_jobs
 from podpower.simulation.openmetrics import write_samples
-from podpower.simulation.runs import Run, merged, random_exporter, random_runs, scraped
 from podpower.sources.prometheus.endpoint import Endpoint
 from podpower.sources.prometheus.source import Prometheus
 from podpower.specs.table import SPECS_SCHEMA
 from tests.clusters.prometheus import backfill, serving
+from tests.podpower.labels.runs import Run, merged, random_exporter, random_runs, scraped
 
 START_S, SPAN_S = 1767258000.0, 4 * 3600.0
 SCRAPES_S, NODES, PODS, RESTARTS_AN_HOUR = (5.0, 15.0, 30.0, 60.0), 3, 50, 1.0

@@ -12,7 +12,6 @@ from litestar.testing import TestClient
 
 from podpower.hours import HOUR_S
 from podpower.simulation.openmetrics import write_samples
-from podpower.simulation.runs import Exporter, Run, scraped
 from podpower_assets.partitions import day_key, hour_key
 from podpower_serving.app import create_app
 from podpower_serving.settings import Settings
@@ -21,6 +20,7 @@ from tests.clusters.collecting import Collector
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import Object, deployment, owned, running_pod
 from tests.clusters.prometheus import backfill, need_prometheus, serving
+from tests.podpower.labels.runs import Exporter, Run, scraped
 
 RUN_W, RUN_S, PERIOD_S = 2.2, 90.0, 600.0
 STEADY_W = {"cart": 5.0, "search": 0.3, "shop": 20.0}  # of two Deployments each, so that a new one can be predicted

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podpower.labels import LabelRequest, Labels, label_ended_pods, label_jobs
-from podpower.simulation.runs import Exporter, InMemory, Run, merged, random_exporter, random_runs, scraped
 from podpower.sources.protocols import MetricSamples
 from podpower.specs.table import SPECS_SCHEMA
+from tests.podpower.labels.runs import Exporter, InMemory, Run, merged, random_exporter, random_runs, scraped
 
 START_S, SPAN_S = 1767258000.0, 3 * 3600.0
 
