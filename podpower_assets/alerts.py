@@ -77,11 +77,11 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     changes, partitions = changed(context.instance, keys, cursor.partitions, now_s=now_s)
     found = [*_failed_runs(context.instance, since_s=cursor.runs_until_s), *failed]
     new = [alert for alert in {a.cause: a for a in found}.values() if _is_due(cursor.sent.get(alert.cause), now_s)]
-    standing = {alert.cause for alert in failed} | running
-    over = [cause for cause, sent in cursor.sent.items() if sent.check and cause not in standing]
+    lasting = {alert.cause for alert in failed} | running
+    over = [cause for cause, sent in cursor.sent.items() if sent.check and cause not in lasting]
     texts = [*(alert.text for alert in new), *(f"{cause} passes again" for cause in over), *lines(changes, FIXES)]
-    for line in texts:
-        context.log.warning(line)
+    for text in texts:
+        context.log.warning(text)
     _post(texts)  # where it fails, the tick fails, and the next one posts the same
     sent = {cause: was for cause, was in cursor.sent.items() if cause not in over and now_s - was.at_s < 2 * DAY_S}
     sent |= {alert.cause: Sent(at_s=now_s, check=alert.check) for alert in new}
@@ -146,8 +146,8 @@ def _checks(instance: dg.DagsterInstance, keys: list[dg.AssetCheckKey]) -> tuple
     return failed, {name_of(key) for key in state.running}
 
 
-def _post(lines: list[str]) -> None:
+def _post(texts: list[str]) -> None:
     webhook = settings.read().assets.alert_webhook
-    if webhook and lines:
-        text = "\n".join(f"podpower: {line}" for line in lines)
+    if webhook and texts:
+        text = "\n".join(f"podpower: {one}" for one in texts)
         httpx.post(webhook, json={"text": text}, timeout=_TIMEOUT_SECONDS).raise_for_status()

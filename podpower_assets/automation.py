@@ -114,7 +114,7 @@ class _Evaluation:
         """Return the partitions to request now, oldest first, and what the next evaluation has to know."""
         failed = await self._history.failed(self._context.key, self._keys)
         busy = await self._busy()
-        asked, kept = dict[str, _Attempt](), dict[str, _Attempt]()
+        chosen, kept = dict[str, _Attempt](), dict[str, _Attempt]()
         for key in reversed(self._keys):  # the latest first: more than a tick may request is left to later ones
             last = self._last(key)
             if not (key in failed or key in self._requested or self._is_stale(key, last)):
@@ -122,16 +122,16 @@ class _Evaluation:
             attempt, of = self._memory.attempts.get(key), self._digest(key, last)
             same = attempt if attempt is not None and attempt.of == of else None
             due = key in self._requested or self._is_due(same, last, failed=key in failed)
-            if due and key not in busy and not self._is_blocked(key) and len(asked) < PARTITIONS_A_RUN * RUNS_A_TICK:
-                asked[key] = _Attempt(number=same.number + 1 if same else 1, at_s=self._now_s, of=of)
+            if due and key not in busy and not self._is_blocked(key) and len(chosen) < PARTITIONS_A_RUN * RUNS_A_TICK:
+                chosen[key] = _Attempt(number=same.number + 1 if same else 1, at_s=self._now_s, of=of)
             elif attempt is not None:
                 kept[key] = attempt
         memory = _Memory(
-            at_s=self._now_s, attempts=kept | asked, first_s=self._memory.first_s, last_s=self._memory.last_s
+            at_s=self._now_s, attempts=kept | chosen, first_s=self._memory.first_s, last_s=self._memory.last_s
         )
-        if self._condition.pace and asked:
+        if self._condition.pace and chosen:
             memory.first_s, memory.last_s = memory.first_s or self._now_s, self._now_s
-        return sorted(asked), memory
+        return sorted(chosen), memory
 
     def subset(self, keys: Collection[str]) -> EntitySubset[dg.AssetKey]:
         """Return the keys as a subset of the asset."""
