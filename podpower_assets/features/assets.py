@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from podpower.errors import InvalidInput, Unavailable
+from podpower.errors import Unavailable
 from podpower.features.checks import VECTORS_ARE_FINITE, count_not_finite, vectors_are_finite
 from podpower.features.encoder import Encoder
 from podpower.features.table import features_table
@@ -20,7 +20,7 @@ from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, translate_errors
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
-from podpower_assets.specs.assets import specs_of
+from podpower_assets.specs.assets import require_specs, specs_of
 from podpower_assets.upstream import Upstream
 
 NAME, ENCODER = "features", "encoder"
@@ -100,9 +100,7 @@ def features(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
 
 def _encode_hour(tables: Tables, fitted: Encoder, hour: str) -> Partition:
     """Return the vectors of the hour's specs."""
-    specs = specs_of(tables, hour)
-    if specs is None:
-        raise InvalidInput(f"workload_specs {hour} is missing: materialize it first")
+    specs = require_specs(tables, hour)
     requests = requests_of(specs)
     vectors = fitted.transform(requests)
     table = features_table(requests, vectors, encoder=fitted, observed_from_s=specs["observed_from_s"].to_list())

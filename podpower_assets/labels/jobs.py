@@ -7,7 +7,6 @@ from typing import Any
 import dagster as dg
 
 from podpower.collector.opening import Sources
-from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S
 from podpower.labels import LabelRequest, label_ended_pods
 from podpower.labels.checks import MOST_ENDED_PODS_ARE_KNOWN, most_ended_pods_are_known
@@ -21,7 +20,7 @@ from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, EXPORT, translate_errors
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
-from podpower_assets.specs.assets import specs_of
+from podpower_assets.specs.assets import require_specs
 from podpower_assets.upstream import Upstream
 
 NAME = "job_labels"
@@ -60,12 +59,9 @@ def job_labels(cluster: Cluster, partitions: Partitions) -> dg.AssetsDefinition:
 
 def _label_hour(sources: Sources, tables: Tables, hour: str) -> Partition:
     """Return the labels of the pods that ended in the hour."""
-    specs = specs_of(tables, hour)
-    if specs is None:
-        raise InvalidInput(f"workload_specs of {hour} are missing: materialize them first")
     start_s = hour_start_s(hour)
     request = LabelRequest(start_s=start_s, end_s=start_s + HOUR_S, exclude_namespaces=sources.exclude_namespaces)
-    labels = label_ended_pods(sources.metrics, specs, request)
+    labels = label_ended_pods(sources.metrics, require_specs(tables, hour), request)
     report = labels.report
     known = {
         "ended_pods": report.rows,

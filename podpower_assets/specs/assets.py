@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from podpower.collector.opening import Sources
+from podpower.errors import InvalidInput
 from podpower.hours import HOUR_S
 from podpower.specs.checks import HOUR_HAS_SPECS, SPECS_ARE_READABLE, hour_has_specs, specs_are_readable
 from podpower.specs.observing import observe
@@ -82,6 +83,14 @@ def _observe_hour(sources: Sources, hour: str) -> Partition:
         hour_has_specs(specs=len(observations), is_over=is_over(hour)),
     )
     return Partition(table=specs_table(observations), metadata=known, checks=lambda: checks)
+
+
+def require_specs(tables: Tables, hour: str) -> pl.DataFrame:
+    """Return the specs of an hour as `specs_of`; InvalidInput where there are none."""
+    specs = specs_of(tables, hour)
+    if specs is None:
+        raise InvalidInput(f"workload_specs of {hour} are missing: materialize them first")
+    return specs
 
 
 def specs_of(tables: Tables, hour: str, *, if_whole: bool = False) -> pl.DataFrame | None:
