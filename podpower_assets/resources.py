@@ -263,7 +263,6 @@ class Models(dg.ConfigurableResource):
     """Model store, which the prediction service reads too."""
 
     root: str
-    window_days: int = 7
     keep: int = 50
     api_url: str = "http://127.0.0.1:8000"
     node_types: dict[str, str] = {}  # noqa: RUF012  # pydantic copies it
@@ -284,7 +283,6 @@ def resources_from(given: settings.Settings) -> dict[str, dg.ConfigurableResourc
         "tables": Tables(root=given.places.tables),
         "models": Models(
             root=given.places.model_store,
-            window_days=given.assets.window_days,
             keep=given.assets.keep_models,
             api_url=given.service.api_url,
             node_types=configured.node_types(given),

@@ -34,12 +34,11 @@ from podpower_assets.checks import check_specs
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.model.pages import link, page_of
 from podpower_assets.model.report import FIRST_FIGURES, first_metadata, report_metadata
-from podpower_assets.model.window import reencode, window_rows
+from podpower_assets.model.window import reencode, window_of, window_rows
 from podpower_assets.partitions import Partitions
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, TRAINING, translate_errors
 from podpower_assets.resources import Models, Tables
-from podpower_assets.training_rows.assets import NAME as ROWS
 from podpower_assets.upstream import Upstream
 
 NAME, PROMOTED = "knn_model", "promoted_model"
@@ -48,8 +47,7 @@ MOST_NAMED = 100  # specs in quarantine that a manifest names
 
 def knn_model(clusters: Sequence[Cluster], partitions: Partitions, pace: Pace) -> dg.AssetsDefinition:
     """Return the asset, one for all clusters."""
-    rows = tuple(cluster.key(ROWS) for cluster in clusters if cluster.has_meter)
-    upstream = Upstream(window=rows, window_days=partitions.window_days)
+    upstream = window_of(clusters, partitions)
 
     @dg.asset(
         **COMMON,
@@ -58,7 +56,7 @@ def knn_model(clusters: Sequence[Cluster], partitions: Partitions, pace: Pace) -
         kinds={"scikitlearn", "numpy"},
         partitions_def=partitions.days,
         code_version="1",
-        deps=[dg.AssetDep(key, partition_mapping=partitions.window) for key in rows],
+        deps=[dg.AssetDep(key, partition_mapping=partitions.window) for key in upstream.window],
         pool=TRAINING,
         automation_condition=Remake(upstream=upstream, lookback_days=partitions.lookback_days, pace=pace),
         check_specs=check_specs(dg.AssetKey(NAME), partitions.days, blocking=MODEL_CHECKS),
@@ -71,15 +69,24 @@ def knn_model(clusters: Sequence[Cluster], partitions: Partitions, pace: Pace) -
         """Train and evaluate the candidate of each day."""
         own = [tables.of(cluster) for cluster in clusters]
         with translate_errors():
-            train_day = partial(_train_day, own, models, tables.require_encoder(), run_id=context.run.run_id)
+            train_day = partial(
+                _train_day,
+                own,
+                models,
+                tables.require_encoder(),
+                window_days=upstream.window_days,
+                run_id=context.run.run_id,
+            )
             yield from per_partition(context, tables, upstream, train_day)
 
     return asset
 
 
-def _train_day(tables: Sequence[Tables], models: Models, encoder: Encoder, day: str, *, run_id: str) -> Partition:
+def _train_day(
+    tables: Sequence[Tables], models: Models, encoder: Encoder, day: str, *, window_days: int, run_id: str
+) -> Partition:
     """Store the candidate of the day with its evaluation."""
-    rows, window = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
+    rows, window = window_rows(tables, day, window_days=window_days, encoder=encoder)
     training_set, store = TrainingSet.of(rows), models.open()
     champion = load_champion(store)
     quarantine = quarantined(store, champion, training_set)

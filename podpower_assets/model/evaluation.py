@@ -23,21 +23,18 @@ from podpower.io.files import write_atomically
 from podpower_assets.checks import check_specs
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.model.report import figures, first_metadata, report_metadata
-from podpower_assets.model.window import reencode, window_rows
+from podpower_assets.model.window import reencode, window_of, window_rows
 from podpower_assets.partitions import Partitions, day_end_s, day_start_s
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, TRAINING, translate_errors
 from podpower_assets.resources import Models, Tables
-from podpower_assets.training_rows.assets import NAME as ROWS
-from podpower_assets.upstream import Upstream
 
 NAME = "model_evaluation"
 
 
 def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.AssetsDefinition:
     """Return the asset, one for all clusters."""
-    rows = tuple(cluster.key(ROWS) for cluster in clusters if cluster.has_meter)
-    upstream = Upstream(window=rows, window_days=partitions.window_days)
+    upstream = window_of(clusters, partitions)
 
     @dg.asset(
         **COMMON,
@@ -46,7 +43,7 @@ def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.
         kinds={"scikitlearn", "html"},
         partitions_def=partitions.days,
         code_version="2",
-        deps=[dg.AssetDep(key, partition_mapping=partitions.window) for key in rows],
+        deps=[dg.AssetDep(key, partition_mapping=partitions.window) for key in upstream.window],
         pool=TRAINING,
         check_specs=check_specs(dg.AssetKey(NAME), partitions.days, warning=DRIFT_CHECKS | SERVED_CHECKS),
         description=(
@@ -58,15 +55,19 @@ def model_evaluation(clusters: Sequence[Cluster], partitions: Partitions) -> dg.
         """Evaluate each day."""
         own = [tables.of(cluster) for cluster in clusters]
         with translate_errors():
-            evaluate_day = partial(_evaluate_day, own, models, tables.require_encoder())
+            evaluate_day = partial(
+                _evaluate_day, own, models, tables.require_encoder(), window_days=upstream.window_days
+            )
             yield from per_partition(context, tables, upstream, evaluate_day)
 
     return asset
 
 
-def _evaluate_day(tables: Sequence[Tables], models: Models, encoder: Encoder, day: str) -> Partition:
+def _evaluate_day(
+    tables: Sequence[Tables], models: Models, encoder: Encoder, day: str, *, window_days: int
+) -> Partition:
     """Write the page of the day."""
-    rows, window = window_rows(tables, day, window_days=models.window_days, encoder=encoder)
+    rows, window = window_rows(tables, day, window_days=window_days, encoder=encoder)
     training_set, store = TrainingSet.of(rows), models.open()
     served = evaluate_served(
         store, training_set, start_s=day_start_s(day), end_s=day_end_s(day), reencode=partial(reencode, tables)

@@ -17,10 +17,18 @@ from podpower.hours import DAY_S, HOUR_S
 from podpower.io.files import exists
 from podpower.io.parquet import scanned
 from podpower.specs.table import rehashed, renewals, requests_of
-from podpower_assets.partitions import day_end_s, hours_between
+from podpower_assets.clusters import Cluster
+from podpower_assets.partitions import Partitions, day_end_s, hours_between
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.training_rows.assets import NAME as ROWS
+from podpower_assets.upstream import Upstream
+
+
+def window_of(clusters: Sequence[Cluster], partitions: Partitions) -> Upstream:
+    """Return the rows that a day's model is made from: those of all clusters with a meter, in the days before."""
+    rows = tuple(cluster.key(ROWS) for cluster in clusters if cluster.has_meter)
+    return Upstream(window=rows, window_days=partitions.window_days)
 
 
 class Window(TypedDict):
