@@ -30,10 +30,9 @@ from podpower_assets.checks import TABLE_IS_WHOLE
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.fleet.assets import NAME as FLEET
 from podpower_assets.labels.schedules import hourly_keys
-from podpower_assets.partitions import hours_between, range_tags
+from podpower_assets.partitions import consecutive, hours_between, range_tags
 from podpower_assets.policies import LIMITED, RUNS_A_TICK, wait_s
 from podpower_assets.resources import Tables
-from podpower_assets.specs.pending import groups
 
 if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -247,7 +246,7 @@ def _runs(due: Sequence[tuple[dg.AssetKey, str]]) -> Iterator[tuple[list[dg.Asse
             if part:
                 by_assets.setdefault(tuple(part), []).append(hour)
     for assets_, hours in by_assets.items():
-        for group in groups(hours):
+        for group in consecutive(hours):
             yield list(assets_), group
 
 

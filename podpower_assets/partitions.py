@@ -13,6 +13,7 @@ from podpower.errors import PodpowerError
 from podpower.fleet.observed import began_s
 from podpower.hours import DAY_S, HOUR_S, hour_starts, start_of_hour
 from podpower.settings import AssetSettings, Settings
+from podpower_assets.policies import PARTITIONS_A_RUN
 
 HOUR_FORMAT, DAY_FORMAT = "%Y-%m-%d-%H:%M", "%Y-%m-%d"
 
@@ -109,6 +110,20 @@ def day_key(ts: float) -> str:
 def hours_between(start_s: float, end_s: float) -> list[str]:
     """Return the keys of the hours that overlap [start_s, end_s), oldest first."""
     return [hour_key(hour_s) for hour_s in hour_starts(start_s, end_s)]
+
+
+def consecutive(hours: Iterable[str]) -> list[list[str]]:
+    """Return groups of hours that follow each other, one for each run: the latest first, at most PARTITIONS_A_RUN in
+    one.
+    """
+    found: list[list[str]] = []
+    for hour in sorted(hours, reverse=True):
+        follows = found and hour_start_s(found[-1][0]) - hour_start_s(hour) == HOUR_S
+        if follows and len(found[-1]) < PARTITIONS_A_RUN:
+            found[-1].insert(0, hour)
+        else:
+            found.append([hour])
+    return found
 
 
 def known_hours(keys: Iterable[str], given: AssetSettings) -> list[str]:

@@ -18,8 +18,8 @@ from podpower_assets.clusters import observed_clusters
 from podpower_assets.definitions import definitions
 from podpower_assets.fleet.assets import NAME, upstream_of
 from podpower_assets.fleet.sensors import fleet_hours
-from podpower_assets.fleet.stale_hours import contiguous, stale_hours
-from podpower_assets.partitions import hours_between, range_tags
+from podpower_assets.fleet.stale_hours import stale_hours
+from podpower_assets.partitions import consecutive, hours_between, range_tags
 from podpower_assets.policies import KUBERNETES_JOB_TAG, LIMITED, RUNS_A_TICK
 from podpower_assets.versions import recorded
 
@@ -35,10 +35,10 @@ def prescore(instance: dg.DagsterInstance, given: settings.Settings, *, now_s: f
     hours = hours_between(now_s - DAYS * DAY_S, now_s)
     known = {hour for key in upstream for hour in recorded(instance, key, hours)}
     chosen = {*stale_hours(instance, upstream, hours), *([max(known)] if known else [])}
-    groups = list(contiguous(sorted(chosen)))[-RUNS_A_TICK:]  # the newest; the others are left to the next start
+    groups = consecutive(chosen)[:RUNS_A_TICK]  # the newest; the others are left to the next start
     made = definitions(given, clusters).resolve_job_def(fleet_hours.name)
     tags = LIMITED | NEVER_RETRIED | ({KUBERNETES_JOB_TAG: job} if job else {})
-    for group in groups:
+    for group in reversed(groups):
         result = made.execute_in_process(
             instance=instance, tags=tags | range_tags(group[0], group[-1]), raise_on_error=False
         )

@@ -10,8 +10,8 @@ from podpower.fleet.summary import DAYS
 from podpower.hours import DAY_S
 from podpower_assets.clusters import Cluster
 from podpower_assets.fleet.assets import NAME, upstream_of
-from podpower_assets.fleet.stale_hours import contiguous, stale_hours
-from podpower_assets.partitions import hours_between, range_tags
+from podpower_assets.fleet.stale_hours import stale_hours
+from podpower_assets.partitions import consecutive, hours_between, range_tags
 from podpower_assets.policies import LIMITED, RUNS_A_TICK
 
 EVERY_S = 900.0  # hours that change meanwhile share a run
@@ -60,16 +60,16 @@ def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.Senso
         overdue = 0 < cursor.at_s < now_s - 2 * EVERY_S
         settled = [hour for hour, event in changed.items() if overdue or cursor.found.get(hour) == event]
         stale = stale_hours(context.instance, upstream, settled)
-        groups = list(contiguous(stale))
-        chosen = groups[-RUNS_A_TICK:]  # the newest first
-        left = {hour for group in groups[:-RUNS_A_TICK] for hour in group}
+        groups = consecutive(stale)
+        chosen = groups[:RUNS_A_TICK]
+        left = {hour for group in groups[RUNS_A_TICK:] for hour in group}
         requested = {hour: last[hour] for hour in settled if hour not in left}
         kept = {hour: event for hour, event in cursor.events.items() if hour >= hours[0]}
         # What is left over is requested at the next tick.
         at_s = now_s if chosen and len(chosen) == len(groups) else cursor.at_s
         known = _Cursor(events=kept | requested, at_s=at_s, found=changed)
         return dg.SensorResult(
-            run_requests=[_request(group, last) for group in chosen],
+            run_requests=[_request(group, last) for group in reversed(chosen)],
             skip_reason=None if chosen else "tables are being made, or have the content that was summed up",
             cursor=msgspec.json.encode(known).decode(),
         )

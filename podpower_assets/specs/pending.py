@@ -11,7 +11,6 @@ from podpower_assets.policies import (
     HOUR_ENDS_AFTER_S,
     HOUR_EVERY_S,
     NEW_SPEC_EVERY_S,
-    PARTITIONS_A_RUN,
 )
 
 
@@ -70,15 +69,3 @@ class Pending(msgspec.Struct):
         if self.new_specs:
             due_s = max(self.new_specs[0] + FIRST_SAMPLES_S * scale, self.last_s + NEW_SPEC_EVERY_S * scale)
         return now_s >= max(due_s, hour_start_s(hour) + FIRST_SAMPLES_S * scale)
-
-
-def groups(hours: Collection[str]) -> list[list[str]]:
-    """Return runs of hours that follow each other, at most PARTITIONS_A_RUN in one, the latest first."""
-    found: list[list[str]] = []
-    for hour in sorted(hours, reverse=True):
-        follows = found and hour_start_s(found[-1][0]) - hour_start_s(hour) == HOUR_S
-        if follows and len(found[-1]) < PARTITIONS_A_RUN:
-            found[-1].insert(0, hour)
-        else:
-            found.append([hour])
-    return found

@@ -16,11 +16,11 @@ from podpower.specs.observing import observe
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import ENCODER
 from podpower_assets.labels.schedules import changed_hours, hourly_keys
-from podpower_assets.partitions import hour_key, hours_between, known_hours, range_tags
+from podpower_assets.partitions import consecutive, hour_key, hours_between, known_hours, range_tags
 from podpower_assets.policies import LIMITED, RUNS_A_TICK
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
-from podpower_assets.specs.pending import Pending, groups
+from podpower_assets.specs.pending import Pending
 from podpower_assets.versions import recorded
 
 
@@ -55,7 +55,7 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         except Damaged:  # it is set aside, and restored by `damaged_encoder`
             has_encoder = True
         # The first run fits the encoder, for which the others wait.
-        chosen = groups(due)[: RUNS_A_TICK if has_encoder else 1]
+        chosen = consecutive(due)[: RUNS_A_TICK if has_encoder else 1]
         assets = [*([] if has_encoder else [dg.AssetKey(ENCODER)]), *hourly_keys(cluster)]
         requests = [_request(hours, assets, pending, limited=not is_first) for hours in chosen]
         if requests:

@@ -3,7 +3,7 @@
 import pytest
 
 from podpower_assets.partitions import hour_key, hour_start_s
-from podpower_assets.specs.pending import Pending, groups
+from podpower_assets.specs.pending import Pending
 
 NINE = hour_start_s("2026-01-01-09:00")
 HOUR = hour_key(NINE)
@@ -80,11 +80,3 @@ def test_an_hour_that_was_read_before_its_change_is_still_due() -> None:
     pending.mark([HOUR], now_s=NINE + 8000, new_specs=False)
     pending.forget({HOUR: NINE + 7999})
     assert pending.due(now_s=NINE + 8000, busy=False) == [HOUR]
-
-
-def test_hours_apart_are_runs_of_their_own_and_long_ranges_are_bounded() -> None:
-    hours = [hour_key(NINE + 3600 * number) for number in range(60)]
-    assert groups([hours[0], hours[1], hours[40]]) == [[hours[40]], [hours[0], hours[1]]]
-    assert [len(group) for group in groups(hours)] == [24, 24, 12]
-    assert groups(hours)[0] == hours[-24:]
-    assert groups([]) == []

@@ -108,7 +108,7 @@ def test_a_tick_that_is_repeated_requests_the_same_run(own_recording: Path, tick
 def test_hours_that_wait_for_the_first_encoder_are_not_forgotten(
     own_recording: Path, tick: Tick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("podpower_assets.specs.pending.PARTITIONS_A_RUN", 1)
+    monkeypatch.setattr("podpower_assets.partitions.PARTITIONS_A_RUN", 1)
     first = tick(own_recording)
     assert asked(first) == [(HOURS[-1], HOURS[-1])]
     assert asked(tick(own_recording, first.cursor)) == [(HOURS[0], HOURS[0])]

@@ -20,9 +20,8 @@ from podpower import settings
 from podpower.io.files import write_atomically
 from podpower.io.places import place
 from podpower_assets.definitions import definitions
-from podpower_assets.partitions import hour_key, hours_between, range_tags
+from podpower_assets.partitions import consecutive, hour_key, hours_between, range_tags
 from podpower_assets.resources import Tables
-from podpower_assets.specs.pending import groups
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import write_kubeconfig
 from tests.clusters.prometheus import serving
@@ -113,7 +112,7 @@ class Scaled:
         with _elsewhere(folder, tables), dg.DagsterInstance.ephemeral() as instance:
             own = Tables(root=settings.read().places.tables)
             job = definitions(settings.read()).resolve_implicit_global_asset_job_def()
-            for group in groups(list(hours)):
+            for group in consecutive(list(hours)):
                 job.execute_in_process(
                     instance=instance, asset_selection=[dg.AssetKey(name) for name in assets],
                     tags=range_tags(group[0], group[-1]), run_config=QUIET,
