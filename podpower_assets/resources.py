@@ -1,7 +1,7 @@
 """Resources that assets read and write: the source, the tables of each partition, the encoder and the model store."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import dagster as dg
@@ -18,7 +18,7 @@ from podpower.fleet.observed import Observed, observed_at
 from podpower.io.files import children, exists, read_bounded, write_atomically
 from podpower.io.parquet import TableFile, recorded_digest, write_parquet
 from podpower.io.places import place, reaching
-from podpower.io.set_aside import damaged_files, set_aside
+from podpower.io.set_aside import damaged_files, set_aside, setting_aside
 from podpower.labels.now import measured_idle
 from podpower.registry import artifacts
 from podpower.registry.store import ModelStore
@@ -184,16 +184,8 @@ class Tables(dg.ConfigurableResource):
                 found[_key_of(name)] = " ".join(_stamp(one) for one in pair if one)
         return found
 
-    @contextmanager
-    def _setting_aside(self, asset: str, partition: str) -> Iterator[None]:
-        try:
-            yield
-        except Damaged as error:
-            moved = None
-            with suppress(PodpowerError):  # the damage is what matters
-                moved = set_aside(self.path(asset, partition), lambda one: TableFile(path=one, command="").scan())
-            what, _, command = str(error).partition("; make it again")
-            raise Damaged(f"{what}; kept as {moved}; make it again{command}" if moved else str(error)) from error
+    def _setting_aside(self, asset: str, partition: str) -> AbstractContextManager[None]:
+        return setting_aside(self.path(asset, partition), lambda moved: TableFile(path=moved, command="").scan())
 
     def _verdict_path(self, asset: str, partition: str) -> UPath:
         return self.path(asset, partition).with_suffix(".verdict.json")
@@ -213,13 +205,8 @@ class Tables(dg.ConfigurableResource):
         path = self._encoder_path()
         if not exists(path):
             return None
-        try:
+        with setting_aside(path, _encoder_at):
             return _encoder_at(path)
-        except Damaged as error:
-            moved = None
-            with suppress(PodpowerError):  # the damage is what matters
-                moved = set_aside(path, _encoder_at)
-            raise Damaged(f"{error}; kept as {moved}" if moved else str(error)) from error
 
     def require_encoder(self) -> Encoder:
         """Return the encoder; Unavailable before the first was fitted, and until a damaged one is restored."""

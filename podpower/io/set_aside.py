@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from upath import UPath
@@ -40,6 +40,21 @@ def set_aside(path: UPath, verify: Callable[[UPath], object]) -> UPath | None:
     with reaching(target), contextlib.suppress(FileNotFoundError):
         target.unlink()
     return None
+
+
+@contextlib.contextmanager
+def setting_aside(path: UPath, verify: Callable[[UPath], object]) -> Iterator[None]:
+    """Set a file aside that a reader within the block finds damaged; the error adds where it is kept."""
+    try:
+        yield
+    except Damaged as error:
+        moved = None
+        with contextlib.suppress(PodpowerError):  # the damage is what matters
+            moved = set_aside(path, verify)
+        if moved is None:
+            raise
+        what, remedy, command = str(error).partition("; make it again")
+        raise Damaged(f"{what}; kept as {moved}{remedy}{command}") from error
 
 
 def damaged_files(folder: UPath) -> dict[str, list[UPath]]:
