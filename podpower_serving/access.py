@@ -9,13 +9,12 @@ import logging
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from podpower.errors import PodpowerError
 from podpower.io.api_keys import MAX_KEY_CHARACTERS, read_keys
 from podpower_serving.metrics import KEY_FAILURES, Metrics
+from podpower_serving.watched_files import WatchedFiles
 
 COOKIE: Final = "podpower_key"
 HEALTH: Final = frozenset({"/healthz", "/readyz"})
@@ -28,27 +27,17 @@ _COOKIE: Final = COOKIE.encode() + b"="
 _log = logging.getLogger("podpower.serving")
 
 
-@dataclass(frozen=True, kw_only=True)
-class SeenKeys:
-    """The file at one look: the time, size and number that show another one, and its keys, or why it has none."""
-
-    state: tuple[int, int, int] | None
-    keys: Mapping[bytes, str] | None = None
-    error: str | None = None
-
-
-class Keys:
+class Keys(WatchedFiles[Mapping[bytes, str]]):
     """The accepted keys. A changed file replaces them; a broken one changes nothing and is reported."""
 
     def __init__(self, path: str | os.PathLike[str], *, metrics: Metrics | None = None) -> None:
         """Read the file. PodpowerError when it cannot be used: the service does not start then. `metrics` count later
         failures.
         """
-        self._path, self._metrics = Path(path), metrics
+        super().__init__(Path(path))
+        self._path, self._metrics = path, metrics
         self._secret = secrets.token_bytes(32)
-        self._state = self._current()
-        self._problem: object = None
-        self._accept(read_keys(path))
+        self._by_mark = self._marked(self._read())
 
     def __len__(self) -> int:
         return len(self._by_mark)
@@ -61,51 +50,24 @@ class Keys:
         accepted, name = self._by_mark.get(self._mark(digest), (b"", None))
         return name if hmac.compare_digest(digest, accepted) else None
 
-    def look(self) -> SeenKeys:
-        """Read the file if it is another one, also behind a replaced symbolic link, until that succeeds."""
-        state = self._current()
-        if state == self._state:
-            return SeenKeys(state=state)
-        try:
-            return SeenKeys(state=state, keys=read_keys(self._path))
-        except PodpowerError as error:
-            return SeenKeys(state=state, error=str(error))
+    def _read(self) -> Mapping[bytes, str]:
+        return read_keys(self._path)
 
-    def take(self, seen: SeenKeys) -> None:
-        """Accept the keys that were read, if any."""
-        if seen.error is not None:
-            self._report(seen.error, state=seen.state)
-            return
-        self._problem = None
-        if seen.keys is not None:
-            self._state = seen.state
-            self._accept(seen.keys)
-            _log.info("%d API keys are accepted", len(seen.keys))
+    def _use(self, content: Mapping[bytes, str]) -> None:
+        self._by_mark = self._marked(content)
+        _log.info("%d API keys are accepted", len(content))
 
-    def refuse(self, detail: str) -> None:
-        """Report why the file is not read; once while that stays."""
-        self._report(detail, state=None)
+    def _report(self, detail: str) -> None:
+        if self._metrics is not None:
+            self._metrics.add(KEY_FAILURES)
+        _log.error("the API keys are not replaced, those of before are accepted: %s", detail)
 
-    def _report(self, detail: str, *, state: object) -> None:
-        if (state, detail) != self._problem:
-            self._problem = state, detail
-            if self._metrics is not None:
-                self._metrics.add(KEY_FAILURES)
-            _log.error("the API keys are not replaced, those of before are accepted: %s", detail)
-
-    def _accept(self, keys: Mapping[bytes, str]) -> None:
-        self._by_mark = {self._mark(digest): (digest, name) for digest, name in keys.items()}
+    def _marked(self, keys: Mapping[bytes, str]) -> dict[bytes, tuple[bytes, str]]:
+        return {self._mark(digest): (digest, name) for digest, name in keys.items()}
 
     def _mark(self, digest: bytes) -> bytes:
         """Return a digest that nobody outside can compute, so that the time of a look-up shows nothing."""
         return hashlib.blake2b(digest, key=self._secret, digest_size=16).digest()
-
-    def _current(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class Access:
