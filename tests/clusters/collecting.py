@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from podpower.sources.kubernetes.access import ClusterConfig, open_access
 from podpower.sources.kubernetes.list_watch import EVERYTHING, Selection
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import write_kubeconfig
+from tests.waiting import until
 
 
 class Collector:
@@ -86,10 +86,3 @@ class Collector:
         self.cluster.bookmark()
         reached = self.cluster.version
         until(lambda: self.failed or (journal.begun and all(int(v) >= reached for v in journal.versions.values())))
-
-
-def until(holds: Callable[[], object], *, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(0.01)

@@ -23,6 +23,7 @@ from podpower.specs.observing import observe
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, write_kubeconfig
 from tests.clusters.real import RealCluster
+from tests.waiting import until
 
 REAL = os.environ.get("PODPOWER_TEST_KUBECONFIG")
 
@@ -81,9 +82,7 @@ def test_a_journal_keeps_what_happened(cluster: RealCluster, tmp_path: Path) -> 
     cluster.add(web("a:1"))
     started = watch(cluster, tmp_path / "out", "--journal", str(tmp_path / "journal"), "--flush-every", "0.2")
     assert told(tmp_path / "out", 0) == []
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "journal" / "journal.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until((tmp_path / "journal" / "journal.json").exists)
     cluster.update(web("a:2"))
     assert told(tmp_path / "out", 1) == [("MODIFIED", "a:2")]
     started.send_signal(signal.SIGTERM)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.clusters.fake import FakeCluster
+from tests.waiting import until
 
 PODS = "/api/v1/pods"
 WATCH = {"watch": "1", "allowWatchBookmarks": "true"}
@@ -88,10 +89,7 @@ def test_a_watch_replays_what_was_missed_and_then_streams(cluster, api):
         ]
 
     assert int(gone["metadata"]["resourceVersion"]) > int(changed["metadata"]["resourceVersion"]) > int(old)
-    deadline = time.monotonic() + 5
-    while cluster.watches() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert cluster.watches() == 0
+    until(lambda: cluster.watches() == 0)
 
 
 def test_a_watch_without_a_version_starts_with_everything_and_ends_in_time_with_a_bookmark(cluster, api):

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx
 
+from tests.waiting import until
+
 START_SECONDS = 90  # beside other tests
 
 
@@ -60,7 +62,5 @@ def is_ready(client):
 
 
 def wait_until(done, log=None):
-    until = time.monotonic() + START_SECONDS
-    while not done():
-        assert time.monotonic() < until, log.read_text() if log else "it took too long"
-        time.sleep(0.05)
+    """Wait; the log of the service explains a failure."""
+    until(done, seconds=START_SECONDS, why=log.read_text if log else lambda: "it took too long")

@@ -20,6 +20,7 @@ from podpower.registry.store import ENCODER_FILE, MODEL_FILE, ModelStore
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 from tests.serving.processes import service
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +42,6 @@ def handing_out(running, store):
 
 def address(client):
     return f"{str(client.base_url).rstrip('/')}/store"
-
-
-def wait_until(ready, timeout_seconds=20):
-    deadline = time.monotonic() + timeout_seconds
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class Proxy(ThreadingHTTPServer):
@@ -102,13 +96,13 @@ def test_a_service_serves_what_another_one_hands_out_and_takes_up_new_promotions
     with running(Settings(model_store=address(handing_out), reload_seconds=0.05)) as client:
         assert client.get("/readyz").status_code == 503
         store.promote(first)
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+        until(lambda: client.get("/readyz").status_code == 200)
         assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
         store.promote(second)
-        wait_until(lambda: client.get("/model").json()["version"] == second)
+        until(lambda: client.get("/model").json()["version"] == second)
         assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == second
         store.rollback()
-        wait_until(lambda: client.get("/model").json()["version"] == first)
+        until(lambda: client.get("/model").json()["version"] == first)
         # It hands nothing on itself.
         assert client.get("/store/latest.json").status_code == 404
 
@@ -121,12 +115,12 @@ def test_a_flipped_byte_on_the_way_is_refused_and_the_old_model_stays(running, s
         for name in (MODEL_FILE, ENCODER_FILE, "manifest.json"):
             proxy.change = lambda path, body, name=name: flipped(body) if path.endswith(name) else body
             store.promote(second)
-            wait_until(lambda: client.get("/model").json()["refused"])
+            until(lambda: client.get("/model").json()["refused"])
             model = client.get("/model").json()
             assert (model["version"], model["refused"]["version"]) == (first, second)
             assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
             store.promote(first)
-            wait_until(lambda: client.get("/model").json()["refused"] is None)
+            until(lambda: client.get("/model").json()["refused"] is None)
 
 
 def flipped(body):
@@ -152,14 +146,14 @@ def test_while_the_other_service_is_away_the_old_model_serves_and_few_requests_a
     with running(Settings(model_store=proxy.url, reload_seconds=0.02)) as client:
         port, target = proxy.server_address[1], proxy.target
         proxy.close()
-        wait_until(lambda: client.get("/model").json()["refused"])
+        until(lambda: client.get("/model").json()["refused"])
         assert "cannot be reached" in client.get("/model").json()["refused"]["detail"]
         assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
         assert client.get("/readyz").status_code == 200
         store.promote(second)
         back = Proxy(target, port)
         try:
-            wait_until(lambda: client.get("/model").json()["version"] == second)
+            until(lambda: client.get("/model").json()["version"] == second)
             assert client.get("/model").json()["refused"] is None
         finally:
             back.close()
@@ -255,7 +249,7 @@ def test_a_service_reads_a_store_that_needs_a_key(running, store, pairs, tmp_pat
     with running(Settings(model_store=str(store.root), api_keys_file=str(tmp_path / "keys"))) as handing_out:
         given = {"PODPOWER_MODEL_STORE": address(handing_out), "PODPOWER_MODEL_STORE_KEY_FILE": str(tmp_path / "key")}
         with running(Settings.of(settings.Settings(given))) as client:
-            wait_until(lambda: client.get("/model").status_code == 200)
+            until(lambda: client.get("/model").status_code == 200)
             assert client.get("/model").json()["version"] == version
         assert handing_out.get("/store/latest.json").status_code == 401
 

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -20,18 +19,12 @@ from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 from tests.serving.processes import service
 from tests.serving.processes import wait_until as wait_for_process
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
 def pairs(make_pair):
     return [make_pair(watts) for watts in (1.0, 2.0)]
-
-
-def wait_until(ready, timeout_seconds=15):
-    deadline = time.monotonic() + timeout_seconds
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_promoted_model_is_taken_up_without_a_failed_request(running, tmp_path, pairs):
@@ -53,7 +46,7 @@ def test_a_promoted_model_is_taken_up_without_a_failed_request(running, tmp_path
         try:
             for version in (second, first, second):
                 store.promote(version)
-                wait_until(lambda version=version: client.get("/model").json()["version"] == version)
+                until(lambda version=version: client.get("/model").json()["version"] == version)
         finally:
             stop.set()
             for thread in threads:
@@ -70,14 +63,14 @@ def test_a_broken_model_is_refused_and_the_old_one_stays(running, tmp_path, pair
         (tmp_path / "versions" / second / MODEL_FILE).write_bytes(b"broken")
         promotions = Promotions(ObjectStorage(tmp_path))
         promotions.append(promotions.head(), second, action="promote")
-        wait_until(lambda: client.get("/model").json()["refused"])
+        until(lambda: client.get("/model").json()["refused"])
         model = client.get("/model").json()
         assert (model["version"], model["refused"]["version"]) == (first, second)
         assert "podpower_model_refused_total 1.0" in client.get("/metrics").text
         assert client.get("/readyz").status_code == 200
         assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
         store.promote(first)
-        wait_until(lambda: client.get("/model").json()["refused"] is None)
+        until(lambda: client.get("/model").json()["refused"] is None)
 
 
 def test_a_restart_on_a_damaged_model_serves_the_one_before(running, tmp_path, pairs):
@@ -205,10 +198,10 @@ def test_explicit_files_are_served_and_followed(running, tmp_path, pairs):
         assert client.get("/readyz").status_code == 503
         save_encoder(pairs[0][0], encoder_path)
         save_model(pairs[0][1], model_path)
-        wait_until(lambda: client.get("/readyz").status_code == 200)
+        until(lambda: client.get("/readyz").status_code == 200)
         version = client.get("/model").json()["version"]
         save_model(pairs[1][1], model_path)
-        wait_until(lambda: client.get("/model").json()["version"] != version)
+        until(lambda: client.get("/model").json()["version"] != version)
 
 
 @pytest.mark.parametrize(

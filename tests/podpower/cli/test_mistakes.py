@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from podpower.cli import _one_line, main
 from podpower.io.retries import Retries
 from tests.podpower.cli.shop import manifest
+from tests.waiting import until
 
 GOOD = manifest("good", "nginx:1.27")
 
@@ -172,9 +172,8 @@ def test_an_interrupted_simulation_leaves_no_stub(tmp_path):
     out = tmp_path / "recording"
     command = [sys.executable, "-m", "podpower", "simulate", "--out", str(out), "--hours", "500"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
-        while not (out / "recording.json").exists():
-            assert running.poll() is None
-            time.sleep(0.02)
+        until(lambda: (out / "recording.json").exists() or running.poll() is not None)
+        assert running.poll() is None
         running.send_signal(signal.SIGINT)
         said = running.communicate(timeout=60)[1]
     assert running.returncode == 130

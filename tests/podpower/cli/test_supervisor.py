@@ -12,6 +12,7 @@ import pytest
 from podpower.cli import ports, supervisor
 from podpower.cli.supervisor import Need, Processes
 from podpower.errors import PodpowerError, Unavailable
+from tests.waiting import until
 
 
 def python(code):
@@ -25,10 +26,7 @@ def children(tmp_path):
 
 
 def wait_for(path):
-    deadline = time.monotonic() + 20
-    while not path.exists() or not path.read_text().strip():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: path.exists() and path.read_text().strip())
     return int(path.read_text())
 
 
@@ -171,10 +169,7 @@ with Processes(logs=Path({str(tmp_path)!r}), environment=os.environ) as children
     worker = wait_for(tmp_path / "worker.log")
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20
-    while not gone(worker):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: gone(worker))
 
 
 def test_a_child_is_stopped_and_started_with_the_one_that_it_needs(children, tmp_path, monkeypatch):

@@ -9,9 +9,9 @@ import pytest
 from podpower.collector.election import Pace, leading
 from podpower.errors import InvalidInput, Unavailable
 from podpower.sources.kubernetes.access import ClusterConfig, open_access
-from tests.clusters.collecting import until
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import write_kubeconfig
+from tests.waiting import until
 
 PLACE = "power/collector"
 PACE = Pace(lasts_s=3.0, gives_up_s=1.5, attempt_s=0.1)

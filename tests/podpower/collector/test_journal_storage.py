@@ -37,9 +37,10 @@ from podpower.sources.writing import RecordingWriter
 from podpower.specs.observing import observe
 from podpower.specs.table import specs_table
 from tests.clusters import observers
-from tests.clusters.collecting import Collector, until
+from tests.clusters.collecting import Collector
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, write_kubeconfig
+from tests.waiting import until
 
 STREAM = Stream(kind=KINDS["Deployment"])
 START_S = 1_790_000_000.0 // HOUR_S * HOUR_S + 600.0

@@ -6,7 +6,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from podpower.specs.ndjson import read_ndjson
 from tests.clusters import observers
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, owned, running_pod, write_kubeconfig
+from tests.waiting import until
 
 Line = dict[str, Any]
 
@@ -28,13 +29,6 @@ Line = dict[str, Any]
 def cluster() -> Iterator[FakeCluster]:
     with FakeCluster() as fake:
         yield fake
-
-
-def until(holds: Callable[[], bool], *, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to hold"
-        time.sleep(0.02)
 
 
 class Watching:

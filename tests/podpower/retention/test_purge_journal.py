@@ -25,9 +25,10 @@ from podpower.sources.journal.format import (
 from podpower.sources.journal.reader import JournalReader
 from podpower.sources.recording import Meta
 from podpower.sources.writing import RecordingWriter
-from tests.clusters.collecting import Collector, until
+from tests.clusters.collecting import Collector
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment
+from tests.waiting import until
 
 SCOPE = Scope(namespace="ml")
 START_S = 1767225600.0

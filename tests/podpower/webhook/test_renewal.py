@@ -4,7 +4,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -15,6 +14,7 @@ from podpower.sources.kubernetes.access import ClusterConfig, open_access
 from podpower.sources.kubernetes.api import Api
 from podpower.webhook.renewal import PEM_FILE, Place, renew
 from tests.clusters.fake import FakeCluster
+from tests.waiting import until
 
 NOW = datetime.now(UTC)
 PLACE = Place(namespace="power", secret="podpower-webhook", service="podpower-webhook", webhook="podpower")
@@ -129,10 +129,7 @@ def test_the_command_goes_on_after_an_outage_and_ends_at_a_signal(cluster, kubec
     cluster.fail_next(403, count=1)
     running = subprocess.Popen([*command, "--every", "1s"], stderr=subprocess.PIPE, text=True)
     try:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / PEM_FILE).exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        until((tmp_path / PEM_FILE).exists)
     finally:
         running.send_signal(signal.SIGTERM)
         _, errors = running.communicate(timeout=30)

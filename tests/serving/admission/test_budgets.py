@@ -15,6 +15,7 @@ from podpower.registry.store import ModelStore
 from podpower_serving.settings import Settings
 from tests.serving.admission.fleets import summary_of
 from tests.serving.admission.objects import an_object, patched, sent
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -145,10 +146,7 @@ def test_a_newer_summary_is_followed(serving, store):
     with serving(watts={"shop": 0.0}, budgets={"shop": 1e6}) as client:
         assert "warnings" not in sent(client, an_object())
         write_summary(store, summary_of(now_s=time.time(), watts={"shop": 0.0}, budgets={"shop": 0.5}))
-        deadline = time.monotonic() + 20
-        while "warnings" not in sent(client, an_object()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: "warnings" in sent(client, an_object()))
 
 
 def test_a_damaged_summary_changes_nothing_and_is_logged_once(store, caplog):
