@@ -79,11 +79,11 @@ def compare_unknown(
 ) -> Comparison:
     """Compare on workloads that are removed from both models, in FOLDS parts; `champions` as in `compare_known`."""
     entries = pods.entries
+    champions = pods if champions is None else champions
     groups = linked_groups(entries.workloads, entries.spec_hashes)[pods.entry]
     errors = [np.full(len(pods), np.nan) for _ in range(2)]
     for fold in range(min(FOLDS, int(groups.max(initial=-1)) + 1)):
         at = np.flatnonzero(groups % FOLDS == fold)
-        champions = pods if champions is None else champions
         for place, (model, known) in enumerate(((champion, champions), (candidate, pods))):
             part = known.take(at)
             rest = without(model, part)
@@ -168,10 +168,9 @@ def _shift_at(
 def _compared(
     question: str, pods: Examples, errors: Sequence[NDArray[np.float64]], at: NDArray[np.bool_]
 ) -> Comparison:
-    known, _ = _by_workload(pods, np.where(at, errors[0], np.nan))
+    known, champion = _by_workload(pods, np.where(at, errors[0], np.nan))
     if len(known) < LEAST_COMPARED:
         return Comparison(question=question, workloads=len(known), verdict="unknown")
-    _, champion = _by_workload(pods, np.where(at, errors[0], np.nan))
     _, candidate = _by_workload(pods, np.where(at, errors[1], np.nan))
     differences = candidate - champion
     rng = np.random.default_rng(_SEED)
