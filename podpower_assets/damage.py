@@ -20,7 +20,6 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
     AssetCheckPartitionInfo,
 )
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from podpower.errors import Damaged, PodpowerError
 from podpower.fleet.summary import DAYS as FLEET_DAYS
@@ -29,6 +28,7 @@ from podpower.settings import AssetSettings
 from podpower_assets.checks import TABLE_IS_WHOLE
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.fleet.assets import NAME as FLEET
+from podpower_assets.history import has_unfinished_run
 from podpower_assets.labels.schedules import hourly_keys
 from podpower_assets.partitions import consecutive, hours_between, range_tags
 from podpower_assets.policies import LIMITED, RUNS_A_TICK, wait_s
@@ -84,8 +84,7 @@ def damaged_tables(given: AssetSettings, cluster: Cluster = FIRST) -> dg.SensorD
         except PodpowerError as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         found = {_named(asset, hour): (asset, hour) for asset, hours in missing.items() for hour in hours}
-        filters = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={"dagster/sensor_name": name})
-        busy = bool(context.instance.get_runs(filters, limit=1))
+        busy = has_unfinished_run(context.instance, sensor=name)
         _report(context, own, found, back=[one for one in healing if one not in found], busy=busy)
         healing = {one: healing.get(one, Healing()) for one in found}
         due = [] if busy else [found[one] for one, state in healing.items() if _is_due(state, now_s)]

@@ -1,4 +1,4 @@
-"""Dagster's history of recent partitions, as conditions need it: a few queries for an asset."""
+"""Dagster's history, as conditions and sensors need it: a few queries for an asset."""
 
 from collections.abc import Collection, Sequence
 
@@ -6,6 +6,7 @@ import dagster as dg
 from dagster._core.asset_graph_view.entity_subset import EntitySubset
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from podpower_assets.versions import WHOLE, Recorded, recorded
 
@@ -61,6 +62,12 @@ class History:
             [check], partition_filter=PartitionKeyFilter(key=None)
         )
         return found[check].status if check in found else None
+
+
+def has_unfinished_run(instance: dg.DagsterInstance, *, sensor: str) -> bool:
+    """Return True while a run that a sensor requested waits or goes on."""
+    filters = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={"dagster/sensor_name": sensor})
+    return bool(instance.get_runs(filters, limit=1))
 
 
 def keys_of(subset: "EntitySubset[dg.AssetKey]") -> set[str]:

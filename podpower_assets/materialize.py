@@ -9,11 +9,16 @@ from podpower import settings
 from podpower.errors import InvalidInput, PodpowerError
 from podpower.sources.recording import Recording
 from podpower_assets.definitions import definitions
+from podpower_assets.features.assets import ENCODER
+from podpower_assets.fleet.assets import NAME as FLEET
+from podpower_assets.labels.schedules import HOURLY_ASSETS
+from podpower_assets.model.assets import NAME as MODEL
+from podpower_assets.model.assets import PROMOTED
 from podpower_assets.partitions import day_key, first_hour, hours_between, known_hours, range_tags
 
-HOURLY_ASSETS = ("workload_specs", "encoder", "features", "kepler_labels", "job_labels", "training_rows")
-DAILY_ASSETS = ("knn_model", "promoted_model")
-LAST_ASSETS = ("fleet_summary",)  # with predictions of the promoted model
+FIRST_ASSETS = (ENCODER, *HOURLY_ASSETS)
+DAILY_ASSETS = (MODEL, PROMOTED)
+LAST_ASSETS = (FLEET,)  # with predictions of the promoted model
 
 
 def materialize_recording(instance: dg.DagsterInstance) -> None:
@@ -30,7 +35,7 @@ def materialize_recording(instance: dg.DagsterInstance) -> None:
         raise InvalidInput(f"the recording ends before the first partition, {first}: set PODPOWER_PARTITIONS_START")
     day = day_key(recording.end_s - 1)
     job = definitions(given).resolve_implicit_global_asset_job_def()
-    _run(job, instance, HOURLY_ASSETS, first=hours[0], last=hours[-1])
+    _run(job, instance, FIRST_ASSETS, first=hours[0], last=hours[-1])
     _run(job, instance, DAILY_ASSETS, first=day, last=day)
     _run(job, instance, LAST_ASSETS, first=hours[0], last=hours[-1])
 

@@ -7,14 +7,20 @@ import dagster as dg
 
 from podpower.hours import HOUR_S
 from podpower_assets.clusters import Cluster
+from podpower_assets.features.assets import ENCODER
+from podpower_assets.features.assets import NAME as FEATURES
+from podpower_assets.labels.assets import NAME as LABELS
+from podpower_assets.labels.jobs import NAME as JOBS
 from podpower_assets.partitions import hour_key
 from podpower_assets.policies import LIMITED
+from podpower_assets.specs.assets import NAME as SPECS
+from podpower_assets.training_rows.assets import NAME as ROWS
 
 if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-HOURLY_ASSETS = ("workload_specs", "features", "kepler_labels", "job_labels", "training_rows")
-_WITHOUT_A_METER = HOURLY_ASSETS[:2]
+_WITHOUT_A_METER = (SPECS, FEATURES)
+HOURLY_ASSETS = (*_WITHOUT_A_METER, LABELS, JOBS, ROWS)
 
 
 def hourly_keys(cluster: Cluster) -> list[dg.AssetKey]:
@@ -38,7 +44,7 @@ def changed_hours(cluster: Cluster) -> "UnresolvedAssetJobDefinition":
     """Return the job of hours that changed; at first, it fits the encoder."""
     return dg.define_asset_job(
         cluster.named("changed_hours"),
-        selection=[*hourly_keys(cluster), dg.AssetKey("encoder")],
+        selection=[*hourly_keys(cluster), dg.AssetKey(ENCODER)],
         tags=LIMITED,
         description="The specs, features, labels and training rows of hours in which workloads changed.",
     )

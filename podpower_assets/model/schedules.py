@@ -3,19 +3,21 @@
 import dagster as dg
 
 from podpower.hours import DAY_S
+from podpower_assets.model.assets import NAME, PROMOTED
+from podpower_assets.model.evaluation import NAME as EVALUATION
 from podpower_assets.partitions import day_key
 from podpower_assets.policies import LIMITED
 
 model_job = dg.define_asset_job(
     "finished_day",
-    selection=["knn_model", "promoted_model"],
+    selection=[NAME, PROMOTED],
     tags=LIMITED,
     description="The model of one day and its promotion.",
 )
 # A job of its own: a candidate that fails its checks does not stop the evaluation of what was served.
 evaluation_job = dg.define_asset_job(
     "served_day",
-    selection=["model_evaluation"],
+    selection=[EVALUATION],
     tags=LIMITED,
     description="The evaluation of what was served on one day.",
 )

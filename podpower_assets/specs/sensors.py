@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import dagster as dg
 import msgspec
 import polars as pl
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from podpower.errors import Damaged, PodpowerError
 from podpower.hours import HOUR_S
@@ -15,6 +14,7 @@ from podpower.sources.protocols import ObjectEvent
 from podpower.specs.observing import observe
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import ENCODER
+from podpower_assets.history import has_unfinished_run
 from podpower_assets.labels.schedules import changed_hours, hourly_keys
 from podpower_assets.partitions import consecutive, hour_key, hours_between, known_hours, range_tags
 from podpower_assets.policies import LIMITED, RUNS_A_TICK
@@ -47,8 +47,7 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         now_s = time.time()
         remade = recorded(context.instance, cluster.key(SPECS), list(pending.hours))
         pending.forget({hour: one.began_s for hour, one in remade.items()})
-        filters = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={"dagster/sensor_name": name})
-        busy = bool(context.instance.get_runs(filters, limit=1))
+        busy = has_unfinished_run(context.instance, sensor=name)
         due = pending.due(now_s=now_s, busy=busy, every_s=given.remake_seconds)
         try:
             has_encoder = tables.encoder() is not None or _was_fitted(context.instance)

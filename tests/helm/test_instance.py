@@ -16,6 +16,8 @@ from kubernetes.client import ApiClient
 
 from podpower_assets.executor import PartitionExecutor, StartsStepsInPods
 from podpower_assets.launcher import LocalRunLauncher
+from podpower_assets.model.assets import NAME as KNN_MODEL
+from podpower_assets.model.evaluation import NAME as MODEL_EVALUATION
 from podpower_assets.model.schedules import evaluation_job, model_job
 from podpower_assets.pods import TRAINING_ASSETS, TRAINING_JOBS, PodRunLauncher, trains
 from tests.helm.charts import SCALED, containers, find, pods, rendered
@@ -146,7 +148,7 @@ def test_a_run_that_trains_has_more_memory(scaled):
         assert trains(run)
         assert resources(run) == values["trainingResources"]
     assert {model_job.name, evaluation_job.name} == TRAINING_JOBS
-    assert {"knn_model", "model_evaluation"} >= TRAINING_ASSETS
+    assert {KNN_MODEL, MODEL_EVALUATION} == TRAINING_ASSETS
 
 
 def test_runs_are_alive_while_the_api_server_does_not_answer(scaled):
