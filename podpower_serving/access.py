@@ -1,4 +1,4 @@
-"""Who may use the service: holders of an API key, or of a certificate of the client CA.
+"""Access to the service: for holders of an API key, or of a certificate of the client CA.
 
 A key comes in `Authorization: Bearer KEY`, or in the cookie that the page /login sets for browsers.
 """

@@ -52,7 +52,7 @@ class LabelBatches:
         self._check_unique(np.sort(np.concatenate(hashes)) if hashes else np.zeros(0, dtype=np.uint64))
 
     def _in_common(self, labels: pl.DataFrame, *, jobs: bool) -> pl.DataFrame:
-        """The labels with the columns of all files; of runs beside steps the learned ones."""
+        """Return the labels with the columns of all files; of runs beside steps, the learned ones."""
         if jobs and self._mixed:
             kept = labels.filter(is_learned_run())
             self.runs_left_out += len(labels) - len(kept)
@@ -87,7 +87,7 @@ def _batches(file: TableFile | pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _empty(file: TableFile | pl.DataFrame) -> pl.DataFrame:
-    """The columns of a file, without rows."""
+    """Return the columns of a file, without rows."""
     if isinstance(file, pl.DataFrame):
         return file.clear()
     with file.parquet() as parquet:

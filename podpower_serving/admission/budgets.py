@@ -77,9 +77,7 @@ class Ledger:
     """
 
     def __init__(self, *, cluster: str | None, fresh_seconds: float) -> None:
-        """A summary that is older than `fresh_seconds` is not relied on. Without `cluster`, the only one of the summary
-        is meant.
-        """
+        """Rely on no summary older than `fresh_seconds`. Without `cluster`, the only one of the summary counts."""
         self._cluster, self._fresh_seconds = cluster, fresh_seconds
         self._of_file, self._fleet = Budgets(), Fleet()
         self._shares: dict[str, dict[Key, _Share]] = {}
