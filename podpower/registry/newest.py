@@ -169,9 +169,9 @@ class NewestModel:
                 self.on_load()
             self.refuse(seen.error, name=seen.name)
             return
+        self.refused = self._failed = None  # before the model is seen: no answer has both
         if seen.predictor is not None:
             self._use(seen.predictor, seen.name)
-        self.refused = self._failed = None
         if seen.name is None and not self._warned:
             _log.warning("no model to serve yet: %s", self._source.remedy)
             self._warned = True
