@@ -38,7 +38,8 @@ _EXTRAS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, `sys.argv` unless given, and return its exit code."""
     given = sys.argv[1:] if argv is None else argv
-    return run_parser(lambda: build_parser(given), given)
+    # The defaults of a project can be of any command.
+    return run_parser(lambda: build_parser(() if defaults.are_there() else given), given)
 
 
 def run_parser(build: Callable[[], Parser], argv: Sequence[str] | None = None) -> int:

@@ -27,7 +27,7 @@ workflow:
 
 `podpower COMMAND --help` shows the options of a command with examples. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
-_COMMANDS: Final = (
+COMMANDS: Final = (
     "doctor",
     "simulate",
     "record",
@@ -63,6 +63,6 @@ def build_parser(argv: Sequence[str] = ()) -> Parser:
     parser.add_argument("--version", action="version", version=f"podpower {__version__}")
     add_debug(parser, default=False)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    for name in argv[:1] if argv and argv[0] in _COMMANDS else _COMMANDS:
+    for name in argv[:1] if argv and argv[0] in COMMANDS else COMMANDS:
         import_module(f"podpower.cli.{name.replace('-', '_')}").add(commands)
     return parser

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from podpower.cli.arguments import Parser
+from podpower.cli.commands import COMMANDS
 from podpower.errors import InvalidInput
 
 FILE: Final = "podpower.yaml"
@@ -26,9 +27,14 @@ OPTIONS: Final = (
 FILES: Final = ("carbon", "usage", "encoder", "model")
 
 
+def are_there(path: str = FILE) -> bool:
+    """Return whether there is a file of defaults."""
+    return Path(path).is_file()
+
+
 def apply(parser: Parser, *, path: str = FILE) -> None:
-    """Set the defaults of a file, if there is one. InvalidInput names what is wrong in it."""
-    if not Path(path).is_file():
+    """Set the defaults of a file, if there is one. InvalidInput names what is wrong in those of the parser's commands."""
+    if not are_there(path):
         return
     from podpower.io.config_files import read_config  # rarely there  # noqa: PLC0415
 
@@ -36,10 +42,12 @@ def apply(parser: Parser, *, path: str = FILE) -> None:
     if not isinstance(content or {}, dict):
         raise InvalidInput(f"{path} must have lines such as `price: 0.30`")
     commands = _commands(parser)
-    general = {name: value for name, value in (content or {}).items() if not isinstance(value, dict)}
+    others = {*COMMANDS} - {*commands}
+    content = {name: value for name, value in (content or {}).items() if name not in others}
+    general = {name: value for name, value in content.items() if not isinstance(value, dict)}
     for name in general:
         _check_name(name, path, where="", known=[*OPTIONS, *commands])
-    for name, value in (content or {}).items():
+    for name, value in content.items():
         if isinstance(value, dict) and name not in commands:
             _check_name(name, path, where="", known=[*OPTIONS, *commands])
             raise InvalidInput(f"{path}: {name} must be a value, or a list of values")
@@ -48,7 +56,7 @@ def apply(parser: Parser, *, path: str = FILE) -> None:
     for name, value in general.items():
         _set_general(name, value, commands.values(), path)
     for command, found in commands.items():
-        own = (content or {}).get(command)
+        own = content.get(command)
         if isinstance(own, dict):
             for name in own:
                 _check_name(name, path, where=f"{command}.", known=OPTIONS)

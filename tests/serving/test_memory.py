@@ -12,7 +12,7 @@ from podpower.kubernetes.images import image_key
 from podpower.registry.newest import StoreSource
 from podpower.registry.store import ModelStore
 from podpower.specs.requests import Container, InferenceRequest
-from podpower_serving.app import _spare_model
+from podpower_serving.app import spare_loaded
 from podpower_serving.models import Served
 
 RELOADS, WARM, REQUESTS = 30, 10, 64
@@ -53,7 +53,7 @@ def requests():
 @pytest.mark.usefixtures("as_a_process")
 def test_thirty_reloads_leave_nothing_behind(promoted):
     store, versions = promoted
-    served = Served(StoreSource(store), after_load=_spare_model)
+    served = Served(StoreSource(store), after_load=spare_loaded)
     former, cycles, sizes = [], [], []
     tracemalloc.start()
     try:

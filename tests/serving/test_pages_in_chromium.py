@@ -190,6 +190,17 @@ def test_a_lost_service_is_reported_and_the_manifest_stays(browser, running, fil
         context.close()
 
 
+def test_what_is_typed_before_the_scripts_are_there_is_predicted(browser, url):
+    context, held = browser.new_context(), []
+    page = context.new_page()
+    page.route("**/htmx.min.js", lambda route: held.append(route))
+    page.goto(f"{url}/", wait_until="commit")
+    page.get_by_label("Manifest", exact=True).fill(MANIFEST)
+    held[0].continue_()
+    page.get_by_role("heading", name="Each workload").wait_for(timeout=30_000)
+    context.close()
+
+
 def test_a_key_is_asked_for_once(browser, running, filled_store, tmp_path):
     key = new_key()
     (tmp_path / "keys").write_text(line_of("people", key))

@@ -172,4 +172,7 @@
     sessionStorage.removeItem("htmx-current-path-for-history"); // htmx writes it even without a history
   } catch { /* storage is not allowed at all */ }
   restore().catch(broken);
+  document.addEventListener("DOMContentLoaded", () => {
+    if (manifest.value !== manifest.defaultValue) predict(); // typed before htmx listened
+  });
 })();

@@ -63,6 +63,12 @@ def test_thresholds_of_a_project_fail_its_builds(folder, capsys):
     assert run(capsys, "diff", "web.yaml", "web.yaml")[0] == 0
 
 
+@pytest.mark.parametrize("command", ["predict", "diff"])
+def test_a_project_has_defaults_of_several_commands(command, folder, capsys):
+    (folder / "podpower.yaml").write_text("diff: {fail-increase: 500%}\ntop: {limit: 5}\npredict: {price: 0.3}\n")
+    assert run(capsys, command, "web.yaml", *(["web.yaml"] if command == "diff" else []))[0] == 0
+
+
 @pytest.mark.parametrize("name", ["carbon", "usage"])
 @pytest.mark.parametrize("outside", ["../secret.csv", "link.csv", "{folder}/../secret.csv"])
 def test_a_project_names_no_file_outside_its_folder(name, outside, folder, capsys):

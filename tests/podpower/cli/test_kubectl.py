@@ -110,3 +110,10 @@ def test_replicas_that_a_manifest_leaves_out_stay_as_they_are(cluster, tmp_path,
     (change,) = json.loads(capsys.readouterr().out)["changes"]  # the memory request
     assert change["new"]["replicas"] == 3
     assert not any(entry.startswith("replicas") for entry in change["what"])
+
+
+def test_defaults_of_other_commands_are_left_to_these(cluster, tmp_path, capsys):
+    (tmp_path / "podpower.yaml").write_text("comment: {price: 0.3}\nprice: 0.2\n")
+    code, out, said = plugin(capsys, "predict", "deployment/web", "-n", "shop", "--format", "json")
+    assert (code, said) == (0, said)
+    assert json.loads(out)["inputs"]["price_per_kwh"] == 0.2
