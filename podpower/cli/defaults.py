@@ -33,7 +33,9 @@ def are_there(path: str = FILE) -> bool:
 
 
 def apply(parser: Parser, *, path: str = FILE) -> None:
-    """Set the defaults of a file, if there is one. InvalidInput names what is wrong in those of the parser's commands."""
+    """Set the defaults of a file, if there is one. InvalidInput names what is wrong in it; sections for commands that
+    the parser lacks are left to these.
+    """
     if not are_there(path):
         return
     from podpower.io.config_files import read_config  # rarely there  # noqa: PLC0415

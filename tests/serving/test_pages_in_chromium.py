@@ -193,7 +193,7 @@ def test_a_lost_service_is_reported_and_the_manifest_stays(browser, running, fil
 def test_what_is_typed_before_the_scripts_are_there_is_predicted(browser, url):
     context, held = browser.new_context(), []
     page = context.new_page()
-    page.route("**/htmx.min.js", lambda route: held.append(route))
+    page.route("**/htmx.min.js", lambda route: held.append(route))  # noqa: PLW0108  # not a built-in function
     page.goto(f"{url}/", wait_until="commit")
     page.get_by_label("Manifest", exact=True).fill(MANIFEST)
     held[0].continue_()
