@@ -24,28 +24,32 @@ _EARLIEST = "2025-01-01-00:00"
 
 def first_hour(given: Settings) -> str:
     """Return the key of the first hourly partition: the one that is set, else the hour in which the data of the first
-    observed cluster begin. A cluster that cannot be read stops no other; PodpowerError where none can.
+    cluster begin. One that is not observed yet, or cannot be read, counts only where no other is observed: what is
+    guessed for it would change while processes run. PodpowerError where none can be read.
     """
     if given.assets.partitions_start:
         return given.assets.partitions_start
-    begin_s, failures = list[float](), list[PodpowerError]()
-    for cluster in configured_clusters(given):
+    begin_s, failures, clusters = list[float](), list[PodpowerError](), configured_clusters(given)
+    for cluster in clusters:
         try:
-            begin_s.append(_begin_s(cluster, window_s=given.assets.window_days * DAY_S))
+            found_s = _begin_s(cluster)
         except PodpowerError as error:
             failures.append(error)
-    if not begin_s:
+        else:
+            begin_s += [] if found_s is None else [found_s]
+    if len(failures) == len(clusters):
         raise failures[0]
-    return hour_key(min(begin_s))
+    # Until anything is observed, the days that a model is trained on count.
+    return hour_key(min(begin_s, default=time.time() - given.assets.window_days * DAY_S))
 
 
-def _begin_s(cluster: ConfiguredCluster, *, window_s: float) -> float:
-    """Return when the data of a cluster begin: its journal, or the samples that Prometheus has from before. Until it is
-    observed, the days that a model is trained on count.
+def _begin_s(cluster: ConfiguredCluster) -> float | None:
+    """Return when the data of a cluster begin: its journal, or the samples that Prometheus has from before. None until
+    it is observed.
     """
     own, known_s = cluster.settings(), began_s(cluster.place)
     if known_s is None:
-        return time.time() - window_s
+        return None
     return known_s - (own.cluster.history_hours * HOUR_S if own.prometheus.url else 0.0)
 
 

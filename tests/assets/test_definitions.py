@@ -113,6 +113,14 @@ def test_partitions_of_a_live_cluster_begin_with_the_samples_from_before_it_was_
     assert first_key(place | {"PODPOWER_HISTORY_HOURS": "2"}) == "2026-11-20-08:00"
 
 
+def test_a_cluster_that_is_not_observed_yet_does_not_move_the_first_partition(recording: Path, tmp_path: Path) -> None:
+    """Runs that start after its first observation would lack the hours that were requested before."""
+    file = tmp_path / "clusters.yaml"
+    file.write_text(f"clusters:\n- {{name: main, recording: {recording}}}\n- {{name: edge, kubeconfig: {file}}}\n")
+    place = {"PODPOWER_HOME": str(tmp_path), "PODPOWER_CLUSTERS": str(file), "PODPOWER_WINDOW_DAYS": "900"}
+    assert first_key(place) == HOURS[0]
+
+
 def test_a_cluster_that_cannot_be_read_stops_no_other(recording: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
