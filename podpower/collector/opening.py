@@ -67,7 +67,7 @@ def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
     journal = JournalReader(place)
     journal.cluster = settings.cluster.name or journal.cluster
     with _samples(endpoint, journal.cluster) as samples:
-        history_s = settings.cluster.history_hours * HOUR_S
+        history_s = settings.cluster.history_hours * HOUR_S if endpoint else 0.0  # nothing else remembers
         yield Sources(
             objects=journal,
             metrics=samples,

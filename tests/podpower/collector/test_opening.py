@@ -39,3 +39,10 @@ def test_objects_and_samples_have_the_name_that_is_set(journal, url):
 def test_a_place_without_anything_is_not_there_yet(tmp_path):
     with pytest.raises(Unavailable), opened_sources(str(tmp_path / "none"), Settings({})):
         pass
+
+
+@pytest.mark.parametrize(("url", "hours"), [("", 0), ("http://localhost:1", 24)])
+def test_only_a_prometheus_remembers_hours_before_the_journal(journal, url, hours):
+    """Partitions begin with the journal where there is none: hours before could not be made."""
+    with opened_sources(journal, Settings({"PODPOWER_PROMETHEUS_URL": url})) as sources:
+        assert sources.history_s == hours * 3600
