@@ -316,6 +316,11 @@ class Settings:
         """Return the Kubernetes cluster and the objects that are observed."""
         return _parsed(ClusterSettings, self.environment)
 
+    @property
+    def history_s(self) -> float:
+        """Seconds before a journal began that are labelled, too: a Prometheus remembers them, nothing else does."""
+        return self.cluster.history_hours * 3600.0 if self.prometheus.url else 0.0
+
     @cached_property
     def assets(self) -> AssetSettings:
         """Partitions, sensors and training in Dagster."""

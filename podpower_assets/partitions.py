@@ -47,10 +47,8 @@ def _begin_s(cluster: ConfiguredCluster) -> float | None:
     """Return when the data of a cluster begin: its journal, or the samples that Prometheus has from before. None until
     it is observed.
     """
-    own, known_s = cluster.settings(), began_s(cluster.place)
-    if known_s is None:
-        return None
-    return known_s - (own.cluster.history_hours * HOUR_S if own.prometheus.url else 0.0)
+    known_s = began_s(cluster.place)
+    return None if known_s is None else known_s - cluster.settings().history_s
 
 
 @dataclass(frozen=True)

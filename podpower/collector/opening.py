@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
-from podpower.hours import HOUR_S
 from podpower.settings import Settings
 from podpower.sources.journal.files import JournalFiles
 from podpower.sources.journal.reader import JournalReader
@@ -67,12 +66,11 @@ def opened_sources(place: str, settings: Settings) -> Iterator[Sources]:
     journal = JournalReader(place)
     journal.cluster = settings.cluster.name or journal.cluster
     with _samples(endpoint, journal.cluster) as samples:
-        history_s = settings.cluster.history_hours * HOUR_S if endpoint else 0.0  # nothing else remembers
         yield Sources(
             objects=journal,
             metrics=samples,
             damaged=journal.damaged,
-            history_s=history_s,
+            history_s=settings.history_s,
             exclude_namespaces=excluded,
             journal=journal,
         )

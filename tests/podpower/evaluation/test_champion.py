@@ -29,8 +29,8 @@ def rows(make_rows: Callable[..., pl.DataFrame]) -> pl.DataFrame:
 
 def compared(champion: KnnModel, rows: pl.DataFrame) -> tuple[KnnModel, ChampionComparison]:
     training_set = TrainingSet.of(rows)
-    candidate, encoder = train(training_set), None
-    served = Champion(served="v1", version="v1", fitted=(encoder, champion))  # type: ignore[arg-type]  # not needed
+    candidate = train(training_set)
+    served = Champion(served="v1", version="v1", fitted=(None, champion))  # type: ignore[arg-type]  # not needed
     quarantine = find_quarantined(champion, training_set)
     found = compare_with_champion(
         served,
