@@ -44,6 +44,9 @@ LATER_MODEL_EVERY_S: Final = 3600.0
 FIRST_DAY_S: Final = 86_400.0
 # The hour that ended is the schedule's, minutes after its end; what changed in it since is left to the sensor.
 HOUR_ENDS_AFTER_S: Final = 900.0
+# Of the ticks of a schedule that passed while Dagster was down only the last one is made good: the sensor looks at each
+# hour so long after its end, and requests it if no run was made for it since.
+MISSED_AFTER_S: Final = 3600.0
 
 # A failed partition is requested again: at the next quarter of an hour, then after these waits, the last one for ever.
 QUARTER_S: Final = 900.0

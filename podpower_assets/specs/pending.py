@@ -4,19 +4,21 @@ from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from podpower.hours import HOUR_S
-from podpower_assets.partitions import hour_key, hour_start_s
+from podpower.hours import HOUR_S, start_of_hour
+from podpower_assets.partitions import hour_key, hour_start_s, hours_between
 from podpower_assets.policies import (
     FIRST_SAMPLES_S,
     HOUR_ENDS_AFTER_S,
     HOUR_EVERY_S,
+    MISSED_AFTER_S,
     NEW_SPEC_EVERY_S,
 )
 
 
 class Pending(msgspec.Struct):
     """State that one look at a cluster leaves to the next: the position in its source, the hours that changed and when
-    that was seen last, when the first and the last spec that is not followed yet was seen, and the requests so far.
+    that was seen last, when the first and the last spec that is not followed yet was seen, the requests so far, and the
+    end of the last hour that was looked at after its end (None: none was).
     """
 
     source: str | None = None
@@ -24,6 +26,15 @@ class Pending(msgspec.Struct):
     new_specs: tuple[float, float] | None = None
     last_s: float | None = None
     requests: int = 0
+    ended_s: float | None = None
+
+    def ended(self, *, now_s: float, lookback_s: float) -> list[str]:
+        """Return the hours that ended long enough ago and were not looked at since; from now on they were. The first
+        time these are the hours of the time `lookback_s`.
+        """
+        start_s, end_s = self.ended_s, start_of_hour(now_s - MISSED_AFTER_S)
+        self.ended_s = end_s
+        return hours_between(end_s - lookback_s if start_s is None else start_s, end_s)
 
     def mark(self, hours: Iterable[str], *, now_s: float, new_specs: bool) -> None:
         """Add changed hours; `new_specs`: a spec that was never seen before is among the changes."""

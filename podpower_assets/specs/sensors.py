@@ -8,15 +8,16 @@ import msgspec
 import polars as pl
 
 from podpower.errors import Damaged, PodpowerError
-from podpower.hours import HOUR_S
+from podpower.hours import DAY_S, HOUR_S
 from podpower.settings import AssetSettings
 from podpower.sources.protocols import ObjectEvent
 from podpower.specs.observing import observe
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.features.assets import ENCODER
 from podpower_assets.history import has_unfinished_run
+from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.labels.schedules import changed_hours, hourly_keys
-from podpower_assets.partitions import consecutive, hour_key, hours_between, known_hours, range_tags
+from podpower_assets.partitions import consecutive, hour_key, hour_start_s, hours_between, known_hours, range_tags
 from podpower_assets.policies import LIMITED, RUNS_A_TICK
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
@@ -34,17 +35,21 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         minimum_interval_seconds=given.sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Requests the hours that changed, each with all of its assets: the running one every ten minutes "
-        "at most, and sooner for a workload that was never seen.",
+        "at most, and sooner for a workload that was never seen; and hours that their schedule missed.",
     )
     def sensor(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
         """Look at what changed, and request what is due."""
         pending = _decoded(context.cursor)
         is_first = pending.source is None
         try:
-            seen = _look(context, pending, source.of(cluster), tables.of(cluster), given)
+            seen, is_live = _look(context, pending, source.of(cluster), tables.of(cluster), given)
         except PodpowerError as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
         now_s = time.time()
+        if is_live:  # a recording has no hours after its end
+            lookback_s = 0.0 if is_first else given.window_days * DAY_S
+            ended = known_hours(pending.ended(now_s=now_s, lookback_s=lookback_s), given)
+            pending.mark(_missed(context.instance, ended, cluster), now_s=now_s, new_specs=False)
         remade = recorded(context.instance, cluster.key(SPECS), list(pending.hours))
         pending.forget({hour: one.began_s for hour, one in remade.items()})
         busy = has_unfinished_run(context.instance, sensor=name)
@@ -90,12 +95,12 @@ def _decoded(cursor: str | None) -> Pending:
 
 def _look(
     context: dg.SensorEvaluationContext, pending: Pending, source: Source, tables: Tables, given: AssetSettings
-) -> str:
-    """Add what changed since the last look; return why nothing may have been added."""
+) -> tuple[str, bool]:
+    """Add what changed since the last look; return why nothing may have been added, and whether the cluster lives."""
     now_s = time.time()
     with source.opened() as sources:
         changes, position = sources.objects.changes(pending.source)
-        stale = sources.stale()
+        stale, is_live = sources.stale(), sources.journal is not None
         for line in [*sources.damaged, *([stale] if stale else [])]:
             context.log.warning(line)
         # A new live cluster: its current objects give specs for the hours that Prometheus remembers.
@@ -108,7 +113,13 @@ def _look(
     hours = known_hours(changed, given)
     pending.mark(hours, now_s=now_s, new_specs=new)
     early = f"all {len(changes)} changes are before the first partition, {given.partitions_start}"
-    return stale or (early if changes and not hours else "nothing changed")
+    return stale or (early if changes and not hours else "nothing changed"), is_live
+
+
+def _missed(instance: dg.DagsterInstance, hours: Sequence[str], cluster: Cluster) -> list[str]:
+    """Return those of the hours for which no run was made after their end."""
+    made = recorded(instance, cluster.key(LABELS if cluster.has_meter else SPECS), hours)
+    return [hour for hour in hours if hour not in made or made[hour].began_s < hour_start_s(hour) + HOUR_S]
 
 
 def _has_new_spec(changes: Sequence[ObjectEvent], tables: Tables, *, now_s: float, cluster: str) -> bool:

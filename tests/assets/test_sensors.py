@@ -11,8 +11,10 @@ import msgspec
 import pytest
 from dagster._core.test_utils import create_run_for_test
 
+from podpower.collector.migration import migrate_objects
 from podpower.hours import start_of_hour
 from podpower.settings import AssetSettings
+from podpower.sources.journal.files import JournalFiles
 from podpower.sources.recording import Recording
 from podpower.sources.writing import RecordingWriter
 from podpower_assets.clusters import FIRST
@@ -22,7 +24,8 @@ from podpower_assets.partitions import hour_key
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.pending import Pending
 from podpower_assets.specs.sensors import workload_changes
-from tests.assets.conftest import HOURLY, HOURS
+from podpower_assets.versions import BEGAN
+from tests.assets.conftest import DAY, HOURLY, HOURS
 
 Tick = Callable[..., dg.SensorResult]
 
@@ -117,6 +120,70 @@ def test_hours_that_wait_for_the_first_encoder_are_not_forgotten(
 def test_the_cursor_of_an_earlier_version_is_the_position_in_the_source(own_recording: Path, tick: Tick) -> None:
     _, position = Recording(own_recording).changes(None)
     assert asked(tick(own_recording, position)) == []
+
+
+class TestALiveCluster:
+    """A journal in which nothing changes after its beginning, and the clock."""
+
+    @pytest.fixture
+    def journal(self, recording: Path, tmp_path: Path) -> Path:
+        migrate_objects(Recording(recording), JournalFiles(tmp_path / "journal"))
+        return tmp_path / "journal"
+
+    @pytest.fixture
+    def empty(self) -> Iterator[dg.DagsterInstance]:
+        """An instance without history."""
+        with dg.DagsterInstance.ephemeral() as instance:
+            yield instance
+
+    @pytest.fixture
+    def look(
+        self, journal: Path, empty: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Callable[[str, str | None], dg.SensorResult]:
+        """One look at the journal at a time of 2026-01-01."""
+
+        def at(clock: str, cursor: str | None) -> dg.SensorResult:
+            monkeypatch.setattr(time, "time", lambda: seconds(clock))
+            resources = {"source": Source(recording=str(journal)), "tables": Tables(root=str(tmp_path / "tables"))}
+            context = dg.build_sensor_context(instance=empty, cursor=cursor, resources=resources)
+            result = workload_changes(AssetSettings())(context)
+            assert isinstance(result, dg.SensorResult)
+            return result
+
+        return at
+
+    def made(self, instance: dg.DagsterInstance, hour: str, *, at: str) -> None:
+        """Report the labels of an hour, whose making began at a time."""
+        own = {BEGAN: dg.MetadataValue.float(seconds(at))}
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization("kepler_labels", partition=hour_key(seconds(hour)), metadata=own)
+        )
+
+    def test_an_hour_that_its_schedule_missed_is_requested_once(
+        self, look: Callable[[str, str | None], dg.SensorResult], empty: dg.DagsterInstance
+    ) -> None:
+        cursor = look("11:20", None).cursor
+        for hour, at in (("10:00", "11:07"), ("11:00", "12:07"), ("12:00", "12:50")):
+            self.made(empty, hour, at=at)
+        # Dagster was down from 12:55 to 18:20: its schedule requests the last hour, 17:00, only.
+        late = look("18:20", cursor)
+        assert asked(late) == [(hour_key(seconds("12:00")), hour_key(seconds("16:00")))]
+        assert asked(look("18:21", late.cursor)) == []
+
+    def test_hours_that_were_made_after_their_end_are_not_requested(
+        self, look: Callable[[str, str | None], dg.SensorResult], empty: dg.DagsterInstance
+    ) -> None:
+        cursor = look("11:20", None).cursor
+        for hour in (10, 11, 12, 13):
+            self.made(empty, f"{hour}:00", at=f"{hour + 1}:07")
+            result = look(f"{hour + 1}:30", cursor)
+            assert asked(result) == []
+            cursor = result.cursor
+
+
+def seconds(clock: str) -> float:
+    """Return a time of 2026-01-01 as Unix seconds."""
+    return datetime.fromisoformat(f"{DAY}T{clock}:00+00:00").timestamp()
 
 
 def test_without_a_recording_the_reason_is_shown_and_the_cursor_kept(tmp_path: Path, tick: Tick) -> None:
