@@ -37,7 +37,7 @@ _NAMED = 20  # partitions that a message names
 class Partition:
     """One partition: its table, whole or in parts (None: the asset has none), the version of its content where that is
     not the table's, its metadata, its checks, which run when it is written, the specs that are new in it, and the
-    upstream partitions (asset and key) that were left out of it because their tables are damaged or lost.
+    upstream partitions (asset and key) that were left out of it because their tables are damaged, lost or out of reach.
     """
 
     table: pl.DataFrame | Iterable[pl.DataFrame] | None = None
@@ -94,9 +94,9 @@ class _Loop:
                 raise
             return
         for unread in partition.unread:
-            self._context.log.warning(f"{self._asset} of {key} is made without {unread}: damaged or lost")
             asset, _, one = unread.rpartition(" ")
-            consumed.get(asset, {}).pop(one, None)
+            if consumed.get(asset, {}).pop(one, None) is not None:
+                self._context.log.warning(f"{self._asset} of {key} is made without {unread}: damaged or lost")
         version = partition.version or self._tables.digest(self._asset, key)[:16]
         failed = tuple(result.name for result in results if result.is_error)
         verdict = PartitionVerdict(

@@ -104,6 +104,12 @@ class _Fleet:
             table=table,
             metadata=_metadata(table),
             checks=lambda: [check, self._published(table) if hour == self._last else sums_add_up(table)],
+            unread=[
+                f"{cluster.key(name).to_user_string()} {hour}"
+                for cluster, part in zip(self._clusters, parts, strict=True)
+                for name, table in {SPECS: part.specs, LABELS: part.labels, JOBS: part.jobs}.items()
+                if table is None
+            ],
         )
 
     def _published(self, table: pl.DataFrame) -> CheckResult:

@@ -11,8 +11,9 @@ from podpower.hours import DAY_S
 from podpower_assets.clusters import Cluster
 from podpower_assets.fleet.assets import NAME, upstream_of
 from podpower_assets.fleet.stale_hours import stale_hours
+from podpower_assets.history import has_unfinished_run
 from podpower_assets.partitions import consecutive, hours_between, range_tags
-from podpower_assets.policies import LIMITED, RUNS_A_TICK
+from podpower_assets.policies import LIMITED, RUNS_A_TICK, wait_s
 
 EVERY_S = 900.0  # hours that change meanwhile share a run
 
@@ -22,14 +23,23 @@ fleet_hours = dg.define_asset_job(
 )
 
 
+class _Again(msgspec.Struct):
+    """Requests of an hour that its run did not make: how many, and when the last one was."""
+
+    number: int = 0
+    at_s: float = 0.0
+
+
 class _Cursor(msgspec.Struct):
-    """The last event of each hour for which a run was requested, the time of the last request, and the events that the
-    tick before found.
+    """The last event of each hour for which a run was requested, the time of the last request, the events that the tick
+    before found, and the hours that were requested and not made, with the time at which they were looked for.
     """
 
     events: dict[str, int] = {}
     at_s: float = 0.0
     found: dict[str, int] = {}
+    again: dict[str, _Again] = {}
+    looked_s: float = 0.0
 
 
 def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.SensorDefinition:
@@ -46,7 +56,9 @@ def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.Senso
         description="Requests the fleet summary of the hours whose tables changed, every 15 minutes at most.",
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        """Request each hour once for its last event: an update during a run is a later one."""
+        """Request each hour once for its last event: an update during a run is a later one. Where its run did not make
+        it, or made it without a table, it is requested again after longer and longer waits.
+        """
         cursor = msgspec.json.decode(context.cursor, type=_Cursor) if context.cursor else _Cursor()
         now_s = time.time()
         if now_s - cursor.at_s < EVERY_S:
@@ -54,22 +66,31 @@ def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.Senso
         hours = hours_between(now_s - DAYS * DAY_S, now_s)
         last = _last_events(context.instance, upstream, hours)
         changed = {hour: last[hour] for hour in hours if last.get(hour, 0) > cursor.events.get(hour, 0)}
-        if not changed:
-            return dg.SensorResult(skip_reason="no table changed", cursor=context.cursor)
+        again, looked_s = cursor.again, cursor.looked_s
+        if now_s - looked_s >= EVERY_S and not has_unfinished_run(context.instance, sensor="fleet_changes"):
+            asked = [hour for hour in hours if hour in cursor.events and hour not in changed]
+            again = {hour: again.get(hour, _Again()) for hour in stale_hours(context.instance, upstream, asked)}
+            looked_s = now_s
+        again = {hour: one for hour, one in again.items() if hour in last and hour not in changed}
+        due = [hour for hour, one in again.items() if one.number == 0 or now_s - one.at_s >= wait_s(one.number)]
+        if not changed and not due:
+            known = msgspec.structs.replace(cursor, again=again, looked_s=looked_s)
+            return dg.SensorResult(skip_reason="no table changed", cursor=msgspec.json.encode(known).decode())
         # Tables of one hour are made one after another: a run waits for the last one, but not for ever.
         overdue = 0 < cursor.at_s < now_s - 2 * EVERY_S
         settled = [hour for hour, event in changed.items() if overdue or cursor.found.get(hour) == event]
         stale = stale_hours(context.instance, upstream, settled)
-        groups = consecutive(stale)
+        groups = consecutive({*stale, *due})
         chosen = groups[:RUNS_A_TICK]
         left = {hour for group in groups[RUNS_A_TICK:] for hour in group}
         requested = {hour: last[hour] for hour in settled if hour not in left}
+        tried = {hour: _Again(number=again[hour].number + 1, at_s=now_s) for hour in due if hour not in left}
         kept = {hour: event for hour, event in cursor.events.items() if hour >= hours[0]}
         # What is left over is requested at the next tick.
         at_s = now_s if chosen and len(chosen) == len(groups) else cursor.at_s
-        known = _Cursor(events=kept | requested, at_s=at_s, found=changed)
+        known = _Cursor(events=kept | requested, at_s=at_s, found=changed, again=again | tried, looked_s=looked_s)
         return dg.SensorResult(
-            run_requests=[_request(group, last) for group in reversed(chosen)],
+            run_requests=[_request(group, last, tried) for group in reversed(chosen)],
             skip_reason=None if chosen else "tables are being made, or have the content that was summed up",
             cursor=msgspec.json.encode(known).decode(),
         )
@@ -89,9 +110,10 @@ def _last_events(instance: dg.DagsterInstance, upstream: Sequence[dg.AssetKey], 
     return found
 
 
-def _request(group: Sequence[str], last: Mapping[str, int]) -> dg.RunRequest:
+def _request(group: Sequence[str], last: Mapping[str, int], tried: Mapping[str, _Again]) -> dg.RunRequest:
+    number = max((tried[hour].number for hour in group if hour in tried), default=0)
     return dg.RunRequest(
-        run_key=f"fleet {group[0]} {group[-1]} {max(last[hour] for hour in group)}",
+        run_key=f"fleet {group[0]} {group[-1]} {max(last[hour] for hour in group)}{f' {number}' if number else ''}",
         asset_selection=[dg.AssetKey(NAME)],
         tags=range_tags(group[0], group[-1]) | LIMITED,
     )

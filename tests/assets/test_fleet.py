@@ -10,6 +10,7 @@ import pytest
 import stamina
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.test_utils import create_run_for_test
 
 from podpower.collector.migration import migrate_objects
 from podpower.fleet.summary import FleetSummary, read_summary
@@ -19,11 +20,13 @@ from podpower.sources.recording import Recording
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.definitions import assets, defs
 from podpower_assets.fleet import sensors
+from podpower_assets.fleet.assets import upstream_of
 from podpower_assets.fleet.sensors import fleet_changes
+from podpower_assets.fleet.stale_hours import stale_hours
 from podpower_assets.labels.schedules import HOURLY_ASSETS
 from podpower_assets.partitions import hour_key, hour_start_s
 from podpower_assets.resources import Models, Source, Tables
-from podpower_assets.versions import CONSUMED
+from podpower_assets.versions import CONSUMED, recorded
 from tests.assets.conftest import DAY, HOURS, Place
 
 TWO = (FIRST, Cluster("edge"))
@@ -173,6 +176,21 @@ def test_a_damaged_table_of_one_cluster_is_its_error(fleet: Fleet) -> None:
         assert [value is None for value in edge.series.measured_w] == [False, True]
     finally:
         path.write_bytes(whole)
+    # The table comes back with the content that Dagster knows; the summary was made without it.
+    assert stale_hours(fleet.instance, upstream_of(TWO).unchecked, HOURS[:2]) == [HOURS[1]]
+
+
+def test_an_hour_without_a_lost_table_is_stale_until_it_is_back(fleet: Fleet) -> None:
+    tables, upstream = fleet.resources["tables"], upstream_of(TWO).unchecked
+    assert isinstance(tables, Tables)
+    path = Path(str(tables.of(TWO[1]).path("kepler_labels", HOURS[0])))
+    whole = path.read_bytes()
+    path.unlink()
+    assert fleet.run([dg.AssetKey("fleet_summary")], *HOURS[:2]).success
+    path.write_bytes(whole)
+    assert stale_hours(fleet.instance, upstream, HOURS[:2]) == [HOURS[0]]
+    assert fleet.run([dg.AssetKey("fleet_summary")], HOURS[0]).success
+    assert stale_hours(fleet.instance, upstream, HOURS[:2]) == []
 
 
 def test_the_definitions_have_the_clusters_of_the_file(fleet: Fleet) -> None:
@@ -211,6 +229,14 @@ class TestTheSensor:
         for hour in hours:
             instance.report_runless_asset_event(dg.AssetMaterialization(cluster.key("kepler_labels"), partition=hour))
 
+    def made(self, instance: dg.DagsterInstance, *hours: str) -> None:
+        """Report that the summary of these hours was made from the labels of now."""
+        for hour in hours:
+            labels = recorded(instance, dg.AssetKey("kepler_labels"), [hour])[hour]
+            consumed = dg.MetadataValue.json({"kepler_labels": {hour: labels.version}})
+            own = dg.AssetMaterialization("fleet_summary", partition=hour, metadata={CONSUMED: consumed})
+            instance.report_runless_asset_event(own)
+
     def requested(self, result: dg.SensorResult) -> list[tuple[str, str]]:
         tags = [request.tags for request in result.run_requests or ()]
         return [(t["dagster/asset_partition_range_start"], t["dagster/asset_partition_range_end"]) for t in tags]
@@ -227,6 +253,7 @@ class TestTheSensor:
         self.report(instance, before, now)
         first = self.settled(instance, None)
         assert self.requested(first) == [(before, now)]
+        self.made(instance, before, now)
         assert self.requested(self.settled(instance, first.cursor)) == []
         self.report(instance, before, cluster=TWO[1])
         late = self.settled(instance, first.cursor)
@@ -246,6 +273,44 @@ class TestTheSensor:
         assert self.requested(same) == []
         instance.report_runless_asset_event(made._replace(tags={DATA_VERSION_TAG: "b"}))
         assert self.requested(self.settled(instance, same.cursor)) == [(now, now)]
+
+    def test_an_hour_that_its_run_did_not_make_is_requested_again_ever_more_rarely(
+        self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        began_s = time.time()
+        old = hour_key(began_s - 50 * 3600)
+
+        def at(minutes: float, cursor: str | None) -> dg.SensorResult:
+            monkeypatch.setattr(time, "time", lambda: began_s + 60 * minutes)
+            return self.tick(instance, cursor)
+
+        self.report(instance, old)
+        first = at(1, at(0, None).cursor)
+        assert self.requested(first) == [(old, old)]
+        result, requests = first, []
+        for minutes in range(2, 10 * 60):
+            result = at(minutes, result.cursor)
+            requests += [(minutes, request.run_key) for request in result.run_requests or ()]
+        assert [minutes for minutes, _ in requests] == [16, 76, 436]
+        assert first.run_requests is not None
+        assert len({first.run_requests[0].run_key, *(key for _, key in requests)}) == 4
+        self.made(instance, old)
+        assert self.requested(at(48 * 60, result.cursor)) == []
+
+    def test_an_hour_whose_run_goes_on_is_not_requested_again(
+        self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sensors, "EVERY_S", 0.0)
+        now = hour_key(time.time())
+        self.report(instance, now)
+        first = self.settled(instance, None)
+        assert self.requested(first) == [(now, now)]
+        own = {"dagster/sensor_name": "fleet_changes"}
+        run = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED, tags=own)
+        second = self.tick(instance, first.cursor)
+        assert self.requested(second) == []
+        instance.report_run_failed(run)
+        assert self.requested(self.tick(instance, second.cursor)) == [(now, now)]
 
     def test_an_hour_whose_tables_are_being_made_waits(
         self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
