@@ -261,7 +261,7 @@ class AssetSettings:
     )
     stale_labels_hours: int = setting(
         "PODPOWER_STALE_LABELS_HOURS",
-        "Age of the newest known label from which labels and rows are stale.",
+        "Age of the newest known label, and of the last observation, from which labels, rows and journal are stale.",
         parse=integer(least=1, most=8760),
         default=2,
     )

@@ -18,7 +18,7 @@ from podpower.hours import DAY_S
 from podpower.labels.checks import ENERGY_IS_NOT_ALL_ZERO, MOST_STEPS_ARE_KNOWN, PODS_ADD_UP
 from podpower_assets.checks import ENCODER_IS_WHOLE, TABLE_IS_WHOLE
 from podpower_assets.failed_checks import MOST_CHARS, Known, changed, lines, name_of, standing
-from podpower_assets.freshness import LABELS_ARE_FRESH, MODEL_IS_FRESH, ROWS_ARE_FRESH
+from podpower_assets.freshness import JOURNAL_IS_FRESH, LABELS_ARE_FRESH, MODEL_IS_FRESH, ROWS_ARE_FRESH
 from podpower_assets.policies import JOB_TAG
 
 _TIMEOUT_SECONDS = 10.0
@@ -33,6 +33,7 @@ FIXES = {
     ENERGY_IS_NOT_ALL_ZERO: "Kepler finds no hardware counters: `podpower doctor` names the nodes.",
     MOST_STEPS_ARE_KNOWN: "`podpower doctor` examines Kepler and Prometheus; the partition's page counts reasons.",
     PODS_ADD_UP: "Compare Kepler's pods with its nodes: `podpower doctor`.",
+    JOURNAL_IS_FRESH: "Look at the collector, `podpower collect watch`: specs are those of before it stopped.",
     LABELS_ARE_FRESH: "`podpower clusters` names what stopped: the collector, Prometheus or Kepler.",
     ROWS_ARE_FRESH: "Look at the runs of training_rows, and at labels_are_fresh.",
     MODEL_IS_FRESH: "Look at the newest candidate's checks: `podpower models list`.",

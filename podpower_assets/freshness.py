@@ -1,4 +1,4 @@
-"""Freshness: checks that turn red when labels, rows or the served model stop following the cluster.
+"""Freshness: checks that turn red when journal, labels, rows or the served model stop following the cluster.
 
 A sensor evaluates them, because what has stopped starts no run. It reports a verdict when it changes, and once an hour.
 """
@@ -25,12 +25,14 @@ from podpower.registry.store import ModelStore
 from podpower.sources.recording import read_meta
 from podpower_assets.clusters import Cluster
 from podpower_assets.labels.assets import NAME as LABELS
+from podpower_assets.lineage import JOURNAL
 from podpower_assets.model.assets import PROMOTED
 from podpower_assets.partitions import hour_start_s
 from podpower_assets.resources import Models, Source, Tables
 from podpower_assets.training_rows.assets import NAME as ROWS
 
-LABELS_ARE_FRESH, ROWS_ARE_FRESH, MODEL_IS_FRESH = "labels_are_fresh", "rows_are_fresh", "served_model_is_fresh"
+JOURNAL_IS_FRESH, LABELS_ARE_FRESH, ROWS_ARE_FRESH = "journal_is_fresh", "labels_are_fresh", "rows_are_fresh"
+MODEL_IS_FRESH = "served_model_is_fresh"
 _REPEAT_S = HOUR_S
 _LOOK_BACK = 48  # partitions in which the newest known label is looked for
 
@@ -43,7 +45,7 @@ class Freshness:
     reached_s: float | None
     now_s: float
     limit_s: float
-    why: str = ""  # of data that are too old
+    why: str = ""  # of data that are too old, or unreadable
 
     @property
     def passed(self) -> bool:
@@ -54,7 +56,7 @@ class Freshness:
     def description(self) -> str:
         """Age of the newest data, beside the limit."""
         if self.reached_s is None:
-            return f"There are none; they should be at most {self.limit_s / HOUR_S:g} h old."
+            return self.why or f"There are none; they should be at most {self.limit_s / HOUR_S:g} h old."
         age_h = max(0.0, self.now_s - self.reached_s) / HOUR_S
         why = f" {self.why}" if self.why and not self.passed else ""
         return f"The newest are {age_h:.1f} h old; the limit is {self.limit_s / HOUR_S:g} h.{why}"
@@ -77,7 +79,7 @@ class Freshness:
 
 def freshness_checks(clusters: Sequence[Cluster]) -> list[dg.AssetChecksDefinition]:
     """Return the checks of each cluster and of the served model. They can be run by hand too."""
-    of_clusters = [_check(key) for cluster in clusters for key in _keys(cluster)]
+    of_clusters = [_check(key) for cluster in clusters for key in (_journal(cluster), *_keys(cluster))]
     return [*of_clusters, _check(_MODEL)]
 
 
@@ -88,7 +90,7 @@ def freshness_sensor(clusters: Sequence[Cluster]) -> dg.SensorDefinition:
         name="freshness",
         minimum_interval_seconds=300,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Evaluates whether labels, rows and the served model follow the cluster; starts no run.",
+        description="Evaluates whether journal, labels, rows and the served model follow the cluster; starts no run.",
     )
     def sensor(context: dg.SensorEvaluationContext, source: Source, tables: Tables, models: Models) -> dg.SkipReason:
         """Report each verdict that has changed, and all of them once an hour."""
@@ -125,9 +127,12 @@ def evaluate(
     given = settings.read().assets
     now_s = _present_s(source.recording, now_s)
     for cluster in clusters:
+        limit_s = given.stale_labels_hours * HOUR_S
+        reached_s, why = _observed_s(source.of(cluster))
+        yield Freshness(key=_journal(cluster), reached_s=reached_s, now_s=now_s, limit_s=limit_s, why=why)
         for key in _keys(cluster):
             reached_s = _newest_s(tables.of(cluster), key.asset_key.path[-1])
-            yield Freshness(key=key, reached_s=reached_s, now_s=now_s, limit_s=given.stale_labels_hours * HOUR_S)
+            yield Freshness(key=key, reached_s=reached_s, now_s=now_s, limit_s=limit_s)
     store, limit_s = models.open(), given.stale_model_hours * HOUR_S
     yield Freshness(key=_MODEL, reached_s=_model_reaches_s(store), now_s=now_s, limit_s=limit_s, why=_rejection(store))
 
@@ -142,6 +147,18 @@ def _present_s(place: str, now_s: float) -> float:
 
 
 _MODEL = dg.AssetCheckKey(dg.AssetKey(PROMOTED), MODEL_IS_FRESH)
+
+
+def _journal(cluster: Cluster) -> dg.AssetCheckKey:
+    return dg.AssetCheckKey(cluster.key(JOURNAL), JOURNAL_IS_FRESH)
+
+
+def _observed_s(source: Source) -> tuple[float | None, str]:
+    """Return the time up to which the cluster was observed, None where that cannot be read, and why."""
+    try:
+        return source.observed().reached_s, ""
+    except PodpowerError as error:  # of one cluster: the others have their verdicts
+        return None, str(error)
 
 
 def _keys(cluster: Cluster) -> list[dg.AssetCheckKey]:

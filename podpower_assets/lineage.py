@@ -1,6 +1,6 @@
 """External assets: the sources that the platform reads and the service that reads what it makes.
 
-The lineage shows them beside the assets. Nothing is recorded of them, so that they start and block nothing.
+The lineage shows them beside the assets. No materialization is recorded of them, so that they start and block nothing.
 """
 
 from collections.abc import Iterator, Sequence

@@ -5,9 +5,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from podpower.collector.migration import migrate_objects
+from podpower.sources.journal.files import JournalFiles
+from podpower.sources.journal.reader import JournalReader
+from podpower.sources.recording import Recording
 from podpower_assets.clusters import FIRST
 from podpower_assets.freshness import evaluate, freshness_sensor
-from podpower_assets.resources import Models, Tables
+from podpower_assets.resources import Models, Source, Tables
 from tests.assets.conftest import START_S, Place
 
 END_S = START_S + 2 * 3600
@@ -26,13 +30,37 @@ def test_data_up_to_the_present_are_fresh(made: Place) -> None:
     ("hours_later", "stale"),
     [
         (1.9, set()),
-        (2.1, {"labels_are_fresh", "rows_are_fresh"}),
-        (6.1, {"labels_are_fresh", "rows_are_fresh", "served_model_is_fresh"}),
+        (2.1, {"journal_is_fresh", "labels_are_fresh", "rows_are_fresh"}),
+        (6.1, {"journal_is_fresh", "labels_are_fresh", "rows_are_fresh", "served_model_is_fresh"}),
     ],
 )
 def test_what_stops_is_stale_after_its_limit(made: Place, hours_later: float, stale: set[str]) -> None:
     found = verdicts(made, END_S + hours_later * 3600)
     assert {name for name, passed in found.items() if not passed} == stale
+
+
+@pytest.mark.parametrize(("hours_later", "passed"), [(1.9, True), (2.1, False)])
+def test_a_journal_that_nobody_writes_is_stale_while_labels_go_on(
+    recording: Path, tmp_path: Path, hours_later: float, passed: bool
+) -> None:
+    journal = tmp_path / "journal"
+    migrate_objects(Recording(recording), JournalFiles(journal))
+    reached_s = JournalReader(journal).reached_s()
+    tables, models = Tables(root=str(tmp_path / "tables")), Models(root=str(tmp_path / "models"))
+    found = evaluate([FIRST], Source(recording=str(journal)), tables, models, now_s=reached_s + hours_later * 3600)
+    [one] = [one for one in found if one.key.name == "journal_is_fresh"]
+    assert (one.key.asset_key, one.passed) == (dg.AssetKey("cluster_journal"), passed)
+
+
+def test_a_journal_that_cannot_be_read_is_not_fresh_and_hides_no_other_verdict(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    (journal / "journal.json").write_bytes(b"?")
+    tables, models = Tables(root=str(tmp_path / "tables")), Models(root=str(tmp_path / "models"))
+    found = {one.key.name: one for one in evaluate([FIRST], Source(recording=str(journal)), tables, models, now_s=0.0)}
+    assert "is damaged" in found["journal_is_fresh"].description
+    assert not found["journal_is_fresh"].passed
+    assert {*found} == {"journal_is_fresh", "labels_are_fresh", "rows_are_fresh", "served_model_is_fresh"}
 
 
 def test_a_recording_of_another_day_is_as_fresh_as_its_end(made: Place) -> None:
@@ -41,7 +69,7 @@ def test_a_recording_of_another_day_is_as_fresh_as_its_end(made: Place) -> None:
 
 def test_where_nothing_was_made_yet_everything_is_stale(place: Place, tmp_path: Path) -> None:
     place.tables, place.models = Tables(root=str(tmp_path / "no")), Models(root=str(tmp_path / "none"))
-    assert not any(verdicts(place, END_S).values())
+    assert {name for name, passed in verdicts(place, END_S).items() if passed} == {"journal_is_fresh"}
 
 
 def test_a_verdict_is_reported_when_it_changes_without_a_run(made: Place) -> None:
