@@ -124,7 +124,7 @@ class Predictions(Controller):
         settings: NamedDependency[Settings],
         metrics: NamedDependency[Metrics],
         threads: NamedDependency[WorkerThreads],
-    ) -> Response[Batch] | Stream:
+    ) -> Response[Batch] | Response[bytes] | Stream:
         """Predict many workloads, each and together. A bad row is listed in `errors` and fails no other; objects that
         have no prediction of their own are listed in `skipped` with the reason. With `Accept: application/x-ndjson`
         the answer is a line for each, and a last one with the total.
@@ -133,9 +133,13 @@ class Predictions(Controller):
         body, media_type = await body_of(request, *accepted, query=(*bodies.OPTIONS, *parameters.NAMES))
         if streaming.is_wanted(request.headers.get("accept", "")):
             bodies.check_query(request.query_params, known=bodies.OPTIONS)  # costs are those of a whole batch
-            rows = settings.max_stream_rows if media_type == bodies.NDJSON else settings.max_batch_rows
+            has_chunks = request.scope["http_version"] != "1.0"
+            are_many = has_chunks and media_type == bodies.NDJSON
+            rows = settings.max_stream_rows if are_many else settings.max_batch_rows
             options = bodies.options_of(request.query_params, max_rows=rows)
             lines = await streaming.answer(served.predictor, body, media_type, options, metrics, threads=threads)
+            if not has_chunks:
+                return Response(content=b"".join([line async for line in lines]), media_type=bodies.NDJSON)
             return Stream(lines, media_type=bodies.NDJSON)
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         inputs = parameters.inputs_from(request.query_params)

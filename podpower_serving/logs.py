@@ -1,4 +1,4 @@
-"""The log of the service on standard error: text, or one JSON object a line.
+"""The log of the service on standard error: text, or one JSON object a line. Lines that nobody reads are dropped.
 
 No line has a body, a credential or a query. With JSON each answered request has a line; these are written a few at a
 time, since a system call for each would cost more than the prediction of some.
@@ -8,9 +8,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 import sys
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import msgspec
 
@@ -23,7 +24,17 @@ _ATOMIC_BYTES: Final = 4096  # a pipe does not mix such writes of several worker
 _WAIT_SECONDS: Final = 0.1
 _MOST_BYTES: Final = 64 << 10
 _STDERR: Final = 2
+_DROPPED: Final = "%d lines of the log were dropped: its reader did not keep up"
 _ENCODER: Final = msgspec.json.Encoder()
+
+_log = logging.getLogger("podpower.serving")
+
+
+def _takes_more(file: int) -> bool:
+    """Return False for a file whose next write would wait for its reader, and all requests with it."""
+    poll = select.poll()
+    poll.register(file, select.POLLOUT)
+    return bool(poll.poll(0))
 
 
 class Answered(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -53,6 +64,7 @@ class AccessLog:
         self._worker, self._file = worker, file
         self._lines: list[bytes] = []
         self._bytes = 0
+        self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def answered(
@@ -99,18 +111,47 @@ class AccessLog:
             self._timer.cancel()
             self._timer = None
         lines, self._lines, self._bytes = self._lines, [], 0
-        piece = b""
+        piece: list[bytes] = []
+        size = 0
         for line in lines:
-            if len(piece) + len(line) >= _ATOMIC_BYTES:
+            if size + len(line) >= _ATOMIC_BYTES:
                 self._write(piece)
-                piece = b""
-            piece += line + b"\n"
+                piece, size = [], 0
+            piece.append(line)
+            size += len(line) + 1
         self._write(piece)
 
-    def _write(self, piece: bytes) -> None:
+    def _write(self, lines: list[bytes]) -> None:
+        if not lines:
+            return
+        if not _takes_more(self._file):
+            self._dropped += len(lines)
+            return
+        if self._dropped:
+            number, self._dropped = self._dropped, 0
+            _log.warning(_DROPPED, number)
+        rest = b"\n".join([*lines, b""])
         with contextlib.suppress(OSError):  # nobody reads the log any more: requests are answered all the same
-            while piece:
-                piece = piece[os.write(self._file, piece) :]
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+
+
+class StandardError(logging.StreamHandler[TextIO]):
+    """Writes records to standard error."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record, after the number of those that were dropped before it."""
+        if not _takes_more(_STDERR):
+            self._dropped += 1
+            return
+        if self._dropped:
+            number, self._dropped = self._dropped, 0
+            super().emit(_log.makeRecord(_log.name, logging.WARNING, __file__, 0, _DROPPED, (number,), None))
+        super().emit(record)
 
 
 class JsonLines(logging.Formatter):
@@ -146,7 +187,7 @@ class TextLines(logging.Formatter):
 
 def configure(log_format: str) -> None:
     """Send the log of this process to standard error, as "text" or "json"."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = StandardError()
     handler.setFormatter(JsonLines() if log_format == JSON else TextLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for each look into a model store over HTTP

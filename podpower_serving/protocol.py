@@ -23,6 +23,7 @@ from podpower_serving.slow_readers import SlowReader
 
 HEADER_BYTES: Final = 32 << 10
 _BETWEEN_BYTES: Final = 256 << 10  # trailers, or what else is no body: as much as one piece can have
+_SLICE_BYTES: Final = 4 << 10  # parsed at a time: some requests, or more of a body
 _HARD: Final = 2  # times the limit of connections: beyond, they are closed unread
 
 
@@ -47,10 +48,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(JoinedWrites(transport, self.loop, closing=self._slow_reader.watch))
         self.metrics.set(CONNECTIONS, len(self.connections))
         self._phase: Literal["headers", "body", "answer"] = "headers"
-        self._read_bytes = 0  # of headers, before the piece that is being read
-        self._piece_bytes = 0
-        self._began = False  # a request, within that piece
+        self._read_bytes = 0  # of headers, before the slice that is being read
+        self._began = False  # a request, within that slice
         self._between_bytes = 0  # within a body, since the last piece of it: sizes of chunks, and trailers
+        self._unparsed = b""  # for later, while requests before it wait for their answers
+        self._ended = False  # the client sends nothing more
         self._deadline: TimerHandle | None = None
         self._certificate = _subject(transport)
         over = len(self.connections) - self.bounds.connections
@@ -71,14 +73,57 @@ class BoundedProtocol(HttpToolsProtocol):
         self.metrics.set(CONNECTIONS, len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        """Read a piece, and wait for the rest of what it begins."""
-        self._piece_bytes = len(data)
+        """Read a piece, as far as its requests can be begun soon, and wait for the rest of what it begins."""
+        self._unset_keepalive_if_required()
+        if self._unparsed:
+            self._unparsed += data
+            self.flow.pause_reading()
+        else:
+            self._read(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """Stay to answer what a client sent before it closed its half of the connection. TLS has no halves."""
+        self._ended = self.scheme == "http" and self._is_answering()
+        if self._ended and not self._unparsed:
+            self.cycle.keep_alive = False
+        return self._ended
+
+    def on_response_complete(self) -> None:
+        """Go on with the requests that had to wait for this answer."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        if self._unparsed:
+            self._unset_keepalive_if_required()
+            data, self._unparsed = self._unparsed, b""
+            self._read(data)
+        if self._ended and not self._is_answering():
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        """Return True while a request that arrived completely has no answer."""
+        if self._unparsed:
+            return True
+        return self._phase == "answer" and self.cycle is not None and not self.cycle.response_complete
+
+    def _read(self, data: bytes) -> None:
+        """Read slices of a piece while no request has to wait for an answer before it: each that waits takes memory,
+        and a piece can hold thousands.
+        """
+        at = 0
+        while at < len(data) and not self.pipeline and not self.transport.is_closing():
+            self._read_slice(data[at : at + _SLICE_BYTES])
+            at += _SLICE_BYTES
+        if self.pipeline:  # reading is paused: the client has no part in this
+            self._in_time()
+            self._unparsed = data[at:]
+
+    def _read_slice(self, data: bytes) -> None:
         self._between_bytes += len(data)
         self._began = False
-        self._unset_keepalive_if_required()
         self._parse(data)
         if self._phase == "headers":
-            self._read_bytes += 0 if self._began else len(data)  # a piece can have whole requests before it
+            self._read_bytes += 0 if self._began else len(data)  # a slice can have whole requests before it
             if self._read_bytes > HEADER_BYTES:
                 self._refuse_headers()
             elif self._deadline is None:
@@ -137,7 +182,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._in_time()
         self._phase, self._between_bytes = "body", 0
-        if self._read_bytes + self._piece_bytes > HEADER_BYTES:
+        if self._read_bytes + 2 * _SLICE_BYTES > HEADER_BYTES:  # with the slices of its first and of its last byte
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > HEADER_BYTES:
                 self._refuse_headers()

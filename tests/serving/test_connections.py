@@ -1,6 +1,7 @@
 """Bounds of connections and the end of the process, over a real socket."""
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -14,6 +15,7 @@ import time
 import httpx
 import psutil
 import pytest
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from podpower.cli.ports import free_port
 from podpower_serving.app import create_app
@@ -159,6 +161,36 @@ def test_many_requests_at_once_are_answered(address):
         connection.sendall(sent)
         status, _, rest = answer(connection)
     assert (status, rest.count(b"HTTP/1.1 200 OK")) == (200, 999)
+
+
+def test_few_of_many_requests_at_once_are_held_while_an_answer_is_not_read(address):
+    head = b" HTTP/1.1\r\nHost: a\r\n\r\n"
+    with connected(address) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.sendall(b"GET /docs/assets/swagger-ui-bundle.js" + head + (b"GET /" + head) * 5000)
+        assert connection.recv(1)  # of the first answer: what came with it was read
+        held = sum(isinstance(found, RequestResponseCycle) for found in gc.get_objects())
+    assert held < 500
+
+
+@pytest.mark.parametrize("path", [b"/predict", b"/explain", b"/predict/batch"])
+def test_a_client_that_closes_its_half_is_answered(address, path):
+    request = post().replace(b"/predict", path, 1) + (b"[%b]" % BODY if path.endswith(b"batch") else BODY)
+    request = request.replace(b"Length: %d" % len(BODY), b"Length: %d" % (len(BODY) + 2 * path.endswith(b"batch")))
+    for number in (1, 40):
+        with connected(address) as connection:
+            connection.sendall(request * number)
+            connection.shutdown(socket.SHUT_WR)
+            status, _, rest = answer(connection)
+        assert (status, rest.count(b"HTTP/1.1 200 OK")) == (200, number - 1)
+
+
+def test_a_client_that_closes_its_half_within_a_request_is_closed(address):
+    for sent in (b"", post()[:-2], post() + BODY[:20]):
+        with connected(address) as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
 
 
 def test_a_tunnel_is_refused(address):

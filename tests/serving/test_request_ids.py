@@ -1,12 +1,17 @@
 """Ids of requests and the log, over a real socket."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 
+import httpx
 import pytest
 
 from podpower.io.api_keys import line_of, new_key
 from podpower_serving.openapi import REQUEST_EXAMPLE
-from tests.serving.processes import service
+from tests.serving.processes import is_ready, service, wait_until
 
 JSON = {"Content-Type": "application/json"}
 
@@ -69,3 +74,30 @@ def test_text_is_the_default_and_has_no_line_for_each_request(filled_store, tmp_
             client.post("/predict", json=REQUEST_EXAMPLE)
         assert "/predict" not in running.logged()
         assert "INFO podpower.serving: serving model" in running.logged()
+
+
+def test_a_log_that_nobody_reads_holds_no_answer_back(filled_store):
+    command = [sys.executable, "-m", "podpower", "serve", "--port", "0", "--log-format", "json"]
+    environment = os.environ | {"PODPOWER_MODEL_STORE": str(filled_store.root)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
+        try:
+            found = re.search(r"http://[\d.:]+", process.stderr.readline().decode())
+            with httpx.Client(base_url=found[0], timeout=30) as client:
+                wait_until(lambda: is_ready(client))
+                for _ in range(1000):  # 300 bytes each; a pipe holds 64 KiB
+                    assert client.get("/" + "x" * 100).status_code == 404
+                os.set_blocking(process.stderr.fileno(), False)
+                read = b""
+
+                def is_reported():
+                    nonlocal read
+                    client.get("/healthz")
+                    read += process.stderr.read() or b""
+                    return b"lines of the log were dropped" in read
+
+                wait_until(is_reported)
+        finally:
+            process.kill()
+    lines = [json.loads(line) for line in read.splitlines()]
+    dropped = next(line["message"] for line in lines if "dropped" in line["message"])
+    assert 0 < int(dropped.split()[0]) < 1000

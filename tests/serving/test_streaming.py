@@ -54,6 +54,21 @@ def test_lines_are_answered_by_lines_with_the_numbers_of_a_batch(roomy):
     assert found[-1]["total"]["duplicates"] == 1
 
 
+def test_http_1_0_which_has_no_chunks_gets_all_lines_at_once(roomy):
+    content = body(spec(number) for number in range(300)).encode()
+    head = "POST /predict/batch HTTP/1.0\r\nAccept: application/x-ndjson\r\nContent-Type: application/x-ndjson\r\n"
+    with socket.create_connection((roomy.base_url.host, roomy.base_url.port), timeout=30) as connection:
+        connection.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        received = b""
+        while piece := connection.recv(1 << 16):
+            received += piece
+    headers, _, lines = received.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in headers.lower()
+    assert f"content-length: {len(lines)}".encode() in headers.lower()
+    assert lines.count(b"\n") == 301
+    assert "total" in json.loads(lines.splitlines()[-1])
+
+
 def test_lists_and_manifests_are_answered_by_lines_too(roomy):
     rows = [spec(number) for number in range(300)]
     found = streamed(roomy, json.dumps(rows), {"Content-Type": "application/json"})
