@@ -13,6 +13,10 @@ class Damaged(InvalidInput):
     """A stored file is not what was written: leave it out, or make it again."""
 
 
+class OtherSource(InvalidInput):
+    """A cursor is of another source: begin this one from its beginning."""
+
+
 class Refused(PodpowerError):
     """An artifact or store cannot be trusted or does not fit: refuse to start from it, keep what runs."""
 

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import polars as pl
 
-from podpower.errors import InvalidInput, Refused, Unavailable
+from podpower.errors import InvalidInput, OtherSource, Refused, Unavailable
 from podpower.hours import hour_name, hours_between
 from podpower.io.parquet import TableFile, scanned
 from podpower.io.places import local_folder
@@ -168,9 +168,9 @@ class Recording:
         try:
             position = msgspec.json.decode(cursor, type=_Cursor)
         except ValueError:
-            raise InvalidInput(f"not a cursor of a recording: {cursor[:80]}; reset it") from None
+            raise OtherSource(f"not a cursor of a recording: {cursor[:80]}") from None
         if position.recording_id != self.meta.recording_id:
-            raise InvalidInput(f"the cursor belongs to another recording than {self.root}; reset it")
+            raise OtherSource(f"the cursor belongs to another recording than {self.root}")
         return position
 
     def _alive_at(self, hour: str) -> Alive:

@@ -7,7 +7,7 @@ import dagster as dg
 import msgspec
 import polars as pl
 
-from podpower.errors import Damaged, PodpowerError
+from podpower.errors import Damaged, OtherSource, PodpowerError
 from podpower.hours import DAY_S, HOUR_S
 from podpower.settings import AssetSettings
 from podpower.sources.protocols import ObjectEvent
@@ -99,7 +99,11 @@ def _look(
     """Add what changed since the last look; return why nothing may have been added, and whether the cluster lives."""
     now_s = time.time()
     with source.opened() as sources:
-        changes, position = sources.objects.changes(pending.source)
+        try:
+            changes, position = sources.objects.changes(pending.source)
+        except OtherSource as error:  # a journal that was begun anew, or a live cluster in place of a recording
+            context.log.warning(f"{error}; reading it from its beginning")
+            changes, position = sources.objects.changes(None)
         stale, is_live = sources.stale(), sources.journal is not None
         for line in [*sources.damaged, *([stale] if stale else [])]:
             context.log.warning(line)

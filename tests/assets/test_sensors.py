@@ -15,6 +15,7 @@ from podpower.collector.migration import migrate_objects
 from podpower.hours import start_of_hour
 from podpower.settings import AssetSettings
 from podpower.sources.journal.files import JournalFiles
+from podpower.sources.journal.format import META, sealed
 from podpower.sources.recording import Recording
 from podpower.sources.writing import RecordingWriter
 from podpower_assets.clusters import FIRST
@@ -179,6 +180,20 @@ class TestALiveCluster:
             result = look(f"{hour + 1}:30", cursor)
             assert asked(result) == []
             cursor = result.cursor
+
+    def test_a_journal_that_was_begun_anew_is_read_from_its_beginning(
+        self, look: Callable[[str, str | None], dg.SensorResult], journal: Path, recording: Path
+    ) -> None:
+        cursor = look("11:20", None).cursor
+        shutil.rmtree(journal)
+        migrate_objects(Recording(recording), JournalFiles(journal))
+        meta = JournalFiles(journal).meta()
+        assert meta is not None
+        (journal / META).write_bytes(sealed(msgspec.structs.replace(meta, journal_id="another")))
+        anew = look("11:30", cursor)
+        assert asked(anew) == [(HOURS[0], HOURS[-1])]
+        assert '"another' in msgspec.json.decode(anew.cursor or "", type=Pending).source  # type: ignore[operator]
+        assert asked(look("11:31", anew.cursor)) == []
 
 
 def seconds(clock: str) -> float:

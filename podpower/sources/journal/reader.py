@@ -7,7 +7,7 @@ from functools import cached_property
 
 import msgspec
 
-from podpower.errors import InvalidInput, Unavailable
+from podpower.errors import InvalidInput, OtherSource, Unavailable
 from podpower.hours import hour_name, hour_start_s, hours_between
 from podpower.io.places import AnyPath
 from podpower.sources.journal.files import JournalFiles
@@ -249,12 +249,12 @@ class JournalReader:
         try:
             position = msgspec.json.decode(cursor, type=_Cursor)
         except ValueError:
-            raise InvalidInput(f"not a cursor of a journal: {cursor[:80]}; reset it") from None
+            raise OtherSource(f"not a cursor of a journal: {cursor[:80]}") from None
         if position.recording_id == journal_id:  # of the journal before it was migrated: the hour is read again
             header = self.snapshot_header(position.hour)
             return _Cursor(journal_id=journal_id, hour=position.hour, sequence=header.sequence if header else 0)
         if position.journal_id != journal_id:
-            raise InvalidInput(f"the cursor belongs to another journal than {self.files}; reset it")
+            raise OtherSource(f"the cursor belongs to another journal than {self.files}")
         return position
 
 

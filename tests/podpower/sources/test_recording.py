@@ -96,7 +96,7 @@ def test_samples_keep_to_the_window_and_the_metrics(tmp_path: Path) -> None:
 )
 def test_cursors_that_do_not_fit_are_refused(tmp_path: Path, cursor: str) -> None:
     recorded(tmp_path)
-    with pytest.raises(InvalidInput, match="reset it"):
+    with pytest.raises(InvalidInput, match="cursor"):
         Recording(tmp_path).changes(cursor)
 
 
