@@ -19,6 +19,7 @@ import dagster as dg
 import sqlalchemy as sa
 from dagster._core.asset_graph_view.serializable_entity_subset import SerializableEntitySubset
 from dagster._core.definitions.partitions.subset import PartitionsSubset
+from dagster._core.events import ASSET_CHECK_EVENTS
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
     AssetCheckExecutionResolvedStatus,
@@ -30,12 +31,13 @@ from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, Sq
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 
 from podpower.hours import DAY_S, HOUR_S
-from podpower_assets.storage.memories import Memory, mark_of, memory_in, place_of, text_of
+from podpower_assets.storage.memories import Memory, Recent, mark_of, memory_in, place_of, text_of
 
 _LOG = logging.getLogger(__name__)
 _REFRESHED_S = DAY_S
 LATE_EVENTS = 500  # events with a smaller id that another process can still be writing
 _MOST_CHANGED = 1000  # partitions; where more changed, the whole history is read again
+_CHECKING = [one.value for one in ASSET_CHECK_EVENTS]
 _RESOLVED = {
     AssetCheckExecutionRecordStatus.SUCCEEDED: AssetCheckExecutionResolvedStatus.SUCCEEDED,
     AssetCheckExecutionRecordStatus.FAILED: AssetCheckExecutionResolvedStatus.FAILED,
@@ -107,7 +109,10 @@ class CheckStates(SqlEventLogStorage):
         if not 0 <= now_s - memory.at_s < _REFRESHED_S:
             self._refresh_later(asset, definitions)
         known = [key for key in definitions if self._is_known(memory, key, definitions[key])]
-        changed = self._changed(asset, known, after=memory.event - LATE_EVENTS) if known else set()
+        after = memory.event - LATE_EVENTS
+        recent = self._recent(asset, {*memory.states, *definitions}, after=after)
+        seen = {one for one in memory.recent if one.event > after}
+        changed = {one.partition for one in recent ^ seen}
         if len(changed) > _MOST_CHANGED:
             memory, known, changed = Memory(event=newest, at_s=now_s, wiped=wiped), [], set()
         new = [key for key in definitions if key not in known]
@@ -116,11 +121,12 @@ class CheckStates(SqlEventLogStorage):
             by_key |= self._infos(known, partition_keys=sorted(changed))
         subsets = _Subsets()
         for key, definition in definitions.items():
-            before = memory.states[key] if key in known else AssetCheckState.empty()
-            now = updated(before, key, definition, infos=by_key[key], changed=changed, subsets=subsets)
-            memory.states[key] = self._settled(now, key, definition)
-        if len(known) == len(memory.states):
-            memory.event = newest
+            state = memory.states[key] if key in known else AssetCheckState.empty()
+            if changed or key in new:
+                state = updated(state, key, definition, infos=by_key[key], changed=changed, subsets=subsets)
+            memory.states[key] = self._settled(state, key, definition)
+        if len(definitions) == len(memory.states):
+            memory.event, memory.recent = newest, recent
         self._memories[asset] = memory
         if new or now_s - self._kept_s.get(asset, 0.0) >= HOUR_S:
             self._keep(asset, memory)
@@ -191,22 +197,26 @@ class CheckStates(SqlEventLogStorage):
         with self.index_connection() as connection:
             return connection.execute(sa.select(sa.func.max(SqlEventLogStorageTable.c.id))).scalar() or 0
 
-    def _changed(self, asset: dg.AssetKey, keys: Sequence[dg.AssetCheckKey], *, after: int) -> set[str]:
-        """Return the partitions of an asset that were materialized or checked after an event."""
+    def _recent(self, asset: dg.AssetKey, keys: Iterable[dg.AssetCheckKey], *, after: int) -> frozenset[Recent]:
+        """Return the materializations and results of an asset's partitions after an event. Executions of checks have no
+        index by event: they are found by the runs that checked something since.
+        """
         events, checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
-        materialized = sa.select(events.partition).where(
+        materialized = sa.select(events.id, events.partition).where(
             events.asset_key == asset.to_string(),
             events.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value,
             events.id > after,
         )
-        checked = sa.select(checks.partition).where(
+        checking = sa.select(events.run_id).where(events.dagster_event_type.in_(_CHECKING), events.id > after)
+        checked = sa.select(checks.evaluation_event_storage_id, checks.partition).where(
             checks.asset_key == asset.to_string(),
             checks.check_name.in_([key.name for key in keys]),
+            checks.run_id.in_(checking),
             checks.evaluation_event_storage_id > after,
         )
         with self.index_connection() as connection:
-            rows = connection.execute(materialized.union(checked)).fetchall()
-        return {row[0] for row in rows if row[0] is not None}
+            rows = connection.execute(materialized.union_all(checked)).fetchall()
+        return frozenset(Recent(event, partition) for event, partition in rows if partition is not None)
 
     def _settled(
         self, state: AssetCheckState, key: dg.AssetCheckKey, definition: dg.PartitionsDefinition

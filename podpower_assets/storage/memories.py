@@ -1,6 +1,7 @@
 """States of an asset's checks as a process remembers them, and as Dagster's database keeps them for the next one."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import dagster as dg
 import msgspec
@@ -13,16 +14,24 @@ from dagster_shared.serdes.errors import DeserializationError
 MOST_BYTES = 1 << 20  # of one asset: a year of hours that fail in turns has less
 
 
+class Recent(NamedTuple):
+    """A recent event of a partition: its materialization, or the last event of a check's execution."""
+
+    event: int
+    partition: str
+
+
 @dataclass
 class Memory:
-    """States of the checks of an asset, the last event that they contain, when the whole history was read, and the mark
-    of the last time that it was wiped before ("": never).
+    """States of the checks of an asset, the last event that they contain, when the whole history was read, the mark of
+    the last time that it was wiped before ("": never), and the recent events that this process saw.
     """
 
     event: int
     at_s: float
     wiped: str = ""
     states: dict[dg.AssetCheckKey, AssetCheckState] = field(default_factory=dict)
+    recent: frozenset[Recent] = frozenset()
 
 
 class _State(msgspec.Struct):

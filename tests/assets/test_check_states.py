@@ -212,6 +212,47 @@ def test_a_remembered_state_is_not_computed_partition_by_partition(history, monk
     assert looked_at == [{"partition_keys": [SECOND]}]
 
 
+def test_partitions_in_which_nothing_happened_since_are_not_read_again(history, monkeypatch):
+    history.materialize(FIRST, is_whole=True, is_finite=False)
+    history.plan(SECOND, "is_whole")
+    history.states()
+    looked_at = reads_of_infos(monkeypatch, history)
+    assert asked(history) == {Status.SUCCEEDED: {FIRST}, Status.IN_PROGRESS: {SECOND}}
+    assert looked_at == []
+    history.check(FIRST, is_whole=False)
+    assert asked(history) == {Status.FAILED: {FIRST}, Status.IN_PROGRESS: {SECOND}}
+    assert looked_at == [{"partition_keys": [FIRST]}]
+
+
+def test_an_event_that_another_process_commits_late_is_found(history, monkeypatch):
+    newest_event = CheckStates._newest_event
+    monkeypatch.setattr(CheckStates, "_newest_event", lambda self: newest_event(self) + 100)
+    history.materialize(FIRST, is_whole=True)
+    history.states()
+    history.materialize(SECOND, is_whole=True)
+    history.check(FIRST, is_whole=False)
+    assert history.states()["is_whole"] == {Status.FAILED: {FIRST}, Status.SUCCEEDED: {SECOND}}
+
+
+def test_a_result_that_is_written_after_its_event_is_found(history, monkeypatch):
+    history.materialize(FIRST, is_whole=True)
+    storage, late = type(history.instance.event_log_storage), []
+    write = storage.store_asset_check_event
+    monkeypatch.setattr(storage, "store_asset_check_event", lambda *arguments: late.append(arguments))
+    history.check(FIRST, is_whole=False)
+    assert history.states()["is_whole"] == {Status.SUCCEEDED: {FIRST}}
+    write(*late[0])
+    assert history.states()["is_whole"] == {Status.FAILED: {FIRST}}
+
+
+def test_a_request_of_one_check_leaves_the_changes_of_the_others(history):
+    history.materialize(FIRST, is_whole=True, is_finite=True)
+    history.states()
+    history.materialize(SECOND, is_whole=True, is_finite=False)
+    history.instance.event_log_storage.get_asset_check_state([(CHECKS[0], HOURS)])
+    assert history.states()["is_finite"] == {Status.SUCCEEDED: {FIRST}, Status.FAILED: {SECOND}}
+
+
 @pytest.fixture
 def restarted(history, monkeypatch):
     """The history as the next process opens it."""
