@@ -20,7 +20,7 @@ from podpower.registry.description import ModelInfo, model_info
 from podpower.registry.store import ModelStore
 from podpower.specs.requests import InferenceRequest
 from podpower.specs.selection import Options
-from podpower_serving import batches, bodies, openapi, streaming
+from podpower_serving import batch_bodies, bodies, openapi, streaming
 from podpower_serving.bounds import Bounds
 from podpower_serving.encoding import encoded_list, json_answer
 from podpower_serving.entity_tags import unless_known
@@ -144,7 +144,7 @@ class Predictions(Controller):
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         inputs = parameters.inputs_from(request.query_params)
         answered = functools.partial(
-            batches.answer, served.predictor, metrics, media_type=media_type, options=options, inputs=inputs
+            batch_bodies.answer, served.predictor, metrics, media_type=media_type, options=options, inputs=inputs
         )
         content = await threads.run(answered, body)
         return json_answer(content)

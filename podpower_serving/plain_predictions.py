@@ -15,8 +15,8 @@ from podpower.errors import PodpowerError
 from podpower.model.predictor import Predictor
 from podpower.specs.ndjson import decode_to_predict
 from podpower.specs.requests import InferenceRequest
-from podpower_serving.batching import Batcher
 from podpower_serving.metrics import Metrics
+from podpower_serving.micro_batching import Batcher
 from podpower_serving.models import Served
 
 MAX_BYTES: Final = 16 << 10  # of a body that is decoded on the event loop: some milliseconds at worst

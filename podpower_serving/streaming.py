@@ -14,7 +14,7 @@ from podpower.model.predictor import Predictor
 from podpower.specs.documents import Rejected
 from podpower.specs.selection import Options
 from podpower_serving import bodies
-from podpower_serving.batches import Predicting, Rows
+from podpower_serving.batch_bodies import Predicting, Rows
 from podpower_serving.metrics import Metrics
 from podpower_serving.worker_threads import WorkerThreads
 

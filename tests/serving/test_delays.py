@@ -18,7 +18,7 @@ from podpower.impact.assessment import Inputs
 from podpower.model.predictor import Predictor
 from podpower.specs.requests import Container, InferenceRequest
 from podpower.specs.selection import Options
-from podpower_serving import batches
+from podpower_serving import batch_bodies
 from podpower_serving.app import create_app, spare_loaded
 from podpower_serving.encoding import encoded_batch, encoded_difference, encoded_list, encoded_rows
 from podpower_serving.metrics import Metrics
@@ -129,16 +129,16 @@ def test_a_batch_leaves_little_to_a_garbage_collection(pair):
     body = json.dumps([{**request(number % 40), "namespace": f"n{number}"} for number in range(10_000)]).encode()
     given = {"media_type": "application/json", "options": Options(max_objects=10_000), "inputs": Inputs()}
     predictor = Predictor(*pair, version="v")
-    batches.answer(predictor, Counting(), body, **given)
+    batch_bodies.answer(predictor, Counting(), body, **given)
     alive.clear()
     gc.collect()
     gc.disable()
     try:
-        found = json.loads(batches.answer(predictor, Counting(), body, **given))
+        found = json.loads(batch_bodies.answer(predictor, Counting(), body, **given))
     finally:
         gc.enable()
     assert len(found["predictions"]) == found["total"]["workloads"] == 10_000
-    assert len(alive) == 10_000 // batches.PART_ROWS + 1
+    assert len(alive) == 10_000 // batch_bodies.PART_ROWS + 1
     assert max(alive) < MOST_ALIVE, max(alive)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from podpower.model.predictor import Predictor
 from podpower.specs.requests import Container, InferenceRequest
-from podpower_serving.batching import MAX_ROWS, Batcher
+from podpower_serving.micro_batching import MAX_ROWS, Batcher
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.plain_predictions import MAX_BYTES
 

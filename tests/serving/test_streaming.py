@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from podpower_serving.batches import PART_ROWS
+from podpower_serving.batch_bodies import PART_ROWS
 from podpower_serving.openapi import MANIFEST_EXAMPLE, REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 from tests.serving.processes import service

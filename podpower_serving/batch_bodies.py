@@ -1,4 +1,4 @@
-"""Batches, read and predicted a part at a time.
+"""Bodies of many rows, such as those of `/predict/batch`, read and predicted a part at a time.
 
 What a part needs is forgotten before the next one: few objects live at a time, which a garbage collection would look at
 and the end of a batch would free, either in one go while nobody else has Python's lock.

@@ -1,4 +1,4 @@
-"""Predict requests that arrive at the same time in one call: most of a call's cost does not depend on its rows.
+"""Predict single requests that arrive at the same time in one call: most of its cost does not depend on its rows.
 
 Nobody waits for company: a batch holds what the event loop reads in the turn in which its first request arrives and
 the next one. A prediction has the same bits in any batch.
