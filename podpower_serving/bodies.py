@@ -221,6 +221,14 @@ def json_value(body: bytes) -> Any:
         raise Unreadable(str(error)) from None
 
 
+def json_fields(body: bytes) -> dict[str, msgspec.Raw] | None:
+    """Return the fields of a JSON object, each as it is written; None for another value. Raises as `json_value`."""
+    try:
+        return json_values.fields_of(_text(body))
+    except InvalidInput as error:
+        raise Unreadable(str(error)) from None
+
+
 def _text(body: bytes) -> bytes:
     if not body.strip():
         raise Unreadable("the body is empty: send a workload")

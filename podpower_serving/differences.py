@@ -1,7 +1,8 @@
 """`POST /diff`: what a change of workloads will draw more or less."""
 
 import functools
-from typing import Annotated, Final
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 from litestar import Controller, Response, post
@@ -38,10 +39,7 @@ _BODY: Final = {
     )
 }
 
-
-class _Sides(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    old: Annotated[msgspec.Raw, msgspec.Meta(description="before")]
-    new: Annotated[msgspec.Raw, msgspec.Meta(description="after")]
+_PART: Final = 256  # rows that are freed at a time
 
 
 class Differences(Controller):
@@ -69,24 +67,30 @@ class Differences(Controller):
         body, _ = await body_of(request, bodies.JSON, query=(*bodies.OPTIONS, *parameters.NAMES))
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         inputs = parameters.inputs_from(request.query_params)
-        content = await threads.run(functools.partial(_difference, served.predictor, options, inputs), body)
+        content = await threads.run(functools.partial(answer, served.predictor, options, inputs), body)
         return json_answer(content)
 
 
-def _difference(predictor: Predictor, options: Options, inputs: Inputs, body: bytes) -> bytes:
+def answer(predictor: Predictor, options: Options, inputs: Inputs, body: bytes) -> bytes:
     """Return the answer in JSON. Unreadable and InvalidInput name the side."""
-    sides = _sides(body)
-    old, new = (_workloads(name, side, options) for name, side in (("old", sides.old), ("new", sides.new)))
-    found = difference(predictor, assess(predictor, old, inputs), assess(predictor, new, inputs))
-    answer = difference_answer(found, old=old.errors, new=new.errors, inputs=inputs)
-    return encoded_difference(answer)
-
-
-def _sides(body: bytes) -> _Sides:
-    value = bodies.json_value(body)
-    if not isinstance(value, dict) or set(value) != {"old", "new"}:
+    sides = bodies.json_fields(body)
+    if sides is None or set(sides) != {"old", "new"}:
         raise InvalidInput('expected {"old": ..., "new": ...}: manifests as text, or lists of InferenceRequests')
-    return msgspec.json.decode(body.removeprefix(b"\xef\xbb\xbf"), type=_Sides)
+    old, new = (_workloads(name, sides[name], options) for name in ("old", "new"))
+    before, after = assess(predictor, old, inputs), assess(predictor, new, inputs)
+    found = difference(predictor, before, after)
+    whole = difference_answer(found, old=old.errors, new=new.errors, inputs=inputs)
+    del found
+    content = encoded_difference(whole)
+    for rows in (whole.changes, before.predictions, after.predictions, before.requests, after.requests):
+        _forget(rows)
+    return content
+
+
+def _forget(rows: Sequence[object]) -> None:
+    """Empty a list in parts: the end of all its objects at once would hold Python's lock for tens of milliseconds."""
+    while isinstance(rows, list) and rows:
+        del rows[-_PART:]
 
 
 def _workloads(name: str, side: msgspec.Raw, options: Options) -> Workloads:

@@ -2,10 +2,10 @@
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -19,11 +19,11 @@ from podpower.specs.documents import Rejected
 from podpower.specs.requests import InferenceRequest
 
 _PRIOR = "prior"
-_Name = tuple[tuple[str | None, ...], int]  # identity, and place among those that share it
+_PART: Final = 128  # changes explained at a time
 _Optional = float | msgspec.UnsetType | None
 
 
-class Change(msgspec.Struct, kw_only=True, frozen=True):
+class Change(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     """One workload that is added, removed or changed. `old` and `new` are its predictions, `what` names the fields that
     differ. `delta_*` are new less old, null where a side is unknown; `delta_interval` is that of `delta_w`.
     """
@@ -88,10 +88,26 @@ class Difference:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Side:
+# Thousands of these live at a time: garbage collections do not look at them, which delays whoever waits meanwhile.
+class _Side(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     request: InferenceRequest
     prediction: Prediction
+
+
+class _Identity(msgspec.Struct, frozen=True, gc=False):
+    cluster: str | None
+    namespace: str
+    workload_kind: str
+    workload_name: str
+    component: str | None
+
+
+class _Name(msgspec.Struct, frozen=True, gc=False):
+    identity: _Identity
+    place: int  # among those that share it
+
+
+_Both = tuple[_Side | None, _Side | None]
 
 
 def difference(predictor: Predictor, old: Assessment, new: Assessment) -> Difference:
@@ -101,10 +117,8 @@ def difference(predictor: Predictor, old: Assessment, new: Assessment) -> Differ
     changed = [name for name in names if not _same(before.get(name), after.get(name))]
     sides = [(before.get(name), after.get(name)) for name in changed]
     known = [place for place, (a, b) in enumerate(sides) if _known(a) and _known(b)]
-    weights = _weights(predictor, [side for place in known for side in sides[place] if side is not None])
-    pairs = [_pair(predictor, *sides[place], weights) for place in known]
     shared = shared_correlation(predictor.model.training_size["workloads"])
-    ends = difference_ends(pairs, shared=shared)
+    ends = difference_ends(_pairs(predictor, [sides[place] for place in known]), count=len(known), shared=shared)
     intervals = dict(zip(known, ends.pairs_w, strict=True))
     changes = [_change(*pair, ends_w=intervals.get(place)) for place, pair in enumerate(sides)]
     changes.sort(key=lambda change: (-abs(change.delta_w or 0.0), change.namespace, change.workload_name))
@@ -125,16 +139,17 @@ def _sides(old: Assessment, new: Assessment) -> tuple[dict[_Name, _Side], dict[_
         for place, pair in enumerate(pairs):
             for side, named in zip(pair, found, strict=True):
                 if side is not None:
-                    named[identity, place] = side
+                    named[_Name(identity, place)] = side
     return found
 
 
-def _by_identity(of: Assessment) -> dict[tuple[str | None, ...], list[_Side]]:
-    found: dict[tuple[str | None, ...], list[_Side]] = {}
+def _by_identity(of: Assessment) -> dict[_Identity, list[_Side]]:
+    found: dict[_Identity, list[_Side]] = {}
     for place, (request, prediction) in enumerate(zip(of.requests, of.predictions, strict=True)):
         if place not in of.repeated:
-            name = (request.cluster, request.namespace, request.workload_kind, request.workload_name, request.component)
-            found.setdefault(name, []).append(_Side(request=request, prediction=prediction))
+            name = request.workload_name
+            identity = _Identity(request.cluster, request.namespace, request.workload_kind, name, request.component)
+            found.setdefault(identity, []).append(_Side(request=request, prediction=prediction))
     return found
 
 
@@ -164,6 +179,15 @@ def _same(old: _Side | None, new: _Side | None) -> bool:
 
 def _known(side: _Side | None) -> bool:
     return side is None or side.prediction.total_avg_power_w is not None
+
+
+def _pairs(predictor: Predictor, sides: Sequence[_Both]) -> Iterator[Pair]:
+    """Yield the pair of each change, a few of which are explained at a time: explanations are large."""
+    for start in range(0, len(sides), _PART):
+        part = sides[start : start + _PART]
+        weights = _weights(predictor, [side for both in part for side in both if side is not None])
+        for old, new in part:
+            yield _pair(predictor, old, new, weights)
 
 
 def _weights(predictor: Predictor, sides: Sequence[_Side]) -> dict[int, dict[str, float]]:

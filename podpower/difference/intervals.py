@@ -12,7 +12,7 @@ the number of pods changes, both sides have the same error: 1. Other software ha
 then come from the Gaussian copula of `podpower.model.totals`, both sides of a pair with that correlation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Final
@@ -80,11 +80,11 @@ def _spread(summand: Summand) -> float:
     return float(high - low) / 2 / _Z80
 
 
-def difference_ends(pairs: Sequence[Pair], *, shared: float, level: float = DEFAULT_LEVEL) -> Ends:
-    """Return the intervals of `level`; the same pairs give the same bits. `shared` is the correlation of all errors of
-    the model. Each interval contains the difference of the expected values.
+def difference_ends(pairs: Iterable[Pair], *, count: int, shared: float, level: float = DEFAULT_LEVEL) -> Ends:
+    """Return the intervals of `level` of `count` pairs; the same pairs give the same bits. `shared` is the correlation
+    of all errors of the model. Each interval contains the difference of the expected values.
     """
-    draws = _FEW_DRAWS if len(pairs) > _MANY_PAIRS else _MANY_DRAWS
+    draws = _FEW_DRAWS if count > _MANY_PAIRS else _MANY_DRAWS
     rng = np.random.default_rng(_SEED)
     of_all = np.sqrt(shared) * rng.standard_normal(draws)
     of_image: dict[str | None, NDArray[np.float64]] = {}

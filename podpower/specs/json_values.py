@@ -70,9 +70,28 @@ def _in_parts(document: str | bytes) -> Any:
 
 
 def _items(part: msgspec.Raw) -> Any:
-    if len(memoryview(part)) <= _LARGE or bytes(memoryview(part)[:1]) != b"[":
+    if len(memoryview(part)) <= _LARGE or not _is_list(part):
         return msgspec.json.decode(part)
     return [msgspec.json.decode(item) for item in _ITEMS.decode(part)]
+
+
+def _is_list(part: msgspec.Raw) -> bool:
+    return bytes(memoryview(part)[:1]) == b"["
+
+
+def fields_of(document: bytes) -> dict[str, msgspec.Raw] | None:
+    """Return the fields of a JSON object, each as it is written; None for another value. Raises as `value_of`: all
+    values are checked one by one, and none is kept.
+    """
+    try:
+        fields = _FIELDS.decode(document)
+        for part in fields.values():
+            for item in _ITEMS.decode(part) if _is_list(part) else (part,):
+                msgspec.json.decode(item)
+    except (ValueError, RecursionError):
+        value_of(document)  # has the error of the whole
+        return None
+    return fields
 
 
 def values_of(text: str) -> Iterator[tuple[int, Any]] | None:

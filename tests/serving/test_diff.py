@@ -1,7 +1,14 @@
 """`POST /diff` over a socket."""
 
+import json
+
+import msgspec
 import pytest
 
+from podpower.impact.assessment import Inputs
+from podpower.model.predictor import Predictor
+from podpower.specs.selection import Options
+from podpower_serving import differences
 from tests.serving.test_impact import MANIFEST
 
 MORE = MANIFEST.replace("replicas: 2", "replicas: 5")
@@ -57,3 +64,20 @@ def test_a_wrong_body_is_a_problem(body, status, client):
 def test_another_media_type_and_too_many_rows_are_refused(client):
     assert client.post("/diff", content=MANIFEST, headers={"Content-Type": "application/yaml"}).status_code == 415
     assert client.post("/diff", json={"old": [], "new": [ROW] * 51}).status_code == 422
+
+
+def test_thousands_of_rows_are_answered_as_a_few_are(pair):
+    """Whatever is read, predicted and freed in parts."""
+
+    def sides(count):
+        new = [{**ROW, "workload_name": f"w{number}", "replicas": 2 + number % 3} for number in range(count)]
+        return msgspec.json.encode({"old": [row | {"replicas": 2} for row in new], "new": new})
+
+    predictor = Predictor(*pair, version="v")
+    few, many = (json.loads(differences.answer(predictor, Options(), Inputs(), sides(count))) for count in (3, 3000))
+    assert (len(many["changes"]), many["unchanged"]) == (2000, 1000)
+    assert many["total"]["new"]["replicas"] == 1000 * few["total"]["new"]["replicas"]
+    by_name = {change["workload_name"]: change for change in many["changes"]}
+    for change in few["changes"]:
+        same = by_name[change["workload_name"]]
+        assert (same["old"], same["new"], same["delta_w"]) == (change["old"], change["new"], change["delta_w"])

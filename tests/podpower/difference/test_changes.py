@@ -56,6 +56,15 @@ def test_each_change_is_added_removed_or_changed_with_what_is_different(answer):
     assert sum(change["delta_kwh_month"] for change in changes.values()) == pytest.approx(total["delta"]["kwh_month"])
 
 
+def test_a_difference_is_the_same_in_parts_of_any_size(answer, monkeypatch):
+    old = [workload(f"w{number}", cpu=100.0 + number) for number in range(20)]
+    new = [workload(f"w{number}", cpu=100.0 + 3 * number) for number in range(5, 25)]
+    whole = answer(old, new)
+    monkeypatch.setattr("podpower.difference.changes._PART", 3)
+    assert answer(old, new) == whole
+    assert len(whole["changes"]) == 25
+
+
 def test_objects_that_share_a_generated_name_are_each_in_the_difference(answer):
     """The API server makes a name of `generateName: p-` for each of them: none replaces another."""
     one, two = workload("p", kind="Pod", replicas=1), workload("p", kind="Pod", replicas=1, cpu=900.0)

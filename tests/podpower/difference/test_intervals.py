@@ -25,20 +25,20 @@ def width(ends):
 
 
 def test_of_more_replicas_only_the_power_of_one_pod_is_uncertain():
-    ends = difference_ends([Pair(old=UNSURE, new=scaled(3.0), correlation=1.0)], shared=0.05)
+    ends = difference_ends([Pair(old=UNSURE, new=scaled(3.0), correlation=1.0)], count=1, shared=0.05)
     assert ends.pairs_w[0] == pytest.approx((0.3, 3.0), rel=0.15)  # one pod more, its own interval
     assert ends.pairs_w[0][0] > 0  # more pods cannot draw less
 
 
 def test_the_same_on_both_sides_differs_by_nothing():
-    ends = difference_ends([Pair(old=UNSURE, new=UNSURE, correlation=1.0)], shared=0.05)
+    ends = difference_ends([Pair(old=UNSURE, new=UNSURE, correlation=1.0)], count=1, shared=0.05)
     assert ends.pairs_w[0] == pytest.approx((0.0, 0.0), abs=1e-9)
     assert ends.total_kwh == pytest.approx((0.0, 0.0), abs=1e-9)
 
 
 def test_the_interval_is_narrower_the_more_both_sides_have_in_common():
     widths = [
-        width(difference_ends([Pair(old=UNSURE, new=scaled(2.2), correlation=c)], shared=0.05).pairs_w[0])
+        width(difference_ends([Pair(old=UNSURE, new=scaled(2.2), correlation=c)], count=1, shared=0.05).pairs_w[0])
         for c in (0.6, 0.8, 0.95, 1.0)
     ]
     assert widths == sorted(widths, reverse=True)
@@ -46,8 +46,8 @@ def test_the_interval_is_narrower_the_more_both_sides_have_in_common():
 
 
 def test_what_is_new_or_gone_has_its_whole_uncertainty():
-    added = difference_ends([Pair(old=None, new=UNSURE, correlation=0.0)], shared=0.05).pairs_w[0]
-    removed = difference_ends([Pair(old=UNSURE, new=None, correlation=0.0)], shared=0.05).pairs_w[0]
+    added = difference_ends([Pair(old=None, new=UNSURE, correlation=0.0)], count=1, shared=0.05).pairs_w[0]
+    removed = difference_ends([Pair(old=UNSURE, new=None, correlation=0.0)], count=1, shared=0.05).pairs_w[0]
     assert added == pytest.approx((0.6, 6.0), rel=0.15)
     assert removed == pytest.approx((-added[1], -added[0]), rel=0.15)
 
