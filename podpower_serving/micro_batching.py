@@ -1,7 +1,7 @@
 """Predict single requests that arrive at the same time in one call: most of its cost does not depend on its rows.
 
-Nobody waits for company: a batch holds what the event loop reads in the turn in which its first request arrives and
-the next one. A prediction has the same bits in any batch.
+A batch holds what the event loop reads until a turn brings no further request: reading them first is work that is done
+anyway, and nobody waits for requests that have not arrived. A prediction has the same bits in any batch.
 """
 
 import asyncio
@@ -30,10 +30,18 @@ class Batcher:
         """Return the prediction of one request, made together with those of others."""
         loop = asyncio.get_running_loop()
         if not self._waiting:
-            loop.call_soon(loop.call_soon, self._flush)
+            loop.call_soon(self._collect, 0)
         future: asyncio.Future[Prediction] = loop.create_future()
         self._waiting.append((predictor, request, future))
         return await future
+
+    def _collect(self, before: int) -> None:
+        """Predict when the last turn of the event loop brought no request, or enough of them are there."""
+        found = len(self._waiting)
+        if before < found < MAX_ROWS:
+            asyncio.get_running_loop().call_soon(self._collect, found)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         batch, self._waiting = self._waiting[:MAX_ROWS], self._waiting[MAX_ROWS:]

@@ -111,6 +111,40 @@ def test_requests_of_one_moment_are_one_batch_of_a_bounded_size(pair):
     assert found == [Predictor(*pair, version="v").predict([request(number)])[0] for number in range(20, 94)]
 
 
+def predicted_in_turns(predictor, delays):
+    """Begin a request after each number of turns of the event loop."""
+
+    async def one(batcher, number, delay):
+        for _ in range(delay):
+            await asyncio.sleep(0)
+        return await batcher.predict(predictor, request(20 + number))
+
+    async def run():
+        batcher = Batcher()
+        await asyncio.gather(*(one(batcher, number, delay) for number, delay in enumerate(delays)))
+
+    asyncio.run(run())
+
+
+def test_requests_that_turns_in_a_row_bring_are_one_batch(pair):
+    predictor = Counted(pair)
+    predicted_in_turns(predictor, range(10))
+    assert predictor.sizes == [10]
+
+
+def test_a_batch_ends_with_a_turn_that_brings_no_request(pair):
+    predictor = Counted(pair)
+    predicted_in_turns(predictor, (0, 0, 9, 9, 10))
+    assert predictor.sizes == [2, 3]
+
+
+def test_a_stream_of_requests_cannot_hold_a_batch_back(pair):
+    predictor = Counted(pair)
+    predicted_in_turns(predictor, range(2 * MAX_ROWS + 5))
+    assert max(predictor.sizes) == MAX_ROWS
+    assert sum(predictor.sizes) == 2 * MAX_ROWS + 5
+
+
 def test_a_request_that_fails_fails_alone(pair):
     predictor = Counted(pair)
     found = predicted(*((predictor, request(number)) for number in range(10, 16)))
