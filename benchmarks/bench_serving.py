@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +42,7 @@ LEAST = {
 MOST = {
     "p99 at 70 % of the maximum, ms": 5,
     "p99 of small requests beside batches of 10,000, ms": 50,
+    "p99 of small requests beside /diff of 10,000 a side, ms": 50,
     "CPU a request with two workers, against one": 1.1,
     "podpower predict of 100,000 specs, CPU seconds": 6,
     "reload under load: failed requests": 0,
@@ -49,6 +50,7 @@ MOST = {
 }
 PACED = Path(__file__).with_name("paced.lua")
 PACED_CONNECTIONS, PACED_SECONDS, PACED_ROUNDS, CALM_RATE = 32, 5, 5, 200
+WORKER_TURNS, WORKER_SECONDS = 9, 1  # connections are new in each turn: which worker accepts how many is chance
 IMAGES = (
     "nginx", "redis", "docker.io/bitnami/postgresql", "quay.io/prometheus/prometheus", "grafana/grafana", "python",
     "registry.k8s.io/etcd", "ghcr.io/acme/checkout-api", "registry.example.org/team/payments-worker", "node",
@@ -69,7 +71,18 @@ async def bare(data: InferenceRequest) -> Prediction:
 @get("/readyz")
 async def ready() -> str:
     return "ready"
-uvicorn.run(Litestar([bare, ready]), port=int(sys.argv[2]), log_level="error", access_log=False)
+def named(app):
+    async def repeating_ids(scope, receive, send):
+        given = [header for header in scope.get("headers", ()) if header[0] == b"x-request-id"]
+        async def answer(message):
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *given]
+            await send(message)
+        await app(scope, receive, answer)
+    return repeating_ids
+app = Litestar([bare, ready])
+app = named(app) if sys.argv[2] == "paced" else app
+uvicorn.run(app, port=int(sys.argv[-1]), log_level="error", access_log=False)
 """
 WRK = """
 wrk.method, wrk.headers["Content-Type"] = "POST", "application/json"
@@ -100,14 +113,13 @@ def main() -> None:
             with _running(bare, environment) as (_, other, _):
                 figures = _ratios(service, other, files)
             figures["batch of 1,000: specs a CPU second"] = _batch(client, service[0])
-            figures |= _beside_batches(service, files[False])
-            with _on_cores_of_their_own(service[0]):
-                figures |= _paces(service, files[False])
+            figures |= _beside_large_bodies(service, files[False])
+            with _running([*bare, "paced"], environment) as (_, other, _):
+                figures |= _paces(service, other, files[False])
             figures["MiB resident"] = service[0].memory_info().rss / 2**20
             figures["seconds until ready"] = seconds
             with _running([*serve[:-1], "--workers", "2", "--port"], environment) as (_, two, _):
-                pairs = [(_cpu_us(service, files[False], 64, t), _cpu_us(two, files[False], 64, t)) for t in range(3)]
-            figures["CPU a request with two workers, against one"] = statistics.median(b / a for a, b in pairs)
+                figures["CPU a request with two workers, against one"] = _two_against_one(service, two, files[False])
         figures |= _reloads(Path(folder), encoder, model, serve, files[False])
         figures["podpower predict of 100,000 specs, CPU seconds"] = _command(Path(folder), encoder, model)
     missed = False
@@ -132,54 +144,99 @@ def _seen(client: subprocess.Popen) -> dict[str, float]:
     return seen
 
 
-def _paces(server, path: Path) -> dict[str, float]:
-    """Times of answers at 70 and 50 % of the rate that the service reached right before."""
-    port = server[1]
-    rounds: dict[float, list[dict[str, float]]] = {0.7: [], 0.5: []}
+def _paces(service, bare, path: Path) -> dict[str, float]:
+    """Times of answers at 70 and 50 % of the rate that the service reached right before, and of the bare handler at
+    70 % of its own, in turns.
+    """
+    own, others, calm = [], [], []
     for turn in range(PACED_ROUNDS):
-        _, rate = _wrk(port, path, 64, turn % ROUNDS)
-        for share, found in rounds.items():
-            if share == 0.7 or turn == 0:
-                found.append(
-                    _beside_others(server, lambda share=share, rate=rate: _seen(_paced(port, path, share * rate)))
-                )
+        shares = (0.7, 0.5) if turn == 0 else (0.7,)
+        found, *calmer = _paced_turn(service, path, turn, shares)
+        own.append(found)
+        calm += calmer
+        others += _paced_turn(bare, path, turn, (0.7,))
     return {
         **{
-            f"{name}, ms": statistics.median(seen[key] for seen in rounds[0.7])
+            f"{name}, ms": statistics.median(seen[key] for seen in own)
             for name, key in (
                 ("p99 at 70 % of the maximum", "p99_ms"),
                 ("p99 at 70 % of the maximum: sent late, p99", "late_p99_ms"),
                 ("median at 70 % of the maximum", "p50_ms"),
             )
         },
-        "p99 at 70 % of the maximum, least of the rounds, ms": min(seen["p99_ms"] for seen in rounds[0.7]),
-        "cores of the service at 70 %": statistics.median(seen["cores"] for seen in rounds[0.7]),
-        "cores of other processes meanwhile": statistics.median(seen["others"] for seen in rounds[0.7]),
-        "p99 at 50 % of the maximum, ms": rounds[0.5][0]["p99_ms"],
+        "p99 at 70 % of the maximum, least of the rounds, ms": min(seen["p99_ms"] for seen in own),
+        "p99 at 70 % of its maximum, bare, ms": statistics.median(seen["p99_ms"] for seen in others),
+        "p99 at 70 % of its maximum, bare, least of the rounds, ms": min(seen["p99_ms"] for seen in others),
+        "cores of the service at 70 %": statistics.median(seen["cores"] for seen in own),
+        "cores of other processes meanwhile": statistics.median(seen["others"] for seen in own),
+        "ms of a second that the service waited for its core": statistics.median(seen["waited_ms"] for seen in own),
+        "p99 at 50 % of the maximum, ms": calm[0]["p99_ms"],
     }
 
 
-def _beside_batches(server, path: Path) -> dict[str, float]:
-    """Times of a few small answers while another client sends one large batch after another; the median round."""
-    port = server[1]
-    rows, found = "[" + ",".join(_body(number, False) for number in range(10_000)) + "]", []
+def _paced_turn(server, path: Path, turn: int, shares: Sequence[float]) -> list[dict[str, float]]:
+    """Return what a client saw at each share of the rate that this server reaches now."""
+    with _on_cores_of_their_own(server[0]):
+        _, most = _wrk(server[1], path, 64, turn % ROUNDS)
+        rates = [share * most for share in shares]
+        return [_beside_others(server, lambda rate=rate: _seen(_paced(server[1], path, rate))) for rate in rates]
+
+
+def _beside_large_bodies(server, path: Path) -> dict[str, float]:
+    """Times of small answers beside batches, and beside differences of which half of the workloads are changed."""
+    rows = [_body(number, False) for number in range(10_000)]
+    changed = [row.replace('"--log-level=info"', '"--log-level=warn"') if n % 2 else row for n, row in enumerate(rows)]
+    old, new = ("[" + ",".join(side) + "]" for side in (rows, changed))
+    return {
+        "p99 of small requests beside batches of 10,000, ms": _beside(server, path, "/predict/batch", old),
+        "p99 of small requests beside /diff of 10,000 a side, ms": _beside(
+            server, path, "/diff", f'{{"old": {old}, "new": {new}}}'
+        ),
+    }
+
+
+def _beside(server, path: Path, url: str, content: str) -> float:
+    """The p99 of a few small answers while another client sends one large body after another; the median round."""
+    port, found = server[1], []
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         for _ in range(ROUNDS):
             small = _paced(port, path, CALM_RATE)
             while small.poll() is None:
-                answer = client.post("/predict/batch", content=rows, headers={"Content-Type": "application/json"})
-                answer.raise_for_status()
+                client.post(url, content=content, headers={"Content-Type": "application/json"}).raise_for_status()
             found.append(_seen(small)["p99_ms"])
-    return {"p99 of small requests beside batches of 10,000, ms": statistics.median(found)}
+    return statistics.median(found)
+
+
+def _two_against_one(one, two, path: Path) -> float:
+    """CPU time a request of two workers over that of one: the median of short turns, of which each goes first in half.
+
+    A request costs more in smaller batches, and which worker accepts how many connections is chance.
+    """
+    ratios = []
+    for turn in range(WORKER_TURNS):
+        order = (one, two) if turn % 2 else (two, one)
+        cpu = {server: _cpu_us(server, path, 64, turn % ROUNDS, seconds=WORKER_SECONDS) for server in order}
+        ratios.append(cpu[two] / cpu[one])
+    return statistics.median(ratios)
 
 
 def _beside_others(server, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """Return what was measured, and the cores that the service and processes beside it and the client used."""
+    """Return what was measured, the cores that the service and processes beside it and the client used, and the
+    milliseconds of a second that the event loop waited for its core, which another process had.
+    """
     began, busy, own, client = time.perf_counter(), _busy_seconds(), _cpu_seconds(server[0]), os.times()
+    waited = _waited_seconds(server[0])
     found = measure()
+    waited = _waited_seconds(server[0]) - waited
     seconds, own, ended = time.perf_counter() - began, _cpu_seconds(server[0]) - own, os.times()
     sent = ended.children_user + ended.children_system - client.children_user - client.children_system
-    return {**found, "cores": own / seconds, "others": (_busy_seconds() - busy - own - sent) / seconds}
+    others = (_busy_seconds() - busy - own - sent) / seconds
+    return {**found, "cores": own / seconds, "others": others, "waited_ms": 1000 * waited / seconds}
+
+
+def _waited_seconds(process: psutil.Process) -> float:
+    """Seconds that the thread of the event loop was ready to run while its core ran another one (Linux: schedstat)."""
+    return int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[1]) * 1e-9
 
 
 @contextmanager
@@ -251,10 +308,10 @@ def _ratios(service, bare, files) -> dict[str, float]:
     return figures
 
 
-def _cpu_us(server, path: Path, connections: int, turn: int) -> float:
+def _cpu_us(server, path: Path, connections: int, turn: int, *, seconds: int = SECONDS) -> float:
     process, port = server
     before = _cpu_seconds(process)
-    requests, _ = _wrk(port, path, connections, turn)
+    requests, _ = _wrk(port, path, connections, turn, seconds=seconds)
     return (_cpu_seconds(process) - before) / requests * 1e6
 
 
@@ -263,16 +320,16 @@ def _cpu_seconds(process) -> float:
     return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children()))
 
 
-def _wrk(port: int, path: Path, connections: int, turn: int) -> tuple[int, float]:
+def _wrk(port: int, path: Path, connections: int, turn: int, *, seconds: int = SECONDS) -> tuple[int, float]:
     """Number of answered requests, and their rate."""
     script = path.parent / "wrk.lua"
     step = (NEW if "new" in path.name else KNOWN) // (2 * ROUNDS)
     script.write_text(WRK.format(path=path, first=(turn * 2 + (connections > 8)) * step))
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "-s", str(script), f"http://127.0.0.1:{port}"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), f"http://127.0.0.1:{port}"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "Non-2xx" not in printed, printed
     requests = int(re.search(r"(\d+) requests in", printed)[1])
-    return requests, requests / SECONDS
+    return requests, requests / seconds
 
 
 def _batch(client, process) -> float:
