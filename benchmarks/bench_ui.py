@@ -93,6 +93,7 @@ def main() -> int:
     parser.add_argument("--clusters", type=int, nargs="*", default=[1, 10])
     parser.add_argument("--hours", type=int, default=HOURS)
     parser.add_argument("--storage", choices=("sqlite", "postgres"), nargs="*", default=["sqlite", "postgres"])
+    parser.add_argument("--pages", nargs="*", metavar="PAGE", help="only these pages, by the names that are printed")
     parser.add_argument("--keep", type=Path, help="folder for pictures of the pages")
     arguments = parser.parse_args()
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -102,12 +103,13 @@ def main() -> int:
     missed = 0
     for storage in arguments.storage:
         for clusters in arguments.clusters:
-            missed |= measured(storage, clusters, arguments.hours, chromium, arguments.keep)
+            missed |= measured(storage, clusters, arguments, chromium)
     return missed
 
 
-def measured(storage: str, clusters: int, hours: int, chromium: str, keep: Path | None) -> int:
+def measured(storage: str, clusters: int, arguments: argparse.Namespace, chromium: str) -> int:
     """Fill an instance, open the pages, print them beside the goal."""
+    hours: int = arguments.hours
     with tempfile.TemporaryDirectory(prefix="ui-") as temporary, ExitStack() as stack:
         home = Path(temporary)
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("PODPOWER_", "DAGSTER_"))}
@@ -135,7 +137,8 @@ def measured(storage: str, clusters: int, hours: int, chromium: str, keep: Path 
             with webserver(environment) as (url, process):
                 settle(url, process, chromium, which)
         with webserver(environment) as (url, process):
-            return show([*opened(url, process, chromium, pages(further), keep), *ticked])
+            wanted = [one for one in pages(further) if not arguments.pages or one.name in arguments.pages]
+            return show([*opened(url, process, chromium, wanted, arguments.keep), *ticked])
 
 
 def made(environment: dict[str, str]) -> None:
