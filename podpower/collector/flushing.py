@@ -10,7 +10,7 @@ from podpower.collector.compaction import Ended, compact, prune
 from podpower.collector.loading import Written
 from podpower.collector.metrics import Metrics
 from podpower.collector.single_writer import Locked, newest_flush
-from podpower.hours import DAY_S
+from podpower.hours import DAY_S, HOUR_S, hour_start_s
 from podpower.io.retries import Note
 from podpower.sources.journal.files import JournalFiles
 from podpower.sources.journal.format import (
@@ -97,7 +97,9 @@ class Flusher:
                 self._note(f"damaged: {name}")
             self._metrics.damaged(len(damaged))
             self._metrics.compacted()
-            prune(self._files, before_s=time.time() - self._kept_days * DAY_S)
+            # By the hour that ended, not by the clock: one that jumps ahead must not remove everything.
+            ended_s = hour_start_s(self.ended[0].hour) + HOUR_S
+            prune(self._files, before_s=ended_s - self._kept_days * DAY_S)
             self.ended.pop(0)
 
     def _flush(self, batch: Batch) -> None:

@@ -168,6 +168,18 @@ def test_each_reader_gets_each_event_once_whatever_is_compacted(
         writer.close()
 
 
+def test_a_clock_that_jumps_ahead_removes_no_hours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tmp_path / "journal", monkeypatch)
+    writer.change("a")
+    writer.now_s += HOUR_S
+    writer.flush()
+    before = JournalFiles(writer.url).hours()
+    writer.now_s += 40 * 24 * HOUR_S
+    writer.flush()
+    assert JournalFiles(writer.url).hours()[:-1] == before
+    writer.close()
+
+
 def test_a_cursor_inside_an_hour_continues_there_when_its_flushes_are_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
