@@ -103,7 +103,7 @@ def main() -> None:
         files = {False: Path(folder) / "known", True: Path(folder) / "new"}
         for new, path in files.items():
             path.write_text("\n".join(_body(number, new) for number in range(NEW if new else KNOWN)))
-        given = {"ENCODER_PATH": str(encoder), "MODEL_PATH": str(model)}
+        given = {"ENCODER_PATH": str(encoder), "MODEL_PATH": str(model), "PODPOWER_MAX_BODY_MIB": "16"}
         environment = {**os.environ, **given}
         serve = [sys.executable, "-m", "podpower", "serve", "--port"]
         with _running(serve, environment) as (client, service, seconds):
@@ -127,7 +127,7 @@ def main() -> None:
         goal = LEAST.get(name, MOST.get(name))
         missed = missed or (goal is not None and (value < goal if name in LEAST else value > goal))
         shown = "" if goal is None else f"   goal: at {'least' if name in LEAST else 'most'} {goal:,}"
-        print(f"{name:55s}{value:10,.2f}{shown}")
+        print(f"{name:60s}{value:10,.2f}{shown}")
     sys.exit(missed)
 
 
