@@ -13,6 +13,7 @@ from pathlib import Path
 from podpower.io.api_keys import line_of, new_key
 from podpower_serving.access import Access, Keys
 from podpower_serving.front import Front
+from podpower_serving.held_bodies import HeldBodies
 from podpower_serving.logs import AccessLog
 from podpower_serving.metrics import Metrics
 
@@ -64,7 +65,13 @@ async def main() -> None:
         ):
             metrics = Metrics()
             front = Front(
-                answer, metrics=metrics, access=who, cross_origin=None, log=lines, routes=frozenset({"/predict"})
+                answer,
+                metrics=metrics,
+                access=who,
+                bodies=HeldBodies(max_body_bytes=8 << 20),
+                cross_origin=None,
+                log=lines,
+                routes=frozenset({"/predict"}),
             )
             added_us = await cpu_us(front, headers) - bare_us
             print(f"CPU us a request, {name:40s}{added_us:8.1f}")

@@ -26,6 +26,7 @@ from podpower_serving.fleet import Fleet
 from podpower_serving.freed_memory import keep_freed
 from podpower_serving.front import Front
 from podpower_serving.handing_out import Store, StoreFiles
+from podpower_serving.held_bodies import HeldBodies
 from podpower_serving.login import Login
 from podpower_serving.logs import AccessLog
 from podpower_serving.metrics import Metrics
@@ -86,6 +87,7 @@ def create_app(
         PlainPredictions(app.asgi_handler, served, metrics),
         metrics=metrics,
         access=access,
+        bodies=HeldBodies(max_body_bytes=settings.max_body_bytes),
         cross_origin=CrossOrigin(settings.cors_origins) if settings.cors_origins else None,
         log=log,
         routes=frozenset(route.path for route in app.routes if "{" not in route.path),

@@ -13,6 +13,7 @@ from podpower_serving import request_ids
 from podpower_serving.access import Access
 from podpower_serving.cross_origin import CrossOrigin
 from podpower_serving.errors import PROBLEM_JSON, problem
+from podpower_serving.held_bodies import HeldBodies
 from podpower_serving.logs import AccessLog
 from podpower_serving.metrics import OTHER, Metrics
 
@@ -34,13 +35,14 @@ class Front:
         *,
         metrics: Metrics,
         access: Access,
+        bodies: HeldBodies,
         cross_origin: CrossOrigin | None,
         log: AccessLog | None,
         routes: frozenset[str],
     ) -> None:
         """`routes` are the paths without parameters; of other paths, the framework names the template."""
         self._app, self._metrics, self._access, self._log = app, metrics, access, log
-        self._cross_origin, self._routes = cross_origin, routes
+        self._bodies, self._cross_origin, self._routes = bodies, cross_origin, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. HEAD is a GET whose body the server drops."""
@@ -58,6 +60,7 @@ class Front:
         method, path = str(scope["method"]), scope["path"]
         inner: Any = scope if method != "HEAD" else {**scope, "method": HttpMethod.GET}
         inner[request_ids.SCOPE] = request_id
+        body = self._bodies.counted(headers, receive)
         status = 0
 
         async def answer(message: Message) -> None:
@@ -72,7 +75,7 @@ class Front:
             if not self._access.is_open or self._cross_origin is not None:
                 caller = await self._admitted(inner, headers, answer)
             if caller is not None:
-                await self._app(inner, receive, answer)
+                await self._app(inner, receive if body is None else body.receive, answer)
         except Exception:  # a defect: the client gets a 500 where nothing was sent yet
             _log.exception("%s %s failed", method, self._route(inner, path))
             if status:
@@ -80,6 +83,8 @@ class Front:
             detail = "this is a bug in podpower, not in your request; the log of the service has the traceback"
             await _refuse(inner, answer, HTTPStatus.INTERNAL_SERVER_ERROR, detail)
         finally:
+            if body is not None:
+                body.release()
             seconds = perf_counter() - began
             route = self._route(inner, path)
             self._metrics.answered(route, method, status or _GONE, seconds)

@@ -11,6 +11,7 @@ from podpower_serving.admission.reviews import API_VERSION, KIND
 from podpower_serving.admission.webhook import Webhook
 from podpower_serving.admission.workloads import Outcome
 from podpower_serving.encoding import json_answer
+from podpower_serving.held_bodies import NoRoom
 from podpower_serving.incoming import AnyRequest
 from podpower_serving.settings import Settings
 
@@ -52,12 +53,16 @@ async def admission(
     """
     body = bytearray()
     length = 0
-    async for piece in request.stream():
-        length += len(piece)
-        body += piece[: settings.max_body_bytes - len(body)]
-        if length > settings.max_body_bytes + _DISCARDED_BYTES:
-            break
-    if length > settings.max_body_bytes:
+    has_room = True
+    try:
+        async for piece in request.stream():
+            length += len(piece)
+            body += piece[: settings.max_body_bytes - len(body)]
+            if length > settings.max_body_bytes + _DISCARDED_BYTES:
+                break
+    except NoRoom as error:
+        body, has_room = body or bytearray(error.piece), False
+    if length > settings.max_body_bytes or not has_room:
         content = webhook.pass_unread(bytes(body), Outcome.TOO_LARGE)
     else:
         content = await webhook.answer(bytes(body))

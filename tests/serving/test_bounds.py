@@ -1,6 +1,9 @@
 """Query parameters, totals of nothing known, bounds in OpenAPI, and the event loop."""
 
 import asyncio
+import contextlib
+import json
+import socket
 import time
 
 import httpx
@@ -10,6 +13,7 @@ from podpower.kubernetes.limits import MAX_COUNT, MAX_CPU_MCPU, MAX_DEVICES, MAX
 from podpower_serving.app import create_app
 from podpower_serving.openapi import MANIFEST_EXAMPLE, REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
+from tests.waiting import until
 
 
 def ok(answer):
@@ -102,3 +106,34 @@ def test_the_event_loop_goes_on_while_dense_yaml_is_read(filled_store):
     longest_s, ticks = asyncio.run(longest_pause_s())
     assert ticks > 20
     assert longest_s < 0.15  # 50 ms on a machine of its own
+
+
+def test_large_bodies_have_a_bound_together_and_small_requests_are_answered_beside_them(running, filled_store):
+    size = 200_000
+    large = json.dumps([REQUEST_EXAMPLE] * 10).encode().ljust(size)
+    review = b'{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "u1", "x": "'
+    head = b"POST /predict/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+    def status(client):
+        return client.post("/predict/batch", content=large, headers={"Content-Type": "application/json"}).status_code
+
+    with running(Settings(model_store=str(filled_store.root), max_body_bytes=size)) as client:
+        assert status(client) == 200
+        with contextlib.ExitStack() as stack:
+            for _ in range(16):
+                held = stack.enter_context(
+                    socket.create_connection((client.base_url.host, client.base_url.port), timeout=30)
+                )
+                held.sendall(head % size + large[:-1])
+            until(lambda: status(client) == 503, seconds=30)
+            refused = client.post("/predict/batch", content=large, headers={"Content-Type": "application/json"})
+            assert refused.headers["retry-after"]
+            assert "large bodies" in problem(refused, 503)
+            ok(client.post("/predict", json=REQUEST_EXAMPLE))
+            ok(client.post("/predict/batch", json=[REQUEST_EXAMPLE] * 50))
+            allowed = ok(client.post("/admission", content=review.ljust(size, b"x") + b'"}}'))["response"]
+            assert (allowed["uid"], allowed["allowed"]) == ("u1", True)
+            held.sendall(large[-1:])
+            assert held.recv(12) == b"HTTP/1.1 200"
+            until(lambda: status(client) == 200, seconds=30)
+        until(lambda: [status(client) for _ in range(20)] == [200] * 20, seconds=30)
