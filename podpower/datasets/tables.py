@@ -7,7 +7,7 @@ would answer with the vector of another spec.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import polars as pl
@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from podpower.datasets.hash_versions import VERSION_COLUMN
 from podpower.datasets.renewal import renewed
 from podpower.errors import InvalidInput
-from podpower.io.parquet import TableFile, VerifiedFile
+from podpower.io.parquet import TableFile
 from podpower.io.places import AnyPath
+
+if TYPE_CHECKING:
+    from podpower.io.parquet import VerifiedFile
 
 FEATURES = "features"
 WIDTH = "vec_len"  # of the row's vector; null where it has none
@@ -133,7 +136,7 @@ class RowsOfFiles:
                         self._of_row_group(file, group, names, found)
         return found.matrix()
 
-    def _of_row_group(self, file: VerifiedFile, group: int, names: list[str], found: "_Vectors") -> None:
+    def _of_row_group(self, file: "VerifiedFile", group: int, names: list[str], found: "_Vectors") -> None:
         parts = [
             with_columns_of(self._own(part.with_row_index("_row", offset=start)), _KEYED)
             .drop_nulls(WIDTH)
@@ -206,7 +209,7 @@ def _numbered(batches: Iterator[pl.DataFrame]) -> Iterator[tuple[int, pl.DataFra
 
 
 def _batches(
-    file: VerifiedFile, names: Sequence[str], *, row_groups: Sequence[int] | None = None
+    file: "VerifiedFile", names: Sequence[str], *, row_groups: Sequence[int] | None = None
 ) -> Iterator[pl.DataFrame]:
     """Yield rows without vectors; these are only read where no column has their width. One empty batch of no rows."""
     light = [name for name in names if name != FEATURES or WIDTH not in names]

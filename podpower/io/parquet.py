@@ -1,10 +1,10 @@
-"""Parquet files: written whole with checksums, and verified before anything is read from them.
+"""Parquet files: written whole with a checksum, and verified before anything is read from them.
 
-A file contains `PAR1`, the mark, row groups whose pages have checksums, the record, and the footer. The record is the
-mark again and the SHA-256 of all bytes outside the record: page checksums alone do not cover page headers, statistics,
-the footer and the magic. Parquet readers find row groups and the footer by offset, so they skip mark and record. The
-mark at the start separates a file whose record is damaged from one that never had any, such as those of the reference
-system, which are read as they are.
+A file contains `PAR1`, row groups, the record, and the footer. The record is a mark and the SHA-256 of all bytes
+outside the record: page checksums would cover neither page headers, statistics, the footer nor the magic. Parquet
+readers find row groups and the footer by offset, so they skip the record. A second mark, in the key-value metadata of
+the footer, separates a file whose record is damaged from one that never had any, such as those of the reference
+system, which are read as they are. Files of earlier versions have the second mark at the start, after `PAR1`.
 """
 
 import contextlib
@@ -14,31 +14,41 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from queue import SimpleQueue
+from threading import Semaphore
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, BinaryIO, TypeAlias
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
+from polars.io.plugins import register_io_source
 
 from podpower.errors import Damaged, InvalidInput
 from podpower.io.files import atomic_file, opened, read_bounded
 from podpower.io.places import AnyPath, is_local, place
 from podpower.io.streams import is_stream
 
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+    from typing_extensions import Buffer
+
+    VerifiedFile: TypeAlias = ParquetFile  # as `TableFile.parquet` gives it
+
 MAX_BYTES = 8 << 30
-VerifiedFile: TypeAlias = pq.ParquetFile  # as `TableFile.parquet` gives it
 
 _MAGIC = b"PAR1"
 _MARK = b"\xf7podpowersha256\xf7"  # not UTF-8, so that no text in a table equals it
 _RECORD_BYTES = len(_MARK) + hashlib.sha256().digest_size
 _LENGTH_BYTES = 4
 _CHUNK_BYTES = 1 << 20
-_GROUP_BYTES = 4 << 20  # of a row group of several parts, in memory
-# pyarrow raises UnicodeDecodeError for names of columns that are not UTF-8.
-_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError, UnicodeDecodeError)
+_NAME, _FOOTER_MARK = "podpower", "a SHA-256 is before this footer"
+_WRITER = b"Polars (python)"  # as it names itself: other writers keep the metadata of a file that they read
+_FOOTER_END_BYTES = 64 << 10  # with the metadata, which follows the row groups
+_GROUP_ROWS = 50_000  # of a row group: the writer has one in memory, and statistics of all
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,23 +93,27 @@ class TableFile:
         return query
 
     @contextlib.contextmanager
-    def parquet(self) -> Iterator[VerifiedFile]:
+    def parquet(self) -> "Iterator[VerifiedFile]":
         """Give the verified file, to be read batch by batch inside. An object store's file is fetched at once."""
+        import pyarrow as pa  # noqa: PLC0415  # takes 50 MiB, and only this needs it
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
         source: str | io.BytesIO | None = self._verified_path()
         if source is None:
             source = io.BytesIO(read_bounded(self.path, limit_bytes=MAX_BYTES))
             self._verify(source)
-        # Pre-buffered, all of a column would be in memory at once.
-        with self.readable(), pq.ParquetFile(source, pre_buffer=False, page_checksum_verification=True) as file:
+        failures = (pa.ArrowException, UnicodeDecodeError)  # the latter for names of columns
+        options = {"pre_buffer": False}  # else all of a column would be in memory at once
+        with self.readable(*failures), pq.ParquetFile(source, page_checksum_verification=True, **options) as file:
             yield file
         pa.default_memory_pool().release_unused()  # which otherwise keeps hundreds of MiB for the next file
 
     @contextlib.contextmanager
-    def readable(self) -> Iterator[None]:
-        """Raise Damaged, with the path, partition and command, where a Parquet reader fails inside."""
+    def readable(self, *failures: type[Exception]) -> Iterator[None]:
+        """Raise Damaged, with the path, partition and command, where polars fails inside, or one of `failures` is."""
         try:
             yield
-        except _UNREADABLE as error:
+        except _UNREADABLE + failures as error:
             lines = str(error).splitlines() or [type(error).__name__]
             raise self._error("is not a readable Parquet file", lines[0]) from error
 
@@ -164,6 +178,8 @@ def allocate_from_heap() -> None:
     """Have Arrow allocate from the heap of the C library, which `podpower.io.heap` can keep small: its own allocator
     keeps a hundred MiB of what it freed.
     """
+    import pyarrow as pa  # noqa: PLC0415
+
     pa.set_memory_pool(pa.system_memory_pool())
 
 
@@ -179,68 +195,137 @@ def recorded_digest(path: AnyPath) -> str:
 
 
 def _write(table: pl.DataFrame | Iterable[pl.DataFrame], path: Path) -> int:
-    parts = map(_arrow, [table] if isinstance(table, pl.DataFrame) else table)
+    parts = iter([table] if isinstance(table, pl.DataFrame) else table)
     first = next(parts)
     rows = 0
-    # pyarrow and not polars: it raises OSError on a full disk.
-    with (
-        pa.OSFile(str(path), "wb") as sink,
-        pq.ParquetWriter(sink, first.schema, compression="zstd", write_page_checksum=True) as writer,
-    ):
-        sink.write(_MARK)
-        for group in _grouped(chain([first], (part.cast(first.schema) for part in parts))):
-            writer.write_table(group)
-            rows += int(group.num_rows)
-    _add_record(path)
+    with path.open("w+b") as file:
+        target = _Target(file)
+        with _Sink(target, first.schema) as sink:
+            for part in chain([first], parts):
+                sink.write(part)
+                rows += len(part)
+        _add_record(file, target.sha256.digest())
     return rows
 
 
-def _grouped(parts: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield small parts together: the writer keeps statistics of each row group in memory until the end."""
-    waiting: list[pa.Table] = []
-    for part in parts:
-        waiting.append(part)
-        if sum(one.nbytes for one in waiting) >= _GROUP_BYTES:
-            yield pa.concat_tables(waiting)
-            waiting.clear()
-    if waiting:
-        yield pa.concat_tables(waiting)
+class _Target(io.RawIOBase):
+    """A file that polars writes to, with the SHA-256 of what was written, and the error that polars would wrap, and
+    raise only when all parts are made.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.sha256 = hashlib.sha256()
+        self.error: OSError | None = None
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: "Buffer") -> int:
+        try:
+            written = self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self.sha256.update(data)
+        return written
 
 
-def _arrow(table: pl.DataFrame) -> pa.Table:
-    return table.to_arrow(compat_level=pl.CompatLevel.oldest())
+class _Sink:
+    """Writes parts of a table by a streaming query of polars, in a thread of its own: errors and signals are raised
+    where the parts are made, and one is encoded while the next is made.
+    """
+
+    def __init__(self, target: _Target, schema: pl.Schema) -> None:
+        self._target, self._schema = target, schema
+        self._parts = SimpleQueue[pl.DataFrame | None]()
+        self._wanted = Semaphore(0)  # parts that polars waits for; one more when it has ended
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="parquet")
+        self._ended = self._pool.submit(self._query)
+        self._ended.add_done_callback(lambda _: self._wanted.release())
+
+    def write(self, part: pl.DataFrame) -> None:
+        """Hand over a part once it is wanted. OSError where the file cannot be written."""
+        self._wanted.acquire()
+        if self._target.error or self._ended.done():
+            self._check()
+        self._parts.put(part.cast(self._schema))
+
+    def __enter__(self) -> "_Sink":
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._parts.put(None)
+        self._pool.shutdown()
+        if error is None:
+            self._check()
+
+    def _query(self) -> None:
+        query = register_io_source(self._given, schema=self._schema, validate_schema=True)
+        target: IO[bytes] = self._target  # type: ignore[assignment]  # of which polars uses `write`
+        metadata = {_NAME: _FOOTER_MARK}
+        query.sink_parquet(target, row_group_size=_GROUP_ROWS, metadata=metadata, engine="streaming")
+
+    def _given(self, *_: object) -> Iterator[pl.DataFrame]:
+        while True:
+            self._wanted.release()
+            part = self._parts.get()
+            if part is None:
+                return
+            yield part
+
+    def _check(self) -> None:
+        if self._target.error:
+            raise self._target.error
+        self._ended.result()
 
 
-def _add_record(path: Path) -> None:
+def _add_record(file: BinaryIO, digest: bytes) -> None:
     """Put the record between the row groups and the footer."""
-    with path.open("r+b") as stream:
-        start = _footer_start(stream)
-        stream.seek(start)
-        footer = stream.read()
-        digest = _digest(stream, end=start, footer=footer)
-        stream.seek(start)
-        stream.write(_MARK + digest + footer)
+    start = _footer_start(file)
+    file.seek(start)
+    footer = file.read()
+    file.seek(start)
+    file.write(_MARK + digest + footer)
 
 
 def _damage(stream: BinaryIO) -> str | None:
-    """Return what is wrong with a file that has the mark or a record; None for an intact file and one without both."""
-    head = stream.read(len(_MAGIC) + len(_MARK))
-    marked = head.endswith(_MARK)
+    """Return what is wrong with a file that has a mark or a record, or lacks its end; None for an intact file, and for
+    one that never had any.
+    """
     start = _footer_start(stream)
     record = b""
-    if start >= len(head) + _RECORD_BYTES:
+    if start >= len(_MAGIC) + _RECORD_BYTES:
         stream.seek(start - _RECORD_BYTES)
         record = stream.read(_RECORD_BYTES)
-    recorded = record.startswith(_MARK)
-    if not marked and not recorded:
-        return None
-    if not recorded:
-        return "its end is missing or was changed"
+    if not record.startswith(_MARK):
+        return "its end is missing or was changed" if _is_cut(stream) or _is_marked(stream) else None
     stream.seek(start)
     digest = _digest(stream, end=start - _RECORD_BYTES, footer=stream.read())
     if record != _MARK + digest:
         return "its bytes are not those that were written (SHA-256 differs)"
     return None
+
+
+def _is_cut(stream: BinaryIO) -> bool:
+    """Return True if the file begins as Parquet and does not end as such."""
+    stream.seek(0)
+    if stream.read(len(_MAGIC)) != _MAGIC:
+        return False
+    stream.seek(-len(_MAGIC), os.SEEK_END)
+    return stream.read() != _MAGIC
+
+
+def _is_marked(stream: BinaryIO) -> bool:
+    """Return True if the file has a mark: in its footer, wherever that begins, or at its start."""
+    stream.seek(0)
+    if stream.read(len(_MAGIC) + len(_MARK)).endswith(_MARK):
+        return True
+    stream.seek(max(stream.seek(0, os.SEEK_END) - _FOOTER_END_BYTES, 0))
+    end = stream.read()
+    return _FOOTER_MARK.encode() in end and _WRITER in end
 
 
 def _footer_start(stream: BinaryIO) -> int:

@@ -82,7 +82,7 @@ def read_labels(path: "AnyPath") -> pl.DataFrame:
 
     Pseudo-pods are left out. InvalidInput names the column and what is wrong with it.
     """
-    from podpower.io.parquet import TableFile  # noqa: PLC0415  # loads pyarrow, which making labels does without
+    from podpower.io.parquet import TableFile  # noqa: PLC0415  # `podpower label` loads it while samples are fetched
 
     return checked_labels(TableFile(path=path, command=COMMAND).read(), source=str(path))
 
