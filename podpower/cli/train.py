@@ -70,13 +70,17 @@ def run(arguments: argparse.Namespace) -> int:
         parquet.allocate_from_heap()
     streams.check_output(arguments.out, inputs=[arguments.train])
     with output.progress("training") as advance:
+        heap.keep_free()  # for one batch of rows after another
         training_set = read_training_set(arguments.train, target=arguments.target)
+        heap.keep_small()
+        heap.trim()
         report = evaluate(
             training_set,
             neighbors=arguments.neighbors,
             splits=(UNSEEN,),
             progress=lambda split, done, folds: advance(done, folds, split),
         )
+        heap.trim()  # of what the models of folds took
         advance(0, None, "all labels")
         node_types = {"": arguments.node_type} if arguments.node_type else {}
         model = train(training_set, neighbors=arguments.neighbors, node_types=node_types)

@@ -195,7 +195,8 @@ class _Vectors:
             raise InvalidInput(
                 f"no vector of {name} (spec {missing[SPEC_HASH]:.12}): the rows changed while they were read, run again"
             )
-        if not (np.abs(self._matrix) <= _MAX_VALUE).all():  # nor is NaN
+        least, most = self._matrix.min(initial=0.0), self._matrix.max(initial=0.0)  # NaN where a value is
+        if not -_MAX_VALUE <= least <= most <= _MAX_VALUE:
             raise InvalidInput(f"features hold values that are not finite, or over {_MAX_VALUE:g}: encode them again")
         return self._matrix
 

@@ -28,11 +28,11 @@ _LEAST_STEP_S = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """Train on the `kept` of the examples (None: all), predict each of the pods; `at_s` is when the predicted time
-    begins (None: the same time), `of` how many folds there are of the kind.
+    """Train on the `kept` of the examples of a training set (None: all), predict each of the pods; `at_s` is when the
+    predicted time begins (None: the same time), `of` how many folds there are of the kind.
     """
 
-    examples: Examples
+    training_set: TrainingSet
     pods: Examples
     kept: NDArray[np.bool_] | None = None
     at_s: float | None = None
@@ -41,7 +41,8 @@ class Fold:
     @property
     def training(self) -> Examples:
         """The examples to train on, made at each call: they are as large as all that is known, and needed only once."""
-        return self.examples if self.kept is None else self.examples.take(self.kept)
+        examples = self.training_set.examples()
+        return examples if self.kept is None else examples.take(self.kept)
 
 
 def unseen(training_set: TrainingSet) -> Iterator[Fold]:
@@ -55,13 +56,15 @@ def unseen(training_set: TrainingSet) -> Iterator[Fold]:
         raise InvalidInput("there is one workload only, hence none to leave out")
     folds = count if count <= MAX_LEFT_OUT else max(FOLDS, min(count, len(pods) // ENOUGH_PODS))
     fold_of, left_out = groups if folds == count else _folds(groups, folds), 0
+    of_example = examples.entry
+    del examples  # each fold makes its own: not two sets of them while a model is trained
     for fold in range(folds):
         if left_out >= ENOUGH_PODS:
             break
         held = fold_of == fold
         of_pods = held[pods.entry]
         left_out += int(of_pods.sum())
-        yield Fold(examples=examples, kept=~held[examples.entry], pods=pods.take(of_pods), of=folds)
+        yield Fold(training_set=training_set, kept=~held[of_example], pods=pods.take(of_pods), of=folds)
 
 
 def _folds(groups: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -81,7 +84,7 @@ def forward(training_set: TrainingSet) -> Iterator[Fold]:
     first, last = _range_s(training_set)
     middle = (first + last) / 2
     past, future = training_set.where(pl.col("ts") <= middle), training_set.where(pl.col("ts") > middle)
-    yield Fold(examples=past.examples(), pods=future.pods(), at_s=middle)
+    yield Fold(training_set=past, pods=future.pods(), at_s=middle)
 
 
 def stepwise(training_set: TrainingSet) -> Iterator[Fold]:
@@ -97,7 +100,7 @@ def stepwise(training_set: TrainingSet) -> Iterator[Fold]:
         past = training_set.where(pl.col("ts") <= start)
         step = training_set.where(pl.col("ts").is_between(start, end, "right"))
         if len(past.frame) and len(step.frame):
-            yield Fold(examples=past.examples(), pods=step.pods(), at_s=float(start), of=steps - 1)
+            yield Fold(training_set=past, pods=step.pods(), at_s=float(start), of=steps - 1)
 
 
 def transfer(training_set: TrainingSet) -> Iterator[Fold]:
@@ -107,8 +110,8 @@ def transfer(training_set: TrainingSet) -> Iterator[Fold]:
         raise InvalidInput("the rows are of one cluster")
     for cluster in clusters:
         here = pl.col("cluster").eq_missing(cluster)
-        elsewhere = training_set.where(~here).examples()
-        yield Fold(examples=elsewhere, pods=training_set.where(here).pods(), of=len(clusters))
+        elsewhere = training_set.where(~here)
+        yield Fold(training_set=elsewhere, pods=training_set.where(here).pods(), of=len(clusters))
 
 
 SPLITS: Mapping[str, Callable[[TrainingSet], Iterator[Fold]]] = MappingProxyType(
