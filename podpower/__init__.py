@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from podpower.client.answers import Batch
-    from podpower.client.calls import RequestRefused
+    from podpower.client.calls import ClientClosed, RequestRefused, UnknownAnswer
     from podpower.client.http import AsyncClient, Client
     from podpower.client.in_process import Predictor
     from podpower.errors import InvalidInput, PodpowerError, Refused, Unavailable
@@ -25,6 +25,7 @@ __all__ = [
     "AsyncClient",
     "Batch",
     "Client",
+    "ClientClosed",
     "Container",
     "Explanation",
     "InferenceRequest",
@@ -36,12 +37,14 @@ __all__ = [
     "Refused",
     "RequestRefused",
     "Unavailable",
+    "UnknownAnswer",
     "__version__",
 ]
 _PLACES = {
     "AsyncClient": "podpower.client.http",
     "Batch": "podpower.client.answers",
     "Client": "podpower.client.http",
+    "ClientClosed": "podpower.client.calls",
     "Container": "podpower.specs.requests",
     "Explanation": "podpower.model.predictor",
     "InferenceRequest": "podpower.specs.requests",
@@ -53,6 +56,7 @@ _PLACES = {
     "Refused": "podpower.errors",
     "RequestRefused": "podpower.client.calls",
     "Unavailable": "podpower.errors",
+    "UnknownAnswer": "podpower.client.calls",
 }
 
 

@@ -1,8 +1,10 @@
 """Calls of the HTTP API: the request of each, and the type of its answer. Shared by both clients."""
 
+import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -17,6 +19,8 @@ from podpower.specs.requests import InferenceRequest
 
 T = TypeVar("T")
 
+ANSWER_BYTES: Final = 128 << 20  # more than a difference of the largest batches has
+LINE_BYTES: Final = 1 << 20
 _JSON, _YAML, _NDJSON = "application/json", "application/yaml", "application/x-ndjson"
 
 
@@ -29,7 +33,11 @@ class RequestRefused(InvalidInput):
 
 
 class UnknownAnswer(PodpowerError):
-    """The service answers in a form that this version of the client does not know."""
+    """The service answers in a form that this version of the client does not know, or beyond the size of any answer."""
+
+
+class ClientClosed(PodpowerError):
+    """The client was closed before the call, or during it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,16 +124,52 @@ def _side(workloads: Iterable[Workload] | Manifests) -> Any:
     return json_of(whole).decode() if are_objects else rows
 
 
-class LinesOf:
-    """Cuts a streamed answer to a call into its lines."""
+class Body:
+    """The body of an answer as it arrives, up to ANSWER_BYTES."""
 
-    def __init__(self, call: Call[Line]) -> None:
+    def __init__(self, call: Call[Any], headers: Mapping[str, str]) -> None:
+        """UnknownAnswer when it is encoded, which no request of a client allows."""
+        check_plain(call, headers)
+        self._path, self._pieces, self._size = call.path, list[bytes](), 0
+
+    def add(self, piece: bytes) -> None:
+        """Keep a piece. UnknownAnswer beyond the bound."""
+        self._size += len(piece)
+        if self._size > ANSWER_BYTES:
+            raise UnknownAnswer(f"{self._path} answers more than {ANSWER_BYTES >> 20} MiB: is that a podpower service?")
+        self._pieces.append(piece)
+
+    def whole(self) -> bytes:
+        """Return what arrived."""
+        return b"".join(self._pieces)
+
+
+class LinesOf:
+    """Cuts a streamed answer to a call into its lines, and limits their size, their number and the time of each."""
+
+    def __init__(self, call: Call[Line], headers: Mapping[str, str], *, line_seconds: float) -> None:
+        """UnknownAnswer when the answer is encoded."""
+        check_plain(call, headers)
         self._call, self._rest, self._is_whole = call, b"", False
+        self._lines_left = (call.content or b"").count(b"\n") + 2  # one for each row, and the total
+        self._line_seconds = self._left_s = line_seconds
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[float]:
+        """Give the seconds in which the next line must end; count what the block takes of them."""
+        began_s = time.monotonic()
+        yield self._left_s
+        self._left_s -= time.monotonic() - began_s
 
     def read(self, data: bytes) -> Iterator[Line]:
-        """Yield the lines that end in `data`. UnknownAnswer for a line in another form."""
+        """Yield the lines that end in `data`. UnknownAnswer for a line in another form, or beyond a bound."""
         *ended, self._rest = (self._rest + data).split(b"\n")
+        if max(map(len, (*ended, self._rest))) > LINE_BYTES:
+            raise UnknownAnswer(f"{self._call.path} answers a line of more than {LINE_BYTES >> 20} MiB")
         for text in ended:
+            self._left_s, self._lines_left = self._line_seconds, self._lines_left - 1
+            if self._lines_left < 0:
+                raise UnknownAnswer(f"{self._call.path} answers more lines than it was sent")
             line = checked(self._call, status=200, headers={}, body=text)
             self._is_whole = line.total is not None
             yield line
@@ -139,6 +183,14 @@ class LinesOf:
 def model() -> Call[ModelInfo]:
     """`GET /model`."""
     return Call(method="GET", path="/model", decode=_decoder(ModelInfo))
+
+
+def check_plain(call: Call[Any], headers: Mapping[str, str]) -> None:
+    """Raise UnknownAnswer for an encoded answer: a few bytes can be decoded to any number of them."""
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding != "identity":
+        shown = both_ends(printable(encoding))
+        raise UnknownAnswer(f"{call.path} answers in the encoding {shown}, and the client accepts none")
 
 
 def checked(call: Call[T], *, status: int, headers: Mapping[str, str], body: bytes) -> T:

@@ -1,5 +1,6 @@
 """`Client` and `AsyncClient`: typed calls of the prediction API with retries, timeouts and an API key."""
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -8,9 +9,9 @@ from typing import Any, Final, Self, TypedDict, TypeVar, Unpack
 import httpx
 
 from podpower import settings
-from podpower.client import calls
+from podpower.client import calls, deadlines
 from podpower.client.answers import Batch, DifferenceAnswer, Line
-from podpower.client.calls import Call, LinesOf
+from podpower.client.calls import Body, Call, ClientClosed, LinesOf
 from podpower.client.workloads import BatchOptions, ManifestOptions, Manifests, Workload
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.http import failures, tls_context
@@ -34,7 +35,8 @@ class ConnectionOptions(TypedDict, total=False):
     """Options of a client. `api_key` is PODPOWER_API_KEY by default, `ca_file`, the certificates to trust,
     PODPOWER_API_CA_FILE; `cert_file` and `key_file` are a client certificate.
 
-    Each attempt has `timeout_seconds` (10). What can pass (no connection, 429, 5xx) is tried up to `attempts` times
+    Each attempt has `timeout_seconds` (10) from its beginning to the end of the answer; of an answer by lines, to its
+    beginning and then for each line. What can pass (no connection, 429, 5xx) is tried up to `attempts` times
     (4). A wait that the service requests (Retry-After) is kept up to `most_wait_seconds` (10); a longer one is an
     error at once.
     """
@@ -50,6 +52,8 @@ class ConnectionOptions(TypedDict, total=False):
 
 class _Connection:
     """Settings of a client, by argument or else by the environment."""
+
+    _http: httpx.Client | httpx.AsyncClient
 
     def __init__(
         self,
@@ -75,13 +79,18 @@ class _Connection:
         key = api_key or given.api_key
         if key and not (key.isascii() and key.isprintable() and " " not in key):
             raise InvalidInput("the API key has characters that no key has: take it as `podpower keys new` printed it")
+        self._timeout_seconds = timeout_seconds
         self._options: dict[str, Any] = {
             "base_url": self.url,
             "verify": self._tls(ca_file or given.ca_file, cert_file, key_file),
             "follow_redirects": False,  # a key is for this host only
             "timeout": httpx.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
             "limits": httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
-            "headers": {"User-Agent": "podpower", **({"Authorization": f"Bearer {key}"} if key else {})},
+            "headers": {
+                "User-Agent": "podpower",
+                "Accept-Encoding": "identity",
+                **({"Authorization": f"Bearer {key}"} if key else {}),
+            },
         }
 
     def __repr__(self) -> str:
@@ -93,13 +102,31 @@ class _Connection:
         return tls_context(ca_file=ca_file, cert_file=cert_file, key_file=key_file, what=self.url)
 
     @contextlib.contextmanager
-    def _unbroken(self) -> Iterator[None]:
-        """Turn a connection that breaks in the middle of an answer into Unavailable."""
+    def _attempt(self) -> Iterator[None]:
+        """Turn what httpx and asyncio raise inside into Again; ClientClosed when the client is closed."""
         try:
             with failures(untrusted=self._untrusted()):
                 yield
+        except (Again, RuntimeError, TimeoutError) as error:
+            if self._http.is_closed:
+                raise ClientClosed(f"the client of {self.url} is closed: make another one") from None
+            if isinstance(error, TimeoutError):
+                raise Again("no answer in time") from None
+            raise
+
+    @contextlib.contextmanager
+    def _unbroken(self) -> Iterator[None]:
+        """Turn a connection that breaks in the middle of an answer into Unavailable."""
+        try:
+            with self._attempt():
+                yield
         except Again as error:
             raise Unavailable(f"{self.url}, in the middle of an answer: {error}") from None
+
+    def _request(self, call: Call[Any]) -> httpx.Request:
+        return self._http.build_request(
+            call.method, call.path, content=call.content, headers=call.headers, params=call.query
+        )
 
     def _untrusted(self) -> str:
         return f"the certificate of {self.url} is not trusted: give its CA as ca_file or PODPOWER_API_CA_FILE"
@@ -108,8 +135,9 @@ class _Connection:
 class Client(_Connection):
     """Asks a podpower service. Threads may share it; close it, or use it in `with`.
 
-    Every method raises InvalidInput when the service refuses what it is given (RequestRefused, with `status`), and
-    Unavailable when it does not answer after all attempts.
+    Every method raises InvalidInput when the service refuses what it is given (RequestRefused, with `status`),
+    Unavailable when it does not answer after all attempts, UnknownAnswer when its answer is none of podpower's, and
+    ClientClosed after `close`.
     """
 
     def __init__(self, url: str | None = None, **options: Unpack[ConnectionOptions]) -> None:
@@ -117,7 +145,8 @@ class Client(_Connection):
         cannot be used.
         """
         super().__init__(url, **options)
-        self._http = httpx.Client(**self._options)
+        self._http: httpx.Client = httpx.Client(**self._options)
+        deadlines.keep_deadlines(self._http)
 
     def predict(self, workload: Workload) -> Prediction:
         """Predict one workload: an InferenceRequest, its JSON, or an object of Kubernetes."""
@@ -134,10 +163,13 @@ class Client(_Connection):
         """
         call = calls.predict_lines(workloads, options)
         with contextlib.closing(self._retries.call(lambda: self._opened(call), what=self.url)) as answer:
-            lines = LinesOf(call)
-            with self._unbroken():
-                for data in answer.iter_bytes():
-                    yield from lines.read(data)
+            lines, pieces = LinesOf(call, answer.headers, line_seconds=self._timeout_seconds), answer.iter_raw()
+            while True:
+                with self._unbroken(), lines.waiting() as seconds, deadlines.within(seconds):
+                    piece = next(pieces, None)
+                if piece is None:
+                    break
+                yield from lines.read(piece)
             lines.check_whole()
 
     def diff(
@@ -177,27 +209,29 @@ class Client(_Connection):
 
     def _opened(self, call: Call[Line]) -> httpx.Response:
         """Return an answer whose body is not read yet."""
-        request = self._http.build_request(
-            call.method, call.path, content=call.content, headers=call.headers, params=call.query
-        )
-        with failures(untrusted=self._untrusted()):
-            answer = self._http.send(request, stream=True)
+        with self._attempt(), deadlines.within(self._timeout_seconds):
+            answer = self._http.send(self._request(call), stream=True)
             if answer.is_success:
                 return answer
-            with contextlib.closing(answer):
-                body = answer.read()
+            body = self._body(call, answer)
         calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
         raise AssertionError("unreachable: that status is an error")
 
     def _send(self, call: Call[T]) -> T:
         def once() -> T:
-            with failures(untrusted=self._untrusted()):
-                answer = self._http.request(
-                    call.method, call.path, content=call.content, headers=call.headers, params=call.query
-                )
-            return calls.checked(call, status=answer.status_code, headers=answer.headers, body=answer.content)
+            with self._attempt(), deadlines.within(self._timeout_seconds):
+                answer = self._http.send(self._request(call), stream=True)
+                body = self._body(call, answer)
+            return calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
 
         return self._retries.call(once, what=self.url)
+
+    def _body(self, call: Call[Any], answer: httpx.Response) -> bytes:
+        with contextlib.closing(answer):
+            body = Body(call, answer.headers)
+            for piece in answer.iter_raw():
+                body.add(piece)
+        return body.whole()
 
 
 class AsyncClient(_Connection):
@@ -206,7 +240,7 @@ class AsyncClient(_Connection):
     def __init__(self, url: str | None = None, **options: Unpack[ConnectionOptions]) -> None:
         """Arguments as of `Client`."""
         super().__init__(url, **options)
-        self._http = httpx.AsyncClient(**self._options)
+        self._http: httpx.AsyncClient = httpx.AsyncClient(**self._options)
 
     async def predict(self, workload: Workload) -> Prediction:
         """Predict one workload, as `Client.predict`."""
@@ -224,11 +258,15 @@ class AsyncClient(_Connection):
         async with contextlib.aclosing(await self._retries.call_async(lambda: self._opened(call), what=self.url)) as (
             answer
         ):
-            lines = LinesOf(call)
-            with self._unbroken():
-                async for data in answer.aiter_bytes():
-                    for line in lines.read(data):
-                        yield line
+            lines, pieces = LinesOf(call, answer.headers, line_seconds=self._timeout_seconds), answer.aiter_raw()
+            while True:
+                with self._unbroken(), lines.waiting() as seconds:
+                    async with asyncio.timeout(seconds):
+                        piece = await anext(pieces, None)
+                if piece is None:
+                    break
+                for line in lines.read(piece):
+                    yield line
             lines.check_whole()
 
     async def diff(
@@ -267,24 +305,28 @@ class AsyncClient(_Connection):
         await self.aclose()
 
     async def _opened(self, call: Call[Line]) -> httpx.Response:
-        request = self._http.build_request(
-            call.method, call.path, content=call.content, headers=call.headers, params=call.query
-        )
-        with failures(untrusted=self._untrusted()):
-            answer = await self._http.send(request, stream=True)
-            if answer.is_success:
-                return answer
-            async with contextlib.aclosing(answer):
-                body = await answer.aread()
+        with self._attempt():
+            async with asyncio.timeout(self._timeout_seconds):
+                answer = await self._http.send(self._request(call), stream=True)
+                if answer.is_success:
+                    return answer
+                body = await self._body(call, answer)
         calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
         raise AssertionError("unreachable: that status is an error")
 
     async def _send(self, call: Call[T]) -> T:
         async def once() -> T:
-            with failures(untrusted=self._untrusted()):
-                answer = await self._http.request(
-                    call.method, call.path, content=call.content, headers=call.headers, params=call.query
-                )
-            return calls.checked(call, status=answer.status_code, headers=answer.headers, body=answer.content)
+            with self._attempt():
+                async with asyncio.timeout(self._timeout_seconds):
+                    answer = await self._http.send(self._request(call), stream=True)
+                    body = await self._body(call, answer)
+            return calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
 
         return await self._retries.call_async(once, what=self.url)
+
+    async def _body(self, call: Call[Any], answer: httpx.Response) -> bytes:
+        async with contextlib.aclosing(answer):
+            body = Body(call, answer.headers)
+            async for piece in answer.aiter_raw():
+                body.add(piece)
+        return body.whole()

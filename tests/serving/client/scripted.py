@@ -3,6 +3,7 @@
 import contextlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 
 @contextlib.contextmanager
@@ -44,3 +45,31 @@ def scripted(*answers):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextlib.contextmanager
+def streaming(pieces, *, pause_seconds=0.0):
+    """Serve the bytes of `pieces()` to each connection as they are, with pauses between, until the client leaves.
+
+    Gives the address.
+    """
+    ended = threading.Event()
+
+    class Handler(StreamRequestHandler):
+        def handle(self):
+            self.connection.recv(1 << 16)
+            with contextlib.suppress(ConnectionError):
+                for piece in pieces():
+                    self.connection.sendall(piece)
+                    if ended.wait(pause_seconds):
+                        return
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            ended.set()
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,143 @@
+"""Limits of both clients: on the time of an attempt, on the size of an answer, and after they are closed."""
+
+import asyncio
+import gzip
+import itertools
+
+import msgspec
+import pytest
+
+import podpower
+from podpower.client.calls import LINE_BYTES
+from podpower_serving.openapi import REQUEST_EXAMPLE
+from tests.serving.client.scripted import scripted, streaming
+
+OPTIONS = {"attempts": 1, "timeout_seconds": 0.4}
+PATIENT = {"attempts": 1, "timeout_seconds": 60.0}
+NDJSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+ROWS = [msgspec.convert(REQUEST_EXAMPLE, podpower.InferenceRequest)] * 2
+
+
+@pytest.fixture(params=["Client", "AsyncClient"])
+def asked(request):
+    """Calls a method of either client with given options; answers by lines are lists."""
+
+    def by_client(url, options, method, *given):
+        with podpower.Client(url, **options) as client:
+            found = getattr(client, method)(*given)
+            return list(found) if method == "predict_lines" else found
+
+    def by_async_client(url, options, method, *given):
+        async def call():
+            async with podpower.AsyncClient(url, **options) as client:
+                found = getattr(client, method)(*given)
+                return [line async for line in found] if method == "predict_lines" else await found
+
+        return asyncio.run(call())
+
+    return by_client if request.param == "Client" else by_async_client
+
+
+@pytest.fixture(scope="module")
+def body(client):
+    return client.post("/predict", json=REQUEST_EXAMPLE).content
+
+
+@pytest.fixture(scope="module")
+def lines(client):
+    headers = {"Content-Type": "application/x-ndjson", "Accept": "application/x-ndjson"}
+    return client.post("/predict/batch", content=b"\n".join(map(msgspec.json.encode, ROWS)), headers=headers).content
+
+
+def bytewise(*parts):
+    """The parts in which an answer arrives: bytes one by one, a list as it is."""
+    return [piece for part in parts for piece in (part if isinstance(part, list) else [bytes([x]) for x in part])]
+
+
+@pytest.mark.parametrize("slow", ["head", "body"])
+def test_an_answer_that_drips_is_not_waited_for_longer_than_an_attempt(asked, body, slow):
+    head = b"HTTP/1.1 200 OK\r\nX-Long: %b\r\nContent-Length: %d\r\n\r\n" % (b"x" * 200, len(body))
+    pieces = bytewise(head, [body]) if slow == "head" else bytewise([head], body)
+    with streaming(lambda: pieces, pause_seconds=0.003) as url:
+        with pytest.raises(podpower.Unavailable, match="no answer in time"):
+            asked(url, OPTIONS, "predict", REQUEST_EXAMPLE)
+        assert asked(url, PATIENT, "predict", REQUEST_EXAMPLE).workload_name == "web"
+
+
+def test_a_line_that_drips_is_not_waited_for_and_many_lines_are(asked, lines):
+    drips = bytewise([NDJSON], lines)
+    with (
+        streaming(lambda: drips, pause_seconds=0.003) as url,
+        pytest.raises(podpower.Unavailable, match=r"in the middle.*no answer in time"),
+    ):
+        asked(url, OPTIONS, "predict_lines", ROWS)
+    first, last = lines.split(b"\n")[0] + b"\n", lines.rstrip(b"\n").rpartition(b"\n")[2] + b"\n"
+    with streaming(lambda: [NDJSON, *[first] * 20, last], pause_seconds=0.05) as url:
+        assert len(asked(url, OPTIONS, "predict_lines", ROWS * 10)) == 21
+
+
+def endless(begin, piece):
+    """Pieces without an end: the client has to leave."""
+    return lambda: itertools.chain([begin], itertools.repeat(piece))
+
+
+def test_a_line_without_an_end_is_not_read(asked):
+    with (
+        streaming(endless(NDJSON, b" " * (LINE_BYTES // 4))) as url,
+        pytest.raises(podpower.UnknownAnswer, match="line of more than 1 MiB"),
+    ):
+        asked(url, PATIENT, "predict_lines", ROWS)
+
+
+def test_more_lines_than_rows_are_not_read(asked, lines):
+    with (
+        streaming(endless(NDJSON, lines.split(b"\n")[0] + b"\n")) as url,
+        pytest.raises(podpower.UnknownAnswer, match="more lines than"),
+    ):
+        asked(url, PATIENT, "predict_lines", ROWS)
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"422 Unprocessable Content"])
+def test_an_answer_without_an_end_is_not_read(asked, status):
+    head = b"HTTP/1.1 %b\r\nConnection: close\r\n\r\n" % status
+    with (
+        streaming(endless(head, b" " * (1 << 20))) as url,
+        pytest.raises(podpower.UnknownAnswer, match="more than 128 MiB"),
+    ):
+        asked(url, PATIENT, "predict", REQUEST_EXAMPLE)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_lines"])
+def test_compressed_answers_are_neither_accepted_nor_decoded(asked, body, method):
+    with (
+        scripted((200, {"Content-Encoding": "gzip"}, gzip.compress(body))) as (url, received),
+        pytest.raises(podpower.UnknownAnswer, match="encoding gzip"),
+    ):
+        asked(url, PATIENT, method, ROWS if method == "predict_lines" else REQUEST_EXAMPLE)
+    assert received[0][2]["Accept-Encoding"] == "identity"
+
+
+def test_a_closed_client_is_an_error_of_its_own(lines):
+    with podpower.Client("http://127.0.0.1:1") as client:
+        pass
+    for call in (lambda: client.predict(REQUEST_EXAMPLE), lambda: next(client.predict_lines(ROWS))):
+        with pytest.raises(podpower.ClientClosed, match="is closed"):
+            call()
+
+    async def closed():
+        async with podpower.AsyncClient("http://127.0.0.1:1") as found:
+            pass
+        await found.predict(REQUEST_EXAMPLE)
+
+    with pytest.raises(podpower.ClientClosed, match="is closed"):
+        asyncio.run(closed())
+
+
+def test_a_client_closed_within_an_answer_by_lines_is_an_error_of_its_own(lines):
+    first = lines.split(b"\n")[0] + b"\n"
+    with streaming(endless(NDJSON + first, b" "), pause_seconds=0.05) as url, podpower.Client(url, **PATIENT) as client:
+        found = client.predict_lines(ROWS)
+        assert next(found).prediction is not None
+        client.close()
+        with pytest.raises(podpower.ClientClosed, match="is closed"):
+            next(found)
