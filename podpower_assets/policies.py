@@ -47,10 +47,16 @@ HOUR_ENDS_AFTER_S: Final = 900.0
 # Of the ticks of a schedule that passed while Dagster was down only the last one is made good: the sensor looks at each
 # hour so long after its end, and requests it if no run was made for it since.
 MISSED_AFTER_S: Final = 3600.0
+# Of more than so many minutes no power is known: the source of samples may have had them later.
+MOST_SILENT_MINUTES: Final = 3
 
 # A failed partition is requested again: at the next quarter of an hour, then after these waits, the last one for ever.
 QUARTER_S: Final = 900.0
 WAITS_S: Final = (3600.0, 6 * 3600.0, 86_400.0)
+# Labels of an hour from an answer that was not whole are made again after each of these waits once, then never: perhaps
+# nothing was measured in the hour. Within these days all waits have passed.
+LATE_WAITS_S: Final = (QUARTER_S, *WAITS_S)
+LATE_DAYS: Final = 3
 
 
 def wait_s(attempts: int) -> float:

@@ -13,6 +13,7 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 CONSUMED, NEW_SPECS = "podpower/consumed", "podpower/new_specs"
 BEGAN = "podpower/began"
+INCOMPLETE = "podpower/incomplete"
 WHOLE = ""  # the key of the one partition of an asset without partitions
 
 Consumed = Mapping[str, Mapping[str, str]]  # asset -> partition -> version
@@ -28,6 +29,7 @@ class Recorded:
     consumed: Consumed | None
     new_specs: str
     began_s: float  # when its body began to read
+    incomplete: str = ""  # why its source may have more of it
 
 
 # Events never change. Those of the window that automation looks at are read once by a process.
@@ -101,7 +103,7 @@ def new_specs(own: Recorded | None, upstream: Iterable[tuple[str, str, Recorded]
 def _read(record: dg.EventLogRecord) -> Recorded:
     materialization: Any = record.asset_materialization
     metadata, tags = materialization.metadata, materialization.tags or {}
-    consumed, new = metadata.get(CONSUMED), metadata.get(NEW_SPECS)
+    consumed, new, incomplete = metadata.get(CONSUMED), metadata.get(NEW_SPECS), metadata.get(INCOMPLETE)
     return Recorded(
         storage_id=record.storage_id,
         at_s=record.timestamp,
@@ -109,4 +111,5 @@ def _read(record: dg.EventLogRecord) -> Recorded:
         consumed=None if consumed is None else consumed.value,
         new_specs="" if new is None else str(new.value),
         began_s=record.timestamp if (began := metadata.get(BEGAN)) is None else float(began.value),
+        incomplete="" if incomplete is None else str(incomplete.value),
     )

@@ -22,6 +22,7 @@ from podpower.labels.checks import (
     ratio_records,
 )
 from podpower.labels.kepler import NoMetrics
+from podpower.labels.reasons import PARTIAL_ANSWER
 from podpower.labels.report import LabelReport
 from podpower_assets import metadata, sparklines
 from podpower_assets.automation import Remake
@@ -30,11 +31,12 @@ from podpower_assets.clusters import Cluster
 from podpower_assets.lineage import PROMETHEUS
 from podpower_assets.partitions import Partitions, hour_start_s, is_over
 from podpower_assets.per_partition import Partition, per_partition
-from podpower_assets.policies import COMMON, EXPORT, translate_errors
+from podpower_assets.policies import COMMON, EXPORT, MOST_SILENT_MINUTES, translate_errors
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.assets import specs_of
 from podpower_assets.upstream import Upstream
+from podpower_assets.versions import INCOMPLETE
 
 NAME = "kepler_labels"
 STEP_SECONDS = 60.0
@@ -113,4 +115,14 @@ def _metadata(report: LabelReport, labels: pl.DataFrame) -> dict[str, Any]:
         "excluded_pseudo_pods": report.excluded_pseudo_pods,
         "null_reasons": metadata.counts(report.null_reasons, of="reason"),
         "warnings": metadata.bullets(report.warnings),
+        INCOMPLETE: _incomplete(report, labels),
     }
+
+
+def _incomplete(report: LabelReport, labels: pl.DataFrame) -> str:
+    """Return why the source of samples may have more of the hour later, as one that lags does; else nothing."""
+    if partial := report.null_reasons.get(PARTIAL_ANSWER, 0):
+        return f"{partial} steps are of partial answers"
+    known = labels.filter(pl.col("avg_power_w").is_not_null())["ts"].n_unique()
+    silent = round((HOUR_S / STEP_SECONDS - known) * STEP_SECONDS / 60)
+    return f"{silent} minutes without a known label" if silent > MOST_SILENT_MINUTES else ""

@@ -10,15 +10,23 @@ from podpower_assets.policies import (
     FIRST_SAMPLES_S,
     HOUR_ENDS_AFTER_S,
     HOUR_EVERY_S,
+    LATE_WAITS_S,
     MISSED_AFTER_S,
     NEW_SPEC_EVERY_S,
 )
 
 
+class Late(msgspec.Struct):
+    """An hour whose labels are incomplete: how often it was requested for that, and when last."""
+
+    requests: int = 0
+    at_s: float = 0.0
+
+
 class Pending(msgspec.Struct):
     """State that one look at a cluster leaves to the next: the position in its source, the hours that changed and when
-    that was seen last, when the first and the last spec that is not followed yet was seen, the requests so far, and the
-    end of the last hour that was looked at after its end (None: none was).
+    that was seen last, when the first and the last spec that is not followed yet was seen, the requests so far, the
+    end of the last hour that was looked at after its end (None: none was), and the hours with incomplete labels.
     """
 
     source: str | None = None
@@ -27,6 +35,7 @@ class Pending(msgspec.Struct):
     last_s: float | None = None
     requests: int = 0
     ended_s: float | None = None
+    late: dict[str, Late] = {}
 
     def ended(self, *, now_s: float, lookback_s: float) -> list[str]:
         """Return the hours that ended long enough ago and were not looked at since; from now on they were. The first
@@ -35,6 +44,15 @@ class Pending(msgspec.Struct):
         start_s, end_s = self.ended_s, start_of_hour(now_s - MISSED_AFTER_S)
         self.ended_s = end_s
         return hours_between(end_s - lookback_s if start_s is None else start_s, end_s)
+
+    def again(self, incomplete: Mapping[str, float], *, now_s: float) -> list[str]:
+        """Return the hours that are due to be made again, of those with incomplete labels, given by when these began to
+        be made. From now on they were requested; an hour that is not given any more is forgotten.
+        """
+        self.late = {hour: self.late.get(hour, Late()) for hour in incomplete}
+        due = [hour for hour, one in self.late.items() if _is_late(one, made_s=incomplete[hour], now_s=now_s)]
+        self.late |= {hour: Late(requests=self.late[hour].requests + 1, at_s=now_s) for hour in due}
+        return due
 
     def mark(self, hours: Iterable[str], *, now_s: float, new_specs: bool) -> None:
         """Add changed hours; `new_specs`: a spec that was never seen before is among the changes."""
@@ -80,3 +98,8 @@ class Pending(msgspec.Struct):
         if self.new_specs:
             due_s = max(self.new_specs[0] + FIRST_SAMPLES_S * scale, self.last_s + NEW_SPEC_EVERY_S * scale)
         return now_s >= max(due_s, hour_start_s(hour) + FIRST_SAMPLES_S * scale)
+
+
+def _is_late(one: Late, *, made_s: float, now_s: float) -> bool:
+    """Return whether the next wait has passed, of which each comes once."""
+    return one.requests < len(LATE_WAITS_S) and now_s - max(one.at_s, made_s) >= LATE_WAITS_S[one.requests]

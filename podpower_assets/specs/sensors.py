@@ -8,7 +8,7 @@ import msgspec
 import polars as pl
 
 from podpower.errors import Damaged, OtherSource, PodpowerError
-from podpower.hours import DAY_S, HOUR_S
+from podpower.hours import DAY_S, HOUR_S, start_of_hour
 from podpower.settings import AssetSettings
 from podpower.sources.protocols import ObjectEvent
 from podpower.specs.observing import observe
@@ -18,11 +18,11 @@ from podpower_assets.history import has_unfinished_run
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.labels.schedules import changed_hours, hourly_keys
 from podpower_assets.partitions import consecutive, hour_key, hour_start_s, hours_between, known_hours, range_tags
-from podpower_assets.policies import LIMITED, RUNS_A_TICK
+from podpower_assets.policies import HOUR_ENDS_AFTER_S, LATE_DAYS, LIMITED, RUNS_A_TICK
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.specs.pending import Pending
-from podpower_assets.versions import recorded
+from podpower_assets.versions import Recorded, recorded
 
 
 def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.SensorDefinition:
@@ -35,7 +35,8 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         minimum_interval_seconds=given.sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Requests the hours that changed, each with all of its assets: the running one every ten minutes "
-        "at most, and sooner for a workload that was never seen; and hours that their schedule missed.",
+        "at most, and sooner for a workload that was never seen; hours that their schedule missed; and, four times at "
+        "most, hours whose labels are from an answer that was not whole.",
     )
     def sensor(context: dg.SensorEvaluationContext, source: Source, tables: Tables) -> dg.SensorResult:
         """Look at what changed, and request what is due."""
@@ -49,7 +50,9 @@ def workload_changes(given: AssetSettings, cluster: Cluster = FIRST) -> dg.Senso
         if is_live:  # a recording has no hours after its end
             lookback_s = 0.0 if is_first else given.window_days * DAY_S
             ended = known_hours(pending.ended(now_s=now_s, lookback_s=lookback_s), given)
-            pending.mark(_missed(context.instance, ended, cluster), now_s=now_s, new_specs=False)
+            over = hours_between(now_s - LATE_DAYS * DAY_S, start_of_hour(now_s - HOUR_ENDS_AFTER_S))
+            late = pending.again(_incomplete(context.instance, known_hours(over, given), cluster), now_s=now_s)
+            pending.mark([*_missed(context.instance, ended, cluster), *late], now_s=now_s, new_specs=False)
         remade = recorded(context.instance, cluster.key(SPECS), list(pending.hours))
         pending.forget({hour: one.began_s for hour, one in remade.items()})
         busy = has_unfinished_run(context.instance, sensor=name)
@@ -123,7 +126,17 @@ def _look(
 def _missed(instance: dg.DagsterInstance, hours: Sequence[str], cluster: Cluster) -> list[str]:
     """Return those of the hours for which no run was made after their end."""
     made = recorded(instance, cluster.key(LABELS if cluster.has_meter else SPECS), hours)
-    return [hour for hour in hours if hour not in made or made[hour].began_s < hour_start_s(hour) + HOUR_S]
+    return [hour for hour in hours if hour not in made or not _was_over(hour, made[hour])]
+
+
+def _incomplete(instance: dg.DagsterInstance, hours: Sequence[str], cluster: Cluster) -> dict[str, float]:
+    """Return when labels began to be made (Unix seconds), of the hours of which their source may have more now."""
+    made = recorded(instance, cluster.key(LABELS), hours) if cluster.has_meter else {}
+    return {hour: one.began_s for hour, one in made.items() if one.incomplete and _was_over(hour, one)}
+
+
+def _was_over(hour: str, made: Recorded) -> bool:
+    return made.began_s >= hour_start_s(hour) + HOUR_S
 
 
 def _has_new_spec(changes: Sequence[ObjectEvent], tables: Tables, *, now_s: float, cluster: str) -> bool:

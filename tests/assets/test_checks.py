@@ -17,8 +17,10 @@ from podpower.evaluation.checks import check_model
 from podpower.evaluation.evaluate import EvaluationReport
 from podpower.evaluation.results import SplitReport
 from podpower.evaluation.scores import Score
+from podpower.simulation import simulate
 from podpower_assets.model.window import window_rows
-from tests.assets.conftest import DAY, HOURLY, HOURS, Place
+from podpower_assets.versions import recorded
+from tests.assets.conftest import DAY, HOURLY, HOURS, START_S, Place
 
 
 @pytest.fixture
@@ -190,3 +192,19 @@ def test_rows_of_a_good_join_pass(made: Place) -> None:
     assert rows is not None
     assert check.passed
     assert check.metadata["rows"].value == len(rows) > 0
+
+
+@pytest.mark.parametrize(
+    ("begins_s", "incomplete"),
+    [(START_S, ""), (START_S + 1800.0, "30 minutes without a known label")],
+    ids=["whole", "half"],
+)
+def test_labels_record_that_the_source_may_have_more_of_an_hour(
+    tmp_path: Path, begins_s: float, incomplete: str
+) -> None:
+    simulate(tmp_path / "recording", seed=3, start_s=begins_s, hours=1, workloads=3)
+    with dg.DagsterInstance.ephemeral() as instance:
+        place = Place(instance, tmp_path / "recording", tmp_path)
+        assert place.materialize("workload_specs", "kepler_labels", first=HOURS[0]).success
+        [made] = recorded(instance, dg.AssetKey("kepler_labels"), [HOURS[0]]).values()
+        assert made.incomplete == incomplete

@@ -21,11 +21,11 @@ from podpower.sources.writing import RecordingWriter
 from podpower_assets.clusters import FIRST
 from podpower_assets.labels.schedules import kepler_labels_hourly
 from podpower_assets.model.schedules import knn_model_daily, model_evaluation_daily
-from podpower_assets.partitions import hour_key
+from podpower_assets.partitions import hour_key, hour_start_s, hours_between
 from podpower_assets.resources import Source, Tables
 from podpower_assets.specs.pending import Pending
 from podpower_assets.specs.sensors import workload_changes
-from podpower_assets.versions import BEGAN
+from podpower_assets.versions import BEGAN, INCOMPLETE
 from tests.assets.conftest import DAY, HOURLY, HOURS
 
 Tick = Callable[..., dg.SensorResult]
@@ -153,9 +153,9 @@ class TestALiveCluster:
 
         return at
 
-    def made(self, instance: dg.DagsterInstance, hour: str, *, at: str) -> None:
+    def made(self, instance: dg.DagsterInstance, hour: str, *, at: str, incomplete: str = "") -> None:
         """Report the labels of an hour, whose making began at a time."""
-        own = {BEGAN: dg.MetadataValue.float(seconds(at))}
+        own = {BEGAN: dg.MetadataValue.float(seconds(at)), INCOMPLETE: incomplete}
         instance.report_runless_asset_event(
             dg.AssetMaterialization("kepler_labels", partition=hour_key(seconds(hour)), metadata=own)
         )
@@ -181,6 +181,39 @@ class TestALiveCluster:
             assert asked(result) == []
             cursor = result.cursor
 
+    def test_an_hour_with_incomplete_labels_is_requested_four_times_after_longer_waits(
+        self, look: Callable[[str, str | None], dg.SensorResult], empty: dg.DagsterInstance
+    ) -> None:
+        self.made(empty, "10:00", at="11:07")
+        cursor = look("11:20", None).cursor
+        found = []
+        for minutes in range(12 * 60 + 10, 72 * 60, 10):
+            clock = f"{minutes // 60:02}:{minutes % 60:02}"
+            if minutes % 60 == 10:
+                hour = minutes // 60 - 1
+                self.made(empty, f"{hour}:00", at=clock, incomplete="60 minutes" if hour in {11, 12} else "")
+            result = look(clock, cursor)
+            cursor = result.cursor
+            for first, last in asked(result):
+                for hour in hours_between(hour_start_s(first), hour_start_s(last) + 1):
+                    found.append((hour[-5:], clock))
+                    self.made(empty, hour[-5:], at=clock, incomplete="60 minutes")  # the samples have not come
+        assert found == [
+            ("11:00", "12:30"), ("11:00", "13:30"), ("12:00", "13:30"), ("12:00", "14:30"),
+            ("11:00", "19:30"), ("12:00", "20:30"), ("11:00", "43:30"), ("12:00", "44:30"),
+        ]  # fmt: skip
+
+    def test_an_hour_whose_late_samples_came_is_not_requested_again(
+        self, look: Callable[[str, str | None], dg.SensorResult], empty: dg.DagsterInstance
+    ) -> None:
+        self.made(empty, "10:00", at="11:07")
+        cursor = look("11:20", None).cursor
+        self.made(empty, "11:00", at="12:07", incomplete="20 minutes without a known label")
+        again = look("12:25", cursor)
+        assert asked(again) == [(hour_key(seconds("11:00")), hour_key(seconds("11:00")))]
+        self.made(empty, "11:00", at="12:26")
+        assert asked(look("14:20", again.cursor)) == [(hour_key(seconds("12:00")), hour_key(seconds("12:00")))]
+
     def test_a_journal_that_was_begun_anew_is_read_from_its_beginning(
         self, look: Callable[[str, str | None], dg.SensorResult], journal: Path, recording: Path
     ) -> None:
@@ -197,8 +230,9 @@ class TestALiveCluster:
 
 
 def seconds(clock: str) -> float:
-    """Return a time of 2026-01-01 as Unix seconds."""
-    return datetime.fromisoformat(f"{DAY}T{clock}:00+00:00").timestamp()
+    """Return a time of 2026-01-01, or so many hours after its begin, as Unix seconds."""
+    hours, minutes = map(int, clock.split(":"))
+    return datetime.fromisoformat(f"{DAY}T00:00:00+00:00").timestamp() + 3600.0 * hours + 60.0 * minutes
 
 
 def test_without_a_recording_the_reason_is_shown_and_the_cursor_kept(tmp_path: Path, tick: Tick) -> None:
