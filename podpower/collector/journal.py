@@ -71,7 +71,8 @@ class Journal:
         self._deleted: set[str] = set()  # of those
         self._settled: list[bytes] = []
         self._queue: deque[Batch | Beginning | HourEnd] = deque()
-        self._waiting, self._refused = 0, False
+        self._taking: Batch | Beginning | HourEnd | None = None  # what the store has not taken yet
+        self._refused = False
         self._wake, self._room, self._storing = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self._room.set()
 
@@ -218,7 +219,7 @@ class Journal:
             batch.lines += lines
             self._queue.pop()
         self._queue.append(batch)
-        self._wait_for(len(lines))
+        self._make_room()
 
     def _end_hour(self, now_s: float) -> None:
         """End the hour: what follows belongs to that of `now_s`."""
@@ -241,14 +242,19 @@ class Journal:
     async def _store(self, *, everything: bool = False) -> None:
         """Store what is due, or everything, in its order."""
         async with self._storing:
-            while self._queue and (everything or self._is_due(self._queue[0])):
-                item = self._queue.popleft()
-                size = len(item.lines) if isinstance(item, Batch) else 0
-                await self._until_stored(lambda item=item: self._flusher.store(item))  # type: ignore[misc]
+            while self._taking or (self._queue and (everything or self._is_due(self._queue[0]))):
+                item = self._taking = self._taking or self._queue.popleft()
+                await self._until_stored(self._store_taking)
                 if isinstance(item, Batch):
-                    self._wait_for(-size)
+                    self._make_room()
                     self._metrics.flushed(reached_s=item.reached_s, waiting=self._waiting)
                     await self._until_stored(self._flusher.finish_hours)
+
+    def _store_taking(self) -> None:
+        """Store what was taken off the queue. A watch that ends meanwhile leaves it to the next one."""
+        if self._taking:
+            self._flusher.store(self._taking)
+            self._taking = None
 
     def _is_due(self, item: Batch | Beginning | HourEnd) -> bool:
         if not isinstance(item, Batch) or len(self._queue) > 1 or self._flusher.ended:
@@ -257,11 +263,18 @@ class Journal:
         return age_s >= self._quiet_s or (age_s >= self._flush_s and bool(item.lines or item.gaps))
 
     async def _until_stored(self, work: Callable[[], None]) -> None:
-        """Do work that writes, in a thread, again and again until the store takes it. Locked beside another writer."""
+        """Do work that writes, in a thread, again and again until the store takes it. Locked beside another writer.
+
+        When it is cancelled, the thread ends first: two must not write.
+        """
         backoff = Backoff()
         while True:
+            working = asyncio.ensure_future(asyncio.to_thread(work))
             try:
-                await asyncio.to_thread(work)
+                await asyncio.shield(working)
+            except asyncio.CancelledError:
+                await asyncio.wait([working])
+                raise
             except Locked:
                 self._refused = True
                 raise
@@ -273,8 +286,13 @@ class Journal:
             else:
                 return
 
-    def _wait_for(self, events: int) -> None:
-        self._waiting += events
+    @property
+    def _waiting(self) -> int:
+        """Number of events that are not stored."""
+        items = [*self._queue, self._taking]
+        return sum(len(item.lines) for item in items if isinstance(item, Batch))
+
+    def _make_room(self) -> None:
         (self._room.clear if self._waiting > _MAX_WAITING else self._room.set)()
 
     def _within_hour(self, ts: float) -> float:

@@ -411,6 +411,32 @@ def test_a_cluster_that_is_rebuilt_is_listed_again(
     assert reasons == {"the cluster was rebuilt"}
 
 
+def test_a_cluster_that_is_rebuilt_while_the_store_is_away_loses_nothing(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "_LOOK_S", 0.1)
+    monkeypatch.setattr("podpower.collector.watch._FINISH_S", 0.5)
+    collector = Collector(cluster, tmp_path / "journal", tmp_path)
+    collector.collect()
+    _, cursor = JournalReader(collector.url).changes(None)
+    with collector.running() as journal:
+        collector.catch_up(journal)
+        (tmp_path / "journal").rename(tmp_path / "away")
+        (tmp_path / "journal").write_text("no folder")
+        cluster.add(deployment("old"))
+        until(lambda: any("cannot be written" in note for note in collector.notes))
+        cluster.rebuild()
+        cluster.add(deployment("new"))
+        until(lambda: len(journal._objects.alive) == 1 and "new" in str(journal._objects.alive))
+        (tmp_path / "journal").unlink()
+        (tmp_path / "away").rename(tmp_path / "journal")
+        collector.catch_up(journal)
+    found, _ = JournalReader(collector.url).changes(cursor)
+    names = [(e.type, e.object["metadata"]["name"]) for e in found]
+    assert names == [("ADDED", "old"), ("ADDED", "new"), ("DELETED", "old")]
+    assert collector.metric("podpower_journal_waiting_events") == 0
+
+
 def test_steps_of_a_rebuilt_cluster_have_the_spec_of_the_pod_that_lived_then(
     cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
