@@ -24,6 +24,7 @@ from podpower_serving.slow_readers import SlowReader
 HEADER_BYTES: Final = 32 << 10
 _BETWEEN_BYTES: Final = 256 << 10  # trailers, or what else is no body: as much as one piece can have
 _SLICE_BYTES: Final = 4 << 10  # parsed at a time: some requests, or more of a body
+_TRANSFER_ENCODING: Final = b"transfer-encoding"
 _HARD: Final = 2  # times the limit of connections: beyond, they are closed unread
 
 
@@ -34,6 +35,14 @@ def protocol_of(given: Bounds, counted: Metrics) -> type[HttpToolsProtocol]:
         bounds, metrics = given, counted
 
     return Protocol
+
+
+class _Refused(Exception):
+    """A request that the service does not read; callbacks raise it through the parser, which then stops."""
+
+    def __init__(self, status: HTTPStatus, detail: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail = status, detail
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -52,6 +61,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._began = False  # a request, within that slice
         self._between_bytes = 0  # within a body, since the last piece of it: sizes of chunks, and trailers
         self._unparsed = b""  # for later, while requests before it wait for their answers
+        self._refusal = b""  # of a request, while those before it wait for their answers
         self._ended = False  # the client sends nothing more
         self._deadline: TimerHandle | None = None
         self._certificate = _subject(transport)
@@ -75,7 +85,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read a piece, as far as its requests can be begun soon, and wait for the rest of what it begins."""
         self._unset_keepalive_if_required()
-        if self._unparsed:
+        if self._refusal:
+            self.flow.pause_reading()
+        elif self._unparsed:
             self._unparsed += data
             self.flow.pause_reading()
         else:
@@ -84,25 +96,33 @@ class BoundedProtocol(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
         """Stay to answer what a client sent before it closed its half of the connection. TLS has no halves."""
         self._ended = self.scheme == "http" and self._is_answering()
-        if self._ended and not self._unparsed:
+        if self._ended and not self._unparsed and not self._refusal:
             self.cycle.keep_alive = False
         return self._ended
 
     def on_response_complete(self) -> None:
         """Go on with the requests that had to wait for this answer."""
+        was_last = not self.pipeline
         super().on_response_complete()
         if self.transport.is_closing():
+            return
+        if self._refusal:
+            if was_last:
+                self._end(self._refusal)
             return
         if self._unparsed:
             self._unset_keepalive_if_required()
             data, self._unparsed = self._unparsed, b""
             self._read(data)
+        elif self._phase != "answer":
+            self._unset_keepalive_if_required()
+            self._await_rest()
         if self._ended and not self._is_answering():
             self.transport.close()
 
     def _is_answering(self) -> bool:
         """Return True while a request that arrived completely has no answer."""
-        if self._unparsed:
+        if self._unparsed or self._refusal:
             return True
         return self._phase == "answer" and self.cycle is not None and not self.cycle.response_complete
 
@@ -111,10 +131,10 @@ class BoundedProtocol(HttpToolsProtocol):
         and a piece can hold thousands.
         """
         at = 0
-        while at < len(data) and not self.pipeline and not self.transport.is_closing():
+        while at < len(data) and not self.pipeline and not self.transport.is_closing() and not self._refusal:
             self._read_slice(data[at : at + _SLICE_BYTES])
             at += _SLICE_BYTES
-        if self.pipeline:  # reading is paused: the client has no part in this
+        if self.pipeline and not self._refusal:  # reading is paused: the client has no part in this
             self._in_time()
             self._unparsed = data[at:]
 
@@ -125,22 +145,28 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._phase == "headers":
             self._read_bytes += 0 if self._began else len(data)  # a slice can have whole requests before it
             if self._read_bytes > HEADER_BYTES:
-                self._refuse_headers()
-            elif self._deadline is None:
-                self._within(self.bounds.header_timeout_seconds, "the headers did not arrive")
-        elif self._phase == "body":
-            if self._between_bytes > _BETWEEN_BYTES:
-                self._refuse_headers()
-            elif self._deadline is None:
-                self._within(self.bounds.body_timeout_seconds, "the body did not arrive")
+                self._refuse(_large_headers())
+        elif self._phase == "body" and self._between_bytes > _BETWEEN_BYTES:
+            self._refuse(_large_headers())
+        self._await_rest()
+
+    def _await_rest(self) -> None:
+        """Set a deadline for what is missing of a request that began, if there is none."""
+        if self._phase == "answer" or self._deadline is not None or self._refusal or self.transport.is_closing():
+            return
+        if self._phase == "headers":
+            self._within(self.bounds.header_timeout_seconds, "the headers did not arrive")
+        else:
+            self._within(self.bounds.body_timeout_seconds, "the body did not arrive")
 
     def _parse(self, data: bytes) -> None:
         rest = memoryview(data)
         try:
             while rest:
                 rest = rest[self._parsed_bytes(rest) :]
-        except httptools.HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserError as error:
+            reason = error.__context__
+            self._refuse(reason if isinstance(reason, _Refused) else _not_http())
 
     def _parsed_bytes(self, data: memoryview) -> int:
         try:
@@ -174,6 +200,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header. Trailers are dropped: nothing reads them, and they must not replace headers."""
         if self._phase == "headers":
+            if len(name) == len(_TRANSFER_ENCODING) and name.lower() == _TRANSFER_ENCODING:
+                _check_coding(value)
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -181,13 +209,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._in_time()
-        self._phase, self._between_bytes = "body", 0
         if self._read_bytes + 2 * _SLICE_BYTES > HEADER_BYTES:  # with the slices of its first and of its last byte
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > HEADER_BYTES:
-                self._refuse_headers()
-                return
+                raise _large_headers()
         super().on_headers_complete()
+        self._phase, self._between_bytes = "body", 0
         if self.bounds.draining or self.app is _too_many_connections:
             self.cycle.keep_alive = False
 
@@ -218,10 +245,6 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             self._slow_reader.watch()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer a request that is not HTTP."""
-        self._refuse(HTTPStatus.BAD_REQUEST, msg)
-
     def _within(self, seconds: float, detail: str) -> None:
         self._deadline = self.loop.call_later(seconds, self._late, f"{detail} within {seconds:g} s")
 
@@ -232,26 +255,66 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _late(self, detail: str) -> None:
         self._deadline = None
-        self._refuse(HTTPStatus.REQUEST_TIMEOUT, detail)
+        self._refuse(_Refused(HTTPStatus.REQUEST_TIMEOUT, detail))
 
-    def _refuse_headers(self) -> None:
-        detail = f"the headers are larger than {HEADER_BYTES} bytes"
-        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
-
-    def _refuse(self, status: HTTPStatus, detail: str) -> None:
-        """Answer in place of the application, if it has not begun to, and close the connection."""
-        if self.transport.is_closing():
+    def _refuse(self, refused: _Refused) -> None:
+        """Answer in place of the application, if it has not begun to, and close the connection: after the answers to
+        the requests before.
+        """
+        if self.transport.is_closing() or self._refusal:
             return
         self._in_time()
-        answered = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True
-        self.metrics.add(REFUSED_REQUESTS, str(status.value))
-        if not answered:
-            body = problem(status, detail)
-            head = f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {PROBLEM_JSON}\r\n"
-            self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body)
+        self._unparsed = b""
+        if self._phase == "body" and not (self.pipeline and self.pipeline[0][0] is self.cycle):
+            self._interrupt(refused)
+            return
+        if self._phase == "body":
+            self.pipeline.popleft()  # the request itself, which the application never sees
+            waits = True
+        else:
+            waits = self.cycle is not None and not self.cycle.response_complete
+        self.metrics.add(REFUSED_REQUESTS, str(refused.status.value))
+        if waits:
+            self._refusal = _answer(refused)
+            self.flow.pause_reading()
+        else:
+            self._end(_answer(refused))
+
+    def _interrupt(self, refused: _Refused) -> None:
+        """Refuse the rest of a request that the application has; what it has begun to answer is its only answer."""
+        if self.cycle.response_complete:
+            self.transport.close()
+            return
+        self.cycle.disconnected = True
+        self.metrics.add(REFUSED_REQUESTS, str(refused.status.value))
+        self._end(b"" if self.cycle.response_started else _answer(refused))
+
+    def _end(self, answer: bytes) -> None:
+        if answer:
+            self.transport.write(answer)
         self.transport.close()
+
+
+def _answer(refused: _Refused) -> bytes:
+    body = problem(refused.status, refused.detail)
+    head = f"HTTP/1.1 {refused.status.value} {refused.status.phrase}\r\ncontent-type: {PROBLEM_JSON}\r\n"
+    return f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n".encode() + body
+
+
+def _large_headers() -> _Refused:
+    detail = f"the headers are larger than {HEADER_BYTES} bytes"
+    return _Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, detail)
+
+
+def _not_http() -> _Refused:
+    return _Refused(HTTPStatus.BAD_REQUEST, "Invalid HTTP request received.")
+
+
+def _check_coding(value: bytes) -> None:
+    """Refuse transfer codings that nothing here undoes (RFC 9112, 6.1)."""
+    if value.strip().lower() != b"chunked":
+        detail = f'Transfer-Encoding "{quoted(value.decode("latin-1"))}": only chunked is known'
+        raise _Refused(HTTPStatus.NOT_IMPLEMENTED, detail)
 
 
 async def _too_many_connections(_scope: Scope, _receive: Receive, send: Send) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import json
 import os
+import pty
 import resource
 import signal
 import socket
@@ -24,6 +25,7 @@ from podpower_serving.protocol import HEADER_BYTES
 from podpower_serving.server import Server
 from podpower_serving.settings import Settings
 from tests.serving.processes import service
+from tests.waiting import until
 
 BODY = json.dumps(REQUEST_EXAMPLE).encode()
 
@@ -163,6 +165,65 @@ def test_many_requests_at_once_are_answered(address):
     assert (status, rest.count(b"HTTP/1.1 200 OK")) == (200, 999)
 
 
+GARBAGE = b"\x16\x03\x01 not http\r\n\r\n"
+
+
+@pytest.mark.parametrize("number", [1, 2, 40])
+@pytest.mark.parametrize(
+    ("after", "refused"),
+    [
+        (GARBAGE, 400),
+        (post(more=b"Transfer-Encoding: chunked\r\n"), 400),
+        (post().replace(b"Content-Length", b"Transfer-Encoding: chunked\r\nX") + b"no size\r\n", 400),
+        (post(more=b"X-A: " + b"x" * HEADER_BYTES + b"\r\n"), 431),
+        (post(more=b"Transfer-Encoding: gzip\r\n"), 501),
+        (post()[:-2], 408),
+        (post() + BODY[:20], 408),
+    ],
+    ids=["garbage", "two lengths", "chunks", "headers", "coding", "late headers", "late body"],
+)
+def test_what_is_refused_loses_no_answer_to_requests_before_it(address, number, after, refused):
+    with connected(address) as connection:
+        connection.sendall((post() + BODY) * number + after)
+        status, _, rest = answer(connection)
+    assert (status, rest.count(b"HTTP/1.1 200 OK")) == (200, number - 1)
+    assert rest.count(b"HTTP/1.1 ") == number
+    assert b"HTTP/1.1 %d " % refused in rest
+
+
+def test_a_client_that_closes_its_half_after_garbage_is_answered(address):
+    with connected(address) as connection:
+        connection.sendall((post() + BODY) * 3 + GARBAGE)
+        connection.shutdown(socket.SHUT_WR)
+        status, _, rest = answer(connection)
+    assert (status, rest.count(b"HTTP/1.1 200 OK"), rest.count(b"HTTP/1.1 400 ")) == (200, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("head", "refused"),
+    [
+        (post().replace(b"application/json", b"text/csv"), 415),
+        (post().replace(b"Length: ", b"Length: 99999999"), 413),
+    ],
+)
+def test_a_body_that_is_refused_early_is_refused_once(address, head, refused):
+    with connected(address) as connection:
+        connection.sendall(head + BODY[:20])
+        status, _, rest = answer(connection)
+    assert status == refused
+    assert b"HTTP/1.1" not in rest
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "gzip", "gzip\r\nTransfer-Encoding: chunked"])
+def test_a_transfer_coding_that_is_not_undone_is_not_read(address, coding):
+    sent = CHUNKED.replace(b"Transfer-Encoding: chunked", b"Transfer-Encoding: " + coding.encode())
+    with connected(address) as connection:
+        connection.sendall(sent + b"\r\n")
+        status, headers, body = answer(connection)
+    assert (status, headers["content-type"]) == (501, "application/problem+json")
+    assert "chunked" in json.loads(body)["detail"]
+
+
 def test_few_of_many_requests_at_once_are_held_while_an_answer_is_not_read(address):
     head = b" HTTP/1.1\r\nHost: a\r\n\r\n"
     with connected(address) as connection:
@@ -286,6 +347,51 @@ def test_sigterm_drains_without_a_failed_request_and_exits_with_0(filled_store):
             assert (stopping.status_code, stopping.headers["retry-after"]) == (503, "2")
             assert "stopping" in stopping.json()["detail"]
             assert process.wait(timeout=15) == 0
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_terminal_that_closes_drains_as_sigterm_does(filled_store, workers):
+    port = free_port()
+    environment = {**os.environ, "PODPOWER_MODEL_STORE": str(filled_store.root), "PODPOWER_DRAIN_SECONDS": "30"}
+    command = [sys.executable, "-m", "podpower", "serve", "--port", str(port), "--workers", str(workers)]
+    terminal, of_process = pty.openpty()
+    with in_terminal(command, of_process, environment) as process:
+        os.close(of_process)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+            until(lambda: is_ready(client), seconds=60)
+            os.close(terminal)
+            until(lambda: client.get("/readyz").headers.get("connection") == "close", seconds=20)
+            for _ in range(10):
+                assert client.post("/predict", json=REQUEST_EXAMPLE).status_code == 200
+        assert process.wait(timeout=40) == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_hang_up_that_is_ignored_stays_ignored(filled_store, tmp_path, workers):
+    environment = {"PODPOWER_MODEL_STORE": str(filled_store.root), "PODPOWER_DRAIN_SECONDS": "30"}
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with service(tmp_path, "--workers", workers, environment=environment) as running, running.client() as client:
+            running.process.send_signal(signal.SIGHUP)
+            for _ in range(10):
+                assert client.get("/readyz").status_code == 200
+            running.process.send_signal(signal.SIGINT)
+            assert running.process.wait(timeout=20) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@contextlib.contextmanager
+def in_terminal(command, terminal, environment):
+    """A process whose terminal this is, as of a shell that ran exec."""
+    options = {"stdin": terminal, "stdout": terminal, "stderr": terminal, "env": environment}
+    shell = [sys.executable, "-c", "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+             "os.execv(sys.argv[1], sys.argv[1:])"]  # fmt: skip
+    with subprocess.Popen([*shell, *command], start_new_session=True, **options) as process:
+        try:
+            yield process
         finally:
             process.kill()
 
