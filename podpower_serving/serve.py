@@ -25,7 +25,7 @@ _log = logging.getLogger("podpower.serving")
 
 
 def serve(settings: Settings, *, host: str = "127.0.0.1", port: int = DEFAULT_API_PORT) -> int:
-    """Serve until SIGINT or SIGTERM, in order (`Server`); return the exit code. Port 0 takes a free one.
+    """Serve until SIGINT, SIGTERM or SIGHUP, in order (`Server`); return the exit code. Port 0 takes a free one.
 
     Unavailable when the port is taken, InvalidInput when certificates or API keys cannot be used.
     """

@@ -1,11 +1,14 @@
 """The server process: its bounds, and its orderly end."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Final
 
@@ -13,6 +16,7 @@ import uvicorn
 from litestar import Litestar
 from uvicorn.config import STARTUP_FAILURE
 
+from podpower_serving import hang_ups
 from podpower_serving.bounds import Bounds
 from podpower_serving.metrics import Metrics
 from podpower_serving.protocol import protocol_of
@@ -27,8 +31,9 @@ _log = logging.getLogger("podpower.serving")
 
 
 class Server(uvicorn.Server):
-    """Serves until SIGINT or SIGTERM. After SIGTERM it answers for the drain period and ends each connection with its
-    answer, so that balancers turn to other replicas without a failed request; then it returns, which is exit code 0.
+    """Serves until SIGINT, SIGTERM or SIGHUP. After the last two it answers for the drain period and ends each
+    connection with its answer, so that balancers turn to other replicas without a failed request; then it returns,
+    which is exit code 0.
     """
 
     def __init__(
@@ -95,8 +100,19 @@ class Server(uvicorn.Server):
             self._parent = None
             self.handle_exit(signal.SIGTERM, None)
 
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals in the block; those of uvicorn, and SIGHUP."""
+        is_main = threading.current_thread() is threading.main_thread()
+        with super().capture_signals(), hang_ups.handled(self.handle_exit) if is_main else contextlib.nullcontext():
+            yield
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the signature of a handler
-        """Stop after the drain period; at once on SIGINT and on a second signal."""
+        """Stop after the drain period; at once on SIGINT and on a second signal. SIGHUP can come twice, from the
+        terminal and from its shell.
+        """
+        if self.should_exit and sig == signal.SIGHUP:
+            return
         if self.should_exit or sig == signal.SIGINT:
             self._drain_seconds = 0.0
             self.force_exit = self.should_exit and sig == signal.SIGINT

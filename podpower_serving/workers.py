@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final, NoReturn
 
+from podpower_serving import hang_ups
+
 _WAITS_SECONDS: Final = (0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before a worker that ended early is started again
 _EARLY_SECONDS: Final = 10.0
 _GRACE_SECONDS: Final = 20.0  # beyond the drain period, before workers are killed
@@ -38,7 +40,7 @@ class _Worker:
 
 
 class Workers:
-    """The processes. `run` returns when all of them ended after SIGINT or SIGTERM."""
+    """The processes. `run` returns when all of them ended after SIGINT, SIGTERM or SIGHUP."""
 
     def __init__(
         self,
@@ -70,14 +72,15 @@ class Workers:
         signal.set_wakeup_fd(woken)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # ends the wait below
         try:
-            while self._stopping is None:
-                self._start_missing()
-                select.select([wake], [], [], _TICK_SECONDS)
-                with contextlib.suppress(BlockingIOError):
-                    os.read(wake, 4096)
-                self._bury()
-                self._kill_hung()
-            self._end(self._stopping)
+            with hang_ups.handled(self._hang_up):
+                while self._stopping is None:
+                    self._start_missing()
+                    select.select([wake], [], [], _TICK_SECONDS)
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(wake, 4096)
+                    self._bury()
+                    self._kill_hung()
+                self._end(self._stopping)
         finally:
             signal.set_wakeup_fd(-1)
             for sig, handler in before.items():
@@ -88,6 +91,11 @@ class Workers:
         if self._stopping is not None:  # a second signal: at once
             self._signal(signal.SIGINT)
         self._stopping = sig
+
+    def _hang_up(self, _sig: int, _frame: FrameType | None) -> None:
+        """Stop as after SIGTERM. It can come twice, from the terminal and from its shell."""
+        if self._stopping is None:
+            self._stopping = signal.SIGTERM
 
     def _start_missing(self) -> None:
         for worker in self._workers:
@@ -111,6 +119,7 @@ class Workers:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # terminals send it to all processes; one passes it on
             for sig in _STOPPING:
                 signal.signal(sig, _stop_at_once)  # until the server takes over
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)

@@ -61,7 +61,7 @@ and MODEL_PATH. Swagger UI is at /docs.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM."""
+    """Serve until Ctrl-C, SIGTERM or SIGHUP."""
     from podpower_serving.serve import serve  # noqa: PLC0415
     from podpower_serving.settings import Settings  # noqa: PLC0415
 
