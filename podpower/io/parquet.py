@@ -342,7 +342,9 @@ def _digest(stream: BinaryIO, *, end: int, footer: bytes) -> bytes:
     """Return the SHA-256 of the bytes before `end` and of the footer, read in chunks."""
     sha256 = hashlib.sha256()
     stream.seek(0)
-    while chunk := stream.read(min(_CHUNK_BYTES, end - stream.tell())):
-        sha256.update(chunk)
+    buffer, left = memoryview(bytearray(_CHUNK_BYTES)), end
+    while left and (read := stream.readinto(buffer[: min(_CHUNK_BYTES, left)])):  # type: ignore[attr-defined]
+        sha256.update(buffer[:read])
+        left -= read
     sha256.update(footer)
     return sha256.digest()

@@ -9,7 +9,7 @@ search", TPAMI 33(1), 2011). The lists are stored as plain arrays, so that no fo
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -257,27 +257,39 @@ def exact_near(
     near, squared = np.zeros((len(queries), count), dtype=np.int64), np.full((len(queries), count), np.inf)
     left_out = None if groups is None or own_groups is None else (groups, own_groups)
 
-    def search(part: slice) -> None:
-        pending: list[_Pairs] = []
-        for first in range(0, len(vectors), _BLOCK):
-            block = Search(vectors[first : first + _BLOCK], scales)
-            allowed = None if left_out is None else left_out[0][first : first + _BLOCK] != left_out[1][part, None]
-            pending.append(block.pairs(queries[part], allowed, count, within=squared[part, -1], first=first))
-            if sum(len(of) for of, _, _ in pending) >= near[part].size:  # sorted rarely, in proportion to what is found
-                _add_nearest(pending, near[part], squared[part])
-                pending = []
-        _add_nearest(pending, near[part], squared[part])
+    rows = _BLOCK_CELLS // _BLOCK
+    parts = [_Part(slice(start, start + rows)) for start in range(0, len(queries), rows)]
+    for first in range(0, len(vectors), _BLOCK) if count else ():
+        block = Search(vectors[first : first + _BLOCK], scales)
 
-    if count:
-        rows = _BLOCK_CELLS // _BLOCK
-        parts = [slice(start, start + rows) for start in range(0, len(queries), rows)]
-        _in_threads(search, parts, threads=_MOST_THREADS if len(vectors) > _BLOCK else 1)
+        def search(part: _Part, block: Search = block, first: int = first) -> None:
+            at = part.at
+            allowed = None if left_out is None else left_out[0][first : first + _BLOCK] != left_out[1][at, None]
+            part.found.append(block.pairs(queries[at], allowed, count, within=squared[at, -1], first=first))
+            # Sorted rarely, in proportion to what is found.
+            if first + _BLOCK >= len(vectors) or sum(len(of) for of, _, _ in part.found) >= near[at].size:
+                _add_nearest(part.found, near[at], squared[at])
+                part.found.clear()
+
+        _in_threads(search, parts, threads=_cores() if len(vectors) > _BLOCK else 1)
     return near, squared
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of many queries, and what was found near them and is not sorted yet."""
+
+    at: slice
+    found: list[_Pairs] = field(default_factory=list)
 
 
 def _threads(queries: int) -> int:
     """Return the number of threads for so many queries: few, as of a request, are answered in the caller's own."""
-    return 1 if queries < _MANY_QUERIES else min(_MOST_THREADS, os.cpu_count() or 1)
+    return 1 if queries < _MANY_QUERIES else _cores()
+
+
+def _cores() -> int:
+    return min(_MOST_THREADS, os.cpu_count() or 1)
 
 
 def _in_threads(search: Callable[[T], None], parts: Sequence[T], *, threads: int = _MOST_THREADS) -> None:
@@ -286,7 +298,10 @@ def _in_threads(search: Callable[[T], None], parts: Sequence[T], *, threads: int
         for part in parts:
             search(part)
         return
-    with ThreadPoolExecutor(max_workers=threads) as pool:
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 - for many queries only
+
+    # Threads of a matrix product would wait for each other, and spin meanwhile.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=threads) as pool:
         for done in [pool.submit(search, part) for part in parts]:
             done.result()
 
