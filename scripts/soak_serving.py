@@ -299,6 +299,8 @@ def _verdict(seen: Observed, *, oldest: int, parent: int, minutes: float) -> boo
             continue
         if cold:
             print(f"memory of {name} while its caches filled: {samples[0]:.1f} to {warm[0]:.1f} MiB")
+        parts = [warm[len(warm) * n // 6 : len(warm) * (n + 1) // 6] for n in range(6)]
+        print(f"memory of {name}, medians of sixths: {', '.join(f'{statistics.median(p):.1f}' for p in parts)} MiB")
         third = len(warm) // 3
         before, after = statistics.median(warm[:third]), statistics.median(warm[-third:])
         flat = after <= max(before * MOST_GROWTH, before + MOST_GROWTH_MIB)
