@@ -5,7 +5,8 @@ than PODPOWER_KEEP_REPORTS_DAYS, the oldest model versions beyond PODPOWER_KEEP_
 tables and models (`podpower.retention.ages`, `podpower.registry`). It redacts stored specs of older rules again
 (`podpower.retention.redaction`). From Dagster's history it deletes ended runs older than PODPOWER_KEEP_RUNS_DAYS with
 their events, logs and replaced results of checks, except the last materialization of each partition since the day of
-the oldest table, and of each asset: without these Dagster would show them as missing.
+the oldest table, and of each asset: without these Dagster would show them as missing. Backfills that ended before, and
+results of checks without a run that later ones replaced, are deleted too (`podpower_assets.old_rows`).
 """
 
 import shutil
@@ -25,6 +26,7 @@ from podpower.hours import DAY_S
 from podpower.retention.ages import prune_reports, prune_tables
 from podpower.retention.redaction import redact_tables
 from podpower_assets.clusters import Cluster
+from podpower_assets.old_rows import delete_old_backfills, delete_old_results
 from podpower_assets.policies import LIMITED, translate_errors
 from podpower_assets.resources import Models, Tables
 from podpower_assets.specs.assets import NAME as SPECS
@@ -37,7 +39,8 @@ _OLD_DATA = (
 )
 _OLD_RUNS = (
     "Deletes ended runs older than PODPOWER_KEEP_RUNS_DAYS, except the last materialization of each partition since "
-    "the day of the oldest table, and of each asset."
+    "the day of the oldest table, and of each asset; backfills that ended before; and replaced results of checks that "
+    "were reported without a run."
 )
 _ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
@@ -133,7 +136,12 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
         needed = needed_runs(context.instance, keys, since=oldest[:10])
         done = delete_old_runs(context.instance, before_s=time.time() - days * DAY_S, needed=needed, checks=checks)
         context.log.info(f"{done.deleted} runs older than {days} days deleted, {done.kept} kept for their partitions")
-        context.add_output_metadata({"deleted": done.deleted, "kept": done.kept})
+        before_s = time.time() - days * DAY_S
+        backfills = delete_old_backfills(context.instance, before_s=before_s)
+        results = delete_old_results(context.instance, before_s=before_s)
+        context.log.info(f"{backfills} backfills and {results} replaced results of checks without a run deleted")
+        counts = {"deleted": done.deleted, "kept": done.kept, "backfills": backfills, "check_results": results}
+        context.add_output_metadata(counts)
         if isinstance(storage := context.instance.event_log_storage, CheckStates):
             storage.get_asset_check_state(states)  # which keeps them: the first page of the UI need not compute them
 

@@ -1,15 +1,20 @@
 """History stays small: old runs go, and no partition is lost with them."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
 from podpower.io.files import write_atomically
 from podpower_assets.checks import check_specs
+from podpower_assets.old_rows import delete_old_backfills, delete_old_results
 from podpower_assets.retention import delete_old_runs, needed_runs
 from tests.assets.conftest import DEFS, HOURS, Place
+from tests.postgres import serving_postgres
 
 PARTS = dg.StaticPartitionsDefinition(["2026-01-01-00:00", "2026-01-01-01:00", "2026-01-02-00:00"])
 
@@ -67,6 +72,68 @@ def test_replaced_results_of_checks_are_deleted_with_their_runs(instance):
     history = instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=10)
     assert [(one.run_id, one.partition) for one in history] == [(only, second), (newest, first)]
     assert replaced not in {one.run_id for one in history}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_instance(request: pytest.FixtureRequest) -> Iterator[dg.DagsterInstance]:
+    if request.param == "sqlite":
+        with dg.instance_for_test() as instance:
+            yield instance
+        return
+    with serving_postgres() as url:
+        storage = {"module": "podpower_assets.storage.postgres", "class": "PostgresStorage"}
+        with dg.instance_for_test(
+            overrides={"storage": {"custom": {**storage, "config": {"postgres_url": url}}}}
+        ) as instance:
+            yield instance
+
+
+def test_replaced_results_without_a_run_are_deleted_with_their_events(any_instance: dg.DagsterInstance) -> None:
+    first, second = PARTS.get_partition_keys()[:2]
+    for passed, partition in ((False, first), (True, None), (True, second), (True, None), (False, None)):
+        any_instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(CHECK.asset_key, CHECK.name, passed=passed, partition=partition, metadata={})
+        )
+    only = run(any_instance, checked, partition_key=PARTS.get_partition_keys()[2])
+    storage = any_instance.event_log_storage
+
+    def events(connection) -> int:
+        is_check = SqlEventLogStorageTable.c.dagster_event_type == "ASSET_CHECK_EVALUATION"
+        return len(connection.execute(SqlEventLogStorageTable.select().where(is_check)).all())
+
+    assert delete_old_results(any_instance, before_s=time.time() - 60) == 0
+    assert delete_old_results(any_instance, before_s=time.time() + 60) == 2
+    assert delete_old_results(any_instance, before_s=time.time() + 60) == 0
+    history = storage.get_asset_check_execution_history(CHECK, limit=10)
+    left = [(one.partition, one.evaluation.passed if one.evaluation else None) for one in history]
+    assert left == [(PARTS.get_partition_keys()[2], True), (None, False), (second, True), (first, False)]
+    assert history[0].run_id == only
+    with storage.index_connection() as connection:
+        assert events(connection) == 4
+
+
+def test_backfills_that_ended_long_ago_are_deleted(any_instance: dg.DagsterInstance) -> None:
+    day_s = 86_400.0
+    for name, status, began_days, ended_days in (
+        ("old", BulkActionStatus.COMPLETED_SUCCESS, 10, 9),
+        ("failed", BulkActionStatus.COMPLETED_FAILED, 10, None),
+        ("long", BulkActionStatus.COMPLETED_SUCCESS, 10, 1),
+        ("running", BulkActionStatus.REQUESTED, 10, None),
+        ("new", BulkActionStatus.CANCELED, 1, 1),
+    ):
+        any_instance.add_backfill(
+            PartitionBackfill(
+                backfill_id=name,
+                status=status,
+                from_failure=False,
+                tags={"a": name},
+                backfill_timestamp=time.time() - began_days * day_s,
+                backfill_end_timestamp=None if ended_days is None else time.time() - ended_days * day_s,
+                asset_selection=[hourly.key],
+            )
+        )
+    assert delete_old_backfills(any_instance, before_s=time.time() - 7 * day_s) == 2
+    assert {one.backfill_id for one in any_instance.get_backfills()} == {"long", "running", "new"}
 
 
 def test_recent_and_unfinished_runs_are_never_deleted(instance):
