@@ -27,6 +27,7 @@ from podpower_assets.labels.schedules import changed_hours, finished_hour, keple
 from podpower_assets.lineage import external_assets
 from podpower_assets.model.assets import PROMOTED, knn_model, promoted_model
 from podpower_assets.model.evaluation import model_evaluation
+from podpower_assets.model.missed_days import missed_days
 from podpower_assets.model.schedules import evaluation_job, knn_model_daily, model_evaluation_daily, model_job
 from podpower_assets.model.sensors import drifted
 from podpower_assets.partitions import Partitions, first_hour
@@ -94,6 +95,7 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
             follow_changes,
             fleet_changes(clusters, runs=own.fleet_sensor),
             drifted,
+            missed_days(own),
             freshness_sensor(clusters),
             alerts,
         ],

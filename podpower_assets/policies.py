@@ -47,6 +47,8 @@ HOUR_ENDS_AFTER_S: Final = 900.0
 # Of the ticks of a schedule that passed while Dagster was down only the last one is made good: the sensor looks at each
 # hour so long after its end, and requests it if no run was made for it since.
 MISSED_AFTER_S: Final = 3600.0
+# Evaluations of days are looked at so long after the end of the day.
+MISSED_DAY_AFTER_S: Final = 6 * 3600.0
 # Of more than so many minutes no power is known: the source of samples may have had them later.
 MOST_SILENT_MINUTES: Final = 3
 

@@ -152,6 +152,7 @@ def test_sensors_and_schedules_run_from_the_start() -> None:
             "follow_changes",
             "fleet_changes",
             "drifted",
+            "missed_days",
             "freshness",
             "alerts",
         ),

@@ -20,6 +20,7 @@ from podpower.sources.recording import Recording
 from podpower.sources.writing import RecordingWriter
 from podpower_assets.clusters import FIRST
 from podpower_assets.labels.schedules import kepler_labels_hourly
+from podpower_assets.model.missed_days import missed_days
 from podpower_assets.model.schedules import knn_model_daily, model_evaluation_daily
 from podpower_assets.partitions import hour_key, hour_start_s, hours_between
 from podpower_assets.resources import Source, Tables
@@ -233,6 +234,35 @@ def seconds(clock: str) -> float:
     """Return a time of 2026-01-01, or so many hours after its begin, as Unix seconds."""
     hours, minutes = map(int, clock.split(":"))
     return datetime.fromisoformat(f"{DAY}T00:00:00+00:00").timestamp() + 3600.0 * hours + 60.0 * minutes
+
+
+def test_the_evaluation_of_each_day_that_was_missed_is_requested_once(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(clock: str, cursor: str | None) -> tuple[list[str | None], str | None]:
+        monkeypatch.setattr(time, "time", lambda: datetime.fromisoformat(f"{clock}+00:00").timestamp())
+        result = missed_days(AssetSettings())(dg.build_sensor_context(instance=instance, cursor=cursor))
+        assert isinstance(result, dg.SensorResult)
+        return [request.partition_key for request in result.run_requests or ()], result.cursor
+
+    def evaluated(day: str) -> None:
+        instance.report_runless_asset_event(dg.AssetMaterialization("model_evaluation", partition=day))
+
+    evaluated("2026-01-01")
+    first, cursor = look("2026-01-02T12:00", None)
+    assert first == []
+    # Dagster was down for seven days: its schedule requests the last one only.
+    back, cursor = look("2026-01-09T12:00", cursor)
+    assert back == []
+    running = create_run_for_test(instance, status=dg.DagsterRunStatus.STARTED, job_name="served_day")
+    assert look("2026-01-09T12:15", cursor)[0] == []
+    instance.report_run_canceled(running)
+    evaluated("2026-01-08")
+    found = []
+    for minute in range(30, 60, 10):
+        days, cursor = look(f"2026-01-09T12:{minute}", cursor)
+        found += days
+    assert found == [f"2026-01-{day:02}" for day in range(2, 8)]
 
 
 def test_without_a_recording_the_reason_is_shown_and_the_cursor_kept(tmp_path: Path, tick: Tick) -> None:
