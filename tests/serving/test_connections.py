@@ -387,8 +387,8 @@ def test_a_hang_up_that_is_ignored_stays_ignored(filled_store, tmp_path, workers
 def in_terminal(command, terminal, environment):
     """A process whose terminal this is, as of a shell that ran exec."""
     options = {"stdin": terminal, "stdout": terminal, "stderr": terminal, "env": environment}
-    shell = [sys.executable, "-c", "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-             "os.execv(sys.argv[1], sys.argv[1:])"]  # fmt: skip
+    shell = [sys.executable, "-c", "import fcntl, os, signal, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+             "signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"]  # fmt: skip
     with subprocess.Popen([*shell, *command], start_new_session=True, **options) as process:
         try:
             yield process
