@@ -20,6 +20,8 @@ import dagster as dg
 import sqlalchemy as sa
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+from dagster._core.storage.runs.schema import RunsTable
+from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 
 from podpower import settings
 from podpower.hours import DAY_S
@@ -27,6 +29,7 @@ from podpower.retention.ages import prune_reports, prune_tables
 from podpower.retention.redaction import redact_tables
 from podpower_assets.clusters import Cluster
 from podpower_assets.old_rows import delete_old_backfills, delete_old_results
+from podpower_assets.partitions import day_start_s
 from podpower_assets.policies import LIMITED, translate_errors
 from podpower_assets.resources import Models, Tables
 from podpower_assets.specs.assets import NAME as SPECS
@@ -70,6 +73,19 @@ def delete_old_runs(
             _delete_logs(instance, run_id)
             instance.delete_run(run_id)
     return DeletedRuns(deleted=len(old), kept=len(found) - len(old))
+
+
+def old_before_s(instance: dg.DagsterInstance, *, keep_days: int, now_s: float) -> float:
+    """Return the time (Unix seconds) before which runs are old. The newest days with runs stay, as many as are kept: a
+    clock that jumps ahead deletes nothing of them.
+    """
+    before_s, storage = now_s - keep_days * DAY_S, instance.run_storage
+    if not isinstance(storage, SqlRunStorage):
+        return before_s
+    day = sa.func.date(RunsTable.c.create_timestamp)
+    query = sa.select(day.label("day")).distinct().order_by(day.desc()).limit(keep_days)
+    days = [str(row["day"]) for row in storage.fetchall(query)]
+    return min([before_s, *([day_start_s(days[-1])] if days else [])])
 
 
 def _delete_results(instance: dg.DagsterInstance, checks: Collection[dg.AssetCheckKey], runs: Sequence[str]) -> None:
@@ -134,9 +150,9 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
         kept = [tables.of(cluster).partitions(key.path[-1])[:1] for cluster in clusters for key in keys]
         oldest = min((hours[0] for hours in kept if hours), default="")
         needed = needed_runs(context.instance, keys, since=oldest[:10])
-        done = delete_old_runs(context.instance, before_s=time.time() - days * DAY_S, needed=needed, checks=checks)
+        before_s = old_before_s(context.instance, keep_days=days, now_s=time.time())
+        done = delete_old_runs(context.instance, before_s=before_s, needed=needed, checks=checks)
         context.log.info(f"{done.deleted} runs older than {days} days deleted, {done.kept} kept for their partitions")
-        before_s = time.time() - days * DAY_S
         backfills = delete_old_backfills(context.instance, before_s=before_s)
         results = delete_old_results(context.instance, before_s=before_s)
         context.log.info(f"{backfills} backfills and {results} replaced results of checks without a run deleted")

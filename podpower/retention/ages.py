@@ -1,5 +1,7 @@
 """Removal by age: partitions of tables and pages of evaluations whose hour or day is older than so many days, and
 damaged files that were set aside as long ago.
+
+The newest days that have files stay, as many as are kept: a clock that jumps ahead removes nothing that is in use.
 """
 
 import contextlib
@@ -7,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil, inf
 from pathlib import Path
 from typing import Final
 
@@ -36,12 +39,13 @@ def prune_tables(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
     folder, before_s = place(root), now_s - keep_days * DAY_S
     if is_local(folder):
         remove_leftovers(Path(str(folder)))
-    return _removed(_ended_before(folder, _HOUR, before_s) | _set_aside_before(folder, before_s))
+    old = _ended_before(folder, _HOUR, before_s, keep_days=keep_days)
+    return _removed(old | _set_aside_before(folder, before_s))
 
 
 def prune_reports(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
     """Remove the pages of evaluations below `root` whose day ended more than `keep_days` before `now_s`."""
-    return _removed(_ended_before(place(root), _DAY, now_s - keep_days * DAY_S))
+    return _removed(_ended_before(place(root), _DAY, now_s - keep_days * DAY_S, keep_days=keep_days))
 
 
 def files_of(root: UPath) -> Iterator[tuple[UPath, int]]:
@@ -52,8 +56,17 @@ def files_of(root: UPath) -> Iterator[tuple[UPath, int]]:
     yield from ((root / path[begin:], int(info["size"])) for path, info in sorted(found.items()))
 
 
-def _ended_before(root: UPath, names: re.Pattern[str], before_s: float) -> dict[UPath, int]:
-    return {path: size for path, size in files_of(root) if _ended_s(path.name, names) <= before_s}
+def _ended_before(root: UPath, names: re.Pattern[str], before_s: float, *, keep_days: float) -> dict[UPath, int]:
+    """Return the files whose partition ended before a time, except those of the newest `keep_days` that have any."""
+    found = [(path, size, ended_s) for path, size in files_of(root) if (ended_s := _ended_s(path.name, names)) < inf]
+    days = sorted({_day(ended_s) for _, _, ended_s in found}, reverse=True)
+    newest = set(days[: ceil(keep_days)])
+    return {path: size for path, size, ended_s in found if ended_s <= before_s and _day(ended_s) not in newest}
+
+
+def _day(ended_s: float) -> int:
+    """Return the number of the day that ends with, or contains the end of, a partition."""
+    return ceil(ended_s / DAY_S)
 
 
 def _set_aside_before(root: UPath, before_s: float) -> dict[UPath, int]:
@@ -61,7 +74,7 @@ def _set_aside_before(root: UPath, before_s: float) -> dict[UPath, int]:
     aside = [
         (path, size)
         for path, size in files_of(root)
-        if path.parent.name == FOLDER and _ended_s(path.name, _HOUR) == float("inf")
+        if path.parent.name == FOLDER and _ended_s(path.name, _HOUR) == inf
     ]
     found = {}
     for path, size in aside:
@@ -85,4 +98,4 @@ def _ended_s(name: str, names: re.Pattern[str]) -> float:
         if found:
             begins = datetime.strptime(f"{found['day']} {found['time'] or '0000'}", "%Y-%m-%d %H%M").replace(tzinfo=UTC)
             return begins.timestamp() + (HOUR_S if found["time"] else DAY_S)
-    return float("inf")
+    return inf

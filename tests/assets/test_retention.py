@@ -2,17 +2,19 @@
 
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.runs.schema import RunsTable
 
 from podpower.io.files import write_atomically
 from podpower_assets.checks import check_specs
 from podpower_assets.old_rows import delete_old_backfills, delete_old_results
-from podpower_assets.retention import delete_old_runs, needed_runs
+from podpower_assets.retention import delete_old_runs, needed_runs, old_before_s
 from tests.assets.conftest import DEFS, HOURS, Place
 from tests.postgres import serving_postgres
 
@@ -155,14 +157,36 @@ def test_an_unpartitioned_asset_keeps_its_last_run(instance):
     assert needed_runs(instance, [encoder.key], since="") == {last}
 
 
+def created_before(instance: dg.DagsterInstance, *, days: int) -> None:
+    """Make all runs so many days older."""
+    created = RunsTable.c.create_timestamp
+    for record in instance.get_run_records():
+        older = record.create_timestamp.replace(tzinfo=None) - timedelta(days=days)
+        with instance.run_storage.connect() as connection:
+            row = RunsTable.c.run_id == record.dagster_run.run_id
+            connection.execute(RunsTable.update().where(row).values({created: older}))
+
+
+def test_a_clock_that_jumps_ahead_deletes_no_runs_of_the_newest_days(any_instance: dg.DagsterInstance) -> None:
+    run(any_instance, encoder)
+    now_s = time.time()
+    assert old_before_s(any_instance, keep_days=7, now_s=now_s + 40 * 86_400) < now_s
+    created_before(any_instance, days=2)
+    run(any_instance, encoder)
+    assert old_before_s(any_instance, keep_days=2, now_s=now_s + 40 * 86_400) < now_s - 86_400
+    assert now_s - 86_400 < old_before_s(any_instance, keep_days=1, now_s=now_s + 40 * 86_400) < now_s
+    assert old_before_s(any_instance, keep_days=7, now_s=now_s) <= now_s - 2 * 86_400
+
+
 def test_the_job_deletes_what_the_settings_say(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODPOWER_KEEP_TABLES_DAYS", "3650")
+    monkeypatch.setenv("PODPOWER_KEEP_RUNS_DAYS", "1")
     assert place.materialize("workload_specs", first=HOURS[0]).success
     assert place.materialize("workload_specs", first=HOURS[0]).success
     job = DEFS.resolve_job_def("retention")
     assert job.execute_in_process(instance=place.instance, resources=place.resources).success
-    assert len(place.instance.get_run_records()) == 3  # nothing is a week old
-    monkeypatch.setattr("time.time", lambda now=time.time: now() + 8 * 86_400)
+    assert len(place.instance.get_run_records()) == 3  # nothing is a day old
+    created_before(place.instance, days=2)
     assert job.execute_in_process(instance=place.instance, resources=place.resources).success
     left = {record.dagster_run.job_name for record in place.instance.get_run_records()}
     assert len(left & {"retention"}) == 1
@@ -170,13 +194,18 @@ def test_the_job_deletes_what_the_settings_say(place: Place, monkeypatch: pytest
     assert len(place.instance.get_run_records(dg.RunsFilter(job_name="__ephemeral_asset_job__"))) == 1
 
 
-def test_the_job_removes_old_tables_and_pages_and_counts_them(place: Place) -> None:
+def test_the_job_removes_old_tables_and_pages_and_counts_them(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KEEP_TABLES", "KEEP_REPORTS", "WINDOW"):
+        monkeypatch.setenv(f"PODPOWER_{name}_DAYS", "1")
     root = Path(place.tables.root)
     for name in ("features/2026-01-01-0900.parquet", "features/2099-01-01-0900.parquet", "encoder/encoder.joblib"):
         write_atomically(root / name, b"12345")
-    write_atomically(root / "model_evaluation" / "2020-01-01.html", b"123")
+    for day in ("2020-01-01", "2099-01-01"):
+        write_atomically(root / "model_evaluation" / f"{day}.html", b"123")
     result = DEFS.resolve_job_def("retention").execute_in_process(instance=place.instance, resources=place.resources)
     [output] = [e for e in result.all_events if e.is_successful_output and e.step_key == "old_data"]
     counts = {name: value.value for name, value in output.step_output_data.metadata.items()}
     assert (counts["partitions"], counts["partition_bytes"], counts["pages"], counts["page_bytes"]) == (1, 5, 1, 3)
-    assert sorted(path.name for path in root.rglob("*.*")) == ["2099-01-01-0900.parquet", "encoder.joblib"]
+    assert sorted(path.name for path in root.rglob("*.*")) == [
+        "2099-01-01-0900.parquet", "2099-01-01.html", "encoder.joblib",
+    ]  # fmt: skip

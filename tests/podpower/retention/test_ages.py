@@ -26,15 +26,16 @@ def test_old_partitions_of_every_cluster_are_removed_and_counted(
            "features/damaged/2026-01-02-0000.0a1b2c3d.parquet"]  # fmt: skip
     kept = [
         "features/2026-01-04-0000.parquet", "features/2026-01-10-2300.parquet", "encoder/encoder.joblib",
-        "features/notes-2020.parquet", "features/2026-99-99-0000.parquet", "model_evaluation/2025-01-01.html",
+        "features/notes-2020.parquet", "features/2026-99-99-0000.parquet", "model_evaluation/2026-01-10.html",
+        "model_evaluation/2025-01-01.html",
     ]  # fmt: skip
     for name in (*old, *kept):
         write_atomically(root / name, b"12345")
-    removed = prune_tables(str(root), keep_days=7, now_s=NOW_S)
+    removed = prune_tables(str(root), keep_days=2, now_s=NOW_S)
     assert (removed.files, removed.size_bytes) == (3, 15)
     assert [name for name in (*old, *kept) if exists(root / name)] == kept
-    assert prune_tables(str(root), keep_days=7, now_s=NOW_S).files == 0
-    assert prune_reports(str(root), keep_days=7, now_s=NOW_S).files == 1
+    assert prune_tables(str(root), keep_days=2, now_s=NOW_S).files == 0
+    assert prune_reports(str(root), keep_days=1, now_s=NOW_S).files == 1
     assert [name for name in kept if exists(root / name)] == kept[:-1]
 
 
@@ -54,6 +55,16 @@ def test_damaged_files_of_no_partition_are_removed_when_they_were_set_aside_long
     assert exists(moved)
     removed = prune_tables(str(root), keep_days=7, now_s=now_s + 8 * DAY_S)
     assert (removed.files, removed.size_bytes, exists(moved)) == (1, 5, False)
+
+
+@pytest.mark.parametrize("jumped", [False, True], ids=["nothing made since", "an hour made in the future"])
+def test_a_clock_that_jumps_ahead_removes_none_of_the_days_that_are_kept(tmp_path: Path, jumped: bool) -> None:
+    names = [f"features/2026-01-{day:02}-{hour:02}00.parquet" for day in range(1, 11) for hour in range(24)]
+    for name in (*names, *(["features/2026-02-20-0000.parquet"] if jumped else [])):
+        write_atomically(tmp_path / name, b"x")
+    ahead_s = NOW_S + 40 * DAY_S
+    assert prune_tables(tmp_path, keep_days=7, now_s=ahead_s).files == (4 if jumped else 3) * 24
+    assert [name for name in names if exists(place(tmp_path) / name)] == names[(4 if jumped else 3) * 24 :]
 
 
 def refuse(path: UPath) -> None:
