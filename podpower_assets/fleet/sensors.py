@@ -32,12 +32,14 @@ class _Again(msgspec.Struct):
 
 class _Cursor(msgspec.Struct):
     """The last event of each hour for which a run was requested, the time of the last request, the events that the tick
-    before found, and the hours that were requested and not made, with the time at which they were looked for.
+    before found, the hours that were requested since it was looked what runs made, those that they did not make, and
+    the time of that look.
     """
 
     events: dict[str, int] = {}
     at_s: float = 0.0
     found: dict[str, int] = {}
+    waiting: frozenset[str] = frozenset()
     again: dict[str, _Again] = {}
     looked_s: float = 0.0
 
@@ -66,15 +68,16 @@ def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.Senso
         hours = hours_between(now_s - DAYS * DAY_S, now_s)
         last = _last_events(context.instance, upstream, hours)
         changed = {hour: last[hour] for hour in hours if last.get(hour, 0) > cursor.events.get(hour, 0)}
-        again, looked_s = cursor.again, cursor.looked_s
+        waiting, again, looked_s = cursor.waiting, cursor.again, cursor.looked_s
         if now_s - looked_s >= EVERY_S and not has_unfinished_run(context.instance, sensor="fleet_changes"):
-            asked = [hour for hour in hours if hour in cursor.events and hour not in changed]
-            again = {hour: again.get(hour, _Again()) for hour in stale_hours(context.instance, upstream, asked)}
-            looked_s = now_s
+            requested_before = {*waiting, *again} if looked_s else cursor.events.keys()
+            open_hours = [hour for hour in hours if hour in requested_before and hour not in changed]
+            again = {hour: again.get(hour, _Again()) for hour in stale_hours(context.instance, upstream, open_hours)}
+            waiting, looked_s = frozenset(), now_s
         again = {hour: one for hour, one in again.items() if hour in last and hour not in changed}
         due = [hour for hour, one in again.items() if one.number == 0 or now_s - one.at_s >= wait_s(one.number)]
         if not changed and not due:
-            known = msgspec.structs.replace(cursor, again=again, looked_s=looked_s)
+            known = msgspec.structs.replace(cursor, waiting=waiting, again=again, looked_s=looked_s)
             return dg.SensorResult(skip_reason="no table changed", cursor=msgspec.json.encode(known).decode())
         # Tables of one hour are made one after another: a run waits for the last one, but not for ever.
         overdue = 0 < cursor.at_s < now_s - 2 * EVERY_S
@@ -88,7 +91,14 @@ def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.Senso
         kept = {hour: event for hour, event in cursor.events.items() if hour >= hours[0]}
         # What is left over is requested at the next tick.
         at_s = now_s if chosen and len(chosen) == len(groups) else cursor.at_s
-        known = _Cursor(events=kept | requested, at_s=at_s, found=changed, again=again | tried, looked_s=looked_s)
+        known = _Cursor(
+            events=kept | requested,
+            at_s=at_s,
+            found=changed,
+            waiting=waiting.union(*chosen),
+            again=again | tried,
+            looked_s=looked_s,
+        )
         return dg.SensorResult(
             run_requests=[_request(group, last, tried) for group in reversed(chosen)],
             skip_reason=None if chosen else "tables are being made, or have the content that was summed up",

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -296,6 +296,28 @@ class TestTheSensor:
         assert len({first.run_requests[0].run_key, *(key for _, key in requests)}) == 4
         self.made(instance, old)
         assert self.requested(at(48 * 60, result.cursor)) == []
+
+    def test_an_hour_that_was_seen_made_is_not_looked_at_again(
+        self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sensors, "EVERY_S", 0.0)
+        looked: list[list[str]] = []
+
+        def noted(instance: dg.DagsterInstance, upstream: Sequence[dg.AssetKey], hours: Sequence[str]) -> list[str]:
+            looked.append(list(hours))
+            return stale_hours(instance, upstream, hours)
+
+        monkeypatch.setattr(sensors, "stale_hours", noted)
+        now, before = hour_key(time.time()), hour_key(time.time() - 3600)
+        self.report(instance, before, now)
+        result = self.settled(instance, None)
+        self.made(instance, before)
+        looked.clear()
+        for _ in range(3):
+            result = self.tick(instance, result.cursor)
+        assert [before, now] in looked
+        assert looked.count([before, now]) == 1
+        assert [now] in looked
 
     def test_an_hour_whose_run_goes_on_is_not_requested_again(
         self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
