@@ -64,6 +64,16 @@ def test_an_answer_that_drips_is_not_waited_for_longer_than_an_attempt(asked, bo
         assert asked(url, PATIENT, "predict", REQUEST_EXAMPLE).workload_name == "web"
 
 
+def test_an_answer_that_drips_through_a_proxy_is_not_waited_for(asked, body, monkeypatch):
+    pieces = bytewise([b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)], body)
+    with streaming(lambda: pieces, pause_seconds=0.003) as url:
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.setenv("NO_PROXY", "")
+        with pytest.raises(podpower.Unavailable, match="no answer in time"):
+            asked("http://podpower.example", OPTIONS, "predict", REQUEST_EXAMPLE)
+        assert asked("http://podpower.example", PATIENT, "predict", REQUEST_EXAMPLE).workload_name == "web"
+
+
 def test_a_line_that_drips_is_not_waited_for_and_many_lines_are(asked, lines):
     drips = bytewise([NDJSON], lines)
     with (
