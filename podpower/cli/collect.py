@@ -244,12 +244,13 @@ def _ndjson(arguments: argparse.Namespace, metrics: "Metrics") -> "Iterator[Ndjs
 
 def _journal(arguments: argparse.Namespace, cluster: str, metrics: "Metrics") -> "AbstractContextManager[Journal]":
     from podpower.collector.journal import Journal  # noqa: PLC0415
+    from podpower.collector.steady_clock import SteadyClock  # noqa: PLC0415
 
     if arguments.flush_every > 10.0:
         raise UsageError("--flush-every must be at most 10s: readers call a journal stale after two minutes")
     return Journal.opened(
         arguments.journal, cluster=cluster, kept_days=arguments.settings.cluster.keep_journal_days,
-        flush_s=arguments.flush_every, note=output.note, metrics=metrics,
+        flush_s=arguments.flush_every, note=output.note, metrics=metrics, clock=SteadyClock(),
     )  # fmt: skip
 
 

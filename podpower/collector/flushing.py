@@ -104,7 +104,7 @@ class Flusher:
 
     def _flush(self, batch: Batch) -> None:
         if (
-            time.time() - max(self.stored_s, self._opened_s) > _PAUSE_S
+            abs(time.time() - max(self.stored_s, self._opened_s)) > _PAUSE_S
             and newest_flush(self._files) > self._sequence + 1
         ):
             raise Locked(self._files)

@@ -29,8 +29,8 @@ from podpower.io.retries import Backoff, Note
 from podpower.kubernetes.kinds import ownership_rank
 from podpower.kubernetes.times import happened_s
 from podpower.sources.journal.files import JournalFiles
-from podpower.sources.journal.format import JournalMeta, event_line
-from podpower.sources.journal.reader import JournalReader
+from podpower.sources.journal.format import Gap, JournalMeta, event_line
+from podpower.sources.journal.reader import STALE_S, JournalReader
 from podpower.sources.kubernetes.api import Api
 from podpower.sources.kubernetes.list_watch import Item, Nameless, Stream
 from podpower.specs.essentials import essential
@@ -44,14 +44,18 @@ _MAX_GAPS = 1000
 _GONE = 1 + ownership_rank("Pod")
 
 
+def _wall_s() -> float:
+    return time.time()
+
+
 class Journal:
     """The journal at `files`, open to be written; a `Sink`. Use `opened`."""
 
     def __init__(
         self, files: JournalFiles, meta: JournalMeta, written: Written | None, *, kept_days: float, flush_s: float,
-        note: Note, metrics: Metrics,
+        note: Note, metrics: Metrics, clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        self.files, self.meta = files, meta
+        self.files, self.meta, self._clock = files, meta, clock
         self._kept_days, self._flush_s, self._quiet_s = kept_days, flush_s, _QUIET * flush_s
         self._note, self._metrics = note, metrics
         self.begun = written is not None
@@ -72,7 +76,7 @@ class Journal:
         self._settled: list[bytes] = []
         self._queue: deque[Batch | Beginning | HourEnd] = deque()
         self._taking: Batch | Beginning | HourEnd | None = None  # what the store has not taken yet
-        self._refused = False
+        self._refused, self._behind = False, False
         self._wake, self._room, self._storing = asyncio.Event(), asyncio.Event(), asyncio.Lock()
         self._room.set()
 
@@ -81,6 +85,7 @@ class Journal:
     def opened(
         cls, url: AnyPath, *, cluster: str, kept_days: float = KEPT_DAYS, begins_s: float | None = None,
         flush_s: float = FLUSH_S, note: Note = lambda _: None, metrics: Metrics | None = None,
+        clock: Callable[[], float] = _wall_s,
     ) -> "Iterator[Journal]":  # fmt: skip
         """Open the journal at `url`, and begin it if there is none, at `begins_s` or now. Locked while another process
         writes it; InvalidInput when it is of another cluster.
@@ -103,7 +108,10 @@ class Journal:
                 for damage in reader.damaged:
                     note(f"damaged: {damage}")
                 metrics.damaged(len(reader.damaged))
-            yield cls(files, meta, written, kept_days=kept_days, flush_s=flush_s, note=note, metrics=metrics)
+            yield cls(
+                files, meta, written, kept_days=kept_days, flush_s=flush_s, note=note, metrics=metrics,
+                clock=clock,
+            )  # fmt: skip
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -127,7 +135,7 @@ class Journal:
     def begin(self, api: Api, streams: list[Stream]) -> None:  # noqa: ARG002
         """Prepare to take changes of these streams."""
         self._streams = [stream.key for stream in streams]
-        self._seen.watch(self._streams, now_s=time.time())
+        self._seen.watch(self._streams, now_s=self._clock())
 
     async def run(self) -> None:
         """Store what is due until cancelled."""
@@ -140,11 +148,10 @@ class Journal:
         """Take note of an item before its changes: when its stream was seen, and what could not be seen."""
         if isinstance(item, Nameless):
             self._note(f"{item.stream.kind}: skipped an object without a name")
-        gap = self._seen.item(item, now_s=time.time())
+        gap = self._seen.item(item, now_s=self._clock())
         if gap is not None and self.begun:
             seconds = gap.end_s - gap.start_s
-            self._hour_gaps = [*self._hour_gaps, gap][-_MAX_GAPS:]
-            self._metrics.gap(seconds)
+            self._add_gap(gap)
             self._note(f"{item.stream.kind}: changes of {seconds:.0f} s could not be seen: {gap.reason}")
 
     async def take(self, change: Change) -> None:
@@ -165,7 +172,7 @@ class Journal:
             self._objects.alive[change.uid] = replace(before, version=change.resource_version)
             return
         # What is listed has been as it is for some time; what is watched happens now.
-        ts = happened_s(change.object, change.type, now_s=time.time(), listed=change.listed)
+        ts = happened_s(change.object, change.type, now_s=self._clock(), listed=change.listed)
         ts = self._within_hour(ts) if self.begun else ts
         rank = _GONE if change.type == "DELETED" else ownership_rank(kept.get("kind"))
         self._objects.put(ts, change.type, kept, content)
@@ -184,7 +191,7 @@ class Journal:
         """Queue what was taken with the versions at which the streams resume; `run` stores it. A journal begins when
         every stream was listed.
         """
-        now_s = time.time()
+        now_s = self._clock()
         self._versions = {**self._versions, **versions}
         if not self.begun:
             if not all(key in self._versions for key in self._streams):
@@ -192,6 +199,7 @@ class Journal:
             self.begun = True
             alive = list(self._objects.alive.values())
             self._queue.append(Beginning(hour=self._hour, alive=alive, first=self._batch(now_s)))
+        self._look_at_clock(now_s)
         self._settle()
         lines, self._settled = self._settled, []
         self._add(lines, now_s)
@@ -202,8 +210,24 @@ class Journal:
     async def drain(self) -> None:
         """Store everything, and that the writer ends in order."""
         if self.begun and not self._refused:
-            self._add([], time.time(), closed=True)
+            self._add([], self._clock(), closed=True)
             await self._store(everything=True)
+
+    def _look_at_clock(self, now_s: float) -> None:
+        """Record a gap where the clock jumped back to an hour that ended: until the newest one, all changes are put at
+        its begin.
+        """
+        begins_s = hour_start_s(self._hour)
+        was_behind, self._behind = self._behind, now_s < begins_s - STALE_S
+        if self._behind and not was_behind:
+            self._add_gap(Gap(stream="", start_s=now_s, end_s=begins_s, reason="the clock jumped back"))
+            self._note(
+                f"the clock jumped back by over {begins_s - now_s:.0f} s: changes until {self._hour} are put there"
+            )
+
+    def _add_gap(self, gap: Gap) -> None:
+        self._hour_gaps = [*self._hour_gaps, gap][-_MAX_GAPS:]
+        self._metrics.gap(gap.end_s - gap.start_s)
 
     def _settle(self) -> None:
         """Put what was taken in the order of ownership."""
@@ -259,7 +283,7 @@ class Journal:
     def _is_due(self, item: Batch | Beginning | HourEnd) -> bool:
         if not isinstance(item, Batch) or len(self._queue) > 1 or self._flusher.ended:
             return True
-        age_s = time.time() - self._flusher.stored_s
+        age_s = abs(time.time() - self._flusher.stored_s)
         return age_s >= self._quiet_s or (age_s >= self._flush_s and bool(item.lines or item.gaps))
 
     async def _until_stored(self, work: Callable[[], None]) -> None:

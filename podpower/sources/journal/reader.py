@@ -64,8 +64,15 @@ class JournalReader:
         return self.meta.start_s if newest is None else newest.reached_s
 
     def stale(self, *, now_s: float | None = None) -> str | None:
-        """Return a sentence where the journal is older than two minutes; None where it is fresh."""
-        age_s = (time.time() if now_s is None else now_s) - self.reached_s()
+        """Return a sentence where the journal is older than two minutes, or as much ahead; None where it is fresh."""
+        newest, now_s = self.newest(), time.time() if now_s is None else now_s
+        reached_s = self.meta.start_s if newest is None else newest.reached_s
+        age_s, ahead_s = now_s - reached_s, 0.0 if newest is None else max(reached_s, hour_start_s(newest.hour)) - now_s
+        if ahead_s > STALE_S:
+            return (
+                f"the journal {self.files} is {ahead_s / 60:.0f} minutes ahead of the clock, which jumped: what "
+                "changes until then is recorded for a later hour"
+            )
         if age_s <= STALE_S:
             return None
         return (

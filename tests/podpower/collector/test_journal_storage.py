@@ -21,9 +21,10 @@ from podpower.collector.journal import Journal
 from podpower.collector.known import Change
 from podpower.collector.loading import load
 from podpower.collector.single_writer import Locked
+from podpower.collector.steady_clock import SteadyClock
 from podpower.errors import InvalidInput, Unavailable
 from podpower.fleet.observed import observed_at
-from podpower.hours import HOUR_S, hour_name
+from podpower.hours import DAY_S, HOUR_S, hour_name
 from podpower.io.retries import Backoff
 from podpower.kubernetes.kinds import KINDS, OBSERVED
 from podpower.labels.owners import owners_from_specs, with_owners
@@ -178,6 +179,60 @@ def test_a_clock_that_jumps_ahead_removes_no_hours(tmp_path: Path, monkeypatch: 
     writer.flush()
     assert JournalFiles(writer.url).hours()[:-1] == before
     writer.close()
+
+
+def test_a_clock_that_jumped_ahead_and_back_is_a_gap_and_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(tmp_path / "journal", monkeypatch)
+    writer.now_s += 3 * HOUR_S
+    writer.flush()
+    writer.now_s -= 3 * HOUR_S
+    assert "ahead of the clock" in str(JournalReader(writer.url).stale())
+    writer.change("a")
+    writer.flush(drains=False)
+    assert writer.journal._is_due(writer.journal._queue[0])
+    writer.flush()
+    assert "ahead of the clock" in str(JournalReader(writer.url).stale())
+    [gap] = JournalReader(writer.url).gaps(start_s=0.0, end_s=writer.now_s + DAY_S)
+    assert (gap.start_s, gap.reason) == (writer.now_s, "the clock jumped back")
+    assert hour_name(gap.end_s) == hour_name(writer.now_s + 3 * HOUR_S)
+    writer.now_s += 3 * HOUR_S
+    writer.flush()
+    assert JournalReader(writer.url).stale() is None
+    writer.close()
+
+
+def test_a_clock_that_jumps_ahead_for_a_moment_begins_no_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(tmp_path / "journal", monkeypatch)
+    elapsed_s = 0.0
+    clock = SteadyClock(elapsed_s=lambda: elapsed_s)
+    writer.journal._clock = clock
+    writer.now_s += 40 * DAY_S
+    elapsed_s += 5.0
+    writer.flush()
+    assert JournalFiles(writer.url).hours() == [hour_name(START_S)]
+    writer.now_s -= 40 * DAY_S - 10.0
+    elapsed_s += 5.0
+    assert clock() == START_S + 10.0
+    # One that stays there is followed after a while.
+    writer.now_s += HOUR_S
+    assert clock() == START_S + 10.0
+    for _ in range(70):
+        writer.now_s += 10.0
+        elapsed_s += 10.0
+        clock()
+    assert clock() == writer.now_s
+    writer.close()
+
+
+def test_a_clock_that_runs_fast_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    elapsed_s = 0.0
+    monkeypatch.setattr(time, "time", lambda: START_S + 10.0 * elapsed_s)
+    clock = SteadyClock(elapsed_s=lambda: elapsed_s)
+    for _ in range(100):
+        elapsed_s += 10.0
+        assert clock() == START_S + 10.0 * elapsed_s
 
 
 def test_a_cursor_inside_an_hour_continues_there_when_its_flushes_are_gone(
