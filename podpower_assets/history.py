@@ -14,6 +14,9 @@ from podpower_assets.versions import WHOLE, Recorded, recorded
 _PASSED, _FAILED = AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED
 
 
+_MOST_CANCELED = 1000  # the newest ones
+
+
 class History:
     """History as of one evaluation of the condition of an asset."""
 
@@ -33,9 +36,26 @@ class History:
         return keys_of(runs) | keys_of(backfills)
 
     async def failed(self, asset: dg.AssetKey, partitions: Collection[str]) -> set[str]:
-        """Return those of the partitions whose last run failed without making them."""
+        """Return those of the partitions whose last run failed, or was canceled, without making them."""
         full = self._view.get_full_subset(key=asset)
-        return keys_of(await self._view.compute_execution_failed_subset(key=asset, from_subset=full)) & set(partitions)
+        failed = keys_of(await self._view.compute_execution_failed_subset(key=asset, from_subset=full))
+        return (failed | self._canceled(asset)) & set(partitions)
+
+    def _canceled(self, asset: dg.AssetKey) -> set[str]:
+        """Return the partitions whose last run was canceled without making them; Dagster counts failed runs only."""
+        instance = self._view.instance
+        filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.CANCELED])
+        canceled = {run.run_id for run in instance.get_runs(filters, limit=_MOST_CANCELED)}
+        if not canceled:
+            return set()
+        storage = instance.event_log_storage
+        if self._graph.get(asset).partitions_def is not None:
+            tried = storage.get_latest_asset_partition_materialization_attempts_without_materializations(asset)
+            return {partition for partition, (run_id, _) in tried.items() if run_id in canceled}
+        planned = storage.get_latest_planned_materialization_info(asset)
+        made = recorded(instance, asset, None).get(WHOLE)
+        is_left = planned is not None and (made is None or made.storage_id < planned.storage_id)
+        return {WHOLE} if is_left and planned is not None and planned.run_id in canceled else set()
 
     def checked(self, asset: dg.AssetKey, partitions: Sequence[str]) -> dict[str, bool]:
         """Return whether the blocking checks of the partitions passed, of those that have a result of every check, or a

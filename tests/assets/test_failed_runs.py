@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 
-from podpower_assets.partitions import hour_start_s
+from podpower_assets.partitions import hour_start_s, range_tags
 from tests.assets.conftest import ASSETS, DAY, DEFS, HOURLY, HOURS, Place
 
 NOON = datetime(2026, 1, 1, 12, 3, tzinfo=UTC)
@@ -30,6 +30,25 @@ def test_hours_of_a_failed_run_are_requested_again_until_one_succeeds(place: Pla
     assert place.materialize(*HOURLY, first=HOURS[0], last=HOURS[1]).success
     asked, cursor = requested(place, NOON + 2 * QUARTER, cursor)
     assert "features" not in asked
+
+
+@pytest.mark.parametrize("canceled", [True, False], ids=["canceled", "canceled, then made"])
+def test_hours_of_a_canceled_run_are_requested_again(place: Place, canceled: bool) -> None:
+    assert place.materialize("workload_specs", "encoder", first=HOURS[0]).success
+    _, cursor = requested(place, NOON)
+    names = ("workload_specs", "encoder")
+    run = place.instance.create_run_for_job(
+        DEFS.resolve_implicit_global_asset_job_def(),
+        tags=range_tags(HOURS[0], HOURS[0]),
+        asset_selection=frozenset(map(dg.AssetKey, names)),
+    )
+    place.instance.report_run_canceled(run)
+    if not canceled:
+        assert place.materialize(*names, first=HOURS[0]).success
+    asked, _ = requested(place, NOON + QUARTER, cursor)
+    assert {name: asked.get(name) for name in names} == (
+        {"workload_specs": {HOURS[0]}, "encoder": {None}} if canceled else dict.fromkeys(names)
+    )
 
 
 def test_an_encoder_that_failed_is_requested_again(place: Place) -> None:
