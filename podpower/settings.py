@@ -6,6 +6,7 @@ one variable stops only what needs it. docs/reference/settings.md is generated f
 
 import dataclasses
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -362,13 +363,21 @@ def _parsed(group: type[T], environment: Mapping[str, str]) -> T:
 
 
 _ALLOCATOR = "_RJEM_MALLOC_CONF"
+# What polars puts before the value when it is loaded: processes that are started then have it as well.
+_OF_POLARS = re.compile(r"^(?:dirty_decay_ms:500,muzzy_decay_ms:(?:1000|-1),?)+")
 
 
-def give_back_memory(*, at_once: bool = False) -> None:
-    """Have polars' allocator, here and in processes started from here, give freed memory back soon, or at once, which
-    takes more CPU time, unless the environment configures it: by default the system shows such memory as used until it
-    needs it. Call it before polars is imported.
+def give_back_memory() -> None:
+    """Have polars' allocator, here and in processes started from here, give freed memory back soon, unless the
+    environment configures it: by default the system shows such memory as used until it needs it. Call it before polars
+    is imported.
     """
-    soon, now = (f"dirty_decay_ms:{ms},muzzy_decay_ms:0,narenas:1" for ms in (100, 0))
-    if os.environ.get(_ALLOCATOR, soon) == soon:
-        os.environ[_ALLOCATOR] = now if at_once else soon
+    if not _OF_POLARS.sub("", os.environ.get(_ALLOCATOR, "")):
+        os.environ[_ALLOCATOR] = "dirty_decay_ms:100,muzzy_decay_ms:0,narenas:1"
+
+
+def without_threads_for_matrices() -> None:
+    """Have numpy start no threads for products of matrices, unless the environment wants them: that is half of the time
+    that it takes to load. Call it before numpy is imported.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

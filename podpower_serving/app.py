@@ -13,6 +13,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException
 
 from podpower.errors import PodpowerError
+from podpower.io import heap
 from podpower_serving import errors, openapi
 from podpower_serving.access import Access, Keys
 from podpower_serving.admission.assembling import admission_of
@@ -100,9 +101,10 @@ def spare_loaded() -> None:
 
     Only at the first model: a cycle that is garbage in the moment of a freeze is kept for ever, and later models have
     a few thousand objects, which collections can look at. A replaced model is freed by its reference counts: it has no
-    cycles.
+    cycles. Its memory, and what loading the new one took, is returned to the system.
     """
     if gc.get_freeze_count():
+        heap.trim()
         return
     gc.collect()
     gc.freeze()

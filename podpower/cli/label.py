@@ -2,12 +2,12 @@
 
 import argparse
 import gc
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from podpower import settings
 from podpower.cli import inputs, output
 from podpower.cli.arguments import Commands, UsageError, add_command, seconds
 from podpower.cli.connections import add_kubernetes, add_prometheus, open_cluster, open_prometheus
@@ -112,8 +112,7 @@ def _check_outside(out: str, recording: str) -> None:
 
 def _load(*, prometheus: bool) -> None:
     """Load what an export needs, and have memory kept that is freed in it."""
-    # Threads for products of matrices, which labels have none of: starting them is half of numpy's time to load.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    settings.without_threads_for_matrices()
     with without_collections():
         import podpower.labels  # noqa: PLC0415
 

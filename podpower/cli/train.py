@@ -5,7 +5,6 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from podpower import settings
 from podpower.cli import output, streams
 from podpower.cli.arguments import Commands, Parser, add_command, name, positive
 from podpower.cli.artifacts import write_model
@@ -57,7 +56,6 @@ def add_training_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train, write the model, and print its evaluation on held-out workloads."""
-    settings.give_back_memory(at_once=True)  # the tables of rows are gone when vectors are copied
     from podpower.cli.scores import show_report  # noqa: PLC0415
     from podpower.datasets.hash_versions import older_hashes  # noqa: PLC0415
     from podpower.evaluation.evaluate import evaluate  # noqa: PLC0415

@@ -138,21 +138,19 @@ def test_one_module_reads_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "at_once", "after"),
+    ("before", "after"),
     [
-        (None, False, "dirty_decay_ms:100"),
-        (None, True, "dirty_decay_ms:0"),
-        ("narenas:7", True, "narenas:7"),
-        ("narenas:7", False, "narenas:7"),
+        (None, "dirty_decay_ms:100"),
+        ("narenas:7", "narenas:7"),
+        ("dirty_decay_ms:500,muzzy_decay_ms:1000", "dirty_decay_ms:100"),
+        ("dirty_decay_ms:500,muzzy_decay_ms:1000,narenas:7", "dirty_decay_ms:500"),
     ],
-    ids=["soon", "at once", "configured, at once", "configured"],
+    ids=["by default", "configured", "polars was loaded", "configured, and polars was loaded"],
 )
-def test_the_allocator_gives_memory_back_unless_the_environment_configures_it(monkeypatch, before, at_once, after):
+def test_the_allocator_gives_memory_back_unless_the_environment_configures_it(monkeypatch, before, after):
     variable = "_RJEM_MALLOC_CONF"
     monkeypatch.setenv(variable, before or "")
     if before is None:
         monkeypatch.delenv(variable)
-    give_back_memory()  # as the command line does before it knows the command
-    if at_once:
-        give_back_memory(at_once=True)
+    give_back_memory()
     assert os.environ[variable].split(",")[0] == after
