@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,8 +119,11 @@ def main() -> None:
                 figures |= _paces(service, other, files[False])
             figures["MiB resident"] = service[0].memory_info().rss / 2**20
             figures["seconds until ready"] = seconds
-            with _running([*serve[:-1], "--workers", "2", "--port"], environment) as (_, two, _):
-                figures["CPU a request with two workers, against one"] = _two_against_one(service, two, files[False])
+            workers = [*serve[:-1], "--workers", "2", "--port"]
+            with _running(serve, environment) as (_, other, _), _running(workers, environment) as (_, two, _):
+                figures["CPU a request with two workers, against one"] = _two_against_one(
+                    (service, other), (two, two), files[False]
+                )
         figures |= _reloads(Path(folder), encoder, model, serve, files[False])
         figures["podpower predict of 100,000 specs, CPU seconds"] = _command(Path(folder), encoder, model)
     missed = False
@@ -207,17 +211,31 @@ def _beside(server, path: Path, url: str, content: str) -> float:
     return statistics.median(found)
 
 
-def _two_against_one(one, two, path: Path) -> float:
-    """CPU time a request of two workers over that of one: the median of short turns, of which each goes first in half.
+def _two_against_one(ones, two, path: Path) -> float:
+    """CPU time a request of two workers over that of services of one worker each, two of them at a time, so that both
+    cores are as busy: the median of short turns, of which each goes first in half.
 
-    A request costs more in smaller batches, and which worker accepts how many connections is chance.
+    `two` has the service of two workers twice. A request costs more in smaller batches, and which worker accepts how
+    many of the connections is chance.
     """
+    for turn in range(ROUNDS):  # until all know the words
+        _cpu_us_of_both(ones, path, turn), _cpu_us_of_both(two, path, turn)
     ratios = []
     for turn in range(WORKER_TURNS):
-        order = (one, two) if turn % 2 else (two, one)
-        cpu = {server: _cpu_us(server, path, 64, turn % ROUNDS, seconds=WORKER_SECONDS) for server in order}
-        ratios.append(cpu[two] / cpu[one])
+        order = (ones, two) if turn % 2 else (two, ones)
+        cpu = {servers: _cpu_us_of_both(servers, path, turn % ROUNDS) for servers in order}
+        ratios.append(cpu[two] / cpu[ones])
     return statistics.median(ratios)
+
+
+def _cpu_us_of_both(servers, path: Path, turn: int) -> float:
+    """CPU time a request while each of the servers, or the one that is given twice, has a client of 64 connections."""
+    processes = {server[0] for server in servers}
+    before = sum(map(_cpu_seconds, processes))
+    with ThreadPoolExecutor(len(servers)) as pool:
+        clients = [pool.submit(_wrk, server[1], path, 64, turn, seconds=WORKER_SECONDS) for server in servers]
+        requests = sum(client.result()[0] for client in clients)
+    return (sum(map(_cpu_seconds, processes)) - before) / requests * 1e6
 
 
 def _beside_others(server, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
