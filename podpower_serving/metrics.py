@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import CollectorRegistry
 
-from podpower_serving.shared_counts import SharedCounts, Slot
+from podpower_serving.shared_counts import Head, SharedCounts, Slot
 
 if TYPE_CHECKING:
     from podpower.model.predictor import Prediction  # which the process that starts workers does not load
@@ -128,6 +128,9 @@ class Metrics:
         """`counts` is shared with the other workers; without it, there is one."""
         self._counts = counts or SharedCounts(1)
         self._slot: Slot = self._counts.slot(worker)
+        self.head = self._slot.head
+        self.other_heads: list[Head] = [head for number, head in enumerate(self._counts.heads) if number != worker]
+        self.head.connections = self.head.opening = 0  # of a worker that died
         self._lock = threading.Lock()
         self._places: dict[tuple[Family, tuple[str, ...]], int | None] = {}
         self._answered: dict[tuple[str, str, int], tuple[int | None, int | None]] = {}
@@ -140,7 +143,7 @@ class Metrics:
 
     def beat(self) -> None:
         """Show the process that started this worker that its event loop runs."""
-        self._slot.beat()
+        self.head.beat()
 
     def add(self, family: Family, *labels: str, by: float = 1.0) -> None:
         """Add to a counter."""
@@ -155,6 +158,11 @@ class Metrics:
             place = self._place(family, labels)
             if place is not None:
                 self._slot.values[place] = value
+
+    def connections(self, number: int) -> None:
+        """Show how many connections of this worker are open."""
+        self.set(CONNECTIONS, number)
+        self.head.connections = number
 
     def observe(self, family: Family, value: float, *labels: str) -> None:
         """Add a value to a histogram."""

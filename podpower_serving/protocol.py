@@ -18,7 +18,7 @@ from podpower_serving.access import CERTIFICATE
 from podpower_serving.bounds import Bounds
 from podpower_serving.errors import PROBLEM_JSON, RETRY_AFTER_SECONDS, problem
 from podpower_serving.joined_writes import JoinedWrites
-from podpower_serving.metrics import CONNECTIONS, REFUSED_REQUESTS, Metrics
+from podpower_serving.metrics import REFUSED_REQUESTS, Metrics
 from podpower_serving.slow_readers import SlowReader
 
 HEADER_BYTES: Final = 32 << 10
@@ -55,7 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Begin to wait for headers; answer 503 on a connection beyond the limit."""
         self._slow_reader = SlowReader(transport, self.loop, seconds=self.bounds.body_timeout_seconds)
         super().connection_made(JoinedWrites(transport, self.loop, closing=self._slow_reader.watch))
-        self.metrics.set(CONNECTIONS, len(self.connections))
+        self.metrics.connections(len(self.connections))
         self._phase: Literal["headers", "body", "answer"] = "headers"
         self._read_bytes = 0  # of headers, before the slice that is being read
         self._began = False  # a request, within that slice
@@ -80,7 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_time()
         self._slow_reader.stop()
         super().connection_lost(exc)
-        self.metrics.set(CONNECTIONS, len(self.connections))
+        self.metrics.connections(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         """Read a piece, as far as its requests can be begun soon, and wait for the rest of what it begins."""

@@ -97,7 +97,7 @@ def _allow_files(number: int) -> None:
     most = number if hard == resource.RLIM_INFINITY else min(number, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     if most < number:
-        _log.warning("%d open files are allowed: connections beyond are reset, and models are not reloaded then", most)
+        _log.warning("%d open files are allowed: connections beyond are reset or wait, and models not reloaded", most)
 
 
 def _certificates(settings: Settings) -> Certificates | None:

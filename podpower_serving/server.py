@@ -17,6 +17,7 @@ from litestar import Litestar
 from uvicorn.config import STARTUP_FAILURE
 
 from podpower_serving import hang_ups
+from podpower_serving.accepting import Accepting
 from podpower_serving.bounds import Bounds
 from podpower_serving.metrics import Metrics
 from podpower_serving.protocol import protocol_of
@@ -73,14 +74,18 @@ class Server(uvicorn.Server):
         tls: dict[str, Any] = {}
         if self._certificates is not None:
             tls = {"ssl": self._certificates.context, "ssl_handshake_timeout": self._bounds.header_timeout_seconds}
-        self.servers = [
-            await loop.create_server(self._protocol, sock=listener, backlog=self.config.backlog, **tls)
-            for listener in sockets or []
-        ]
+        self.servers = [await self._accepting(listener, tls) for listener in sockets or []]
         if self._parent is not None:
             loop.add_reader(self._parent, self._orphaned)
             self._beat()
         self.started = True
+
+    async def _accepting(self, listener: socket.socket, tls: dict[str, Any]) -> Any:
+        head, others = self._metrics.head, self._metrics.other_heads
+        if others:
+            return Accepting(listener, self._protocol, head=head, others=others, tls=tls)
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(self._protocol, sock=listener, backlog=self.config.backlog, **tls)
 
     def _protocol(self) -> asyncio.Protocol:
         protocol: Any = self.config.http_protocol_class

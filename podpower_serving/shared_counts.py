@@ -13,7 +13,7 @@ import msgspec
 Key = tuple[str, ...]
 
 _VALUES: Final = 16_384  # numbers of a slot
-_HEAD: Final = 16  # bytes used by keys, and beats
+_HEAD: Final = 32  # the numbers of `Head`
 _SLOT_BYTES: Final = 2 << 20  # memory that is not written to takes no space
 _KEYS_AT: Final = _HEAD + 8 * _VALUES
 
@@ -24,14 +24,15 @@ class SharedCounts:
     def __init__(self, slots: int) -> None:
         self._memory = memoryview(mmap.mmap(-1, slots * _SLOT_BYTES))
         self.slots = slots
+        self.heads = [Head(self._of(number)) for number in range(slots)]
 
     def slot(self, number: int) -> "Slot":
         """Return the slot of a worker, with the numbers that are in it."""
-        return Slot(self._memory[number * _SLOT_BYTES : (number + 1) * _SLOT_BYTES])
+        return Slot(self._of(number))
 
     def beats(self, number: int) -> int:
         """Return how often a worker has shown that its event loop runs."""
-        return self._memory[number * _SLOT_BYTES :][:_HEAD].cast("q")[1]
+        return self.heads[number].beats
 
     def read(self) -> Iterator[tuple[Key, list[float]]]:
         """Yield the numbers of each key of each slot."""
@@ -39,6 +40,57 @@ class SharedCounts:
             slot = self.slot(number)
             for key, (first, width) in slot.places.items():
                 yield key, list(map(float, slot.values[first : first + width]))
+
+    def _of(self, number: int) -> memoryview:
+        return self._memory[number * _SLOT_BYTES : (number + 1) * _SLOT_BYTES]
+
+
+class Head:
+    """What a worker shows to other processes at the beginning of its slot, where it is found without a key."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._numbers = memory[:_HEAD].cast("q")
+
+    @property
+    def key_bytes(self) -> int:
+        """Bytes used by keys."""
+        return self._numbers[0]
+
+    @key_bytes.setter
+    def key_bytes(self, number: int) -> None:
+        self._numbers[0] = number
+
+    @property
+    def beats(self) -> int:
+        """How often the worker has shown that its event loop runs."""
+        return self._numbers[1]
+
+    def beat(self) -> None:
+        """Show that the worker's event loop runs."""
+        self._numbers[1] += 1
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return self._numbers[2]
+
+    @connections.setter
+    def connections(self, number: int) -> None:
+        self._numbers[2] = number
+
+    @property
+    def opening(self) -> int:
+        """Accepted connections that are not open yet, as during a TLS handshake."""
+        return self._numbers[3]
+
+    @opening.setter
+    def opening(self, number: int) -> None:
+        self._numbers[3] = number
+
+    @property
+    def load(self) -> int:
+        """All accepted connections."""
+        return self._numbers[2] + self._numbers[3]
 
 
 class Slot:
@@ -48,18 +100,14 @@ class Slot:
     """
 
     def __init__(self, memory: memoryview) -> None:
-        self._head = memory[:_HEAD].cast("q")
+        self.head = Head(memory)
         self.values = memory[_HEAD:_KEYS_AT].cast("d")
         self._keys = memory[_KEYS_AT:]
         self.places: dict[Key, tuple[int, int]] = {}
         self._next = 0
-        for line in bytes(self._keys[: self._head[0]]).splitlines():
+        for line in bytes(self._keys[: self.head.key_bytes]).splitlines():
             width, *key = msgspec.json.decode(line)
             self._add(tuple(key), width)
-
-    def beat(self) -> None:
-        """Show that the worker's event loop runs."""
-        self._head[1] += 1
 
     def place(self, key: Key, width: int = 1) -> int | None:
         """Return where the numbers of a key begin, which are 0 if it is new; None where the slot is full."""
@@ -67,12 +115,12 @@ class Slot:
         if found is not None:
             return found[0]
         line = msgspec.json.encode([width, *key]) + b"\n"
-        used = self._head[0]
+        used = self.head.key_bytes
         if self._next + width > _VALUES or used + len(line) > len(self._keys):
             return None
         self._keys[used : used + len(line)] = line
         self._add(key, width)
-        self._head[0] = used + len(line)  # readers see the key from here on
+        self.head.key_bytes = used + len(line)  # readers see the key from here on
         return self.places[key][0]
 
     def _add(self, key: Key, width: int) -> None:

@@ -1,0 +1,160 @@
+"""How several workers divide the connections of the socket that they share."""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import ssl
+import statistics
+import time
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from podpower_serving.openapi import REQUEST_EXAMPLE
+from tests.serving.processes import service, wait_until
+from tests.serving.test_tls import Authority
+
+CONNECTIONS = 64
+BURSTS = 5
+BODY = json.dumps(REQUEST_EXAMPLE).encode()
+REQUEST = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
+
+
+@contextlib.contextmanager
+def two_workers(store, folder, *options, **variables):
+    environment = {"PODPOWER_MODEL_STORE": str(store.root), **variables}
+    with service(folder, "--workers", "2", *options, environment=environment, verify=False) as running:
+        wait_until(lambda: running.logged().count("Application startup complete") == 2, running.log)
+        yield running
+
+
+def workers_of(served):
+    return psutil.Process(served.process.pid).children()
+
+
+def address(served):
+    return urlsplit(served.url).hostname, urlsplit(served.url).port
+
+
+def connections_of(worker):
+    return sum(connection.status == psutil.CONN_ESTABLISHED for connection in worker.net_connections("tcp"))
+
+
+def opened_at_once(served, stack):
+    """Return connections that were opened before any of them was answered."""
+    opened = []
+    for _ in range(CONNECTIONS):
+        connection = stack.enter_context(socket.socket())
+        connection.setblocking(False)
+        connection.connect_ex(address(served))
+        opened.append(connection)
+    for connection in opened:
+        connection.settimeout(30)
+    return opened
+
+
+def is_answered(connection):
+    return connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def difference(served):
+    """Return how many connections more the one worker has."""
+    one, other = map(connections_of, workers_of(served))
+    assert one + other == CONNECTIONS
+    return abs(one - other)
+
+
+def assert_even(served, open_all):
+    """`open_all` opens connections. A worker that gets no CPU, beside other tests, gets none of theirs once."""
+    differences = []
+    for _ in range(BURSTS):
+        wait_until(lambda: not any(map(connections_of, workers_of(served))), served.log)
+        with contextlib.ExitStack() as stack:
+            open_all(stack)
+            differences.append(difference(served))
+    assert statistics.median(differences) <= 8, differences
+
+
+def test_connections_that_are_opened_at_once_are_divided_evenly(filled_store, tmp_path):
+    def open_all(stack):
+        opened = opened_at_once(served, stack)
+        for connection in opened:
+            connection.sendall(REQUEST)
+        assert all(map(is_answered, opened))
+
+    with two_workers(filled_store, tmp_path) as served:
+        assert_even(served, open_all)
+
+
+@pytest.fixture
+def tls_options(tmp_path):
+    certificate, key = Authority(tmp_path / "ours").issue("localhost")
+    return "--tls-cert", certificate, "--tls-key", key
+
+
+def test_connections_over_tls_are_divided_evenly(filled_store, tmp_path, tls_options):
+    context = ssl._create_unverified_context()
+
+    def open_all(stack):
+        opened = opened_at_once(served, stack)
+        secured = [stack.enter_context(context.wrap_socket(one, do_handshake_on_connect=False)) for one in opened]
+        for connection in secured:
+            connection.do_handshake()
+            connection.sendall(REQUEST)
+        assert all(map(is_answered, secured))
+
+    with two_workers(filled_store, tmp_path, *tls_options) as served:
+        assert_even(served, open_all)
+
+
+def test_handshakes_that_do_not_come_are_divided_evenly_and_end(filled_store, tmp_path, tls_options):
+    def open_all(stack):
+        opened.extend(opened_at_once(served, stack))
+        wait_until(lambda: sum(map(connections_of, workers_of(served))) == CONNECTIONS, served.log)
+
+    opened = []
+    variables = {"PODPOWER_HEADER_TIMEOUT_SECONDS": "5"}
+    with two_workers(filled_store, tmp_path, *tls_options, **variables) as served, contextlib.ExitStack() as stack:
+        assert_even(served, open_all)
+        opened.clear()
+        open_all(stack)
+        assert all(connection.recv(1) == b"" for connection in opened)
+        wait_until(lambda: not any(map(connections_of, workers_of(served))), served.log)
+        assert "Traceback" not in served.logged()
+        assert "never retrieved" not in served.logged()
+
+
+@pytest.mark.parametrize("busy", [0, 8], ids=["idle", "beside open connections"])
+def test_a_stopped_worker_delays_no_connection(filled_store, tmp_path, busy):
+    with two_workers(filled_store, tmp_path) as served, contextlib.ExitStack() as stack:
+        kept = [stack.enter_context(socket.create_connection(address(served))) for _ in range(busy)]
+        for connection in kept:
+            connection.sendall(REQUEST)
+            assert is_answered(connection)
+        stopped = workers_of(served)[0]
+        os.kill(stopped.pid, signal.SIGSTOP)
+        before = connections_of(stopped)
+        seconds = []
+        for connection in opened_at_once(served, stack):
+            began = time.monotonic()
+            connection.sendall(REQUEST)
+            assert is_answered(connection)
+            seconds.append(time.monotonic() - began)
+        assert max(seconds) < 5, seconds
+        assert connections_of(stopped) == before
+
+
+def test_a_worker_without_files_leaves_connections_to_the_other(filled_store, tmp_path):
+    with two_workers(filled_store, tmp_path) as served, contextlib.ExitStack() as stack:
+        full = workers_of(served)[0]
+        full.rlimit(resource.RLIMIT_NOFILE, (full.num_fds(), full.num_fds()))
+        opened = opened_at_once(served, stack)
+        for connection in opened:
+            connection.sendall(REQUEST)
+        assert all(map(is_answered, opened))
+        assert connections_of(full) < CONNECTIONS // 8  # for files that it closed meanwhile
+        wait_until(lambda: "no connection can be accepted for 1 s" in served.logged(), served.log)
