@@ -51,7 +51,7 @@ MOST = {
 }
 PACED = Path(__file__).with_name("paced.lua")
 PACED_CONNECTIONS, PACED_SECONDS, PACED_ROUNDS, CALM_RATE = 32, 5, 5, 200
-WORKER_TURNS, WORKER_SECONDS = 9, 1  # connections are new in each turn: which worker accepts how many is chance
+WORKER_TURNS, WORKER_SECONDS = 9, 1
 IMAGES = (
     "nginx", "redis", "docker.io/bitnami/postgresql", "quay.io/prometheus/prometheus", "grafana/grafana", "python",
     "registry.k8s.io/etcd", "ghcr.io/acme/checkout-api", "registry.example.org/team/payments-worker", "node",
@@ -215,8 +215,7 @@ def _two_against_one(ones, two, path: Path) -> float:
     """CPU time a request of two workers over that of services of one worker each, two of them at a time, so that both
     cores are as busy: the median of short turns, of which each goes first in half.
 
-    `two` has the service of two workers twice. A request costs more in smaller batches, and which worker accepts how
-    many of the connections is chance.
+    `two` has the service of two workers twice. A request costs more in smaller batches.
     """
     for turn in range(ROUNDS):  # until all know the words
         _cpu_us_of_both(ones, path, turn), _cpu_us_of_both(two, path, turn)
