@@ -325,10 +325,10 @@ def _ratios(service, bare, files) -> dict[str, float]:
     return figures
 
 
-def _cpu_us(server, path: Path, connections: int, turn: int, *, seconds: int = SECONDS) -> float:
+def _cpu_us(server, path: Path, connections: int, turn: int) -> float:
     process, port = server
     before = _cpu_seconds(process)
-    requests, _ = _wrk(port, path, connections, turn, seconds=seconds)
+    requests, _ = _wrk(port, path, connections, turn)
     return (_cpu_seconds(process) - before) / requests * 1e6
 
 

@@ -31,7 +31,7 @@ from podpower_assets.fleet.assets import NAME as FLEET
 from podpower_assets.history import has_unfinished_run
 from podpower_assets.labels.schedules import hourly_keys
 from podpower_assets.partitions import consecutive, hours_between, range_tags
-from podpower_assets.policies import LIMITED, RUNS_A_TICK, wait_s
+from podpower_assets.policies import LIMITED, RUNS_A_TICK, Requested
 from podpower_assets.resources import Tables
 
 if TYPE_CHECKING:  # what `define_asset_job` returns has no public name
@@ -44,13 +44,6 @@ _MOST_NAMED, _MOST_KNOWN = 5, 100_000
 _FAILED, _PLANNED = AssetCheckExecutionRecordStatus.FAILED, AssetCheckExecutionRecordStatus.PLANNED
 
 _VERIFIED: dict[str, tuple[str, float]] = {}  # path -> stamp of the files, and when they were read (Unix seconds)
-
-
-class Healing(msgspec.Struct):
-    """A partition without its table: how many requests there were, and when the last one was."""
-
-    requests: int = 0
-    at_s: float = 0.0
 
 
 @cache  # Dagster wants one object for one name
@@ -78,7 +71,7 @@ def damaged_tables(given: AssetSettings, cluster: Cluster = FIRST) -> dg.SensorD
     def sensor(context: dg.SensorEvaluationContext, tables: Tables) -> dg.SensorResult:
         """Look at the tables, report what is new, and request what is due."""
         own, now_s = tables.of(cluster), time.time()
-        healing = msgspec.json.decode(context.cursor, type=dict[str, Healing]) if context.cursor else {}
+        healing = msgspec.json.decode(context.cursor, type=dict[str, Requested]) if context.cursor else {}
         try:
             missing = _missing(context.instance, own, _keys(cluster), given, now_s=now_s)
         except PodpowerError as error:
@@ -86,14 +79,13 @@ def damaged_tables(given: AssetSettings, cluster: Cluster = FIRST) -> dg.SensorD
         found = {_named(asset, hour): (asset, hour) for asset, hours in missing.items() for hour in hours}
         busy = has_unfinished_run(context.instance, sensor=name)
         _report(context, own, found, back=[one for one in healing if one not in found], busy=busy)
-        healing = {one: healing.get(one, Healing()) for one in found}
-        due = [] if busy else [found[one] for one, state in healing.items() if _is_due(state, now_s)]
+        healing = {one: healing.get(one, Requested()) for one in found}
+        due = [] if busy else [found[one] for one, state in healing.items() if state.is_due(now_s)]
         requests = []
         for assets, hours in list(_runs(due))[:RUNS_A_TICK]:
-            states = [healing[_named(asset, hour)] for asset in assets for hour in hours]
-            requests.append(_request(assets, hours, sum(state.requests for state in states)))
-            for state in states:
-                state.requests, state.at_s = state.requests + 1, now_s
+            names = [_named(asset, hour) for asset in assets for hour in hours]
+            requests.append(_request(assets, hours, sum(healing[one].requests for one in names)))
+            healing |= {one: healing[one].once_more(now_s) for one in names}
         cursor = msgspec.json.encode(healing).decode()
         if not requests:
             return dg.SensorResult(skip_reason=_reason(healing), cursor=cursor)
@@ -227,11 +219,6 @@ def _evaluation(
     )
 
 
-def _is_due(state: Healing, now_s: float) -> bool:
-    """Return whether a partition is requested: at once, and again where that did not help after longer waits."""
-    return state.requests == 0 or now_s - state.at_s >= wait_s(state.requests)
-
-
 def _runs(due: Sequence[tuple[dg.AssetKey, str]]) -> Iterator[tuple[list[dg.AssetKey], list[str]]]:
     """Yield the assets and hours of each run: hours that follow each other and lack the same tables share one. The
     fleet summary has runs of its own: in one with the tables that it reads it would be skipped where they fail.
@@ -258,7 +245,7 @@ def _request(assets: Collection[dg.AssetKey], hours: Sequence[str], number: int)
     )
 
 
-def _reason(healing: Mapping[str, Healing]) -> str:
+def _reason(healing: Mapping[str, Requested]) -> str:
     if not healing:
         return "every table is whole"
     named = ", ".join(list(healing)[:_MOST_NAMED])

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import dagster as dg
+import msgspec
 
 from podpower.errors import PodpowerError, Unavailable
 
@@ -68,6 +69,21 @@ def wait_s(attempts: int) -> float:
     [1.0, 6.0, 24.0, 24.0]
     """
     return WAITS_S[min(attempts, len(WAITS_S)) - 1]
+
+
+class Requested(msgspec.Struct):
+    """A partition that is requested again until it is made: how often it was, and when last."""
+
+    requests: int = 0
+    at_s: float = 0.0
+
+    def is_due(self, now_s: float) -> bool:
+        """Return whether to request it: at once, and again where that did not help after longer waits."""
+        return self.requests == 0 or now_s - self.at_s >= wait_s(self.requests)
+
+    def once_more(self, now_s: float) -> "Requested":
+        """Return this after one more request."""
+        return Requested(requests=self.requests + 1, at_s=now_s)
 
 
 def retry_later() -> dg.RetryRequested:

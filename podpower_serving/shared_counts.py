@@ -4,16 +4,17 @@ A count is one addition, without a lock between processes and without a file; a 
 takes over the slot of one that died goes on with its numbers, so that counters never fall.
 """
 
+import ctypes
 import mmap
 from collections.abc import Iterator
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
 Key = tuple[str, ...]
 
 _VALUES: Final = 16_384  # numbers of a slot
-_HEAD: Final = 32  # the numbers of `Head`
+_HEAD: Final = 32  # bytes of `Head`
 _SLOT_BYTES: Final = 2 << 20  # memory that is not written to takes no space
 _KEYS_AT: Final = _HEAD + 8 * _VALUES
 
@@ -24,7 +25,7 @@ class SharedCounts:
     def __init__(self, slots: int) -> None:
         self._memory = memoryview(mmap.mmap(-1, slots * _SLOT_BYTES))
         self.slots = slots
-        self.heads = [Head(self._of(number)) for number in range(slots)]
+        self.heads = [Head.from_buffer(self._of(number)) for number in range(slots)]
 
     def slot(self, number: int) -> "Slot":
         """Return the slot of a worker, with the numbers that are in it."""
@@ -45,52 +46,26 @@ class SharedCounts:
         return self._memory[number * _SLOT_BYTES : (number + 1) * _SLOT_BYTES]
 
 
-class Head:
-    """What a worker shows to other processes at the beginning of its slot, where it is found without a key."""
+class Head(ctypes.Structure):
+    """Numbers that a worker shows to other processes at the beginning of its slot, where they are found without a key:
+    bytes used by keys, how often its event loop was seen running, open connections, and accepted ones that are not open
+    yet, as during a TLS handshake.
+    """
 
-    def __init__(self, memory: memoryview) -> None:
-        self._numbers = memory[:_HEAD].cast("q")
-
-    @property
-    def key_bytes(self) -> int:
-        """Bytes used by keys."""
-        return self._numbers[0]
-
-    @key_bytes.setter
-    def key_bytes(self, number: int) -> None:
-        self._numbers[0] = number
-
-    @property
-    def beats(self) -> int:
-        """How often the worker has shown that its event loop runs."""
-        return self._numbers[1]
+    _fields_: ClassVar = [(name, ctypes.c_int64) for name in ("key_bytes", "beats", "connections", "opening")]
+    key_bytes: int
+    beats: int
+    connections: int
+    opening: int
 
     def beat(self) -> None:
         """Show that the worker's event loop runs."""
-        self._numbers[1] += 1
-
-    @property
-    def connections(self) -> int:
-        """Open connections."""
-        return self._numbers[2]
-
-    @connections.setter
-    def connections(self, number: int) -> None:
-        self._numbers[2] = number
-
-    @property
-    def opening(self) -> int:
-        """Accepted connections that are not open yet, as during a TLS handshake."""
-        return self._numbers[3]
-
-    @opening.setter
-    def opening(self, number: int) -> None:
-        self._numbers[3] = number
+        self.beats += 1
 
     @property
     def load(self) -> int:
         """All accepted connections."""
-        return self._numbers[2] + self._numbers[3]
+        return self.connections + self.opening
 
 
 class Slot:
@@ -100,7 +75,7 @@ class Slot:
     """
 
     def __init__(self, memory: memoryview) -> None:
-        self.head = Head(memory)
+        self.head = Head.from_buffer(memory)
         self.values = memory[_HEAD:_KEYS_AT].cast("d")
         self._keys = memory[_KEYS_AT:]
         self.places: dict[Key, tuple[int, int]] = {}

@@ -17,6 +17,7 @@ from podpower.model.sums import summand_of
 from podpower.model.totals import DEFAULT_LEVEL, PowerInterval, shared_correlation
 from podpower.specs.documents import Rejected
 from podpower.specs.requests import InferenceRequest
+from podpower.specs.selection import WorkloadIdentity
 
 _PRIOR = "prior"
 _PART: Final = 128  # changes explained at a time
@@ -94,16 +95,8 @@ class _Side(msgspec.Struct, kw_only=True, frozen=True, gc=False):
     prediction: Prediction
 
 
-class _Identity(msgspec.Struct, frozen=True, gc=False):
-    cluster: str | None
-    namespace: str
-    workload_kind: str
-    workload_name: str
-    component: str | None
-
-
 class _Name(msgspec.Struct, frozen=True, gc=False):
-    identity: _Identity
+    identity: WorkloadIdentity
     place: int  # among those that share it
 
 
@@ -143,13 +136,11 @@ def _sides(old: Assessment, new: Assessment) -> tuple[dict[_Name, _Side], dict[_
     return found
 
 
-def _by_identity(of: Assessment) -> dict[_Identity, list[_Side]]:
-    found: dict[_Identity, list[_Side]] = {}
+def _by_identity(of: Assessment) -> dict[WorkloadIdentity, list[_Side]]:
+    found: dict[WorkloadIdentity, list[_Side]] = {}
     for place, (request, prediction) in enumerate(zip(of.requests, of.predictions, strict=True)):
         if place not in of.repeated:
-            name = request.workload_name
-            identity = _Identity(request.cluster, request.namespace, request.workload_kind, name, request.component)
-            found.setdefault(identity, []).append(_Side(request=request, prediction=prediction))
+            found.setdefault(WorkloadIdentity.of(request), []).append(_Side(request=request, prediction=prediction))
     return found
 
 

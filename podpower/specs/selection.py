@@ -86,7 +86,7 @@ class Workloads:
         return sum(entry.code == "unknown_kind" for entry in self.skipped)
 
 
-class _Identity(msgspec.Struct, frozen=True, gc=False):
+class WorkloadIdentity(msgspec.Struct, frozen=True, gc=False):
     """Names of a workload. Not a tuple: garbage collections would look at those of a whole batch."""
 
     cluster: str | None
@@ -95,18 +95,23 @@ class _Identity(msgspec.Struct, frozen=True, gc=False):
     workload_name: str
     component: str | None
 
+    @classmethod
+    def of(cls, request: InferenceRequest) -> "WorkloadIdentity":
+        """Return the names of the workload of a request."""
+        return cls(request.cluster, request.namespace, request.workload_kind, request.workload_name, request.component)
+
 
 class Repeats:
     """Finds requests of one workload. `places` are those that are given again later."""
 
     def __init__(self, places: set[int]) -> None:
         self.places = places
-        self._last: dict[_Identity, int] = {}
+        self._last: dict[WorkloadIdentity, int] = {}
 
     def note(self, place: int, request: InferenceRequest) -> None:
         """Add a request at its place in the input."""
         name = request.workload_name
-        identity = _Identity(request.cluster, request.namespace, request.workload_kind, name, request.component)
+        identity = WorkloadIdentity.of(request)
         before = self._last.get(identity)
         if before is not None and name and not name.endswith("*"):
             self.places.add(before)

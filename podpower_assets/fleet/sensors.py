@@ -13,7 +13,7 @@ from podpower_assets.fleet.assets import NAME, upstream_of
 from podpower_assets.fleet.stale_hours import stale_hours
 from podpower_assets.history import has_unfinished_run
 from podpower_assets.partitions import consecutive, hours_between, range_tags
-from podpower_assets.policies import LIMITED, RUNS_A_TICK, wait_s
+from podpower_assets.policies import LIMITED, RUNS_A_TICK, Requested
 
 EVERY_S = 900.0  # hours that change meanwhile share a run
 
@@ -21,13 +21,6 @@ EVERY_S = 900.0  # hours that change meanwhile share a run
 fleet_hours = dg.define_asset_job(
     "fleet_hours", selection=[NAME], tags=LIMITED, description="The fleet summary of hours whose tables changed."
 )
-
-
-class _Again(msgspec.Struct):
-    """Requests of an hour that its run did not make: how many, and when the last one was."""
-
-    number: int = 0
-    at_s: float = 0.0
 
 
 class _Cursor(msgspec.Struct):
@@ -40,7 +33,7 @@ class _Cursor(msgspec.Struct):
     at_s: float = 0.0
     found: dict[str, int] = {}
     waiting: frozenset[str] = frozenset()
-    again: dict[str, _Again] = {}
+    again: dict[str, Requested] = {}
     looked_s: float = 0.0
 
 
@@ -72,10 +65,10 @@ def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.Senso
         if now_s - looked_s >= EVERY_S and not has_unfinished_run(context.instance, sensor="fleet_changes"):
             requested_before = {*waiting, *again} if looked_s else cursor.events.keys()
             open_hours = [hour for hour in hours if hour in requested_before and hour not in changed]
-            again = {hour: again.get(hour, _Again()) for hour in stale_hours(context.instance, upstream, open_hours)}
+            again = {hour: again.get(hour, Requested()) for hour in stale_hours(context.instance, upstream, open_hours)}
             waiting, looked_s = frozenset(), now_s
         again = {hour: one for hour, one in again.items() if hour in last and hour not in changed}
-        due = [hour for hour, one in again.items() if one.number == 0 or now_s - one.at_s >= wait_s(one.number)]
+        due = [hour for hour, one in again.items() if one.is_due(now_s)]
         if not changed and not due:
             known = msgspec.structs.replace(cursor, waiting=waiting, again=again, looked_s=looked_s)
             return dg.SensorResult(skip_reason="no table changed", cursor=msgspec.json.encode(known).decode())
@@ -87,7 +80,7 @@ def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.Senso
         chosen = groups[:RUNS_A_TICK]
         left = {hour for group in groups[RUNS_A_TICK:] for hour in group}
         requested = {hour: last[hour] for hour in settled if hour not in left}
-        tried = {hour: _Again(number=again[hour].number + 1, at_s=now_s) for hour in due if hour not in left}
+        tried = {hour: again[hour].once_more(now_s) for hour in due if hour not in left}
         kept = {hour: event for hour, event in cursor.events.items() if hour >= hours[0]}
         # What is left over is requested at the next tick.
         at_s = now_s if chosen and len(chosen) == len(groups) else cursor.at_s
@@ -120,8 +113,8 @@ def _last_events(instance: dg.DagsterInstance, upstream: Sequence[dg.AssetKey], 
     return found
 
 
-def _request(group: Sequence[str], last: Mapping[str, int], tried: Mapping[str, _Again]) -> dg.RunRequest:
-    number = max((tried[hour].number for hour in group if hour in tried), default=0)
+def _request(group: Sequence[str], last: Mapping[str, int], tried: Mapping[str, Requested]) -> dg.RunRequest:
+    number = max((tried[hour].requests for hour in group if hour in tried), default=0)
     return dg.RunRequest(
         run_key=f"fleet {group[0]} {group[-1]} {max(last[hour] for hour in group)}{f' {number}' if number else ''}",
         asset_selection=[dg.AssetKey(NAME)],

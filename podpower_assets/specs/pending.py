@@ -13,14 +13,8 @@ from podpower_assets.policies import (
     LATE_WAITS_S,
     MISSED_AFTER_S,
     NEW_SPEC_EVERY_S,
+    Requested,
 )
-
-
-class Late(msgspec.Struct):
-    """An hour whose labels are incomplete: how often it was requested for that, and when last."""
-
-    requests: int = 0
-    at_s: float = 0.0
 
 
 class Pending(msgspec.Struct):
@@ -35,7 +29,7 @@ class Pending(msgspec.Struct):
     last_s: float | None = None
     requests: int = 0
     ended_s: float | None = None
-    late: dict[str, Late] = {}
+    late: dict[str, Requested] = {}
 
     def ended(self, *, now_s: float, lookback_s: float) -> list[str]:
         """Return the hours that ended long enough ago and were not looked at since; from now on they were. The first
@@ -49,9 +43,9 @@ class Pending(msgspec.Struct):
         """Return the hours that are due to be made again, of those with incomplete labels, given by when these began to
         be made. From now on they were requested; an hour that is not given any more is forgotten.
         """
-        self.late = {hour: self.late.get(hour, Late()) for hour in incomplete}
+        self.late = {hour: self.late.get(hour, Requested()) for hour in incomplete}
         due = [hour for hour, one in self.late.items() if _is_late(one, made_s=incomplete[hour], now_s=now_s)]
-        self.late |= {hour: Late(requests=self.late[hour].requests + 1, at_s=now_s) for hour in due}
+        self.late |= {hour: self.late[hour].once_more(now_s) for hour in due}
         return due
 
     def mark(self, hours: Iterable[str], *, now_s: float, new_specs: bool) -> None:
@@ -100,6 +94,6 @@ class Pending(msgspec.Struct):
         return now_s >= max(due_s, hour_start_s(hour) + FIRST_SAMPLES_S * scale)
 
 
-def _is_late(one: Late, *, made_s: float, now_s: float) -> bool:
+def _is_late(one: Requested, *, made_s: float, now_s: float) -> bool:
     """Return whether the next wait has passed, of which each comes once."""
     return one.requests < len(LATE_WAITS_S) and now_s - max(one.at_s, made_s) >= LATE_WAITS_S[one.requests]

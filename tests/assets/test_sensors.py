@@ -50,13 +50,17 @@ def tick(instance: dg.DagsterInstance, tmp_path: Path) -> Callable[..., dg.Senso
     """One look at a recording."""
 
     def look(root: Path, cursor: str | None = None) -> dg.SensorResult:
-        resources = {"source": Source(recording=str(root)), "tables": Tables(root=str(tmp_path / "tables"))}
-        context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources)
-        result = workload_changes(AssetSettings())(context)
-        assert isinstance(result, dg.SensorResult)
-        return result
+        return look_at(root, cursor, instance=instance, tables=tmp_path / "tables")
 
     return look
+
+
+def look_at(root: Path, cursor: str | None, *, instance: dg.DagsterInstance, tables: Path) -> dg.SensorResult:
+    resources = {"source": Source(recording=str(root)), "tables": Tables(root=str(tables))}
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources)
+    result = workload_changes(AssetSettings())(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
 
 
 def asked(result: dg.SensorResult) -> list[tuple[str, str]]:
@@ -146,11 +150,7 @@ class TestALiveCluster:
 
         def at(clock: str, cursor: str | None) -> dg.SensorResult:
             monkeypatch.setattr(time, "time", lambda: seconds(clock))
-            resources = {"source": Source(recording=str(journal)), "tables": Tables(root=str(tmp_path / "tables"))}
-            context = dg.build_sensor_context(instance=empty, cursor=cursor, resources=resources)
-            result = workload_changes(AssetSettings())(context)
-            assert isinstance(result, dg.SensorResult)
-            return result
+            return look_at(journal, cursor, instance=empty, tables=tmp_path / "tables")
 
         return at
 
