@@ -377,7 +377,7 @@ def give_back_memory() -> None:
 
 
 def without_threads_for_matrices() -> None:
-    """Have numpy start no threads for products of matrices, unless the environment wants them: that is half of the time
-    that it takes to load. Call it before numpy is imported.
+    """Have numpy start no threads for products of matrices, unless the environment wants them: starting them takes
+    much of the time that it needs to load. Call it before numpy is imported.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -72,7 +72,7 @@ class Endpoint:
     def ssl_context(self) -> ssl.SSLContext:
         """Return how TLS is checked. InvalidInput names the file that cannot be used.
 
-        Certificates of the system, which take 20 ms, are read for https only; without them nothing is trusted.
+        Certificates of the system, which take time, are read for https only; without them nothing is trusted.
         """
         if urlsplit(self.url).scheme == "http" and not (self.ca_file or self.cert_file):
             return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
