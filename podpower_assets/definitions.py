@@ -25,6 +25,7 @@ from podpower_assets.labels.assets import kepler_labels
 from podpower_assets.labels.jobs import job_labels
 from podpower_assets.labels.schedules import changed_hours, finished_hour, kepler_labels_hourly
 from podpower_assets.lineage import external_assets
+from podpower_assets.lost_retries import lost_retries
 from podpower_assets.model.assets import PROMOTED, knn_model, promoted_model
 from podpower_assets.model.evaluation import model_evaluation
 from podpower_assets.model.missed_days import missed_days
@@ -96,6 +97,7 @@ def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)
             fleet_changes(clusters, runs=own.fleet_sensor),
             drifted,
             missed_days(own),
+            lost_retries,
             freshness_sensor(clusters),
             alerts,
         ],

@@ -153,6 +153,7 @@ def test_sensors_and_schedules_run_from_the_start() -> None:
             "fleet_changes",
             "drifted",
             "missed_days",
+            "lost_retries",
             "freshness",
             "alerts",
         ),

@@ -31,9 +31,13 @@ class Living:
 
 
 @contextlib.contextmanager
-def living(folder: Path, *, hours: int, seed: int = 5, kepler: str = "0.10", workloads: int = 20) -> Iterator[Living]:
-    """The cluster as it is now, after `hours` that Prometheus remembers."""
-    start_s = time.time() // 60 * 60 - hours * 3600
+def living(
+    folder: Path, *, hours: int, seed: int = 5, kepler: str = "0.10", workloads: int = 20, ahead_s: int = 0
+) -> Iterator[Living]:
+    """The cluster as it is now, after `hours` that Prometheus remembers. Of these the last `ahead_s` are yet to come:
+    samples are fresh for so long, however slow the machine.
+    """
+    start_s = time.time() // 60 * 60 - hours * 3600 + ahead_s
     simulate(folder / "recording", seed=seed, start_s=start_s, hours=hours, workloads=workloads, kepler=kepler)
     recording = Recording(folder / "recording")
     backfill_recording(recording.root, folder / "tsdb")

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import time
 
+import polars as pl
 import pytest
 
 from podpower.cli import main
@@ -74,12 +76,13 @@ def test_without_a_summary_the_next_step_is_named(tmp_path, monkeypatch, capsys)
 def test_watts_now_are_the_true_watts(kepler, tmp_path, monkeypatch, capsys):
     need_prometheus()
     monkeypatch.setenv("PODPOWER_HOME", str(tmp_path / "home"))
-    with living(tmp_path, hours=1, kepler=kepler, workloads=12) as lived:
+    with living(tmp_path, hours=1, kepler=kepler, workloads=12, ahead_s=1200) as lived:
+        now_s = time.time()
         code, out, said = run(capsys, "--live", "--prom", lived.prometheus_url, "--format", "json", "--all")
         assert code == 0, said
         rows = json.loads(out)["rows"]
         truth = lived.truth()
-        last = truth.filter(truth["ts"] > truth["ts"].max() - 300)
+        last = truth.filter(pl.col("ts").is_between(now_s - 300, now_s, closed="right"))
         true_w = last["dynamic_j"].sum() / 300
         assert sum(row["measured_w"] for row in rows) == pytest.approx(true_w, rel=0.25)
         assert {"Deployment", "DaemonSet"} <= {row["workload_kind"] for row in rows}

@@ -1,0 +1,104 @@
+"""A run whose retry was lost, because the code server was down when the daemon came to it, is retried after all."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.workspace.context import IWorkspaceProcessContext
+from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (
+    consume_new_runs_for_automatic_reexecution,
+    should_retry,
+)
+
+from podpower_assets.lost_retries import lost_retries
+from tests.assets.conftest import DEFS
+
+
+class WithoutCodeServer:
+    """What the daemon works with while the code server is down."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+
+    def create_request_context(self) -> Any:
+        raise DagsterUserCodeUnreachableError("Could not reach user code server")
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test(overrides={"run_retries": {"enabled": True, "max_retries": 2}}) as instance:
+        yield instance
+
+
+def failed_run(instance: dg.DagsterInstance, **tags: str) -> str:
+    run = instance.create_run_for_job(DEFS.resolve_job_def("finished_hour"), tags=tags)
+    instance.report_run_failed(run)
+    return run.run_id
+
+
+def consume(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Do what the daemon does with a failed run, without a code server."""
+    context = cast("IWorkspaceProcessContext", WithoutCodeServer(instance))
+    records = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]))
+    list(consume_new_runs_for_automatic_reexecution(context, records, logging.getLogger("daemon")))
+
+
+def will_be_retried(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return should_retry(run, instance)
+
+
+def failures(instance: dg.DagsterInstance, run_id: str) -> int:
+    """Return how many events the daemon finds for the run: it comes to a run for each of them."""
+    return len(instance.all_logs(run_id, of_type=dg.DagsterEventType.RUN_FAILURE))
+
+
+def look(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
+    return cast("dg.SensorResult", lost_retries(dg.build_sensor_context(instance=instance, cursor=cursor)))
+
+
+def test_a_lost_retry_is_given_to_the_daemon_again(instance: dg.DagsterInstance) -> None:
+    run_id = failed_run(instance)
+    assert will_be_retried(instance, run_id)
+    consume(instance, run_id)
+    assert not will_be_retried(instance, run_id)  # Dagster has given it up
+
+    result = look(instance)
+
+    assert result.run_requests in (None, [])
+    assert failures(instance, run_id) == 2
+    assert will_be_retried(instance, run_id)
+    look(instance, result.cursor)  # the daemon has not come to it yet
+    assert failures(instance, run_id) == 2
+
+
+def test_a_retry_that_is_lost_once_more_is_given_back_once_more_with_an_end(instance: dg.DagsterInstance) -> None:
+    run_id, cursor = failed_run(instance), None
+    for _ in range(10):
+        consume(instance, run_id)
+        cursor = look(instance, cursor).cursor
+    assert failures(instance, run_id) == 6
+    assert not will_be_retried(instance, run_id)
+
+
+@pytest.mark.parametrize("retries", ["0", "2"])
+def test_runs_that_failed_otherwise_are_left_alone(instance: dg.DagsterInstance, retries: str) -> None:
+    """One without retries left, and one that the daemon is about to retry."""
+    run_id = failed_run(instance, **{"dagster/max_retries": retries})
+    look(instance)
+    assert failures(instance, run_id) == 1
+
+
+def test_a_run_without_retries_left_is_reported_once_only(instance: dg.DagsterInstance) -> None:
+    run_id = failed_run(instance)
+    consume(instance, run_id)
+    instance.add_run_tags(run_id, {"dagster/max_retries": "0"})
+    cursor = None
+    for _ in range(3):
+        cursor = look(instance, cursor).cursor
+    assert failures(instance, run_id) == 2
+    assert not will_be_retried(instance, run_id)
