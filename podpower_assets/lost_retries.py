@@ -30,7 +30,6 @@ class _Cursor(msgspec.Struct):
 
 @dg.sensor(
     name="lost_retries",
-    target=dg.AssetSelection.all(),  # starts no run itself
     minimum_interval_seconds=_EVERY_S,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Has Dagster retry the runs whose retry was lost because the code server was down.",

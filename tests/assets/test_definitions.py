@@ -140,6 +140,11 @@ def test_runs_that_automation_requests_are_tagged_with_its_name() -> None:
     assert sensor.run_tags["podpower/job"] == "follow_changes"
 
 
+def test_a_code_server_can_load_the_definitions() -> None:
+    """It resolves every job, those that sensors imply included."""
+    dg.Definitions.validate_loadable(DEFS)
+
+
 def test_sensors_and_schedules_run_from_the_start() -> None:
     repository = DEFS.get_repository_def()
     sensors = {s.name: s.default_status for s in repository.sensor_defs}
