@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.sources.prometheus.limits import Budget
@@ -23,7 +22,7 @@ _BETWEEN, _FIRST = b'},{"metric":', b'"result":['
 _BATCH_BYTES = 1 << 20
 _NO_PAIR = "the answer of Prometheus cannot be read: a sample is no pair of time and value"
 _NO_ROWS: list[tuple[()]] = [()] * len(LABEL_COLUMNS)
-_NOT_NUMBERS = (b"NaN", b"+Inf", b"-Inf")
+_LINES, _AROUND_NUMBERS = bytes.maketrans(b",", b"\n"), b'[]" \t\r\n'
 _RETRIED_TYPES = frozenset({"timeout", "canceled", "unavailable", "internal"})
 
 
@@ -57,7 +56,6 @@ class _Values(_Envelope):
 _SERIES = msgspec.json.Decoder(list[_Series])
 _ANSWER = msgspec.json.Decoder(_Answer)
 _VALUES = msgspec.json.Decoder(_Values)
-_NUMBERS = msgspec.json.Decoder(list[float | None])
 
 
 class Matrix:
@@ -159,10 +157,10 @@ class Matrix:
         if not texts:
             return
         numbers = _numbers(texts)
-        if len(numbers) != sum(counts):
+        if len(numbers) != 2 * sum(counts) or numbers.null_count():
             raise InvalidInput(_NO_PAIR)
         of_series = np.repeat(np.array(ids, dtype=np.uint64), counts)
-        columns = zip(POINTS_SCHEMA, (of_series, numbers[:, 0], numbers[:, 1]), strict=True)
+        columns = zip(POINTS_SCHEMA, (of_series, numbers.gather_every(2), numbers.gather_every(2, 1)), strict=True)
         self._points.append(pl.DataFrame(dict(columns), schema=POINTS_SCHEMA))
 
 
@@ -196,13 +194,12 @@ def _decoded(data: bytes, decoder: "msgspec.json.Decoder[E]") -> E:
     return answer
 
 
-def _numbers(texts: list[bytes]) -> NDArray[np.float64]:
-    """Return times and values, two columns, of `[[ts,"v"],...]` or `[ts,"v"]` one after another."""
-    flat = b",".join(texts).translate(None, b'[]" ')
-    if b"N" in flat or b"I" in flat:
-        for word in _NOT_NUMBERS:
-            flat = flat.replace(word, b"null")
+def _numbers(texts: list[bytes]) -> pl.Series:
+    """Return times and values, by turns, of `[[ts,"v"],...]` or `[ts,"v"]` one after another."""
+    # As a file of one column: polars reads it without holding up other threads.
+    lines = b",".join(texts).translate(_LINES, _AROUND_NUMBERS)
     try:
-        return np.array(_NUMBERS.decode(b"[" + flat + b"]"), dtype=np.float64).reshape(-1, 2)
-    except ValueError as error:
-        raise InvalidInput(f"the answer of Prometheus cannot be read: {error}") from None
+        return pl.read_csv(lines, has_header=False, schema={"number": pl.Float64}, quote_char=None).to_series()
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).partition("\n")[0]
+        raise InvalidInput(f"the answer of Prometheus cannot be read: {reason}") from None

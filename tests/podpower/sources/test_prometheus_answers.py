@@ -162,6 +162,9 @@ GOOD = Answer(answered([series()]))
         (Answer(b"", 500), Unavailable, "500"),
         (Answer(answered([series(values=[[1.0, "x"]])])), InvalidInput, "cannot be read"),
         (Answer(answered([series(values=[[START_S]])])), InvalidInput, "cannot be read"),
+        (Answer(answered([series(values=[[START_S, ""], [START_S + 30, "1"]])])), InvalidInput, "cannot be read"),
+        (Answer(answered([series(values=[[START_S, "1"], [START_S + 30, ""]])])), InvalidInput, "cannot be read"),
+        (Answer(answered([series(values=[[START_S, "1,5"]])])), InvalidInput, "cannot be read"),
         (Answer(answered([{"metric": {"a": 1}, "values": []}])), InvalidInput, "does not answer as"),  # type: ignore[dict-item]
     ],
 )  # fmt: skip
