@@ -19,6 +19,7 @@ from podpower.labels.checks import ENERGY_IS_NOT_ALL_ZERO, MOST_STEPS_ARE_KNOWN,
 from podpower_assets.checks import ENCODER_IS_WHOLE, TABLE_IS_WHOLE
 from podpower_assets.failed_checks import MOST_CHARS, Known, changed, lines, name_of, standing
 from podpower_assets.freshness import JOURNAL_IS_FRESH, LABELS_ARE_FRESH, MODEL_IS_FRESH, ROWS_ARE_FRESH
+from podpower_assets.lost_retries import is_lost
 from podpower_assets.policies import JOB_TAG
 
 _TIMEOUT_SECONDS = 10.0
@@ -109,7 +110,8 @@ def _failed_runs(instance: dg.DagsterInstance, *, since_s: float) -> Iterator[Al
     filters = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], updated_after=datetime.fromtimestamp(since_s, UTC))
     for record in instance.get_run_records(filters, limit=_MOST_RUNS):
         run = record.dagster_run
-        if run.tags.get("dagster/will_retry") == "true":  # killed, and about to be started again
+        # Killed, and about to be started again.
+        if run.tags.get("dagster/will_retry") == "true" or is_lost(instance, run):
             continue
         error = _first_error(instance, run.run_id)
         partition = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start", "")

@@ -47,17 +47,23 @@ def lost_retries(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 
 
 def _lost(instance: dg.DagsterInstance, *, since_s: float) -> Iterator[dg.DagsterRun]:
-    """Yield the failed runs of which the last that happened is that no retry could be started."""
+    """Yield the runs whose retry was lost."""
     filters = dg.RunsFilter(
         statuses=[dg.DagsterRunStatus.FAILURE],
         tags={WILL_RETRY_TAG: "false"},
         updated_after=datetime.fromtimestamp(since_s, UTC),
     )
-    for run in instance.get_runs(filters, limit=_MOST_RUNS):
-        if AUTO_RETRY_RUN_ID_TAG not in run.tags:
-            entries = instance.all_logs(run.run_id, of_type={dg.DagsterEventType.ENGINE_EVENT, _FAILURE})
-            events = [entry.dagster_event for entry in entries if entry.dagster_event]
-            happened = [one for one in events if one.message == _LOST or one.event_type == _FAILURE]
-            losses = sum(one.message == _LOST for one in happened)
-            if losses <= _MOST_LOST and happened and happened[-1].message == _LOST:
-                yield run
+    yield from (run for run in instance.get_runs(filters, limit=_MOST_RUNS) if is_lost(instance, run))
+
+
+def is_lost(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Return whether a failed run will be retried by this sensor: the last that happened is that no retry could be
+    started, and it did not happen too often.
+    """
+    if run.tags.get(WILL_RETRY_TAG) != "false" or AUTO_RETRY_RUN_ID_TAG in run.tags:
+        return False
+    entries = instance.all_logs(run.run_id, of_type={dg.DagsterEventType.ENGINE_EVENT, _FAILURE})
+    events = [entry.dagster_event for entry in entries if entry.dagster_event]
+    happened = [one for one in events if one.message == _LOST or one.event_type == _FAILURE]
+    losses = sum(one.message == _LOST for one in happened)
+    return 0 < losses <= _MOST_LOST and happened[-1].message == _LOST
