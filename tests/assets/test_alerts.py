@@ -1,8 +1,6 @@
 """One message for each cause, with what to do, where people look."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import dagster as dg
 import httpx
@@ -12,37 +10,27 @@ import pytest
 from podpower_assets import failed_checks
 from podpower_assets.alerts import alerts
 from podpower_assets.checks import check_specs
+from tests.http_servers import Response, serving
 
 
-class Webhook(HTTPServer):
+class Webhook:
     """A receiver of Slack's messages, which answers `status`."""
 
     def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
         self.received, self.status = [], 200
 
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.server.status == 200:
-            self.server.received.append(body)
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
+    def respond(self, request):
+        if self.status == 200:
+            self.received.append(json.loads(request.body))
+        return Response(status=self.status)
 
 
 @pytest.fixture
 def webhook(monkeypatch):
-    with Webhook() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        monkeypatch.setenv("PODPOWER_ALERT_WEBHOOK", f"http://127.0.0.1:{server.server_port}/alert")
-        yield server
-        server.shutdown()
-        thread.join()
+    receiver = Webhook()
+    with serving(receiver.respond) as address:
+        monkeypatch.setenv("PODPOWER_ALERT_WEBHOOK", f"{address}/alert")
+        yield receiver
 
 
 @dg.op(config_schema={"why": str})

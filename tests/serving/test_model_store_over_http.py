@@ -1,10 +1,10 @@
 """A service hands its model store out, and another one serves from it, over real sockets."""
 
+import contextlib
 import hashlib
 import itertools
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -19,6 +19,7 @@ from podpower.registry.newest import StoreSource
 from podpower.registry.store import ENCODER_FILE, MODEL_FILE, ModelStore
 from podpower_serving.openapi import REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
+from tests.http_servers import Response, serving
 from tests.serving.processes import service
 from tests.waiting import until
 
@@ -44,44 +45,24 @@ def address(client):
     return f"{str(client.base_url).rstrip('/')}/store"
 
 
-class Proxy(ThreadingHTTPServer):
+class Proxy:
     """Stands between two services: changes answers, ends, and comes back on the same port."""
 
     def __init__(self, target, port=0):
-        super().__init__(("127.0.0.1", port), _Forward)
         self.target, self.change, self.requests = target, lambda _path, body: body, []
-        self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
-        self.thread.start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}/store"
+        self._listening = contextlib.ExitStack()
+        self.address = self._listening.enter_context(serving(self._forward, port=port))
+        self.url = f"{self.address}/store"
 
     def close(self):
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
+        self._listening.close()
 
-
-class _Forward(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        given = {k: v for k, v in self.headers.items() if k.lower() in {"if-none-match", "authorization"}}
-        answer = httpx.get(f"{self.server.target}{self.path}", headers=given)
-        self.server.requests.append((self.path, answer.status_code, given))
-        body = self.server.change(self.path, answer.content)
-        self.send_response(answer.status_code)
-        for name in ("content-type", "etag"):
-            if name in answer.headers:
-                self.send_header(name, answer.headers[name])
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_arguments):
-        pass
+    def _forward(self, request):
+        given = {k: v for k, v in request.headers.items() if k.lower() in {"if-none-match", "authorization"}}
+        answer = httpx.get(f"{self.target}{request.target}", headers=given)
+        self.requests.append((request.target, answer.status_code, given))
+        kept = {name: answer.headers[name] for name in ("content-type", "etag") if name in answer.headers}
+        return Response(self.change(request.target, answer.content), answer.status_code, kept)
 
 
 @pytest.fixture
@@ -144,7 +125,7 @@ def test_while_the_other_service_is_away_the_old_model_serves_and_few_requests_a
     first, second = (store.add(*pair) for pair in pairs[:2])
     store.promote(first)
     with running(Settings(model_store=proxy.url, reload_seconds=0.02)) as client:
-        port, target = proxy.server_address[1], proxy.target
+        port, target = urlsplit(proxy.address).port, proxy.target
         proxy.close()
         until(lambda: client.get("/model").json()["refused"])
         assert "cannot be reached" in client.get("/model").json()["refused"]["detail"]
@@ -274,22 +255,9 @@ def test_a_wrong_address_is_one_error_that_shows_no_credentials(root, message):
     [(404, "text/html", "is this the /store"), (302, "text/html", "is this the /store"), (401, "x/y", "API key")],
 )
 def test_what_is_no_store_is_named(status, kind, message):
-    class Other(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        log_message = _Forward.log_message
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}).start()
-        try:
-            with pytest.raises(Unavailable, match=message):
-                ModelStore(f"http://127.0.0.1:{server.server_address[1]}/store").served()
-        finally:
-            server.shutdown()
+    answer = Response(status=status, headers={"Content-Type": kind})
+    with serving(lambda _: answer) as address, pytest.raises(Unavailable, match=message):
+        ModelStore(f"{address}/store").served()
 
 
 def test_a_file_that_is_too_large_is_refused(store, handing_out, pairs):

@@ -4,12 +4,12 @@ import csv
 import io
 import json
 import subprocess
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 
 import pytest
 
 from podpower.cli import main
+from tests.clusters.objects import write_kubeconfig
+from tests.http_servers import Response, serving
 from tests.podpower.cli.shop import manifest
 
 
@@ -146,32 +146,13 @@ def requested(tmp_path, monkeypatch):
     """Paths that a Kubernetes API without objects was asked for."""
     paths = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            paths.append(self.path)
-            self.send_response(404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+    def respond(request):
+        paths.append(request.target)
+        return Response(status=404)
 
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    cluster = {"name": "a", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
-    context = {"name": "a", "context": {"cluster": "a"}}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [cluster],
-        "contexts": [context],
-        "current-context": "a",
-    }
-    (tmp_path / "kubeconfig").write_text(json.dumps(config))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
-    yield paths
-    server.shutdown()
-    server.server_close()
+    with serving(respond) as address:
+        monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(tmp_path / "kubeconfig", address)))
+        yield paths
 
 
 def test_the_names_of_a_manifest_lead_to_no_other_object_of_the_cluster(requested, repository, capsys):

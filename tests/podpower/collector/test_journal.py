@@ -1,11 +1,9 @@
 """A live cluster kept as a journal: what was there, what changed, and what a crash or a pause leaves."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -24,6 +22,7 @@ from podpower.specs.observing import Observation, observe
 from tests.clusters.collecting import Collector
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, owned, running_pod, write_kubeconfig
+from tests.http_servers import Request, Response, serving
 
 
 @pytest.fixture
@@ -317,24 +316,12 @@ def test_an_object_without_a_name_is_reported_and_one_without_uid_is_known_by_it
         "items": [odd, good],
     }
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = json.dumps(whole if "/deployments" in self.path else empty).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def respond(request: Request) -> Response:
+        return Response(json.dumps(whole if "/deployments" in request.target else empty).encode())
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        config = write_kubeconfig(tmp_path / "config", f"http://127.0.0.1:{server.server_port}")
-        notes: list[str] = []
+    notes: list[str] = []
+    with serving(respond) as address:
+        config = write_kubeconfig(tmp_path / "config", address)
         events = present_objects(open_access(ClusterConfig(kubeconfig=str(config))), note=notes.append)
-        server.shutdown()
-        thread.join()
     found = {event.object["metadata"]["name"] for event in events}
     assert found == ({"good", "no-uid"} if isinstance(metadata, dict) and "name" in metadata else {"good"})

@@ -4,10 +4,8 @@ import json
 import os
 import re
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from podpower.specs.ndjson import read_ndjson
 from tests.clusters import observers
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, owned, running_pod, write_kubeconfig
+from tests.http_servers import Request, Response, serving
 from tests.waiting import until
 
 Line = dict[str, Any]
@@ -264,32 +263,20 @@ class Receiver:
         self.script: list[int] = []
         self.url = ""
 
+    def respond(self, request: Request) -> Response:
+        status = self.script.pop(0) if self.script else 200
+        if status == 200:
+            self.bodies.append(json.loads(request.body))
+            self.headers.append(dict(request.headers))
+        return Response(status=status)
+
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     taking = Receiver()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status = taking.script.pop(0) if taking.script else 200
-            if status == 200:
-                taking.bodies.append(body)
-                taking.headers.append(dict(self.headers))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        taking.url = f"http://127.0.0.1:{server.server_port}/predict"
+    with serving(taking.respond) as address:
+        taking.url = f"{address}/predict"
         yield taking
-        server.shutdown()
-        thread.join()
 
 
 def test_lines_are_posted_in_order_until_they_are_taken(

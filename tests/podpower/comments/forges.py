@@ -2,9 +2,9 @@
 
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from tests.http_servers import Response, serving
 
 TOKEN = "secret-token-of-a-test"
 PAGE = 3  # comments of a page, whatever a client wishes
@@ -18,19 +18,12 @@ class Forge:
         self.may_write, self.most, self._next = True, 65_536, 100
 
     def __enter__(self):
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
+        self._listening = serving(self._respond)
+        self.url = self._listening.__enter__()
         return self
 
-    def __exit__(self, *_):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+    def __exit__(self, *error):
+        self._listening.__exit__(*error)
 
     def add(self, body, **more):
         self._next += 1
@@ -86,25 +79,6 @@ class Forge:
 
     last_headers: dict = {"Retry-After": "1"}  # noqa: RUF012
 
-    def _handler(self):
-        forge = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def log_message(self, *_):
-                pass
-
-            def _do(self):
-                length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length)
-                status, value, headers = forge.answer(self.command, self.path, body, self.headers)
-                content = b"" if value is None else json.dumps(value).encode()
-                self.send_response(status)
-                for name, text in headers.items():
-                    self.send_header(name, text)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _do
-
-        return Handler
+    def _respond(self, request):
+        status, value, headers = self.answer(request.method, request.target, request.body, request.headers)
+        return Response(b"" if value is None else json.dumps(value).encode(), status, headers)

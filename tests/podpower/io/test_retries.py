@@ -1,12 +1,12 @@
 """One policy for synchronous and asynchronous requests: retry what can pass, wait as asked, announce each wait."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -19,6 +19,7 @@ from podpower.errors import InvalidInput, Unavailable
 from podpower.io.http import check_status, failures, open_async_client, open_client, redirect_target, tls_context
 from podpower.io.retries import MAX_RETRY_AFTER_S, Again, Backoff, Refusals, Retries, retry_after_s
 from tests.clusters.tls import https, self_signed
+from tests.http_servers import Request, Response, serving
 
 Script = list[tuple[int, dict[str, str]]]
 
@@ -31,39 +32,22 @@ class Server:
     script: Script = field(default_factory=list)
     requests: list[dict[str, str]] = field(default_factory=list)
 
+    def respond(self, request: Request) -> Response:
+        self.requests.append(dict(request.headers))
+        status, headers = self.script.pop(0) if self.script else (200, {})
+        return Response(b"body", status, headers)
+
 
 @pytest.fixture
 def servers() -> Iterator[Callable[[], Server]]:
-    running: list[tuple[ThreadingHTTPServer, threading.Thread]] = []
+    with contextlib.ExitStack() as running:
 
-    def start() -> Server:
-        server = Server()
+        def start() -> Server:
+            server = Server()
+            server.url = running.enter_context(serving(server.respond))
+            return server
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                server.requests.append(dict(self.headers))
-                status, headers = server.script.pop(0) if server.script else (200, {})
-                self.send_response(status)
-                for name, value in {"Content-Length": "4", **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(b"body")
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
-        running.append((listening, thread))
-        server.url = f"http://127.0.0.1:{listening.server_port}"
-        return server
-
-    yield start
-    for listening, thread in running:
-        listening.shutdown()
-        thread.join()
-        listening.server_close()
+        yield start
 
 
 @pytest.fixture

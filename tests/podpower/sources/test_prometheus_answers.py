@@ -1,15 +1,13 @@
 """Answers that no Prometheus should give: each becomes a clear error or a null, never a wrong number."""
 
 import base64
-import contextlib
+import itertools
 import json
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -29,6 +27,7 @@ from podpower.sources.prometheus.limits import Budget
 from podpower.sources.prometheus.names import SeriesNames
 from podpower.sources.prometheus.source import Prometheus
 from tests.clusters.tls import https, self_signed
+from tests.http_servers import Request, Response, serving
 
 START_S = 1767258000.0
 HOUR = LabelRequest(start_s=START_S, end_s=START_S + 3600)
@@ -38,80 +37,48 @@ JSON = "application/json"
 
 
 @dataclass
-class Answer:
-    body: bytes
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    promised: int | None = None  # Content-Length, where it is not the truth
-    endless: bytes = b""  # sent again and again after the body, as long as the client reads
-
-
-@dataclass
 class Server:
     """Answers questions for samples by `answers` one after another, the last one again and again."""
 
     url: str = ""
     names_status: int = 0  # how it refuses to tell which metrics there are
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[Response] = field(default_factory=list)
     asked: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
-    names: Answer | None = None
+    names: Response | None = None
     token: str = ""  # without it, requests are refused
     sent_bytes: int = 0
 
-    def answer(self, path: str, query: str, authorization: str | None) -> Answer:
+    def respond(self, request: Request) -> Response:
+        parts = urlsplit(request.target)
+        form = parts.query if request.method == "GET" else request.body.decode()
+        parameters = {name: values[0] for name, values in parse_qs(form).items()}
+        self.asked.append((parts.path, parameters, dict(request.headers)))
+        answer = self.answer(parts.path, parameters.get("query", ""), request.headers.get("Authorization"))
+        endless = None if answer.endless is None else self._counted(answer.endless)
+        return replace(answer, headers={"Content-Type": JSON, **answer.headers}, endless=endless)
+
+    def answer(self, path: str, query: str, authorization: str | None) -> Response:
         if self.token and authorization != f"Bearer {self.token}":
-            return Answer(b"", 401)
-        if self.names and path.endswith("/values"):
-            return self.names
+            return Response(status=401)
         if path.endswith("/values"):
-            return Answer(b"", self.names_status) if self.names_status else Answer(NAMES)
+            return self.names or (Response(status=self.names_status) if self.names_status else Response(NAMES))
         if query.startswith("group by (__name__)"):
-            return Answer(answered([{"metric": {"__name__": "kepler_pod_cpu_joules_total"}, "value": [1.0, "1"]}]))
+            return Response(answered([{"metric": {"__name__": "kepler_pod_cpu_joules_total"}, "value": [1.0, "1"]}]))
         if "count_over_time" in query:
-            return Answer(answered([]))
+            return Response(answered([]))
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    def _counted(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.sent_bytes += len(piece)
+            yield piece
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
     scripted = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
-            self.respond(urlsplit(self.path).path, body)
-
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            self.respond(parts.path, parts.query)
-
-        def respond(self, path: str, form: str) -> None:
-            parameters = {name: values[0] for name, values in parse_qs(form).items()}
-            scripted.asked.append((path, parameters, dict(self.headers)))
-            answer = scripted.answer(path, parameters.get("query", ""), self.headers.get("Authorization"))
-            self.send_response(answer.status)
-            length = len(answer.body) if answer.promised is None else answer.promised
-            sized = {} if answer.endless else {"Content-Length": str(length)}
-            for name, value in {"Content-Type": JSON, **sized, **answer.headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.body)
-            with contextlib.suppress(OSError):  # the client has closed
-                while answer.endless:
-                    scripted.sent_bytes += self.wfile.write(answer.endless)
-            if answer.promised is not None:
-                self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever)
-        thread.start()
-        scripted.url = f"http://127.0.0.1:{listening.server_port}"
+    with serving(scripted.respond) as scripted.url:
         yield scripted
-        listening.shutdown()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)
@@ -140,35 +107,35 @@ def questions(server: Server) -> int:
     return sum("[" in asked.get("query", "") and "count_over" not in asked["query"] for _, asked, _ in server.asked)
 
 
-GOOD = Answer(answered([series()]))
+GOOD = Response(answered([series()]))
 
 
 @pytest.mark.parametrize(
     ("answer", "error", "told"),
     [
-        (Answer(b'{"status":"error","errorType":"bad_data","error":"parse error"}'), InvalidInput, "bad_data: parse"),
-        (Answer(b'{"status":"error","errorType":"timeout","error":"too slow"}'), Unavailable, "timeout: too slow"),
-        (Answer(b"<!DOCTYPE html><title>Log in</title>"), InvalidInput, "web page .* perhaps to log in"),
-        (Answer(b"pong"), InvalidInput, "no Prometheus: check the URL"),
-        (Answer(b""), InvalidInput, "no Prometheus"),
-        (Answer(b"[1,2]"), InvalidInput, "does not answer as Prometheus does"),
-        (Answer(GOOD.body[:-40]), Unavailable, "cut short"),
-        (Answer(GOOD.body[:-40], promised=len(GOOD.body)), Unavailable, "cannot be reached"),
-        (Answer(b"", 302, {"Location": "https://login.example/?next=x"}), InvalidInput, "https://login.example/"),
-        (Answer(b"", 401), InvalidInput, "PODPOWER_PROMETHEUS_TOKEN_FILE"),
-        (Answer(b"", 404), InvalidInput, "no Prometheus API"),
-        (Answer(b'{"status":"error","errorType":"bad_data","error":"no"}', 400), InvalidInput, "400: bad_data: no"),
-        (Answer(b"down", 503), Unavailable, "503: down"),
-        (Answer(b"", 500), Unavailable, "500"),
-        (Answer(answered([series(values=[[1.0, "x"]])])), InvalidInput, "cannot be read"),
-        (Answer(answered([series(values=[[START_S]])])), InvalidInput, "cannot be read"),
-        (Answer(answered([series(values=[[START_S, ""], [START_S + 30, "1"]])])), InvalidInput, "cannot be read"),
-        (Answer(answered([series(values=[[START_S, "1"], [START_S + 30, ""]])])), InvalidInput, "cannot be read"),
-        (Answer(answered([series(values=[[START_S, "1,5"]])])), InvalidInput, "cannot be read"),
-        (Answer(answered([{"metric": {"a": 1}, "values": []}])), InvalidInput, "does not answer as"),  # type: ignore[dict-item]
+        (Response(b'{"status":"error","errorType":"bad_data","error":"parse error"}'), InvalidInput, "bad_data: parse"),
+        (Response(b'{"status":"error","errorType":"timeout","error":"too slow"}'), Unavailable, "timeout: too slow"),
+        (Response(b"<!DOCTYPE html><title>Log in</title>"), InvalidInput, "web page .* perhaps to log in"),
+        (Response(b"pong"), InvalidInput, "no Prometheus: check the URL"),
+        (Response(b""), InvalidInput, "no Prometheus"),
+        (Response(b"[1,2]"), InvalidInput, "does not answer as Prometheus does"),
+        (Response(GOOD.body[:-40]), Unavailable, "cut short"),
+        (Response(GOOD.body[:-40], headers={"Content-Length": str(len(GOOD.body))}), Unavailable, "cannot be reached"),
+        (Response(b"", 302, {"Location": "https://login.example/?next=x"}), InvalidInput, "https://login.example/"),
+        (Response(b"", 401), InvalidInput, "PODPOWER_PROMETHEUS_TOKEN_FILE"),
+        (Response(b"", 404), InvalidInput, "no Prometheus API"),
+        (Response(b'{"status":"error","errorType":"bad_data","error":"no"}', 400), InvalidInput, "400: bad_data: no"),
+        (Response(b"down", 503), Unavailable, "503: down"),
+        (Response(b"", 500), Unavailable, "500"),
+        (Response(answered([series(values=[[1.0, "x"]])])), InvalidInput, "cannot be read"),
+        (Response(answered([series(values=[[START_S]])])), InvalidInput, "cannot be read"),
+        (Response(answered([series(values=[[START_S, ""], [START_S + 30, "1"]])])), InvalidInput, "cannot be read"),
+        (Response(answered([series(values=[[START_S, "1"], [START_S + 30, ""]])])), InvalidInput, "cannot be read"),
+        (Response(answered([series(values=[[START_S, "1,5"]])])), InvalidInput, "cannot be read"),
+        (Response(answered([{"metric": {"a": 1}, "values": []}])), InvalidInput, "does not answer as"),  # type: ignore[dict-item]
     ],
 )  # fmt: skip
-def test_an_invalid_answer_is_an_error(server: Server, answer: Answer, error: type[Exception], told: str) -> None:
+def test_an_invalid_answer_is_an_error(server: Server, answer: Response, error: type[Exception], told: str) -> None:
     server.answers = [answer]
     with pytest.raises(error, match=told):
         labelled(server)
@@ -176,26 +143,26 @@ def test_an_invalid_answer_is_an_error(server: Server, answer: Answer, error: ty
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 def test_what_may_pass_is_tried_again(server: Server, status: int) -> None:
-    server.answers = [Answer(b"", status, {"Retry-After": "0"}), GOOD]
+    server.answers = [Response(b"", status, {"Retry-After": "0"}), GOOD]
     assert labelled(server).report.known == 60
     assert questions(server) == len(list(HOUR.pieces())) + 1
 
 
 def test_an_answer_that_breaks_off_is_requested_again_and_counted_once(server: Server) -> None:
-    server.answers = [Answer(GOOD.body[: len(GOOD.body) // 2], promised=len(GOOD.body)), GOOD]
+    server.answers = [Response(GOOD.body[: len(GOOD.body) // 2], headers={"Content-Length": str(len(GOOD.body))}), GOOD]
     assert labelled(server).table["avg_power_w"].to_list() == pytest.approx([5.0] * 60)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_permanent_errors_are_not_retried(server: Server, status: int) -> None:
-    server.answers = [Answer(b'{"status":"error","errorType":"bad_data","error":"no"}', status)]
+    server.answers = [Response(b'{"status":"error","errorType":"bad_data","error":"no"}', status)]
     with pytest.raises(InvalidInput):
         labelled(server, ONE_PIECE)
     assert questions(server) == 1
 
 
 def test_a_proxy_that_refuses_post_gets_get_requests(server: Server) -> None:
-    server.answers = [Answer(b"", 405), GOOD]
+    server.answers = [Response(b"", 405), GOOD]
     assert labelled(server).report.known == 60
 
 
@@ -210,7 +177,7 @@ def test_a_proxy_that_allows_only_queries_gets_a_query_for_the_metric_names(serv
     "more", [{"warnings": ["store 10.0.0.7 did not answer"]}, {"isPartial": True}], ids=["Thanos", "VictoriaMetrics"]
 )
 def test_a_partial_answer_is_no_answer(server: Server, more: dict[str, object]) -> None:
-    server.answers = [Answer(answered([series()], **more))]
+    server.answers = [Response(answered([series()], **more))]
     labels = labelled(server)
     assert labels.report.known == 0
     assert labels.report.null_reasons == {"partial_answer": 60}
@@ -218,7 +185,7 @@ def test_a_partial_answer_is_no_answer(server: Server, more: dict[str, object]) 
 
 
 def test_remarks_on_the_query_are_passed_on_and_change_nothing(server: Server) -> None:
-    server.answers = [Answer(answered([series()], warnings=["PromQL warning: odd"], infos=["PromQL info: hm"]))]
+    server.answers = [Response(answered([series()], warnings=["PromQL warning: odd"], infos=["PromQL info: hm"]))]
     labels = labelled(server)
     assert labels.report.known == 60
     assert {"Prometheus: PromQL warning: odd", "Prometheus: PromQL info: hm"} <= set(labels.report.warnings)
@@ -227,21 +194,21 @@ def test_remarks_on_the_query_are_passed_on_and_change_nothing(server: Server) -
 def test_what_is_no_number_is_no_measurement(server: Server) -> None:
     odd = [[START_S + 600.5 + n, word] for n, word in enumerate(("NaN", "+Inf", "-Inf", "-3"))]
     one = series()
-    server.answers = [Answer(answered([one | {"values": sorted([*one["values"], *odd])}]))]  # type: ignore[misc]
+    server.answers = [Response(answered([one | {"values": sorted([*one["values"], *odd])}]))]  # type: ignore[misc]
     assert labelled(server).table["avg_power_w"].to_list() == pytest.approx([5.0] * 60)
 
 
 def test_series_out_of_order_and_twice_count_once(server: Server) -> None:
     one = series()
     backwards = one | {"values": one["values"][::-1]}  # type: ignore[index]
-    server.answers = [Answer(answered([backwards, one, series("db", watts=2.0)]))]
+    server.answers = [Response(answered([backwards, one, series("db", watts=2.0)]))]
     watts = labelled(server).table.group_by("pod").agg(pl.col("avg_power_w").mean())
     assert dict(watts.iter_rows()) == {"web": pytest.approx(5.0), "db": pytest.approx(2.0)}
 
 
 def test_credentials_and_headers_are_sent_and_shown_nowhere(server: Server, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cret\n")
-    server.answers = [Answer(b"", 401)]
+    server.answers = [Response(b"", 401)]
     endpoint = Endpoint(url=server.url, token_file=str(tmp_path / "token"), headers={"X-Scope-OrgID": "team-a"})
     with Prometheus(endpoint, refused_s=0.0) as prometheus, pytest.raises(InvalidInput) as refused:
         label_windows(prometheus, None, HOUR)
@@ -330,7 +297,7 @@ HEAD = b'{"status":"success","data":{"resultType":"matrix","result":['
 
 
 def test_a_range_with_too_many_bytes_is_read_in_halves_until_none_is_left(server: Server) -> None:
-    server.answers = [Answer(HEAD, endless=MANY_SERIES)]
+    server.answers = [Response(HEAD, endless=itertools.repeat(MANY_SERIES))]
     with pytest.raises(InvalidInput) as refused:
         labelled(server, max_answer_bytes=MIB)
     message = str(refused.value)
@@ -342,12 +309,12 @@ def test_a_range_with_too_many_bytes_is_read_in_halves_until_none_is_left(server
 
 
 def test_a_range_that_fits_in_halves_is_read_whole(server: Server) -> None:
-    server.answers = [Answer(HEAD, endless=MANY_SERIES), GOOD]
+    server.answers = [Response(HEAD, endless=itertools.repeat(MANY_SERIES)), GOOD]
     assert labelled(server, max_answer_bytes=MIB).report.known == 60
 
 
 def test_an_answer_of_too_many_series_names_query_and_limit_and_is_asked_once(server: Server) -> None:
-    server.answers = [Answer(answered([series(f"pod-{n}", values=[[START_S, "1"]]) for n in range(11)]))]
+    server.answers = [Response(answered([series(f"pod-{n}", values=[[START_S, "1"]]) for n in range(11)]))]
     with pytest.raises(InvalidInput) as refused:
         labelled(server, ONE_PIECE, max_series=10)
     message = str(refused.value)
@@ -375,7 +342,9 @@ with Prometheus(Endpoint(url=sys.argv[1])) as prometheus:
 
 
 def test_names_without_end_are_an_error_and_take_little_memory(server: Server) -> None:
-    server.names = Answer(b'{"status":"success","data":[', endless=b'"kepler_node_joules_total",' * 4096)
+    server.names = Response(
+        b'{"status":"success","data":[', endless=itertools.repeat(b'"kepler_node_joules_total",' * 4096)
+    )
     done = subprocess.run(
         [sys.executable, "-c", READ_NAMES, server.url], check=True, capture_output=True, text=True, timeout=60
     )
@@ -393,14 +362,14 @@ def test_the_limits_come_from_the_settings() -> None:
 
 
 def test_a_wait_beyond_the_bound_is_an_error_that_names_it(server: Server) -> None:
-    server.answers = [Answer(b"busy", 503, {"Retry-After": "99999"})]
+    server.answers = [Response(b"busy", 503, {"Retry-After": "99999"})]
     with pytest.raises(Unavailable, match=r"503: busy and requests a wait of 99999 s .* longer than the 120 s"):
         labelled(server, ONE_PIECE)
     assert questions(server) == 1
 
 
 def test_waits_are_logged_where_nobody_asks_for_them(server: Server, caplog: pytest.LogCaptureFixture) -> None:
-    server.answers = [Answer(b"busy", 503, {"Retry-After": "1"}), GOOD]
+    server.answers = [Response(b"busy", 503, {"Retry-After": "1"}), GOOD]
     labelled(server)
     [record] = caplog.records
     assert re.fullmatch(rf"{server.url}: answers 503: busy; trying again in [\d.]+ s", record.getMessage())
@@ -438,7 +407,7 @@ def renamed(one: dict[str, object], **names: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("label", ["pod_name", "pod_namespace", "zone"])
 def test_a_label_that_was_renamed_is_named_with_those_that_are_there(server: Server, label: str) -> None:
-    server.answers = [Answer(answered([renamed(series(), **{label: "exported_pod"})]))]
+    server.answers = [Response(answered([renamed(series(), **{label: "exported_pod"})]))]
     with pytest.raises(InvalidInput) as refused:
         labelled(server)
     message = str(refused.value)
@@ -448,7 +417,7 @@ def test_a_label_that_was_renamed_is_named_with_those_that_are_there(server: Ser
 
 
 def test_series_without_a_pod_beside_others_are_counted_in_a_warning(server: Server) -> None:
-    server.answers = [Answer(answered([series(), renamed(series("db"), pod_name="exported_pod")]))]
+    server.answers = [Response(answered([series(), renamed(series("db"), pod_name="exported_pod")]))]
     labels = labelled(server)
     assert labels.report.known == 60
     assert [w for w in labels.report.warnings if "left out" in w] == [

@@ -2,8 +2,9 @@
 
 import contextlib
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import StreamRequestHandler, ThreadingTCPServer
+
+from tests.http_servers import Response, serving
 
 
 @contextlib.contextmanager
@@ -14,37 +15,16 @@ def scripted(*answers):
     """
     received, left = [], list(answers)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def respond(request):
+        received.append((request.method, request.target, dict(request.headers), request.body))
+        answer = left.pop(0) if len(left) > 1 else left[0]
+        if answer is None:
+            return None
+        status, headers, content = answer
+        return Response(content, status, headers)
 
-        def _answer(self):
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            received.append((self.command, self.path, dict(self.headers), body))
-            answer = left.pop(0) if len(left) > 1 else left[0]
-            if answer is None:
-                self.close_connection = True
-                return
-            status, headers, content = answer
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = _answer
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", received
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(respond, keep_alive=True) as address:
+        yield address, received
 
 
 @contextlib.contextmanager
