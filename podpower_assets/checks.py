@@ -1,6 +1,6 @@
 """Asset checks from the pure checks of podpower."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -33,20 +33,6 @@ def check_specs(
             for stops, checks in ((True, of_table | {**(blocking or {})}), (False, warning or {}))
             for name, description in checks.items()
         ]
-
-
-def check_results(results: Iterable[CheckResult]) -> list[dg.AssetCheckResult]:
-    """Return Dagster's form of check results of a whole run."""
-    return [
-        dg.AssetCheckResult(
-            check_name=result.name,
-            passed=result.passed,
-            description=result.description or None,
-            severity=_severity(result),
-            metadata=_values(result),
-        )
-        for result in results
-    ]
 
 
 def evaluation(

@@ -1,7 +1,7 @@
 """The workloads or namespaces that draw most, from the fleet summary or from watts that were just measured."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -9,7 +9,7 @@ from podpower.fleet.summary import FleetSummary, NamespacePower, WorkloadPower
 from podpower.specs.schedules import HOURS_PER_MONTH
 
 By = Literal["workload", "namespace"]
-SORTS: Final = ("measured", "predicted", "kwh", "name")
+Sort = Literal["measured", "predicted", "kwh", "name"]
 
 
 class Row(msgspec.Struct, kw_only=True, frozen=True):
@@ -120,8 +120,8 @@ def _namespaces(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def ordered(rows: Sequence[Row], *, sort: str) -> list[Row]:
-    """Return the rows by a column of SORTS, the largest first; unknown values are last."""
+def ordered(rows: Sequence[Row], *, sort: Sort) -> list[Row]:
+    """Return the rows by a column, the largest first; unknown values are last."""
     if sort == "name":
         return sorted(rows, key=lambda row: (row.namespace, row.workload_name or "", row.cluster or ""))
     field = {"measured": "measured_w", "predicted": "predicted_w", "kwh": "kwh_month"}[sort]
