@@ -68,7 +68,9 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_PLACES[name]), name)
     except ModuleNotFoundError as error:
         if error.name in {"httpx", "stamina"}:
-            raise ImportError(f"podpower.{name} needs {error.name}: pip install 'podpower[client]'") from error
+            from podpower.extras import how_to_install  # noqa: PLC0415
+
+            raise ImportError(f"podpower.{name} needs {error.name}: {how_to_install('client')}") from error
         raise
     globals()[name] = value
     return value

@@ -2,7 +2,7 @@
 
 Fits each encoder, joins, and evaluates leaving workloads out, as `podpower evaluate` does (with --ablation it
 takes the blocks of one encoder away). With a sentence-transformers model (a name or a folder) embeddings are measured,
-too: `pip install 'podpower[sbert]'`.
+too: `pip install '.[sbert]'`.
 """
 
 import sys

@@ -11,28 +11,15 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 
 from podpower import settings
 from podpower.cli import defaults, output, streams
 from podpower.cli.arguments import Parser, UsageError
 from podpower.cli.commands import build_parser
+from podpower.cli.packages import check_packages, missing_package
 from podpower.errors import PodpowerError
 
 _SIGPIPE_CODE = 141  # 128 + SIGPIPE, as shells report other programs in a pipe
-
-# The extra that installs a missing package.
-_EXTRAS = {
-    "pipeline": ("polars", "pyarrow", "scipy", "matplotlib", "faiss"),
-    "serving": ("litestar", "uvicorn", "swagger_ui"),
-    "k8s": ("kubernetes", "prometheus_client", "httpx", "stamina"),
-    "assets": ("dagster", "dagster_webserver", "psutil"),
-    "postgres": ("dagster_postgres", "sqlalchemy", "psycopg2"),
-    "pandas": ("pandas",),
-    "sbert": ("sentence_transformers",),
-    "s3": ("s3fs",),
-    "gs": ("gcsfs",),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +44,7 @@ def run_parser(build: Callable[[], Parser], argv: Sequence[str] | None = None) -
             debug = getattr(arguments, "debug", False)
             command = str(getattr(arguments, "command", ""))
             arguments.settings = settings.read()
-            _check_packages(command)
+            check_packages(command)
             code: int = arguments.run(arguments)
         except SystemExit as done:  # raised by argparse after --help, --version and usage errors
             code = done.code if isinstance(done.code, int) else 2
@@ -92,7 +79,7 @@ def _one_line(error: Exception, *, command: str = "") -> str:
     """Return the message of an error in one line, with what to do about it."""
     if isinstance(error, PodpowerError):
         message = str(error)
-    elif isinstance(error, ModuleNotFoundError) and (hint := _missing_package(error.name or "", command)):
+    elif isinstance(error, ModuleNotFoundError) and (hint := missing_package(error, command=command)):
         message = hint
     elif isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
@@ -103,38 +90,3 @@ def _one_line(error: Exception, *, command: str = "") -> str:
             "it prints)"
         )
     return " ".join(message.split())
-
-
-# The extras that a command needs as a whole, so that no hint is followed by another one.
-_NEEDS = {
-    **dict.fromkeys(("simulate", "encode", "label", "join", "train", "evaluate"), "pipeline"),
-    **dict.fromkeys(("collect", "record"), "k8s"),
-    "doctor": "k8s,pipeline",
-    "comment": "ci",
-    "top": "pipeline",
-    "serve": "serving",
-    **dict.fromkeys(("demo", "up"), "assets,serving"),
-}
-_STARTS_OTHERS = ("demo", "up")
-_OF_COMMANDS = ("pipeline", "serving", "k8s", "assets")
-
-
-def _check_packages(command: str) -> None:
-    """Raise ModuleNotFoundError where a command that starts others lacks a package of its extras: each of these would
-    name only its own.
-    """
-    if command not in _STARTS_OTHERS:
-        return
-    for extra in _NEEDS[command].split(","):
-        for package in _EXTRAS[extra]:
-            if find_spec(package) is None:
-                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
-
-
-def _missing_package(name: str, command: str) -> str | None:
-    package = name.partition(".")[0]
-    for found, packages in _EXTRAS.items():
-        if package in packages:
-            extra = _NEEDS.get(command, found) if found in _OF_COMMANDS else found
-            return f"this command needs {package}: pip install 'podpower[{extra}]'"
-    return None

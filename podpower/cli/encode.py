@@ -28,7 +28,7 @@ def add(commands: Commands) -> None:
         "--text",
         choices=("ngram", "sbert", "both", "none"),
         help="how names and images are encoded: hashed n-grams (default), sentence embeddings "
-        "(pip install 'podpower[sbert]'), by both, or not at all",
+        "(the extra `sbert`), by both, or not at all",
     )
     parser.add_argument("--no-sbert", action="store_true", help="no sentence embeddings; the default, kept for scripts")
     parser.add_argument("--sbert-model", metavar="NAME_OR_PATH", help="sentence-transformers model for --text sbert")

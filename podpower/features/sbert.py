@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.errors import InvalidInput, Unavailable
+from podpower.extras import how_to_install
 from podpower.features.ngrams import request_words
 from podpower.features.projections import Recent
 from podpower.specs.requests import InferenceRequest
@@ -42,7 +43,7 @@ def _load(model_name: str) -> Any:
     try:
         from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - brings torch, so only on demand
     except ImportError as error:
-        raise Unavailable("the sbert text encoder needs: pip install 'podpower[sbert]'") from error
+        raise Unavailable(f"the sbert text encoder needs one more package: {how_to_install('sbert')}") from error
     try:
         return SentenceTransformer(model_name, device="cpu")
     except (OSError, ValueError) as error:

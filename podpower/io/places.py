@@ -10,6 +10,7 @@ from typing import Final
 from upath import UPath
 
 from podpower.errors import InvalidInput, PodpowerError, Unavailable
+from podpower.extras import how_to_install
 
 AnyPath = UPath | Path | str
 
@@ -37,8 +38,7 @@ def place(path: AnyPath) -> UPath:
         found = UPath(path) if scheme == "memory" else UPath(path, use_listings_cache=False)
         _ = found.fs  # fsspec imports the package of a scheme here
     except ImportError as error:
-        extra = _EXTRAS[scheme]
-        raise Unavailable(f"{scheme}:// needs one more package: pip install 'podpower[{extra}]'") from error
+        raise Unavailable(f"{scheme}:// needs one more package: {how_to_install(_EXTRAS[scheme])}") from error
     except Exception as error:  # each package checks credentials and addresses with exceptions of its own
         raise InvalidInput(f"{path} cannot be used: {_one_line(error)}") from error
     return found

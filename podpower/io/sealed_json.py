@@ -24,7 +24,7 @@ from podpower.errors import InvalidInput, Refused
 T = TypeVar("T")
 
 MAX_BYTES: Final = 16 << 20
-UPGRADE: Final = "it was written by a newer podpower: upgrade this one with `pip install --upgrade podpower`"
+UPGRADE: Final = "it was written by a newer podpower: upgrade this one (docs/how-to/upgrade.md)"
 
 _FIRST_SEALED = 2  # version 1 of every format has no digest
 _DIGEST = re.compile(rb',\n  "sha256": "(?P<digest>[0-9a-f]{64})"\n\}\n\Z')

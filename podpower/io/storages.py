@@ -3,6 +3,7 @@
 import functools
 
 from podpower.errors import Unavailable
+from podpower.extras import how_to_install
 from podpower.io.object_storage import ObjectStorage
 from podpower.io.places import AnyPath
 from podpower.setting_values import KeyedAddress
@@ -28,5 +29,5 @@ def _handed_out(root: str, key_file: str | None) -> ObjectStorage:
     try:
         from podpower.io.http_storage import HttpStorage  # noqa: PLC0415  # an extra, and slow to import
     except ImportError as error:
-        raise Unavailable(f"{root} needs one more package: pip install 'podpower[serving]'") from error
+        raise Unavailable(f"{root} needs one more package: {how_to_install('serving')}") from error
     return HttpStorage(root, key_file=key_file)

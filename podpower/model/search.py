@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.errors import Unavailable
+from podpower.extras import how_to_install
 
 T = TypeVar("T")
 _Pairs = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]  # queries, entries, squared distances
@@ -325,7 +326,7 @@ def _faiss_index(vectors: NDArray[Any], scales: NDArray[np.float32], inverted_fi
     try:
         import faiss  # noqa: PLC0415 - for large models only
     except ImportError as error:
-        raise Unavailable("a model of so many specs needs faiss: pip install 'podpower[serving]'") from error
+        raise Unavailable(f"a model of so many specs needs faiss: {how_to_install('serving')}") from error
     dim = vectors.shape[1]
     quantizer = faiss.IndexFlatL2(dim)
     quantizer.add(np.ascontiguousarray(inverted_file.centroids, dtype=np.float32))

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from podpower.errors import Unavailable
+from podpower.extras import how_to_install
 from podpower.model.search import InvertedFile, Search, exact_near
 
 RECALL_AT_10 = 0.995  # what nprobe is chosen for
@@ -30,7 +31,7 @@ def make_search(vectors: NDArray[np.float32], scales: NDArray[np.float32]) -> tu
     try:
         import faiss  # noqa: PLC0415 - for large models only
     except ImportError as error:
-        raise Unavailable("training on so many specs needs faiss: pip install 'podpower[pipeline]'") from error
+        raise Unavailable(f"training on so many specs needs faiss: {how_to_install('pipeline')}") from error
     count, dim = vectors.shape
     lists = max(1, int(4 * np.sqrt(count)))
     means = faiss.Kmeans(dim, lists, niter=_ROUNDS, seed=_SEED, min_points_per_centroid=1)

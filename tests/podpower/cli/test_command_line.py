@@ -166,7 +166,7 @@ def test_a_missing_extra_is_named(tmp_path):
     (tmp_path / "polars.py").write_text("raise ModuleNotFoundError('no polars', name='polars')\n")
     done = run("evaluate", "--train", "rows.parquet", env=os.environ | {"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 1
-    assert done.stderr == "error: this command needs polars: pip install 'podpower[pipeline]'\n"
+    assert done.stderr == "error: this command needs polars: pip install '.[pipeline]' in a clone of podpower\n"
 
 
 def test_an_unexpected_error_is_one_line_that_names_debug(monkeypatch, capsys):

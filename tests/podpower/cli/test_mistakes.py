@@ -12,6 +12,7 @@ import zipfile
 import pytest
 
 from podpower.cli import _one_line, main
+from podpower.extras import how_to_install
 from podpower.io.retries import Retries
 from tests.podpower.cli.shop import manifest
 from tests.waiting import until
@@ -186,19 +187,22 @@ def test_an_interrupted_simulation_leaves_no_stub(tmp_path):
     [("httpx", "label", "pipeline"), ("httpx", "collect", "k8s"), ("polars", "demo", "assets,serving"),
      ("stamina", "doctor", "k8s,pipeline"),
      ("polars", "doctor", "k8s,pipeline"), ("polars", "top", "pipeline"),
-     ("dagster_postgres", "up", "postgres"), ("s3fs", "train", "s3")],
+     ("cryptography", "webhook-certificates", "k8s"), ("dagster_k8s", "up", "pods"),
+     ("dagster_postgres", "up", "postgres"), ("s3fs", "train", "s3"), ("adlfs", "train", "az")],
 )  # fmt: skip
 def test_a_missing_package_is_answered_with_all_extras_of_the_command(package, command, extra):
     missing = ModuleNotFoundError(f"No module named {package!r}", name=package)
-    assert _one_line(missing, command=command) == f"this command needs {package}: pip install 'podpower[{extra}]'"
+    assert _one_line(missing, command=command) == f"this command needs {package}: {how_to_install(extra)}"
 
 
 @pytest.mark.parametrize("command", ["demo", "up"])
 def test_what_starts_other_commands_names_all_extras_before_it_starts_any(command, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("podpower.cli.find_spec", lambda package: None if package == "dagster" else package)
+    monkeypatch.setattr("podpower.cli.packages.find_spec", lambda package: None if package == "dagster" else package)
     code, out, said = answer(capsys, command, "--home", str(tmp_path / "home"))
     assert code == 1
-    assert f"{out}{said}" == "error: this command needs dagster: pip install 'podpower[assets,serving]'\n"
+    assert (
+        f"{out}{said}" == "error: this command needs dagster: pip install '.[assets,serving]' in a clone of podpower\n"
+    )
     assert not (tmp_path / "home").exists()
 
 

@@ -293,7 +293,7 @@ def test_a_file_is_no_store(workflow, capsys):
     [
         pytest.param(
             "gs://bucket/models",
-            "pip install 'podpower[gs]'",
+            "pip install '.[gs]'",
             marks=pytest.mark.skipif(find_spec("gcsfs") is not None, reason="gcsfs is installed"),
         ),
         ("foo://bucket/models", "give a path, s3://, gs:// or az://"),

@@ -161,4 +161,4 @@ def test_a_missing_extra_is_named():
         "try: podpower.Client\nexcept ImportError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True, text=True)
-    assert "pip install 'podpower[client]'" in done.stdout
+    assert "pip install '.[client]'" in done.stdout
