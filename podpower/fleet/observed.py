@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podpower.fleet.summary import Gap
+from podpower.io.places import is_url
 from podpower.settings import Settings
 from podpower.sources.journal.files import JournalFiles
 from podpower.sources.journal.reader import JournalReader
@@ -21,8 +22,17 @@ class Observed:
 
 
 def observed(settings: Settings) -> Observed:
-    """Return the observation of the cluster of `settings`. Unavailable when there is none yet."""
-    return observed_at(settings.places.recording(live=settings.prometheus.url is not None))
+    """Return the observation of the cluster of `settings`. Unavailable when there is none yet.
+
+    A machine that shares the home need not know Prometheus: a home at a URL has journals only, and a folder without a
+    recording can have one.
+    """
+    places = settings.places
+    live = settings.prometheus.url is not None
+    if not live and places.given_recording is None:
+        recording, journal = places.recording(live=False), places.recording(live=True)
+        live = is_url(journal) or (not (Path(recording) / META).exists() and JournalFiles(journal).meta() is not None)
+    return observed_at(places.recording(live=live))
 
 
 def observed_at(place: str) -> Observed:

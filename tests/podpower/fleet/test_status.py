@@ -13,6 +13,8 @@ from podpower.fleet.status import cluster_statuses
 from podpower.fleet.summary import Gap, write_summary
 from podpower.settings import Settings
 from podpower.sources.recording import Meta
+from tests.clusters.collecting import Collector
+from tests.clusters.fake import FakeCluster
 
 HOUR_S = 3600.0
 START_S = 1_790_000_000.0 // HOUR_S * HOUR_S
@@ -139,3 +141,15 @@ def test_the_cluster_of_the_environment_has_the_name_of_its_recording(tmp_path, 
     assert observed.observed(settings).reached_s == NOW_S
     [only] = statuses(settings, summary_of(sim=2.0))
     assert (only.cluster, only.metered, only.stale) == ("sim", True, [])
+
+
+@pytest.mark.parametrize("at", ["folder", "url"])
+def test_a_machine_that_shares_the_home_finds_its_journal_without_a_prometheus(tmp_path, at):
+    """`podpower clusters` with PODPOWER_HOME alone looked for a recording beside the journal, also below an s3:// URL,
+    and named a command that would have begun another journal there.
+    """
+    home = str(tmp_path) if at == "folder" else "memory://podpower-of-several-machines"
+    with FakeCluster() as cluster:
+        Collector(cluster, f"{home}/journal", tmp_path).collect()
+    [only] = statuses(Settings({"PODPOWER_HOME": home}), None)
+    assert (only.cluster, only.last_error) == ("test-cluster", None)
