@@ -1,7 +1,8 @@
 """`alerts`: one message for each cause, with what to do, to a webhook that understands Slack's messages.
 
 A cause is a job and the first line of its error, or a check of an asset. It is posted when it appears, once a day while
-it lasts, and when a check has passed again. A partition whose check failed is posted once, and when it passes.
+it lasts, and when a check has passed again. A partition whose check failed is posted once, and when it passes; hour
+after hour that fails is one cause.
 """
 
 import re
@@ -39,6 +40,10 @@ FIXES = {
     ROWS_ARE_FRESH: "Look at the runs of training_rows, and at labels_are_fresh.",
     MODEL_IS_FRESH: "Look at the newest candidate's checks: `podpower models list`.",
 }
+
+
+# First step after a failed run.
+_FIX_OF_RUNS = "What it was to make is requested again by itself; the run's page in the Dagster UI has its log."
 
 
 class Sent(msgspec.Struct, kw_only=True):
@@ -116,7 +121,7 @@ def _failed_runs(instance: dg.DagsterInstance, *, since_s: float) -> Iterator[Al
         error = _first_error(instance, run.run_id)
         partition = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start", "")
         job = run.tags.get(JOB_TAG) or ("assets" if run.job_name.startswith("__") else run.job_name)
-        text = f"{job}{f' of {partition}' if partition else ''} failed: {error} (run {run.run_id})"
+        text = f"{job}{f' of {partition}' if partition else ''} failed: {error} (run {run.run_id}) {_FIX_OF_RUNS}"
         yield Alert(cause=f"{job}: {_NUMBER.sub('#', error)}", text=text)
 
 

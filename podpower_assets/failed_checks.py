@@ -1,6 +1,6 @@
 """Failed checks, as alerts need them: those of an asset's last run, and those of each partition.
 
-A partition that fails is not hidden by the next one that passes, and is reported once.
+A partition that fails is not hidden by the next one that passes, and is reported once, with those that fail after it.
 """
 
 from collections import defaultdict
@@ -20,8 +20,8 @@ from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._serdes import deserialize_value
 
-from podpower.hours import DAY_S
-from podpower_assets.partitions import day_key, hours_between
+from podpower.hours import DAY_S, HOUR_S
+from podpower_assets.partitions import day_key, day_start_s, hour_key, hour_start_s, hours_between
 from podpower_assets.storage.check_states import LATE_EVENTS
 
 _FAILED, _PASSED, _PLANNED = (
@@ -35,9 +35,12 @@ MOST_CHARS = 300
 
 
 class Known(msgspec.Struct):
-    """Partitions that were reported failed, by check, and the last event that was looked at (None: none yet)."""
+    """Partitions that are known to have failed, by check, when each check was reported last (Unix seconds), and the
+    last event that was looked at (None: none yet).
+    """
 
     failed: dict[str, list[str]] = {}
+    reported_s: dict[str, float] = {}
     event: int | None = None
 
 
@@ -71,9 +74,11 @@ def changed(
 ) -> tuple[Changed, Known]:
     """Return what changed in the partitions of the checks, and what is known now. The first look is at a day.
 
-    Only what was checked since is looked at: the results of a year would be read again at each look.
+    Hour after hour that fails is one cause: it is reported when it begins, and once a day while it lasts. Only what was
+    checked since is looked at: the results of a year would be read again at each look.
     """
     found, before = Changed(), {name: set(keys) for name, keys in known.failed.items()}
+    reported_s = dict(known.reported_s)
     checked: Mapping[dg.AssetCheckKey, frozenset[str]]
     if known.event is None:
         newest = instance.event_log_storage.get_maximum_record_id() or 0
@@ -93,22 +98,50 @@ def changed(
         key, partition = info.check_key, info.partition_key
         if partition is None:
             continue
-        reported = before.setdefault(name_of(key), set())
-        if info.latest_execution_status == _PASSED and partition in reported:
-            reported.discard(partition)
+        failed = before.setdefault(name_of(key), set())
+        if info.latest_execution_status == _PASSED and partition in failed:
+            failed.discard(partition)
             found.passed.setdefault(key, []).append(partition)
-        elif info.latest_execution_status == _FAILED and partition not in reported:
+        elif info.latest_execution_status == _FAILED and partition not in failed:
             # Warnings among the late events were looked up before, and must not use up each look anew.
             looked_up += info.latest_check_event_storage_id > (known.event or 0)
             if looked_up > _MOST_LOOKED_UP:  # the next look begins here
                 newest = min(newest, info.latest_check_event_storage_id)
                 break
             if (why := _reason_of(instance, key, partition)) is not None:
-                reported.add(partition)
+                failed.add(partition)
                 partitions, _ = found.failed.get(key, ([], ""))
                 found.failed[key] = ([*partitions, partition], why)
+    for key, (partitions, why) in list(found.failed.items()):
+        name, was = name_of(key), known.failed.get(name_of(key), [])
+        if not _continue(partitions, was):
+            reported_s[name] = now_s
+        elif now_s - reported_s.get(name, 0.0) < DAY_S:
+            del found.failed[key]
+        else:
+            reported_s[name], found.failed[key] = now_s, ([*was, *partitions], why)
     kept = {name: sorted(keys)[-_MOST_PARTITIONS:] for name, keys in before.items() if keys}
-    return found, Known(failed=kept, event=newest)
+    return found, Known(failed=kept, reported_s={n: s for n, s in reported_s.items() if n in kept}, event=newest)
+
+
+def _continue(partitions: Sequence[str], failed: Sequence[str]) -> bool:
+    """Return whether each partition follows another one of them or of those that are known to have failed.
+
+    >>> _continue(["2026-01-02-01:00", "2026-01-02-00:00"], ["2026-01-01-23:00"])
+    True
+    >>> _continue(["2026-01-02-01:00"], ["2026-01-01-23:00"])
+    False
+    >>> _continue(["2026-01-02"], ["2026-01-01"])
+    True
+    """
+    return {_before(one) for one in partitions} <= {*partitions, *failed}
+
+
+def _before(partition: str) -> str:
+    """Return the hour before an hour, or the day before a day."""
+    if len(partition) == len("2026-01-01"):
+        return day_key(day_start_s(partition) - DAY_S)
+    return hour_key(hour_start_s(partition) - HOUR_S)
 
 
 def _checked_after(instance: dg.DagsterInstance, event: int) -> tuple[Mapping[dg.AssetCheckKey, frozenset[str]], int]:

@@ -33,15 +33,23 @@ from podpower_assets.training_rows.assets import NAME as ROWS
 
 JOURNAL_IS_FRESH, LABELS_ARE_FRESH, ROWS_ARE_FRESH = "journal_is_fresh", "labels_are_fresh", "rows_are_fresh"
 MODEL_IS_FRESH = "served_model_is_fresh"
+# Data of each check, as its description names them.
+_WHAT = {
+    JOURNAL_IS_FRESH: "observations of the cluster",
+    LABELS_ARE_FRESH: "known labels",
+    ROWS_ARE_FRESH: "training rows",
+    MODEL_IS_FRESH: "hours that the served model learned from",
+}
 _REPEAT_S = HOUR_S
 _LOOK_BACK = 48  # partitions in which the newest known label is looked for
 
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
-    """One verdict. The data reach to `reached_s` (Unix seconds), None where there are none."""
+    """One verdict. The data, `what`, reach to `reached_s` (Unix seconds), None where there are none."""
 
     key: dg.AssetCheckKey
+    what: str
     reached_s: float | None
     now_s: float
     limit_s: float
@@ -56,10 +64,10 @@ class Freshness:
     def description(self) -> str:
         """Age of the newest data, beside the limit."""
         if self.reached_s is None:
-            return self.why or f"There are none; they should be at most {self.limit_s / HOUR_S:g} h old."
+            return self.why or f"There are no {self.what}; they should be at most {self.limit_s / HOUR_S:g} h old."
         age_h = max(0.0, self.now_s - self.reached_s) / HOUR_S
         why = f" {self.why}" if self.why and not self.passed else ""
-        return f"The newest are {age_h:.1f} h old; the limit is {self.limit_s / HOUR_S:g} h.{why}"
+        return f"The newest {self.what} are {age_h:.1f} h old; the limit is {self.limit_s / HOUR_S:g} h.{why}"
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -129,12 +137,14 @@ def evaluate(
     for cluster in clusters:
         limit_s = given.stale_labels_hours * HOUR_S
         reached_s, why = _observed_s(source.of(cluster))
-        yield Freshness(key=_journal(cluster), reached_s=reached_s, now_s=now_s, limit_s=limit_s, why=why)
+        key = _journal(cluster)
+        yield Freshness(key=key, what=_WHAT[key.name], reached_s=reached_s, now_s=now_s, limit_s=limit_s, why=why)
         for key in _keys(cluster):
             reached_s = _newest_s(tables.of(cluster), key.asset_key.path[-1])
-            yield Freshness(key=key, reached_s=reached_s, now_s=now_s, limit_s=limit_s)
+            yield Freshness(key=key, what=_WHAT[key.name], reached_s=reached_s, now_s=now_s, limit_s=limit_s)
     store, limit_s = models.open(), given.stale_model_hours * HOUR_S
-    yield Freshness(key=_MODEL, reached_s=_model_reaches_s(store), now_s=now_s, limit_s=limit_s, why=_rejection(store))
+    reached_s, why = _model_reaches_s(store), _rejection(store)
+    yield Freshness(key=_MODEL, what=_WHAT[MODEL_IS_FRESH], reached_s=reached_s, now_s=now_s, limit_s=limit_s, why=why)
 
 
 def _present_s(place: str, now_s: float) -> float:

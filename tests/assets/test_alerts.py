@@ -104,7 +104,8 @@ def test_a_failed_run_is_posted_with_its_partition_and_error(desk, webhook):
     (message,) = webhook.received
     assert message == {
         "text": "podpower: broken of 2026-01-01-09:00 failed: no series at 10.0.0.1: is Kepler scraped? "
-        f"(run {run.run_id})"
+        f"(run {run.run_id}) What it was to make is requested again by itself; the run's page in the Dagster UI has "
+        "its log."
     }
 
 
@@ -197,11 +198,33 @@ def test_hours_that_fail_together_share_a_line_and_a_further_one_has_its_own(des
     for hour in range(5):
         desk.hour(hour, empty="yes")
     desk.tick()
-    desk.hour(5, empty="yes")
+    desk.hour(6, empty="yes")
     desk.tick()
     assert texts(webhook) == [
         "2026-01-01-00:00, 2026-01-01-01:00, 2026-01-01-02:00 and 2 more failed: no rows",
-        "2026-01-01-05:00 failed: no rows",
+        "2026-01-01-06:00 failed: no rows",
+    ]
+
+
+def test_hour_after_hour_that_fails_is_one_cause_which_is_posted_once_a_day(desk, webhook, monkeypatch):
+    """A Kepler that read 0 J was posted every hour, for ever."""
+    now_s = 1767268800.0
+    monkeypatch.setattr("podpower_assets.alerts.time.time", lambda: now_s)
+    for hour in range(9, 12):
+        desk.hour(hour, empty="yes")
+        desk.tick()
+    assert texts(webhook) == ["2026-01-01-09:00 failed: no rows"]
+    now_s += 86_400
+    desk.hour(12, empty="yes")
+    desk.tick()
+    desk.hour(13, empty="yes")
+    desk.tick()
+    assert texts(webhook)[1:] == ["2026-01-01-09:00, 2026-01-01-10:00, 2026-01-01-11:00 and 1 more failed: no rows"]
+    for hour in range(9, 14):
+        desk.hour(hour)
+    desk.tick()
+    assert texts(webhook)[2:] == [
+        "2026-01-01-09:00, 2026-01-01-10:00, 2026-01-01-11:00 and 2 more passes again",
     ]
 
 
@@ -239,12 +262,13 @@ def test_what_is_too_much_for_one_tick_is_posted_by_the_next(desk, webhook, monk
     monkeypatch.setattr(failed_checks, "LATE_EVENTS", 1)
     monkeypatch.setattr(failed_checks, limit, 3)
     desk.tick()
-    for hour in range(5):
+    hours = range(0, 10, 2)
+    for hour in hours:
         desk.hour(hour, empty="yes")
     for _ in range(4):
         desk.tick()
     said = " ".join(texts(webhook))
-    assert [hour for hour in range(5) if f"2026-01-01-0{hour}:00" in said] == list(range(5))
+    assert [hour for hour in hours if f"2026-01-01-0{hour}:00" in said] == list(hours)
     desk.tick()
     assert " ".join(texts(webhook)) == said
 
