@@ -20,7 +20,9 @@ class Locked(Unavailable):
     """Another process writes the journal."""
 
     def __init__(self, files: JournalFiles) -> None:
-        super().__init__(f"{files} is being written by another process: let only one of them do it")
+        super().__init__(
+            f"{files} is being written by another process: stop that `podpower collect watch`, or let it go on alone"
+        )
 
 
 def locked(files: JournalFiles) -> filelock.BaseFileLock | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from podpower.errors import Unavailable
 from podpower.fleet.summary import Gap
 from podpower.io.places import is_url
 from podpower.settings import Settings
@@ -36,8 +37,13 @@ def observed(settings: Settings) -> Observed:
 
 
 def observed_at(place: str) -> Observed:
-    """Return the observation in the journal or recording at `place`."""
+    """Return the observation in the journal or recording at `place`. Unavailable when there is none yet."""
     if JournalFiles(place).meta() is None and "://" not in place:
+        if not (Path(place) / META).exists():
+            raise Unavailable(
+                f"no journal and no recording at {place} yet: see what its collector logs, `podpower collect watch "
+                f"--journal {place}`"
+            )
         meta = read_meta(Path(place))
         return Observed(cluster=meta.cluster, reached_s=meta.end_s)
     journal = JournalReader(place)

@@ -48,7 +48,7 @@ class Source(Protocol):
 class StoreSource:
     """The latest promoted version of a model store."""
 
-    remedy = "train one and promote it"
+    remedy = "train one and promote it (`podpower models list` names candidates and their failed checks)"
 
     def __init__(self, store: ModelStore) -> None:
         self._store = store

@@ -92,7 +92,8 @@ def test_a_cluster_without_a_meter_waits_for_no_labels(home, summary_of):
 def test_a_cluster_that_nobody_observed_is_stale_and_hides_no_other(home, summary_of):
     a, b = statuses(home(a=None, b=NOW_S), summary_of(b=3.0))
     assert (a.journal_reached_s, a.stale) == (None, ["not observed yet", "not labelled yet"])
-    assert "recording" in a.last_error
+    assert a.last_error.startswith("no journal and no recording at ")
+    assert "collect watch --journal" in a.last_error  # a cluster that no collector reached was advised to simulate
     assert (b.last_error, b.stale) == (None, [])
 
 
