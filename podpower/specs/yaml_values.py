@@ -27,8 +27,11 @@ _MAX_DEPTH: Final = 100
 # An alias repeats its anchor's nodes. Beyond the allowance a document repeats at most one node a byte: nodes of honest
 # manifests take about twelve bytes each, so none grows more than tenfold.
 _ALIAS_ALLOWANCE: Final = 10_000
+_CHARACTER_BYTES: Final = 4  # at most, in UTF-8
 _MAX_TAG_DIRECTIVES: Final = 100  # libyaml compares each with all before it
-
+_SEARCHED: Final = (
+    1 << 20
+)  # characters at a time, and the rest of their last line: other threads have their turn between
 
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|$)[ \t\r]*([^\n]*)\n?|^\.\.\.[ \t\r]*$\n?", re.MULTILINE)
 _DIRECTIVES = re.compile(r"(?:[ \t\r]*+(?:[#%][^\n]*+)?\n)*+[ \t\r]*+(?:[#%][^\n]*+)?")
@@ -47,7 +50,7 @@ _WORDS |= {w: False for word in ("false", "no", "off") for w in (word, word.titl
 
 def is_separated(text: str) -> bool:
     """Return True if the text has a separator line."""
-    return _SEPARATOR.search(text) is not None
+    return next(_separators(text), None) is not None
 
 
 def split(text: str) -> Iterator[tuple[int, str]]:
@@ -56,7 +59,7 @@ def split(text: str) -> Iterator[tuple[int, str]]:
     Directives (`%YAML 1.1`) stay with the document after them.
     """
     start = 0
-    for match in _SEPARATOR.finditer(text):
+    for match in _separators(text):
         document = text[start : match.start()]
         if "%" in document and _DIRECTIVES.fullmatch(document):
             continue
@@ -66,6 +69,14 @@ def split(text: str) -> Iterator[tuple[int, str]]:
         start = match.start() if begins_here else match.end()
     if text[start:].strip():
         yield start, text[start:]
+
+
+def _separators(text: str) -> Iterator[re.Match[str]]:
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + _SEARCHED) + 1 or len(text)
+        yield from _SEPARATOR.finditer(text, start, end)
+        start = end
 
 
 def value_of(document: str, *, first_line: int) -> Any:
@@ -99,11 +110,28 @@ class _Anchored(NamedTuple):
     merges: bool = False
 
 
+class _Pieces:
+    """A document as a stream. libyaml scans a comment or a text of megabytes in one call, which holds Python's lock;
+    other threads have their turn at each piece that it reads.
+    """
+
+    name: Final = "<unicode string>"  # in messages of libyaml, as without a stream
+
+    def __init__(self, document: str) -> None:
+        self._document, self._at = document, 0
+
+    def read(self, size: int = 0, /) -> str:
+        """Return the next piece."""
+        start = self._at
+        self._at += size // _CHARACTER_BYTES
+        return self._document[start : self._at]
+
+
 class _Builder:
     """Values of one document's events. Recursion is as deep as the document, which is checked first."""
 
     def __init__(self, document: str, *, first_line: int) -> None:
-        self._next: Callable[[], Any] = yaml.CSafeLoader(document).get_event
+        self._next: Callable[[], Any] = yaml.CSafeLoader(_Pieces(document)).get_event
         self._first_line = first_line
         self._anchors: dict[str, _Anchored | None] = {}  # None while the node itself is being built
         self._nodes = 0  # as many as have been built or repeated so far

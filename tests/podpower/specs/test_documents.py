@@ -1,10 +1,14 @@
 import json
+import sys
+import threading
+import time
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podpower.specs import yaml_values
 from podpower.specs.documents import Rejected, read_objects
 from podpower.specs.manifests import read_manifests
 from tests.podpower.specs.manifests import deployment
@@ -157,3 +161,39 @@ def test_json_is_read_alike_in_a_row_in_a_list_and_as_yaml(values: list[dict[str
     texts = [json.dumps(value, indent=indent, ensure_ascii=False) for value in values]
     assert objects("\n".join(texts)) == objects(f"[{','.join(texts)}]") == values
     assert objects("---\n" + "\n---\n".join(texts)) == values
+
+
+LONG_TEXTS = {
+    "comment": "#" * 8_000_000,
+    "folded": ">\n" + " a\n\n" * 2_000_000,
+    "escaped": '"' + "\\x41" * 2_000_000 + '"',
+}
+
+
+@pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
+def test_other_threads_have_their_turn_while_a_long_text_is_read(text: str) -> None:
+    """libyaml reads each of these in one call: requests to the service beside a body of 8 MB waited 100 ms and more."""
+    done, turns = threading.Event(), 0
+
+    def count() -> None:
+        nonlocal turns
+        while not done.is_set():
+            turns += 1
+            time.sleep(0)
+
+    interval, counting = sys.getswitchinterval(), threading.Thread(target=count)
+    sys.setswitchinterval(1e-5)
+    try:
+        counting.start()
+        objects(text)
+    finally:
+        done.set()
+        counting.join()
+        sys.setswitchinterval(interval)
+    assert turns > 100
+
+
+@pytest.mark.parametrize("before", range(-6, 3))
+def test_separators_are_found_wherever_a_part_of_a_long_text_ends(before: int) -> None:
+    first = "a: " + "x" * (yaml_values._SEARCHED - 3 + before)
+    assert objects(f"{first}\n---\nb: 1\n...\n---\nc: 2\n") == [{"a": first[3:]}, {"b": 1}, {"c": 2}]
