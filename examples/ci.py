@@ -35,9 +35,9 @@ def main() -> int:
         return 1
     for one in batch.predictions:
         low, high = one.interval.avg_power_w
-        watts = "unknown" if one.total_avg_power_w is None else f"{one.total_avg_power_w:.2f} W"
+        all_pods = "unknown" if one.total_avg_power_w is None else f"{one.total_avg_power_w:.2f} W"
         print(
-            f"{one.namespace}/{one.workload_name}: {watts}; one pod {one.pred_avg_power_w:.2f} W "
+            f"{one.namespace}/{one.workload_name}: {all_pods}; one pod {one.pred_avg_power_w:.2f} W "
             f"({low:.2f} to {high:.2f}, {one.basis}), replicas: {one.replicas}"
         )
     for problem in batch.errors:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ssl
+import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Final, Self, TypedDict, TypeVar, Unpack
 
@@ -28,7 +29,7 @@ CONNECT_SECONDS: Final = 3.0
 ATTEMPTS: Final = 4
 MOST_WAIT_SECONDS: Final = 10.0
 _FIRST_WAIT_SECONDS: Final = 0.2
-_CONNECTIONS: Final = 20
+CONNECTIONS: Final = 20
 
 
 class ConnectionOptions(TypedDict, total=False):
@@ -36,7 +37,8 @@ class ConnectionOptions(TypedDict, total=False):
     PODPOWER_API_CA_FILE; `cert_file` and `key_file` are a client certificate.
 
     Each attempt has `timeout_seconds` (10) from its beginning to the end of the answer; of an answer by lines, to its
-    beginning and then for each line. What can pass (no connection, 429, 5xx) is tried up to `attempts` times
+    beginning and then for each line. An attempt begins when one of the client's 20 connections is free, which is
+    waited for as long. What can pass (no connection, 429, 5xx) is tried up to `attempts` times
     (4). A wait that the service requests (Retry-After) is kept up to `most_wait_seconds` (10); a longer one is an
     error at once.
     """
@@ -76,16 +78,17 @@ class _Connection:
             last_s=most_wait_seconds,
             most_retry_after_s=most_wait_seconds,
         )
-        key = api_key or given.api_key
+        key = (api_key or given.api_key or "").strip()  # a file's or a Secret's ends in a newline
         if key and not (key.isascii() and key.isprintable() and " " not in key):
             raise InvalidInput("the API key has characters that no key has: take it as `podpower keys new` printed it")
         self._timeout_seconds = timeout_seconds
+        self._busy = f"no connection was free in time: each of {CONNECTIONS} has a call in flight"
         self._options: dict[str, Any] = {
             "base_url": self.url,
             "verify": self._tls(ca_file or given.ca_file, cert_file, key_file),
             "follow_redirects": False,  # a key is for this host only
             "timeout": httpx.Timeout(timeout_seconds, connect=min(CONNECT_SECONDS, timeout_seconds)),
-            "limits": httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
+            "limits": httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
             "headers": {
                 "User-Agent": "podpower",
                 "Accept-Encoding": "identity",
@@ -146,6 +149,7 @@ class Client(_Connection):
         """
         super().__init__(url, **options)
         self._http: httpx.Client = httpx.Client(**self._options)
+        self._connections = threading.Semaphore(CONNECTIONS)
         deadlines.keep_deadlines(self._http)
 
     def predict(self, workload: Workload) -> Prediction:
@@ -162,7 +166,8 @@ class Client(_Connection):
         Unavailable when the answer breaks off; what was yielded before is right.
         """
         call = calls.predict_lines(workloads, options)
-        with contextlib.closing(self._retries.call(lambda: self._opened(call), what=self.url)) as answer:
+        with contextlib.ExitStack() as held:
+            answer = self._retries.call(lambda: self._opened(call, held), what=self.url)
             lines, pieces = LinesOf(call, answer.headers, line_seconds=self._timeout_seconds), answer.iter_raw()
             while True:
                 with self._unbroken(), lines.waiting() as seconds, deadlines.within(seconds):
@@ -207,19 +212,35 @@ class Client(_Connection):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _opened(self, call: Call[Line]) -> httpx.Response:
-        """Return an answer whose body is not read yet."""
-        with self._attempt(), deadlines.within(self._timeout_seconds):
-            answer = self._http.send(self._request(call), stream=True)
-            if answer.is_success:
-                return answer
-            body = self._body(call, answer)
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[None]:
+        """Hold a connection. A call that waited for one in its own time would give up in the middle of the answer,
+        and the more often the longer calls wait.
+        """
+        if not self._connections.acquire(timeout=self._timeout_seconds):
+            raise Again(self._busy)
+        try:
+            yield
+        finally:
+            self._connections.release()
+
+    def _opened(self, call: Call[Line], held: contextlib.ExitStack) -> httpx.Response:
+        """Return an answer whose body is not read yet; `held` closes it."""
+        with contextlib.ExitStack() as attempt:
+            attempt.enter_context(self._connection())
+            with self._attempt(), deadlines.within(self._timeout_seconds):
+                answer = self._http.send(self._request(call), stream=True)
+                if answer.is_success:
+                    attempt.callback(answer.close)
+                    held.push(attempt.pop_all())
+                    return answer
+                body = self._body(call, answer)
         calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
         raise AssertionError("unreachable: that status is an error")
 
     def _send(self, call: Call[T]) -> T:
         def once() -> T:
-            with self._attempt(), deadlines.within(self._timeout_seconds):
+            with self._connection(), self._attempt(), deadlines.within(self._timeout_seconds):
                 answer = self._http.send(self._request(call), stream=True)
                 body = self._body(call, answer)
             return calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
@@ -241,6 +262,7 @@ class AsyncClient(_Connection):
         """Arguments as of `Client`."""
         super().__init__(url, **options)
         self._http: httpx.AsyncClient = httpx.AsyncClient(**self._options)
+        self._connections = asyncio.Semaphore(CONNECTIONS)
 
     async def predict(self, workload: Workload) -> Prediction:
         """Predict one workload, as `Client.predict`."""
@@ -255,9 +277,8 @@ class AsyncClient(_Connection):
     ) -> AsyncIterator[Line]:
         """Yield a line for each InferenceRequest and one with the total, as `Client.predict_lines`."""
         call = calls.predict_lines(workloads, options)
-        async with contextlib.aclosing(await self._retries.call_async(lambda: self._opened(call), what=self.url)) as (
-            answer
-        ):
+        async with contextlib.AsyncExitStack() as held:
+            answer = await self._retries.call_async(lambda: self._opened(call, held), what=self.url)
             lines, pieces = LinesOf(call, answer.headers, line_seconds=self._timeout_seconds), answer.aiter_raw()
             while True:
                 with self._unbroken(), lines.waiting() as seconds:
@@ -304,22 +325,39 @@ class AsyncClient(_Connection):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _opened(self, call: Call[Line]) -> httpx.Response:
-        with self._attempt():
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[None]:
+        try:
             async with asyncio.timeout(self._timeout_seconds):
-                answer = await self._http.send(self._request(call), stream=True)
-                if answer.is_success:
-                    return answer
-                body = await self._body(call, answer)
+                await self._connections.acquire()
+        except TimeoutError:
+            raise Again(self._busy) from None
+        try:
+            yield
+        finally:
+            self._connections.release()
+
+    async def _opened(self, call: Call[Line], held: contextlib.AsyncExitStack) -> httpx.Response:
+        async with contextlib.AsyncExitStack() as attempt:
+            await attempt.enter_async_context(self._connection())
+            with self._attempt():
+                async with asyncio.timeout(self._timeout_seconds):
+                    answer = await self._http.send(self._request(call), stream=True)
+                    if answer.is_success:
+                        attempt.push_async_callback(answer.aclose)
+                        held.push_async_exit(attempt.pop_all())
+                        return answer
+                    body = await self._body(call, answer)
         calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
         raise AssertionError("unreachable: that status is an error")
 
     async def _send(self, call: Call[T]) -> T:
         async def once() -> T:
-            with self._attempt():
-                async with asyncio.timeout(self._timeout_seconds):
-                    answer = await self._http.send(self._request(call), stream=True)
-                    body = await self._body(call, answer)
+            async with self._connection():
+                with self._attempt():
+                    async with asyncio.timeout(self._timeout_seconds):
+                        answer = await self._http.send(self._request(call), stream=True)
+                        body = await self._body(call, answer)
             return calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
 
         return await self._retries.call_async(once, what=self.url)

@@ -27,6 +27,7 @@ _FIRST_WAIT_S, _LAST_WAIT_S = 1.0, 30.0
 _KEPT_FILES, _KEPT_BYTES = 64, 1 << 20  # of each file, where the server is asked only whether it changed
 _MOST_CHILDREN = 10_000
 _MOST_BYTES = 4 << 30  # of a file whose size is looked at
+_NO_STORE = "answers {}: is this the /store of a podpower service, as http://HOST:8000/store?"
 
 
 class HttpStorage(ObjectStorage):
@@ -49,6 +50,7 @@ class HttpStorage(ObjectStorage):
         self._kept: OrderedDict[str, tuple[str, bytes]] = OrderedDict()  # ETag and content by address
         self._backoff = Backoff(first_s=_FIRST_WAIT_S, last_s=_LAST_WAIT_S)
         self._failure, self._again_at = "", float("-inf")
+        self._is_store = False
 
     def read(self, path: UPath, *, limit_bytes: int = MAX_BYTES) -> bytes | None:
         """Return the bytes of a file; None where there is none. Refused when it is too large, Unavailable when the
@@ -120,15 +122,27 @@ class HttpStorage(ObjectStorage):
                 return kept[1]
             # A proxy, or another server at this address, answers 404 in another form.
             if response.status_code == httpx.codes.NOT_FOUND and _is_problem(response):
+                self._check_is_store()
                 return None
             check_status(response, "")
             if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
                 raise Again(f"answers {response.status_code}: give an API key of the service")
             if response.status_code != httpx.codes.OK:
-                raise Again(f"answers {response.status_code}: is this the /store of a podpower service?")
+                raise Again(_NO_STORE.format(response.status_code))
             data = _bounded(response, where, limit_bytes)
         self._keep(where, response.headers.get("etag"), data)
         return data
+
+    def _check_is_store(self) -> None:
+        """Again where the list of promotions, which every store has, is missing: at a wrong path of a service each
+        file is missing, as in a store without a model.
+        """
+        if self._is_store:
+            return
+        with self._client.stream("GET", f"{self._address}/promotions/", headers=self._credentials()) as response:
+            if response.status_code == httpx.codes.NOT_FOUND:
+                raise Again(_NO_STORE.format(response.status_code))
+            self._is_store = response.status_code == httpx.codes.OK
 
     def _keep(self, where: str, tag: str | None, data: bytes) -> None:
         if tag and len(data) <= _KEPT_BYTES:

@@ -23,6 +23,7 @@ ON_LOOP_BYTES: Final = 32 << 10  # of a body: what is longer is read in a thread
 DEADLINE_SECONDS: Final = 1.0  # of one in a thread
 _LOGGED_EVERY_SECONDS: Final = 10.0  # a traceback
 _MOST_ANNOTATION_BYTES: Final = 256 << 10  # of one object, as the API server limits them
+_NOT_DENIED: Final = "not denied, since no fleet summary of the last day shows what else runs"
 
 _log = logging.getLogger("podpower.serving")
 
@@ -83,10 +84,12 @@ class Webhook:
         predicted = await self._predicted(review, size=size)
         warnings: list[str] = []
         if (message := self._account(predicted, dry_run=bool(review.dry_run))) is not None:
-            if self._denies(predicted.reviewed.namespace) and message.use.known:
+            denies = self._denies(predicted.reviewed.namespace)
+            if denies and message.use.known:
                 self.metrics.add(ADMISSION_REQUESTS, Outcome.DENIED)
                 return reviews.denied(review.uid, outcome=Outcome.DENIED, message=message.text)
-            warnings.append(f"would be denied: {message.text}"[: reviews.MOST_WARNING_CHARACTERS])
+            verdict = _NOT_DENIED if denies else "would be denied"
+            warnings.append(f"{verdict}: {message.text}"[: reviews.MOST_WARNING_CHARACTERS])
         reviewed = predicted.reviewed
         wanted = annotations.annotations_of(predicted.predictions, predicted.predictor)
         patch = annotations.patch_of(wanted, reviewed.annotations)

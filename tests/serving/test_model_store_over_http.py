@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import itertools
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 
 from podpower import settings
+from podpower.cli import main
 from podpower.errors import InvalidInput, Refused, Unavailable
 from podpower.io.api_keys import line_of, new_key
 from podpower.io.http_storage import HttpStorage
@@ -258,6 +260,24 @@ def test_what_is_no_store_is_named(status, kind, message):
     answer = Response(status=status, headers={"Content-Type": kind})
     with serving(lambda _: answer) as address, pytest.raises(Unavailable, match=message):
         ModelStore(f"{address}/store").served()
+
+
+def test_another_path_of_a_service_is_no_empty_store(store, handing_out, pairs, capsys, monkeypatch):
+    """`PODPOWER_MODEL_STORE=https://HOST podpower predict`, without /store, predicted as if nothing had been measured:
+    every file was missing there, as in a store without a model, and a build passed or failed on such estimates.
+    """
+    monkeypatch.setenv("PODPOWER_MODEL_STORE", str(handing_out.base_url))
+    manifest = str(Path(__file__).parents[2] / "examples" / "deployment.yaml")
+    assert main(["predict", "-f", manifest]) == 1
+    found = capsys.readouterr()
+    assert "answers 404: is this the /store of a podpower service" in found.err
+    assert not found.out
+    monkeypatch.setenv("PODPOWER_MODEL_STORE", address(handing_out))
+    assert main(["predict", "-f", manifest]) == 0  # a store without a model, as it is at first
+    assert "nothing was measured" in capsys.readouterr().err
+    store.promote(store.add(*pairs[0]))
+    assert main(["predict", "-f", manifest]) == 0
+    assert "predicted by" in capsys.readouterr().err
 
 
 def test_a_file_that_is_too_large_is_refused(store, handing_out, pairs):

@@ -92,11 +92,13 @@ def test_another_namespace_does_not_deny(serving):
 
 
 def test_nothing_is_denied_without_a_fresh_summary(serving, store):
+    """The warning was "would be denied" in a namespace that denies, and gave no reason why it did not."""
+    reason = "not denied, since no fleet summary of the last day shows what else runs: namespace shop would draw "
     with serving(of_file={"shop": 0.001}, deny=["*"]) as client:
-        assert sent(client, an_object())["warnings"]
+        assert sent(client, an_object())["warnings"][0].startswith(reason)
     write_summary(store, summary_of(now_s=time.time() - 3 * 86_400, watts={"shop": 49.0}))
     with serving(of_file={"shop": 0.001}, deny=["*"]) as client:
-        assert sent(client, an_object())["warnings"]
+        assert sent(client, an_object())["warnings"][0].startswith(reason)
 
 
 def test_an_update_that_draws_no_more_is_never_denied(serving):

@@ -120,8 +120,9 @@ def test_the_key_is_sent_and_never_shown(predict, good, monkeypatch):
         predict(url, api_key="pp-argument")
         monkeypatch.setenv("PODPOWER_API_KEY", "pp-environment")
         predict(url)
+        predict(url, api_key="pp-file\n")  # as the content of a file or a Secret ends
         keys = [headers.get("Authorization") for _, _, headers, _ in received]
-        assert keys == [None, "Bearer pp-argument", "Bearer pp-environment"]
+        assert keys == [None, "Bearer pp-argument", "Bearer pp-environment", "Bearer pp-file"]
         assert "pp-" not in repr(podpower.Client(url))
 
 
