@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.utils import normalize_path
 
 from podpower_serving import access as of_access
 from podpower_serving import request_ids
@@ -115,17 +116,18 @@ class Front:
                 return None
         if self._access.is_open:
             return ""
-        caller = self._access.caller(scope["path"], headers, scope.get(of_access.CERTIFICATE))
+        path = normalize_path(scope["path"])  # as the framework routes it: /admission/ is /admission
+        caller = self._access.caller(path, headers, scope.get(of_access.CERTIFICATE))
         if caller is None:
-            await self._challenge(scope, headers, answer)
+            await self._challenge(scope, path, headers, answer)
             return None
         if scope["method"] not in _SAFE and of_access.by_cookie(headers) and not of_access.is_same_origin(headers):
             await _refuse(scope, answer, HTTPStatus.FORBIDDEN, "a page of another origin sent the key of this browser")
             return None
         return caller
 
-    async def _challenge(self, scope: Any, headers: dict[bytes, bytes], answer: Send) -> None:
-        if self._access.keys is None or scope["path"] == of_access.ADMISSION:
+    async def _challenge(self, scope: Any, path: str, headers: dict[bytes, bytes], answer: Send) -> None:
+        if self._access.keys is None or path == of_access.ADMISSION:
             detail = "this path needs a client certificate"
             await _refuse(scope, answer, HTTPStatus.UNAUTHORIZED, detail, [(b"www-authenticate", b"Certificate")])
             return

@@ -61,7 +61,7 @@ class Login(Controller):
         headers = dict(request.scope["headers"])
         body = await request.body()
         if len(body) > _MOST_BYTES or not is_same_origin(headers):
-            return _page("/", "This form was not sent by this page.", HTTPStatus.FORBIDDEN)
+            return _not_ours()
         form = parse_qs(body.decode("utf-8", "replace"), max_num_fields=4) if body.count(b"&") < 4 else {}
         key, after = form.get("key", [""])[0].strip(), _local(form.get("next", ["/"])[0])
         if access.keys is None or access.keys.name_of(key.encode()) is None:
@@ -74,8 +74,10 @@ class Login(Controller):
         return Response(content=None, status_code=303, headers={"Location": after, **_HEADERS}, cookies=[cookie])
 
     @post("/logout", status_code=303, sync_to_thread=False)
-    def log_out(self) -> Response[None]:
-        """Forget the key."""
+    def log_out(self, request: AnyRequest) -> Response[Any]:
+        """Forget the key, unless a page of another origin has sent the form."""
+        if not is_same_origin(dict(request.scope["headers"])):
+            return _not_ours()
         cookie = Cookie(key=COOKIE, value="", httponly=True, samesite="strict", path="/", max_age=0)
         return Response(content=None, status_code=303, headers={"Location": "/login", **_HEADERS}, cookies=[cookie])
 
@@ -83,6 +85,10 @@ class Login(Controller):
 def _page(after: str, message: str, status: HTTPStatus) -> Response[str]:
     content = _PAGE.format(style=_STYLE, next=html.escape(_local(after)), message=html.escape(message))
     return Response(content=content, status_code=status.value, media_type="text/html", headers=_HEADERS)
+
+
+def _not_ours() -> Response[str]:
+    return _page("/", "This form was not sent by this page.", HTTPStatus.FORBIDDEN)
 
 
 def _local(path: str) -> str:

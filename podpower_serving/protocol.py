@@ -213,6 +213,8 @@ class BoundedProtocol(HttpToolsProtocol):
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > HEADER_BYTES:
                 raise _large_headers()
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False  # such a client would take it for the answer (RFC 9110, 10.1.1)
         super().on_headers_complete()
         self._phase, self._between_bytes = "body", 0
         if self.bounds.draining or self.app is _too_many_connections:

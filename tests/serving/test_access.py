@@ -134,6 +134,25 @@ def test_a_page_of_another_origin_cannot_use_the_cookie(guarded, keys, page):
     assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
 
 
+@pytest.mark.parametrize("path", ["/admission", "/admission/", "//admission", "/%61dmission"])
+def test_a_key_is_no_client_certificate_however_the_path_is_written(running, filled_store, keys, tmp_path, path):
+    """The framework routes all of them alike; two were answered by a key alone."""
+    (tmp_path / "keys").write_text(line_of("ci", keys["ci"]))
+    settings = Settings(
+        model_store=str(filled_store.root), api_keys_file=str(tmp_path / "keys"), tls_client_ca="ca.crt", docs=False
+    )
+    with running(settings) as client:
+        answer = client.post(httpx.URL(client.base_url, raw_path=path.encode()), json={}, headers=bearer(keys["ci"]))
+    assert (answer.status_code, "certificate" in answer.json()["detail"]) == (401, True)
+
+
+def test_a_page_of_another_origin_cannot_log_out(guarded):
+    """The cookie is not sent with its form, but the answer removed it."""
+    for page in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = guarded.post("/logout", headers=page)
+        assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+
 def preflight(client, origin):
     headers = {
         "Origin": origin,

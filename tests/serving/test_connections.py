@@ -254,6 +254,13 @@ def test_a_client_that_closes_its_half_within_a_request_is_closed(address):
             assert connection.recv(1) == b""
 
 
+def test_a_client_of_http_1_0_is_not_told_to_continue(address):
+    """It took the 100 for the answer to its request."""
+    with connected(address) as connection:
+        connection.sendall(post(b"Expect: 100-continue\r\n").replace(b"HTTP/1.1", b"HTTP/1.0") + BODY)
+        assert answer(connection)[0] == 200
+
+
 def test_a_tunnel_is_refused(address):
     with connected(address) as connection:
         connection.sendall(b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
