@@ -29,6 +29,7 @@ DAGSTER_HOME: Final = "DAGSTER_HOME"
 TABLES: Final = "PODPOWER_TABLES"
 CLUSTERS: Final = "PODPOWER_CLUSTERS"
 POSTGRES_URL: Final = "PODPOWER_POSTGRES_URL"
+ALERT_WEBHOOK: Final = "PODPOWER_ALERT_WEBHOOK"
 
 DEFAULT_HOME: Final = ".podpower"
 
@@ -256,7 +257,7 @@ class AssetSettings:
         default=50,
     )
     alert_webhook: str | None = setting(
-        "PODPOWER_ALERT_WEBHOOK",
+        ALERT_WEBHOOK,
         "URL that gets a message for each cause of failed runs and checks, in the form of Slack's webhooks.",
         secret=True,
     )

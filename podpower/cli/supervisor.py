@@ -17,9 +17,9 @@ from pathlib import Path
 from podpower.cli import watchdog
 from podpower.errors import PodpowerError, Unavailable
 
-# Waits before restarts of a child that keeps ending: the first is a hiccup, the last a fault that somebody has to see.
+# Waits before restarts of a child that keeps ending: the first is a hiccup, after the last one somebody has to look.
 RESTART_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 21.0)
-_ALWAYS_SECONDS = 60.0  # between restarts of a child that never stops the others
+_ALWAYS_SECONDS = 60.0  # between restarts after those: what the child needs comes back some time
 _STABLE_SECONDS = 300.0  # a child that ran that long starts again with the first wait
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 15.0
@@ -38,8 +38,8 @@ class Need:
 
 @dataclass
 class _Child:
-    """A started command; `ends` counts how often it ended in a row, `restart_s` is when it is due again. One that
-    `stands_alone` is restarted for ever, whatever becomes of it.
+    """A started command; `ends` counts how often it ended in a row, `restart_s` is when it is due again. The others do
+    not wait for one that `stands_alone`.
     """
 
     name: str
@@ -86,9 +86,7 @@ class Processes:
     def start(
         self, name: str, command: Sequence[str], *, needs: Need | None = None, stands_alone: bool = False
     ) -> None:
-        """Start `command`; `name` is for its log and for messages. `stands_alone`: however often it ends, it is started
-        again and the others go on.
-        """
+        """Start `command`; `name` is for its log and for messages. `stands_alone`: `check` lets it end."""
         self._children.append(_Child(name, command, self._spawn(name, command), needs, stands_alone))
 
     def run(self, name: str, command: Sequence[str]) -> None:
@@ -110,10 +108,10 @@ class Processes:
             if child.process.poll() is not None and not child.stands_alone:
                 raise Unavailable(f"{self._end_of(child)}: {self._tail(child.name)} (see {self.log(child.name)})")
 
-    def supervise(self, note: Callable[[str], None]) -> None:
-        """Restart children that have ended, each after its wait; call it again and again.
-
-        Raise Unavailable when a child that does not stand alone ended more often in a row than there are waits.
+    def supervise(self, note: Callable[[str], None], alarm: Callable[[str], None]) -> None:
+        """Restart children that have ended, each after its wait; call it again and again. One that ended more often in
+        a row than there are waits is reported by `alarm`, once, and restarted for ever: an outage of what it needs
+        must not stop the others.
         """
         now_s = time.monotonic()
         for child in self._children:
@@ -123,7 +121,7 @@ class Processes:
             if child.restart_s is None:
                 child.ends = 1 if now_s - child.started_s > _STABLE_SECONDS else child.ends + 1
                 self._end_group(child.process)  # a run must not go on beside the one that replaces it
-                child.restart_s = now_s + self._wait_s(child, note)
+                child.restart_s = now_s + self._wait_s(child, note, alarm)
                 self._stop_dependents(child.name, now_s)
             elif now_s >= child.restart_s and (child.needs is None or child.needs.ready()):
                 child.process = self._spawn(child.name, child.command)
@@ -138,19 +136,16 @@ class Processes:
         os.truncate(log, 0)
         self._log_starts[name] = 0
 
-    def _wait_s(self, child: _Child, note: Callable[[str], None]) -> float:
-        """Return how long to wait before the restart of a child that has ended, and note why."""
+    def _wait_s(self, child: _Child, note: Callable[[str], None], alarm: Callable[[str], None]) -> float:
+        """Return how long to wait before the restart of a child that has ended, and report why."""
+        ended, log = self._end_of(child), self.log(child.name)
         if child.ends <= len(RESTART_SECONDS):
             wait_s = RESTART_SECONDS[child.ends - 1]
-            note(f"{self._end_of(child)}; restarting it in {wait_s:g} s (see {self.log(child.name)})")
+            note(f"{ended}; restarting it in {wait_s:g} s (see {log})")
             return wait_s
-        reason = (
-            f"{self._end_of(child)}, {child.ends} times in a row: {self._tail(child.name)} (see {self.log(child.name)})"
-        )
-        if not child.stands_alone:
-            raise Unavailable(reason)
         if child.ends == len(RESTART_SECONDS) + 1:
-            note(f"{reason}; restarting it every {_ALWAYS_SECONDS:g} s from now on")
+            reason = f"{ended}, {child.ends} times in a row: {self._tail(child.name)} (see {log})"
+            alarm(f"{reason}; restarting it every {_ALWAYS_SECONDS:g} s from now on")
         return _ALWAYS_SECONDS
 
     def wait_until(self, ready: Callable[[], bool], *, what: str, timeout_seconds: float) -> None:

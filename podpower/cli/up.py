@@ -16,12 +16,22 @@ from podpower.errors import Unavailable
 from podpower.io.leftovers import remove_leftovers
 from podpower.io.locks import lock
 from podpower.service_settings import API_PORT, DEFAULT_API_PORT, DEFAULT_DAGSTER_PORT
-from podpower.settings import CLUSTERS, DAGSTER_HOME, DEFAULT_HOME, HOME, PROMETHEUS_URL, RECORDING, Settings
+from podpower.settings import (
+    ALERT_WEBHOOK,
+    CLUSTERS,
+    DAGSTER_HOME,
+    DEFAULT_HOME,
+    HOME,
+    PROMETHEUS_URL,
+    RECORDING,
+    Settings,
+)
 
 # One name for the code location, here and in workspace.yaml: sensors keep their cursors under it.
 _LOCATION, _DEFINITIONS = "podpower", "podpower_assets.definitions"
 _START_SECONDS = 180.0
 _WATCH_SECONDS = 0.5
+_ALARM_SECONDS = 10.0
 
 
 def add(commands: Commands) -> None:
@@ -35,8 +45,8 @@ def add(commands: Commands) -> None:
 With {CLUSTERS} a collector observes each cluster of that file, with {PROMETHEUS_URL} the live cluster of
 KUBECONFIG; --no-collector reads the journals of collectors that run elsewhere. Without both, and without a recording of
 yours in {RECORDING}, a simulated cluster is followed in real time.
-A process that ends is started again, after longer and longer waits; when one keeps ending, everything is stopped and
-the reason printed.
+A process that ends is started again, after longer and longer waits. One that keeps ending is reported, also to
+{ALERT_WEBHOOK}, and started again every minute; the others go on. While `up` starts, the end of one stops all.
 {HOME}, PODPOWER_DAGSTER_PORT and PODPOWER_API_PORT are the defaults of --home, --dagster-port and --api-port.
 
   podpower up
@@ -80,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_answers(home)
     environment = home_environment(home, settings.environment, note=output.note) | {API_PORT: str(api_port)}
     children = Processes(logs=home.local / "logs", environment=environment)
+    alarm = partial(_alarm, settings.assets.alert_webhook)
     with terminate_as_interrupt(), _alone(Path(environment[DAGSTER_HOME])), children:
         for part in remove_leftovers(home.local):
             output.note(f"removed {part}, which a killed writer left")
@@ -101,9 +112,21 @@ def run(arguments: argparse.Namespace) -> int:
         print("Ctrl-C stops everything.", flush=True)
         with contextlib.suppress(KeyboardInterrupt):  # how it is meant to end
             while True:
-                children.supervise(output.note)
+                children.supervise(output.note, alarm)
                 time.sleep(_WATCH_SECONDS)
     return 0
+
+
+def _alarm(webhook: str | None, reason: str) -> None:
+    """Print the reason, and post it: where Dagster itself does not run, its sensor `alerts` cannot."""
+    import httpx  # noqa: PLC0415  # an extra
+
+    output.note(reason)
+    if webhook:
+        try:
+            httpx.post(webhook, json={"text": f"podpower: {reason}"}, timeout=_ALARM_SECONDS).raise_for_status()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            output.note(f"{ALERT_WEBHOOK} does not take this message: {type(error).__name__}")  # its URL is a secret
 
 
 def _check_port(number: int, *, of: str, option: str) -> None:

@@ -38,7 +38,7 @@ def test_the_collector_of_up_is_restarted_and_continues(
         deadline = time.monotonic() + 60
         while len(found) < number:
             assert time.monotonic() < deadline, notes
-            children.supervise(notes.append)
+            children.supervise(notes.append, notes.append)
             time.sleep(0.1)
             try:
                 changes, cursor = JournalReader(journal).changes(cursor)

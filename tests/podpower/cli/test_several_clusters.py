@@ -57,7 +57,7 @@ def test_each_cluster_has_its_collector_and_one_that_is_away_stops_no_other(
             up._collect_several(children, Settings(environment), starts=True)
             deadline = time.monotonic() + 60
             while {name: names(place) for name, place in journals.items()} != wanted:
-                children.supervise(lambda _note: None)
+                children.supervise(lambda _note: None, lambda _reason: None)
                 assert time.monotonic() < deadline, children.log("collector-eu-2").read_text()
                 time.sleep(0.2)
             children.check()  # that of `away` has ended, and counts for itself
