@@ -14,8 +14,9 @@ from dagster_postgres.utils import create_pg_engine
 
 from podpower_assets.storage.check_states import CheckStates
 
-# Of each of the three storages: one connection is kept, and more are made for the threads of a daemon.
-_POOL: Final = {"pool_size": 1, "max_overflow": 40, "pool_pre_ping": True, "pool_recycle": 3600}
+# Of each of the three storages: one connection is kept, and more are made for the threads of a daemon. None is kept
+# long: after a failover it may lead to a server that answers and takes no writes.
+_POOL: Final = {"pool_size": 1, "max_overflow": 40, "pool_pre_ping": True, "pool_recycle": 300}
 
 
 _RECORD: Final = (

@@ -1,17 +1,23 @@
-"""A run whose retry was lost, because the code server was down when the daemon came to it, is retried after all."""
+"""A run whose retry was lost, because code server or database were away when the daemon came to it, is retried after
+all.
+"""
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any, cast
 
 import dagster as dg
 import pytest
+import sqlalchemy
 from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.storage.tags import WILL_RETRY_TAG
 from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._daemon.auto_run_reexecution.auto_run_reexecution import (
     consume_new_runs_for_automatic_reexecution,
     should_retry,
 )
+from dagster._daemon.auto_run_reexecution.event_log_consumer import DAGSTER_EVENT_TYPES, EventLogConsumerDaemon
 
 from podpower_assets.alerts import alerts
 from podpower_assets.lost_retries import lost_retries
@@ -114,3 +120,56 @@ def test_a_run_without_retries_left_is_reported_once_only(instance: dg.DagsterIn
         cursor = look(instance, cursor).cursor
     assert failures(instance, run_id) == 2
     assert not will_be_retried(instance, run_id)
+
+
+def lose_the_database(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run an iteration of the daemon in which code server and database go away, and the database comes back."""
+
+    def away(*_arguments: object, **_options: object) -> None:
+        raise sqlalchemy.exc.OperationalError("INSERT", {}, Exception("server closed the connection unexpectedly"))
+
+    context = cast("IWorkspaceProcessContext", WithoutCodeServer(instance))
+    with monkeypatch.context() as patched:
+        patched.setattr(instance, "report_engine_event", away)
+        list(EventLogConsumerDaemon().run_iteration(context))
+
+
+def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    now_s = time.time() + seconds
+    monkeypatch.setattr(time, "time", lambda: now_s)
+
+
+def test_a_retry_that_was_lost_with_the_database_is_given_to_the_daemon_again(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dagster's daemon stores that it has come to the run although it failed to retry it. The run keeps the tag that it
+    will be retried, so that no alert is posted either: with PostgreSQL stopped for a second at that moment it stayed so
+    for ever.
+    """
+    places = {f"EVENT_LOG_CONSUMER_CURSOR-{event.value}" for event in DAGSTER_EVENT_TYPES}
+    instance.daemon_cursor_storage.set_cursor_values(dict.fromkeys(places, "0"))
+    run_id = failed_run(instance)
+    lose_the_database(instance, monkeypatch)
+    assert max(instance.daemon_cursor_storage.get_cursor_values(places).values()) > "0"
+    cursor = look(instance).cursor
+    assert failures(instance, run_id) == 1  # the daemon may still come to it
+
+    later(monkeypatch, 180)
+    look(instance, cursor)
+
+    assert failures(instance, run_id) == 2
+    assert will_be_retried(instance, run_id)
+
+
+def test_a_run_to_which_the_daemon_never_comes_is_given_up_in_the_end_so_that_it_is_posted(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retry is refused in silence too: of a job that was renamed, or of a backfill that has ended."""
+    run_id, cursor = failed_run(instance), None
+    later(monkeypatch, 180)
+    for _ in range(10):
+        cursor = look(instance, cursor).cursor
+    assert failures(instance, run_id) == 6
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.tags[WILL_RETRY_TAG] == "false"

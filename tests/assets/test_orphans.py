@@ -1,19 +1,24 @@
 """A run whose process is gone is found, whatever state it was left in; one that is alive is left alone."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
 import pytest
 from dagster._core.events import EngineEventData
 from dagster._core.instance.config import PoolGranularity
 from dagster._core.launcher.base import WorkerStatus
-from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._core.storage.tags import GRPC_INFO_TAG, WILL_RETRY_TAG
+from dagster._core.workspace.context import IWorkspaceProcessContext
+from dagster._daemon.monitoring import run_monitoring
 
 from podpower.cli.ports import free_port
 from podpower.settings import Settings
@@ -108,6 +113,47 @@ def test_run_monitoring_learns_of_a_dead_process_from_the_launcher(instance: dg.
     assert "is gone" in str(dead)
 
 
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.FAILURE),
+        (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.FAILURE),
+        (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED),
+    ],
+)
+def test_a_run_that_a_killed_daemon_left_half_way_ends_after_the_shipped_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: dg.DagsterRunStatus, end: dg.DagsterRunStatus
+) -> None:
+    """Between its creation and the queue, its launch, or its end: sensors wait while it is there."""
+    shutil.copy(ROOT / "dagster.yaml", tmp_path)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as shipped:
+        made = run(shipped, dg.DagsterRunStatus.NOT_STARTED, pid=None)
+        if status == dg.DagsterRunStatus.STARTING:
+            shipped.report_dagster_event(dg.DagsterEvent("PIPELINE_STARTING", made.job_name), made.run_id)
+        if status == dg.DagsterRunStatus.CANCELING:
+            shipped.report_run_canceling(made)
+        assert status_of(shipped, made) == status
+        later_s = time.time() + shipped.run_monitoring_start_timeout_seconds + 10
+        monkeypatch.setattr(run_monitoring, "get_current_timestamp", lambda: later_s)
+        monkeypatch.setattr(time, "time", lambda: later_s)
+        context = cast("IWorkspaceProcessContext", Context(shipped))
+        list(run_monitoring.execute_run_monitoring_iteration(context, logging.getLogger("daemon")))
+        ended = shipped.get_run_by_id(made.run_id)
+        assert ended is not None
+        assert ended.status == end
+        assert ended.tags.get(WILL_RETRY_TAG) == ("true" if end == dg.DagsterRunStatus.FAILURE else None)
+
+
+class Context:
+    """Dagster's instance and code servers, as its daemons have them; there are no code servers."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+
+    def create_request_context(self) -> None:
+        return None
+
+
 def test_the_daemon_limits_every_pool_that_an_asset_uses(tmp_path: Path) -> None:
     shutil.copy(ROOT / "dagster.yaml", tmp_path)
     with dg.DagsterInstance.from_config(str(tmp_path)) as shipped:
@@ -127,3 +173,4 @@ def test_the_shipped_settings_use_the_launcher_with_retries_and_limits(tmp_path:
         assert shipped.run_monitoring_max_runtime_seconds > 0
         assert shipped.run_retries_enabled
         assert shipped.run_retries_max_retries > 0
+        assert shipped.scheduler.max_tick_retries > 0
