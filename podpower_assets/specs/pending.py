@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 import msgspec
 
 from podpower.hours import HOUR_S, start_of_hour
-from podpower_assets.partitions import hour_key, hour_start_s, hours_between
+from podpower_assets.partitions import consecutive, hour_key, hour_start_s, hours_between
 from podpower_assets.policies import (
     FIRST_SAMPLES_S,
     HOUR_ENDS_AFTER_S,
@@ -20,7 +20,8 @@ from podpower_assets.policies import (
 class Pending(msgspec.Struct):
     """State that one look at a cluster leaves to the next: the position in its source, the hours that changed and when
     that was seen last, when the first and the last spec that is not followed yet was seen, the requests so far, the
-    end of the last hour that was looked at after its end (None: none was), and the hours with incomplete labels.
+    end of the last hour that was looked at after its end (None: none was), the hours with incomplete labels, and when
+    any of these was requested last.
     """
 
     source: str | None = None
@@ -30,6 +31,7 @@ class Pending(msgspec.Struct):
     requests: int = 0
     ended_s: float | None = None
     late: dict[str, Requested] = {}
+    late_s: float = 0.0
 
     def ended(self, *, now_s: float, lookback_s: float) -> list[str]:
         """Return the hours that ended long enough ago and were not looked at since; from now on they were. The first
@@ -40,13 +42,18 @@ class Pending(msgspec.Struct):
         return hours_between(end_s - lookback_s if start_s is None else start_s, end_s)
 
     def again(self, incomplete: Mapping[str, float], *, now_s: float) -> list[str]:
-        """Return the hours that are due to be made again, of those with incomplete labels, given by when these began to
-        be made. From now on they were requested; an hour that is not given any more is forgotten.
+        """Return hours that are due to be made again, of those with incomplete labels, given by when these began to be
+        made: one run an hour, the longest one. From now on they were requested; an hour that is not given any more is
+        forgotten.
         """
         self.late = {hour: self.late.get(hour, Requested()) for hour in incomplete}
         due = [hour for hour, one in self.late.items() if _is_late(one, made_s=incomplete[hour], now_s=now_s)]
-        self.late |= {hour: self.late[hour].once_more(now_s) for hour in due}
-        return due
+        if not due or now_s - self.late_s < HOUR_S:
+            return []
+        chosen = max(consecutive(due), key=len)
+        self.late |= {hour: self.late[hour].once_more(now_s) for hour in chosen}
+        self.late_s = now_s
+        return chosen
 
     def mark(self, hours: Iterable[str], *, now_s: float, new_specs: bool) -> None:
         """Add changed hours; `new_specs`: a spec that was never seen before is among the changes."""

@@ -334,7 +334,7 @@ def test_a_busy_hour_is_at_most_thirty_runs(platform: Platform) -> None:
             platform.report("knn_model", TODAY, f"m-{at}", consumed=consumed)
             platform.report("promoted_model", TODAY, f"p-{at}")
     finished_hour, fleet_summaries = 1, 3600 / EVERY_S
-    assert hourly == models == 12
+    assert hourly == models <= 11
     assert hourly + models + finished_hour + fleet_summaries <= 30
 
 
