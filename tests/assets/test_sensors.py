@@ -262,7 +262,28 @@ def test_the_evaluation_of_each_day_that_was_missed_is_requested_once(
     for minute in range(30, 60, 10):
         days, cursor = look(f"2026-01-09T12:{minute}", cursor)
         found += days
+        for day in days:
+            evaluated(str(day))
     assert found == [f"2026-01-{day:02}" for day in range(2, 8)]
+
+
+def test_an_evaluation_that_fails_is_requested_again_after_longer_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the schedule or this sensor requested it; it was never made, and nothing but the failed run said so."""
+    found, cursor = [], None
+    with dg.DagsterInstance.ephemeral() as empty:
+        for hour in range(12, 72):
+            now_s = datetime(2026, 1, 1, tzinfo=UTC).timestamp() + 3600.0 * hour
+            monkeypatch.setattr(time, "time", lambda now_s=now_s: now_s)
+            result = missed_days(AssetSettings())(dg.build_sensor_context(instance=empty, cursor=cursor))
+            assert isinstance(result, dg.SensorResult)
+            cursor = result.cursor
+            found += [(request.partition_key, hour, request.run_key) for request in result.run_requests or ()]
+            if hour >= 60:
+                for day in ("2026-01-01", "2026-01-02"):
+                    empty.report_runless_asset_event(dg.AssetMaterialization("model_evaluation", partition=day))
+    days = [(day, hour) for day, hour, _ in found]
+    assert days == [("2026-01-01", 31), ("2026-01-01", 32), ("2026-01-01", 38), ("2026-01-02", 55), ("2026-01-02", 56)]
+    assert len({key for _, _, key in found}) == len(found)
 
 
 def test_without_a_recording_the_reason_is_shown_and_the_cursor_kept(tmp_path: Path, tick: Tick) -> None:
