@@ -1,8 +1,8 @@
 """`alerts`: one message for each cause, with what to do, to a webhook that understands Slack's messages.
 
-A cause is a job and the first line of its error, or a check of an asset. It is posted when it appears, once a day while
-it lasts, and when a check has passed again. A partition whose check failed is posted once, and when it passes; hour
-after hour that fails is one cause.
+A cause is a job and the first line of its error, a check of an asset, a sensor or schedule that keeps failing, or a
+backfill that failed. It is posted when it appears, once a day while it lasts, and when a check has passed again. A
+partition whose check failed is posted once, and when it passes; hour after hour that fails is one cause.
 """
 
 import re
@@ -18,6 +18,7 @@ from podpower import settings
 from podpower.hours import DAY_S
 from podpower.labels.checks import ENERGY_IS_NOT_ALL_ZERO, MOST_STEPS_ARE_KNOWN, PODS_ADD_UP
 from podpower_assets.checks import ENCODER_IS_WHOLE, TABLE_IS_WHOLE
+from podpower_assets.daemon_failures import NO_REASON, failed_backfills, failing, reason_of
 from podpower_assets.failed_checks import MOST_CHARS, Known, changed, lines, name_of, standing
 from podpower_assets.freshness import JOURNAL_IS_FRESH, LABELS_ARE_FRESH, MODEL_IS_FRESH, ROWS_ARE_FRESH
 from podpower_assets.lost_retries import is_lost
@@ -62,7 +63,7 @@ class Cursor(msgspec.Struct, kw_only=True):
 
 
 class Alert(msgspec.Struct, kw_only=True, frozen=True):
-    """One cause, and its message."""
+    """One cause, and its message. `check`: it lasts until it is not found any more."""
 
     cause: str
     text: str
@@ -81,8 +82,10 @@ def alerts(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     cursor = _read(context.cursor, now_s=now_s)
     keys = list(context.repository_def.asset_graph.asset_check_keys) if context.repository_def else []
     failed, running = _checks(context.instance, keys)
+    failed += _evaluations(context, now_s=now_s)
     changes, partitions = changed(context.instance, keys, cursor.partitions, now_s=now_s)
-    found = [*_failed_runs(context.instance, since_s=cursor.runs_until_s), *failed]
+    since_s = cursor.runs_until_s
+    found = [*_failed_runs(context.instance, since_s=since_s), *_backfills(context.instance, since_s=since_s), *failed]
     new = [alert for alert in {a.cause: a for a in found}.values() if _is_due(cursor.sent.get(alert.cause), now_s)]
     lasting = {alert.cause for alert in failed} | running
     over = [cause for cause, sent in cursor.sent.items() if sent.check and cause not in lasting]
@@ -125,6 +128,27 @@ def _failed_runs(instance: dg.DagsterInstance, *, since_s: float) -> Iterator[Al
         yield Alert(cause=f"{job}: {_NUMBER.sub('#', error)}", text=text)
 
 
+def _evaluations(context: dg.SensorEvaluationContext, *, now_s: float) -> list[Alert]:
+    """Return an alert for each sensor and schedule whose evaluations fail."""
+    if (repository := context.repository_def) is None:
+        return []
+    names = {one.name for one in repository.sensor_defs} | {one.name for one in repository.schedule_defs}
+    return [
+        Alert(
+            cause=f"evaluation of {name}",
+            text=f"{name} requests nothing, its evaluation fails: {why[:MOST_CHARS]} Open its ticks in the Dagster UI.",
+            check=True,
+        )
+        for name, why in failing(context.instance, names, now_s=now_s)
+    ]
+
+
+def _backfills(instance: dg.DagsterInstance, *, since_s: float) -> Iterator[Alert]:
+    for name, why in failed_backfills(instance, since_s=since_s):
+        text = f"backfill {name} was given up: {why[:MOST_CHARS]} Launch it again: partitions that it made stay made."
+        yield Alert(cause=f"backfill {name}", text=text)
+
+
 def _first_error(instance: dg.DagsterInstance, run_id: str) -> str:
     """Return the first line of the innermost error of the run: a step's own, else the run's. It has no credentials."""
     for kind in (dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE):
@@ -135,11 +159,9 @@ def _first_error(instance: dg.DagsterInstance, run_id: str) -> str:
             data = event.event_specific_data
             user = getattr(data, "user_failure_data", None)
             error = getattr(data, "error", None)
-            while error is not None and error.cause is not None:
-                error = error.cause
-            message = (user and user.description) or (error and error.message) or event.message or ""
-            return next((line for line in message.splitlines() if line.strip()), "no reason given")[:MOST_CHARS]
-    return "no reason given"
+            message = (user and user.description) or (error and reason_of(error)) or event.message or ""
+            return next((line for line in message.splitlines() if line.strip()), NO_REASON)[:MOST_CHARS]
+    return NO_REASON
 
 
 def _checks(instance: dg.DagsterInstance, keys: list[dg.AssetCheckKey]) -> tuple[list[Alert], set[str]]:

@@ -1,11 +1,28 @@
 """One message for each cause, with what to do, where people look."""
 
 import json
+import time
 
 import dagster as dg
 import httpx
 import msgspec
 import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.remote_origin import (
+    GrpcServerCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    ScheduleInstigatorData,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster._utils.error import SerializableErrorInfo
 
 from podpower_assets import failed_checks
 from podpower_assets.alerts import alerts
@@ -65,7 +82,20 @@ def hourly(context):
     )
 
 
-REPOSITORY = dg.Definitions(assets=[labels, hourly], jobs=[broken]).get_repository_def()
+@dg.sensor(job=broken)
+def looks():
+    pass
+
+
+@dg.schedule(job=broken, cron_schedule="37 3 * * *")
+def daily():
+    pass
+
+
+REPOSITORY = dg.Definitions(
+    assets=[labels, hourly], jobs=[broken], sensors=[looks], schedules=[daily]
+).get_repository_def()
+AWAY = SerializableErrorInfo("OperationalError: the database system is shutting down\nSELECT 1", [], None)
 
 
 class Desk:
@@ -90,6 +120,23 @@ class Desk:
     def hour(self, hour, **tags):
         key = f"2026-01-01-{hour:02}:00"
         assert dg.materialize([hourly], instance=self.instance, partition_key=key, tags=tags).success
+
+    def evaluate(self, name, status, *, failures=0, ago_s=0.0):
+        """Record an evaluation of a sensor or schedule as Dagster's daemon does."""
+        place = RemoteRepositoryOrigin(GrpcServerCodeLocationOrigin("localhost", 1, location_name="podpower"), "all")
+        origin = RemoteInstigatorOrigin(place, name)
+        kind, data = InstigatorType.SENSOR, SensorInstigatorData()
+        if name == "daily":
+            kind, data = InstigatorType.SCHEDULE, ScheduleInstigatorData("37 3 * * *")
+        state = InstigatorState(origin, kind, InstigatorStatus.DECLARED_IN_CODE, data)
+        if self.instance.get_instigator_state(state.instigator_origin_id, state.selector_id) is None:
+            self.instance.add_instigator_state(state)
+        self.instance.create_tick(
+            TickData(
+                state.instigator_origin_id, name, kind, status, time.time() - ago_s, selector_id=state.selector_id,
+                error=AWAY if status == TickStatus.FAILURE else None, consecutive_failure_count=failures,
+            )
+        )  # fmt: skip
 
 
 @pytest.fixture
@@ -283,3 +330,51 @@ def test_warnings_do_not_hold_up_what_failed_after_them(desk, webhook, monkeypat
     for _ in range(4):
         desk.tick()
     assert texts(webhook) == ["2026-01-01-06:00 failed: no rows"]
+
+
+WHY = "OperationalError: the database system is shutting down"
+
+
+def test_a_sensor_that_cannot_be_evaluated_is_posted_and_again_when_it_can(desk, webhook):
+    """Whatever it would request is not requested, without a failed run or check."""
+    for failures in (1, 2):
+        desk.evaluate("looks", TickStatus.FAILURE, failures=failures)
+        desk.tick()
+    assert webhook.received == []
+    desk.evaluate("looks", TickStatus.FAILURE, failures=3)
+    desk.tick()
+    desk.evaluate("looks", TickStatus.STARTED, failures=3)
+    desk.tick()
+    desk.evaluate("looks", TickStatus.SKIPPED)
+    desk.tick()
+    assert [message["text"] for message in webhook.received] == [
+        f"podpower: looks requests nothing, its evaluation fails: {WHY} Open its ticks in the Dagster UI.",
+        "podpower: evaluation of looks passes again",
+    ]
+
+
+@pytest.mark.parametrize(("ago_s", "posted"), [(60.0, 0), (900.0, 1)], ids=["being repeated", "given up"])
+def test_a_schedule_whose_one_evaluation_failed_is_posted(desk, webhook, ago_s, posted):
+    desk.evaluate("daily", TickStatus.FAILURE, failures=1, ago_s=ago_s)
+    desk.tick()
+    assert len(webhook.received) == posted
+
+
+def test_evaluations_of_a_sensor_that_is_gone_are_not_posted(desk, webhook):
+    desk.evaluate("renamed", TickStatus.FAILURE, failures=9)
+    desk.tick()
+    assert webhook.received == []
+
+
+def test_a_backfill_that_was_given_up_is_posted_once(desk, webhook):
+    desk.tick()
+    backfill = PartitionBackfill(
+        "bcdfghjk", BulkActionStatus.FAILED, from_failure=False, tags={}, backfill_timestamp=time.time() - 3600.0,
+        error=AWAY, backfill_end_timestamp=time.time(),
+    )  # fmt: skip
+    desk.instance.add_backfill(backfill)
+    desk.tick()
+    desk.tick()
+    assert [message["text"] for message in webhook.received] == [
+        f"podpower: backfill bcdfghjk was given up: {WHY} Launch it again: partitions that it made stay made."
+    ]
