@@ -117,8 +117,13 @@ MODEL_INFO: Final = Family(
 MODEL_AGE: Final = Family(
     name="podpower_model_age_seconds", kind="gauge", meaning="Seconds since the served model was trained."
 )
+NEWER_REFUSED: Final = Family(
+    name="podpower_newer_model_refused",
+    kind="gauge",
+    meaning="1 while a newer model, or the whole store, cannot be used: GET /model has the reason.",
+)
 API_KEYS: Final = Family(name="podpower_api_keys", kind="gauge", meaning="API keys that are accepted.")
-AT_SCRAPE: Final = (MODEL_INFO, MODEL_AGE, API_KEYS)
+AT_SCRAPE: Final = (MODEL_INFO, MODEL_AGE, NEWER_REFUSED, API_KEYS)
 
 
 class Metrics:

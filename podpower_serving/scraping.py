@@ -13,7 +13,7 @@ from podpower_serving.access import Access
 from podpower_serving.fleet import Fleet
 from podpower_serving.fleet_metrics import fleet_metrics
 from podpower_serving.incoming import AnyRequest
-from podpower_serving.metrics import API_KEYS, MODEL_AGE, MODEL_INFO, Metrics, exposition, metric
+from podpower_serving.metrics import API_KEYS, MODEL_AGE, MODEL_INFO, NEWER_REFUSED, Metrics, exposition, metric
 from podpower_serving.models import Served
 from podpower_serving.settings import Settings
 
@@ -60,4 +60,10 @@ def _at_scrape(served: Served, access: Access) -> Iterator[Metric]:
         ages[()] = [max(0.0, time.time() - datetime.fromisoformat(predictor.model.trained_at).timestamp())]
     if access.keys is not None:
         keys[()] = [len(access.keys)]
-    yield from (metric(MODEL_INFO, versions), metric(MODEL_AGE, ages), metric(API_KEYS, keys))
+    refused: dict[tuple[str, ...], list[float]] = {(): [0.0 if served.refused is None else 1.0]}
+    yield from (
+        metric(MODEL_INFO, versions),
+        metric(MODEL_AGE, ages),
+        metric(NEWER_REFUSED, refused),
+        metric(API_KEYS, keys),
+    )

@@ -187,7 +187,7 @@ class NewestModel:
         self.on_load()
         _log.info("serving model %s", predictor.version)
         for note in predictor.model.notes:
-            _log.warning("model %s: %s", predictor.version, note)
+            _log.info("model %s: %s", predictor.version, note)
 
     def _wait(self, name: str | None) -> None:
         """Set when a refused model is read again; a source that cannot be reached is tried at every call."""

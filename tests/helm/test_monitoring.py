@@ -71,30 +71,49 @@ def test_every_alert_has_a_runbook():
         assert anchor in headings
 
 
-def test_the_alerts_of_a_stale_platform_fire(tmp_path):
-    """Prometheus' own test of rules, with series as a platform without labels for three hours has them."""
+STALE = {
+    'podpower_labels_age_seconds{cluster="main"}': "7000+60x60",
+    'podpower_model_age_seconds{pod="a"}': "172000+60x60",
+    'podpower_model_info{pod="a",version="v"}': "1x60",
+}
+# A pod that started with a refused model: the counter of refusals is 1 from its first scrape on, and never grows.
+REFUSED = {
+    'podpower_model_info{pod="a",version="v"}': "1x60",
+    'podpower_model_refused_total{pod="a"}': "1x60",
+    'podpower_newer_model_refused{pod="a"}': "1x60",
+}
+NO_MODEL = {'podpower_newer_model_refused{pod="a"}': "0x60"}
+DYING = {
+    'podpower_model_info{pod="a",version="v"}': "1x60",
+    'podpower_workers_started_total{pod="a",instance="a:8000"}': "2+1x60",
+}
+
+
+@pytest.mark.parametrize(
+    ("series", "alerts"),
+    [
+        pytest.param(STALE, {"PodpowerLabelGaps", "PodpowerModelStale"}, id="labels and model are stale"),
+        pytest.param(REFUSED, {"PodpowerModelRefused"}, id="a model is refused"),
+        pytest.param(NO_MODEL, {"PodpowerNoModel"}, id="no model"),
+        pytest.param(DYING, {"PodpowerWorkersDie"}, id="workers die"),
+    ],
+)
+def test_alerts_fire_for_what_they_are_for_and_no_others_do(tmp_path, series, alerts):
+    """Prometheus' own test of rules, with the series of a platform in an hour of trouble."""
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("no promtool binary on this machine")
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules()))
-    series = [
-        {"series": 'podpower_labels_age_seconds{cluster="main"}', "values": "7000+60x60"},
-        {"series": 'podpower_model_age_seconds{pod="a"}', "values": "172000+60x60"},
-        {"series": 'podpower_model_info{pod="a",version="v"}', "values": "1x60"},
-    ]
     test = {
         "rule_files": ["rules.yaml"],
         "evaluation_interval": "1m",
         "tests": [{
             "interval": "1m",
-            "input_series": series,
+            "input_series": [{"series": name, "values": values} for name, values in series.items()],
             "promql_expr_test": [{
                 "expr": "count(ALERTS{alertstate='firing'}) by (alertname)",
                 "eval_time": "59m",
-                "exp_samples": [
-                    {"labels": '{alertname="PodpowerLabelGaps"}', "value": 1},
-                    {"labels": '{alertname="PodpowerModelStale"}', "value": 1},
-                ],
+                "exp_samples": [{"labels": f'{{alertname="{alert}"}}', "value": 1} for alert in sorted(alerts)],
             }],
         }],
     }  # fmt: skip

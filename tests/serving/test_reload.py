@@ -66,11 +66,14 @@ def test_a_broken_model_is_refused_and_the_old_one_stays(running, tmp_path, pair
         until(lambda: client.get("/model").json()["refused"])
         model = client.get("/model").json()
         assert (model["version"], model["refused"]["version"]) == (first, second)
-        assert "podpower_model_refused_total 1.0" in client.get("/metrics").text
+        metrics = client.get("/metrics").text
+        assert "podpower_model_refused_total 1.0" in metrics
+        assert "podpower_newer_model_refused 1.0" in metrics
         assert client.get("/readyz").status_code == 200
         assert client.post("/predict", json=REQUEST_EXAMPLE).json()["model_version"] == first
         store.promote(first)
         until(lambda: client.get("/model").json()["refused"] is None)
+        assert "podpower_newer_model_refused 0.0" in client.get("/metrics").text
 
 
 def test_a_restart_on_a_damaged_model_serves_the_one_before(running, tmp_path, pairs):
