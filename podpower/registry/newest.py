@@ -169,6 +169,10 @@ class NewestModel:
                 self.on_load()
             self.refuse(seen.error, name=seen.name)
             return
+        if seen.name is None and self._predictor is not None:  # an unmounted or emptied store
+            self._failed = None
+            self.refuse(f"it has no model any more: {self._source.remedy}")
+            return
         self.refused = self._failed = None  # before the model is seen: no answer has both
         if seen.predictor is not None:
             self._use(seen.predictor, seen.name)

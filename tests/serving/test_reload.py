@@ -76,6 +76,24 @@ def test_a_broken_model_is_refused_and_the_old_one_stays(running, tmp_path, pair
         assert "podpower_newer_model_refused 0.0" in client.get("/metrics").text
 
 
+def test_a_store_that_is_away_is_reported_and_the_served_model_stays(running, tmp_path, pairs, caplog):
+    """The log had `no model to serve yet` while one was served, and /model had nothing."""
+    store = ModelStore(tmp_path / "models")
+    version = store.add(*pairs[0])
+    store.promote(version)
+    with running(Settings(model_store=str(store.root), reload_seconds=0.05)) as client:
+        until(lambda: client.get("/readyz").status_code == 200)
+        store.root.rename(tmp_path / "away")
+        until(lambda: client.get("/model").json()["refused"])
+        assert client.get("/model").json()["version"] == version
+        assert "no model any more" in client.get("/model").json()["refused"]["detail"]
+        (tmp_path / "away").rename(store.root)
+        until(lambda: client.get("/model").json()["refused"] is None)
+    assert [record.message for record in caplog.records if "no model" in record.message] == [
+        f"model of the source is refused, model {version} is served: it has no model any more: {StoreSource.remedy}"
+    ]
+
+
 def test_a_restart_on_a_damaged_model_serves_the_one_before(running, tmp_path, pairs):
     store = ModelStore(tmp_path)
     first, second = (store.add(*pair) for pair in pairs[:2])
