@@ -29,6 +29,7 @@ MAX_NAME: Final = 253
 _MAX_WORD: Final = 48
 _LARGE: Final = 1 << 16  # bytes
 _BYTES_AN_OBJECT: Final = 16  # a request takes twice as many for each of its objects
+_ONE_LINE: Final = "; the body is one line: curl -d removes line breaks, --data-binary keeps them"
 _ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -77,13 +78,14 @@ def manifests(body: bytes, options: Options) -> list[InferenceRequest]:
         first = workloads.errors[0]
         kind = Unreadable if _is_unreadable(first) else InvalidInput
         where = f"document {first.index + 1}: " if first.index else ""
-        raise kind(f"{where}{first.detail}")
+        raise kind(f"{where}{first.detail}{_one_line(body)}")
     if not workloads.requests:
         first_skipped = next(
             (f"{quoted(s.kind)}/{quoted(s.name)}: {s.reason}" for s in workloads.skipped), "there is no object in it"
         )
         raise InvalidInput(
             f"no workload in the manifest ({first_skipped}): send a Deployment, a Job or another kind with pods"
+            f"{_one_line(body)}"
         )
     return workloads.requests
 
@@ -111,9 +113,11 @@ def rows_in(body: bytes, *, media_type: str, options: Options) -> Workloads | Se
     workloads = read_manifests(_text(body), source=_SOURCE, options=options)
     if not workloads.requests and not workloads.skipped:
         if not workloads.errors:
-            raise InvalidInput("there is no object in the body: send manifests, or a JSON list of InferenceRequests")
+            raise InvalidInput(
+                f"there is no object in the body: send manifests, or a JSON list of InferenceRequests{_one_line(body)}"
+            )
         if all(_is_unreadable(entry) for entry in workloads.errors):
-            raise Unreadable(workloads.errors[0].detail)
+            raise Unreadable(f"{workloads.errors[0].detail}{_one_line(body)}")
         if all(NO_MANIFEST in entry.detail for entry in workloads.errors):
             raise InvalidInput(workloads.errors[0].detail)
     return workloads
@@ -205,6 +209,11 @@ def row(index: int, text: msgspec.Raw | bytes) -> InferenceRequest | Rejected:
         return request_from_dict(json_values.value_of(bytes(text))) if request is None else request
     except InvalidInput as error:
         return Rejected(source=_SOURCE, index=index, detail=str(error))
+
+
+def _one_line(body: bytes) -> str:
+    """Return a hint for a manifest that lost its line breaks, as of `curl -d @FILE`."""
+    return _ONE_LINE if b"apiVersion: " in body and b"\n" not in body.strip() else ""
 
 
 def _check_length(count: int, most: int | None) -> None:

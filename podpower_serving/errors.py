@@ -61,7 +61,8 @@ def from_http(request: Request[Any, Any, Any], error: HTTPException) -> Response
     status = HTTPStatus(error.status_code)
     headers = dict(error.headers or {})
     if status is HTTPStatus.NOT_FOUND:
-        detail = f"no such path: {quoted(request.url.path)}; see /docs for those there are"
+        hint = "; see /docs for those there are" if request.app.state.settings.docs else ""
+        detail = f"no such path: {quoted(request.url.path)}{hint}"
     elif status is HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = next((value for name, value in headers.items() if name.lower() == "allow"), "another verb")
         detail = f"{request.method} is not allowed for {quoted(request.url.path)}: use {allowed}"

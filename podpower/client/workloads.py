@@ -1,14 +1,18 @@
 """Forms in which a workload is given: an InferenceRequest, its JSON, or an object or manifest of Kubernetes."""
 
+import re
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict, TypeGuard
+from typing import Any, Final, TypeAlias, TypedDict, TypeGuard
 
 import msgspec
 
 from podpower.errors import InvalidInput
+from podpower.specs.quoting import printable
 from podpower.specs.requests import InferenceRequest
+
+_FILE_NAME: Final = re.compile(r"[^\n:{}]{1,4096}\.(?:ya?ml|json)", re.IGNORECASE)
 
 Workload: TypeAlias = InferenceRequest | Mapping[str, Any]
 Manifests: TypeAlias = str | bytes | PathLike[str]
@@ -59,6 +63,8 @@ def json_of(workload: Workload | list[Workload]) -> bytes:
 def text_of(manifests: Manifests) -> bytes:
     """Return the bytes of manifests: a text, or the file at a path. InvalidInput when it cannot be read."""
     if isinstance(manifests, str):
+        if _FILE_NAME.fullmatch(manifests):
+            raise InvalidInput(f"{printable(manifests)} is read as a manifest: give a file as pathlib.Path")
         return manifests.encode("utf-8", "surrogatepass")
     if isinstance(manifests, bytes):
         return manifests

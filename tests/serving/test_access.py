@@ -56,6 +56,11 @@ def test_no_other_path_answers_without_a_key(guarded, path):
     assert guarded.get(path).status_code == 401
 
 
+def test_a_path_that_is_not_there_refers_to_no_docs_that_are_off(guarded, keys):
+    detail = guarded.get("/nowhere", headers=bearer(next(iter(keys.values())))).json()["detail"]
+    assert detail == "no such path: /nowhere"
+
+
 def test_each_key_opens_both_ways_to_a_prediction(guarded, keys):
     for key in keys.values():
         for media_type in ("application/json", "application/json; charset=utf-8"):

@@ -233,6 +233,9 @@ JSON_HEADERS = {"Content-Type": "application/json"}
         ("/predict/from-yaml", MANIFEST_EXAMPLE, {"Content-Type": "text/plain; charset=utf-16"}, 415, "UTF-8"),
         ("/predict/from-yaml", MANIFEST_EXAMPLE, {"Content-Type": "image/png"}, 415, "yaml"),
         ("/infer/from-yaml", b"\xff\xfe", YAML, 400, "UTF-8"),
+        ("/predict/batch", MANIFEST_EXAMPLE.replace("\n", ""), YAML, 400, "--data-binary"),
+        ("/predict/from-yaml", MANIFEST_EXAMPLE.replace("\n", ""), YAML, 400, "--data-binary"),
+        ("/predict/from-yaml", "# A shop" + MANIFEST_EXAMPLE.replace("\n", ""), YAML, 422, "--data-binary"),
     ],
 )
 def test_problems_name_what_is_wrong(client, path, content, headers, status, words):

@@ -237,3 +237,10 @@ def test_a_streamed_answer_that_breaks_off_or_is_refused_is_an_error(client):
         next(streams(str(client.base_url), rows(2_000)))
     with pytest.raises(podpower.InvalidInput, match="infer"):
         next(streams(str(client.base_url), [DEPLOYMENT]))
+
+
+@pytest.mark.parametrize("name", ["deployment.yaml", "k8s/web.YML", "list.json"])
+@pytest.mark.parametrize("method", ["predict_batch", "from_yaml", "infer"])
+def test_the_name_of_a_file_as_text_is_an_error_with_what_to_give(asked, method, name):
+    with pytest.raises(podpower.InvalidInput, match=r"is read as a manifest: give a file as pathlib\.Path"):
+        getattr(asked, method)(name)
