@@ -19,6 +19,7 @@ from podpower_serving import hang_ups
 
 _WAITS_SECONDS: Final = (0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before a worker that ended early is started again
 _EARLY_SECONDS: Final = 10.0
+_NO_ROOM_SECONDS: Final = 1.0  # for another process
 _GRACE_SECONDS: Final = 20.0  # beyond the drain period, before workers are killed
 _TICK_SECONDS: Final = 0.2
 _START_SECONDS: Final = 120.0  # until the first beat: imports, and a look for the model
@@ -100,17 +101,28 @@ class Workers:
     def _start_missing(self) -> None:
         for worker in self._workers:
             if worker.pid is None and time.monotonic() >= worker.again_s:
-                worker.pid = self._fork(worker.number)
-                worker.started_s = time.monotonic()
-                worker.responds, worker.silent_ticks = False, 0
+                self._start(worker)
+
+    def _start(self, worker: _Worker) -> None:
+        """Start a worker, later where the system has no room for another process: the other workers serve."""
+        try:
+            worker.pid = self._fork(worker.number)
+        except OSError as error:
+            worker.again_s = time.monotonic() + _NO_ROOM_SECONDS
+            _log.error("worker %d is not started: %s; again in %g s", worker.number, error.strerror, _NO_ROOM_SECONDS)
+            return
+        worker.started_s = time.monotonic()
+        worker.responds, worker.silent_ticks = False, 0
 
     def _fork(self, number: int) -> int:
         # A signal between the fork and the handlers of the worker would be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-        pid = os.fork()
-        if pid == 0:
-            self._in_worker(number)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._in_worker(number)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
         _log.info("worker %d is process %d", number, pid)
         return pid
 

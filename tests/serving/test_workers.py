@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -139,3 +141,37 @@ def test_a_service_that_is_stopped_while_its_workers_start_ends_with_0(store, tm
         wait_until(lambda: "worker 1 is process" in running.logged())
         running.process.terminate()
         assert running.process.wait(timeout=60) == 0, running.logged()
+
+
+WITHOUT_ROOM = """
+import errno, logging, os, select, sys, time
+from podpower_serving.workers import Workers
+
+fork, forks = os.fork, []
+
+def scarce():
+    forks.append(1)
+    if len(forks) == 2:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+
+def work(number, parent):
+    print("started", number, flush=True)
+    select.select([parent], [], [])
+
+os.fork = scarce
+logging.basicConfig(level=logging.INFO)
+beats = lambda number: time.monotonic_ns()
+sys.exit(Workers(work, number=2, drain_seconds=0, release=lambda: None, beats=beats, hung_seconds=60).run())
+"""
+
+
+def test_no_room_for_another_process_ends_no_service():
+    """A limit of processes cannot be set for root: the second fork fails as beyond one. It ended the whole service."""
+    command = [sys.executable, "-c", WITHOUT_ROOM]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["started 0\n", "started 1\n"]
+        process.terminate()
+        logged = process.communicate(timeout=60)[1]
+    assert process.returncode == 0
+    assert "worker 1 is not started: Resource temporarily unavailable; again in 1 s" in logged
