@@ -12,6 +12,9 @@ from podpower.cli.arguments import Commands, add_command, positive
 from podpower.cli.signals import terminate_as_interrupt
 from podpower.cli.times import parse_hour
 from podpower.hours import HOUR_S, start_of_hour
+from podpower.io.locks import lock
+
+_LOCK = "follow.lock"  # in the folder of a recording: two that continue it would mix their samples
 
 
 def add(commands: Commands) -> None:
@@ -89,8 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
         written = write_openmetrics(Recording(arguments.out), arguments.openmetrics)
         output.note(f"{arguments.openmetrics}: {written} samples")
     if arguments.follow:
-        output.note(f"{arguments.out}: continuing in real time until Ctrl-C")
-        with terminate_as_interrupt():
+        busy = f"another `podpower simulate --follow` continues {arguments.out}: stop it, or name another folder"
+        with terminate_as_interrupt(), lock(folder / _LOCK, busy=busy):
+            output.note(f"{arguments.out}: continuing in real time until Ctrl-C")
             follow(arguments.out, stop=lambda: False)
     return 0
 
