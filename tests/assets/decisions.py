@@ -1,4 +1,4 @@
-"""A code location whose sensor and schedule request two runs each time, for tests of Dagster's daemons."""
+"""A code location with a sensor, a schedule and an asset, for tests of Dagster's daemons."""
 
 import dagster as dg
 
@@ -33,4 +33,12 @@ def hourly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
 
-DEFINITIONS = dg.Definitions(jobs=[work], sensors=[looks], schedules=[hourly])
+DAYS = dg.StaticPartitionsDefinition(["monday", "tuesday"])
+
+
+@dg.asset(partitions_def=DAYS, backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=1))
+def table() -> None:
+    """Hold nothing."""
+
+
+DEFINITIONS = dg.Definitions(assets=[table], jobs=[work], sensors=[looks], schedules=[hourly])

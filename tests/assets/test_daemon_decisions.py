@@ -1,11 +1,12 @@
-"""No request of a sensor or schedule is lost or doubled where database, code server or daemon go away meanwhile: with a
-real code server, and the functions of Dagster's daemons.
+"""No request of a sensor, a schedule or a backfill is lost or doubled where database, code server or daemon go away
+meanwhile: with a real code server, and the functions of Dagster's daemons.
 """
 
 import logging
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,17 +14,20 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import sqlalchemy
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.test_utils import create_test_daemon_workspace_context
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import GrpcServerTarget
 from dagster._daemon import sensor as sensor_daemon
+from dagster._daemon.backfill import execute_backfill_iteration
+from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import launch_scheduled_runs
 
 from podpower.cli.ports import free_port, listens
 from tests.waiting import until
 
-pytestmark = pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated")  # of Dagster's log
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Dagster's own code
 ROOT = Path(__file__).parents[2]
 LOG = logging.getLogger("daemon")
 AWAY = sqlalchemy.exc.OperationalError("INSERT", {}, Exception("server closed the connection unexpectedly"))
@@ -160,3 +164,41 @@ def test_a_schedule_is_evaluated_again_where_the_database_refused_its_run(
     daemon.schedule(at + timedelta(seconds=30))
     daemon.schedule(at + timedelta(seconds=60))
     assert daemon.keys() == [at.isoformat()]
+
+
+def test_runs_wait_for_the_code_server_for_minutes_and_fail_to_be_retried(daemon: Daemon) -> None:
+    daemon.look()
+    daemon.kill_server()
+    queue, seen = QueuedRunCoordinatorDaemon(interval_seconds=1), list[set[str]]()
+    for attempt in range(12):
+        list(queue.run_iteration(daemon.context, fixed_iteration_time=time.time() + 31.0 * attempt))
+        seen.append({run.status.value for run in daemon.instance.get_runs()})
+    assert seen[:5] == [{"QUEUED"}] * 5
+    assert seen[-1] == {"FAILURE"}
+    assert {run.tags["dagster/will_retry"] for run in daemon.instance.get_runs()} == {"true"}
+
+
+def test_a_backfill_goes_on_when_the_code_server_is_back(daemon: Daemon) -> None:
+    """It is not given up, however long that takes: such failures are not counted."""
+
+    def go_on() -> list[dg.DagsterRun]:
+        list(execute_backfill_iteration(daemon.context, LOG))
+        return list(daemon.instance.get_runs())
+
+    graph = daemon.context.create_request_context().asset_graph
+    daemon.instance.add_backfill(
+        PartitionBackfill.from_asset_partitions(
+            asset_graph=graph, backfill_id="bcdfghjk", tags={}, backfill_timestamp=time.time(),
+            asset_selection=[dg.AssetKey("table")], partition_names=["monday", "tuesday"],
+            dynamic_partitions_store=daemon.instance, all_partitions=False, title=None, description=None,
+            run_config=None,
+        )
+    )  # fmt: skip
+    daemon.kill_server()
+    assert go_on() == go_on() == []
+    backfill = daemon.instance.get_backfill("bcdfghjk")
+    assert backfill is not None
+    assert (backfill.status, backfill.failure_count) == (BulkActionStatus.REQUESTED, 0)
+    daemon.start()
+    until(lambda: len(go_on()) == 2, every_s=0.5)
+    assert {run.tags["dagster/asset_partition_range_start"] for run in go_on()} == {"monday", "tuesday"}

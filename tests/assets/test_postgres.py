@@ -46,6 +46,7 @@ def test_a_process_keeps_its_connection_and_makes_another_one_for_one_that_was_l
     with sqlalchemy.create_engine(postgres_url).connect() as other:
         other.execute(sqlalchemy.text(f"select pg_terminate_backend({first})"))
     assert backend() != first
+    assert storage.run_storage._engine.pool._recycle <= 300  # after a failover the old server may answer, and not write
     storage.run_storage._engine.dispose()
 
 
