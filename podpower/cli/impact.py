@@ -114,7 +114,8 @@ def _idle_of_the_fleet(arguments: argparse.Namespace) -> "Idle | None":
     from podpower.fleet.summary import idle_of, read_summary  # noqa: PLC0415
     from podpower.impact.scope import Idle  # noqa: PLC0415
 
-    found = idle_of(read_summary(arguments.settings.places.model_store), getattr(arguments, "cluster", None))
+    store = getattr(arguments, "store", None) or arguments.settings.places.model_store
+    found = idle_of(read_summary(store), getattr(arguments, "cluster", None))
     return None if found is None else Idle(w_per_vcpu=found[0], source=f"{found[1]}; of the fleet summary")
 
 

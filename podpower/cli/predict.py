@@ -38,12 +38,14 @@ W is the expected power of all pods of a workload, kWh a month the energy of 730
 basis shows what a prediction rests on: "seen" (labels of this spec), "similar" (close neighbours) or "prior" (an
 estimate from its resources, far from all training data). Without --encoder and --model the served model of the store
 predicts (PODPOWER_MODEL_STORE; by default that of PODPOWER_HOME); where there is none, every prediction is such an
-estimate.
+estimate. A store that --store names must serve one. That of a service may need an API key, in the file that
+PODPOWER_MODEL_STORE_KEY_FILE names, and certificates of its CA, in that of SSL_CERT_FILE.
 
 Exit code 1: some objects could not be read; the others are predicted. Exit code 3: the total is above a threshold.
 
   podpower predict -f deployment.yaml
   podpower predict -f k8s/ --price 0.30 --carbon 380 --fail-above 50EUR
+  podpower predict -f deployment.yaml --store https://podpower.example.org/store
   podpower predict --encoder encoder.joblib --model knn_energy.joblib -f deployment.yaml --explain
   kubectl get all -A -o yaml | podpower predict -f - --format json
   helm template chart | podpower predict -f - --nodes 12

@@ -280,6 +280,23 @@ def test_another_path_of_a_service_is_no_empty_store(store, handing_out, pairs, 
     assert "predicted by" in capsys.readouterr().err
 
 
+def test_commands_predict_by_the_store_that_an_option_names(store, handing_out, pairs, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("PODPOWER_MODEL_STORE", str(tmp_path / "another"))
+    manifest = str(Path(__file__).parents[2] / "examples" / "deployment.yaml")
+    commands = (["predict", "-f", manifest], ["diff", manifest, manifest])
+    for command in commands:  # no build passes on estimates where a model was named
+        assert main([*command, "--store", address(handing_out)]) == 1
+        assert "serves no model yet" in capsys.readouterr().err
+    version = store.add(*pairs[0])
+    store.promote(version)
+    for command in commands:
+        assert main([*command, "--store", address(handing_out)]) == 0
+        assert f"predicted by {version}" in capsys.readouterr().err
+    assert main([*commands[0], "--url", str(handing_out.base_url)]) == 1
+    assert "as http://HOST:8000/store" in capsys.readouterr().err
+    assert main([*commands[0], "--store", "x", "--encoder", "e", "--model", "m"]) == 2
+
+
 def test_a_file_that_is_too_large_is_refused(store, handing_out, pairs):
     version = store.add(*pairs[0])
     store.promote(version)
