@@ -70,7 +70,7 @@ def training_rows(rows: "pl.DataFrame | TrainingRows") -> TrainingRows:
 
 
 def read_training_rows(
-    *tables: AnyPath | TableFile, encoder_fingerprint: str | None = None, renewals: pl.DataFrame | None = None
+    *tables: "AnyPath | TableFile", encoder_fingerprint: str | None = None, renewals: pl.DataFrame | None = None
 ) -> TrainingRows:
     """Return rows of files, read when they are used; of several encoders only those of one. Older spec hashes are
     replaced as `renewals` (podpower.datasets.renewal) has them. InvalidInput when a file is missing or no Parquet.

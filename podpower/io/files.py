@@ -7,14 +7,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
-
-from upath import UPath
+from typing import TYPE_CHECKING, BinaryIO
 
 from podpower.errors import InvalidInput
 from podpower.io.leftovers import part_of
-from podpower.io.places import AnyPath, explaining, is_local, place, reaching
+from podpower.io.places import AnyPath, explaining, is_local, is_plain, place, reaching
 from podpower.io.streams import is_stream
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 
 @contextlib.contextmanager
@@ -25,22 +26,35 @@ def atomic_file(path: AnyPath) -> Iterator[Path]:
     piece. A link stays and its target is written; devices and pipes stay too, such as /dev/null and /dev/stdout.
     PodpowerError when the disk is full or the place cannot be written.
     """
-    target = place(path)
+    if is_plain(path):
+        writing = _local_file(Path(path))
+    else:
+        target = place(path)
+        writing = _local_file(Path(str(target))) if is_local(target) else _uploaded_file(target)
+    with writing as aside:
+        yield aside
+
+
+@contextlib.contextmanager
+def _uploaded_file(target: "UPath") -> Iterator[Path]:
+    with explaining(target), tempfile.TemporaryDirectory() as folder:
+        aside = Path(folder) / target.name
+        yield aside
+        with reaching(target):
+            target.fs.put_file(str(aside), target.path)
+
+
+@contextlib.contextmanager
+def _local_file(target: Path) -> Iterator[Path]:
     with explaining(target):
-        if not is_local(target):
-            with tempfile.TemporaryDirectory() as folder:
-                aside = Path(folder) / target.name
-                yield aside
-                with reaching(target):
-                    target.fs.put_file(str(aside), target.path)
-        elif is_stream(Path(str(target))):
+        if is_stream(target):
             with tempfile.TemporaryDirectory() as folder:
                 aside = Path(folder) / "written"
                 yield aside
-                with Path(str(target)).open("wb") as stream, aside.open("rb") as whole:
+                with target.open("wb") as stream, aside.open("rb") as whole:
                     shutil.copyfileobj(whole, stream)
         else:
-            local = Path(os.path.realpath(str(target)))
+            local = Path(os.path.realpath(target))
             with part_of(local) as aside:
                 yield aside
                 _sync(aside)
@@ -93,7 +107,7 @@ def read_bounded(path: AnyPath, *, limit_bytes: int) -> bytes:
     return data
 
 
-def read_if_exists(path: UPath, *, limit_bytes: int) -> bytes | None:
+def read_if_exists(path: "UPath", *, limit_bytes: int) -> bytes | None:
     """Return the content of `path`, None when there is no such file. InvalidInput when it is larger than the limit."""
     if not is_local(path):
         data = _fetched(path, most_bytes=limit_bytes + 1)
@@ -108,7 +122,7 @@ def read_if_exists(path: UPath, *, limit_bytes: int) -> bytes | None:
     return data
 
 
-def _fetched(path: UPath, *, most_bytes: int) -> bytes | None:
+def _fetched(path: "UPath", *, most_bytes: int) -> bytes | None:
     """Return the first bytes of an object in one request, so that no writer comes between two; None without it."""
     with reaching(path):
         try:
@@ -136,13 +150,13 @@ def opened(path: AnyPath) -> Iterator[BinaryIO]:
         yield stream
 
 
-def exists(path: UPath) -> bool:
+def exists(path: "UPath") -> bool:
     """Return True if there is a file or folder. PodpowerError when the place does not answer."""
     with reaching(path):
         return bool(path.exists())
 
 
-def children(folder: UPath) -> list[UPath]:
+def children(folder: "UPath") -> "list[UPath]":
     """Return the paths in a folder without hidden ones; none where the folder does not exist."""
     with reaching(folder):
         try:

@@ -5,14 +5,15 @@ import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
-
-from upath import UPath
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
 
 from podpower.errors import InvalidInput, PodpowerError, Unavailable
 from podpower.extras import how_to_install
 
-AnyPath = UPath | Path | str
+if TYPE_CHECKING:
+    from upath import UPath
+
+AnyPath: TypeAlias = "UPath | Path | str"
 
 _LOCAL: Final = frozenset({"", "file", "local"})
 # Each scheme with the extra of podpower that reads it; memory:// needs none.
@@ -24,10 +25,12 @@ _KNOWN_URLS: Final = "a path, s3://, gs:// or az://"
 _MOST_SHOWN = 300
 
 
-def place(path: AnyPath) -> UPath:
+def place(path: AnyPath) -> "UPath":
     """Return a path or URL as the object that it is read and written through. InvalidInput for an unknown scheme,
     Unavailable where the package of a scheme is not installed.
     """
+    from upath import UPath  # noqa: PLC0415  # 30 ms, for which a local file need not wait
+
     if isinstance(path, UPath):
         return path
     scheme = scheme_of(path)
@@ -88,13 +91,18 @@ def check_bucket(url: AnyPath) -> None:
             raise InvalidInput(f"{found}: there is no bucket {bucket!r}: create it, or correct the URL") from None
 
 
-def is_local(path: UPath) -> bool:
+def is_plain(path: AnyPath) -> TypeGuard[str | Path]:
+    """Return True for a path that is no URL, and so needs no `place`. InvalidInput for a URL of an unknown scheme."""
+    return isinstance(path, str | Path) and not scheme_of(path)
+
+
+def is_local(path: "UPath | Path") -> bool:
     """Return True if the path is in a local file system, where rename is atomic."""
-    return path.protocol in _LOCAL
+    return isinstance(path, Path) or path.protocol in _LOCAL
 
 
 @contextlib.contextmanager
-def explaining(path: UPath) -> Iterator[None]:
+def explaining(path: "UPath | Path") -> Iterator[None]:
     """Raise a PodpowerError that names the path in place of an OSError inside: InvalidInput where access is denied or a
     bucket does not exist, Unavailable where an object store does not answer.
     """
@@ -105,7 +113,7 @@ def explaining(path: UPath) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def reaching(path: UPath) -> Iterator[None]:
+def reaching(path: "UPath | Path") -> Iterator[None]:
     """Do the same for every error of an object store's package; only calls of the file system belong inside."""
     try:
         with explaining(path):
@@ -118,7 +126,7 @@ def reaching(path: UPath) -> Iterator[None]:
         raise Unavailable(f"{path} does not answer: {_one_line(error)}") from error
 
 
-def _explained(error: OSError, path: UPath) -> PodpowerError:
+def _explained(error: OSError, path: "UPath | Path") -> PodpowerError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return PodpowerError(
             f"no room to write {path}: free some space and run it again; nothing was left half-written"
