@@ -70,7 +70,8 @@ def samples_of(points: pl.DataFrame, series: pl.DataFrame) -> Samples:
     )
     codes = series.select("series_id", "series").join(by_code.select("series", "code"), on="series")
     value = pl.col("value")
-    found = points.filter(value.is_finite() & (value >= 0))
+    measured = points.select(value.is_finite() & (value >= 0)).to_series()
+    found = points if measured.all() else points.filter(measured)  # most often all, and then no copy
     code = _codes(found["series_id"], codes)
     if (others := code < 0).any():
         found, code = found.filter(~others), code[~others]

@@ -120,7 +120,8 @@ class Matrix:
         last = self._buffer.rfind(_BETWEEN)
         if last < 0:
             return
-        complete = b"[" + self._buffer[: last + 1] + b"]"
+        with memoryview(self._buffer) as buffer:  # so that it is copied once
+            complete = b"".join((b"[", buffer[: last + 1], b"]"))
         del self._buffer[: last + 2]
         try:
             self._add(_SERIES.decode(complete))

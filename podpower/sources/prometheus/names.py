@@ -12,8 +12,7 @@ _MOST_KNOWN = 100_000  # about 150 MB; then all are read again
 _LABELS = msgspec.json.Decoder(dict[str, str])
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Named:
+class Named(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Labels of one series: its number, its LABEL_COLUMNS, the names of all labels, and two values beside them."""
 
     number: int
