@@ -2,7 +2,8 @@
 
 An event loop that is busy looks at the socket more often than one that has to wake up first, and would take nearly all
 connections of a burst. So a worker with more connections than another one leaves the socket alone for a moment, then
-takes a connection in any case: none waits long for a worker that does not run.
+takes a connection in any case: none waits long for a worker that does not run. While some wait, it takes one more after
+each moment: connections that come and go by the thousand are not held back.
 """
 
 import asyncio
@@ -40,6 +41,7 @@ class Accepting:
         self._loop = asyncio.get_running_loop()
         self._opening: set[asyncio.Task[None]] = set()
         self._later: asyncio.TimerHandle | None = None
+        self._waits = 0  # for others, since no connection waited
         listener.setblocking(False)
         self._loop.add_reader(listener, self._share)
 
@@ -57,16 +59,21 @@ class Accepting:
         """Accept connections up to the share of this worker; leave more to others, for a moment."""
         while not (others := self._less_busy()):
             if not self._accept():
+                self._waits = 0
                 return
+        self._waits += 1
         self._pause(_WAIT_SECONDS, self._take, others)
 
     def _less_busy(self) -> list["_Other"]:
         return [other for other in self._others if other.is_less_busy_than(self._head)]
 
     def _take(self, others: list["_Other"]) -> None:
-        """Accept one connection, which others could have taken."""
+        """Accept connections that others could have taken."""
         self._resume()
-        if self._accept():
+        for _ in range(self._waits):
+            if not self._accept():
+                self._waits = 0
+                return
             for other in others:
                 other.waited_in_vain()
 

@@ -1,5 +1,6 @@
 """How several workers divide the connections of the socket that they share."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -14,12 +15,15 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from podpower_serving.accepting import Accepting
 from podpower_serving.openapi import REQUEST_EXAMPLE
+from podpower_serving.shared_counts import SharedCounts
 from tests.serving.processes import service, wait_until
 from tests.serving.test_tls import Authority
 
 CONNECTIONS = 64
 BURSTS = 5
+CLOSED = 400
 BODY = json.dumps(REQUEST_EXAMPLE).encode()
 REQUEST = b"POST /predict HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
 
@@ -126,6 +130,43 @@ def test_handshakes_that_do_not_come_are_divided_evenly_and_end(filled_store, tm
         wait_until(lambda: not any(map(connections_of, workers_of(served))), served.log)
         assert "Traceback" not in served.logged()
         assert "never retrieved" not in served.logged()
+
+
+class Counting(Accepting):
+    """Counts how often it leaves the socket alone."""
+
+    pauses = 0
+
+    def _pause(self, *given):
+        self.pauses += 1
+        super()._pause(*given)
+
+
+def test_connections_that_come_and_go_are_not_held_back():
+    """Two workers each took one connection in two milliseconds, and waited for the other: of 1,000 connections a second
+    that were closed at once, a third were accepted, and requests beside them took 10 s.
+    """
+
+    async def pauses():
+        slots = SharedCounts(2).heads
+        closed = [asyncio.Event() for _ in range(CLOSED)]
+
+        class Protocol(asyncio.Protocol):
+            def connection_lost(self, exc):
+                next(event for event in closed if not event.is_set()).set()
+
+        with socket.create_server(("127.0.0.1", 0), backlog=CLOSED) as listener, contextlib.ExitStack() as stack:
+            for connection in [stack.enter_context(socket.socket()) for _ in range(CLOSED)]:
+                connection.connect(listener.getsockname())
+                connection.close()
+            accepting = Counting(listener, Protocol, head=slots[0], others=slots[1:], tls={})
+            while not all(event.is_set() for event in closed):
+                slots[1].beat()  # it lives, and waits as well
+                await asyncio.sleep(0)
+            accepting.close()
+        return accepting.pauses
+
+    assert asyncio.run(pauses()) < CLOSED // 5
 
 
 @pytest.mark.parametrize("busy", [0, 8], ids=["idle", "beside open connections"])
