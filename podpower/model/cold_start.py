@@ -47,5 +47,5 @@ def cold_start_model(encoder: Encoder) -> KnnModel:
         labels_end_s=0.0,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_size={"rows": 0, "rows_left_out": 0, "examples": 0, "specs": 0, "workloads": 0},
-        notes=[NOTE],
+        training_notes=(NOTE,),
     )

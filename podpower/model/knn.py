@@ -7,8 +7,8 @@ the prior.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -35,70 +35,40 @@ _CHUNK_QUERIES = 4096
 UNKNOWN_CLUSTER_SPREAD = 0.07
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class KnnModel:
-    """A trained model. Make one with `podpower.training.train.train` or `from_state`.
+    """A trained model. Make one with `podpower.training.train.train` or `from_state`."""
 
-    `target` is what it was tuned on and `metrics` its grouped cross-validation; `step_seconds` the step of its labels,
-    `energy` their kind ("dynamic", "total", None: unknown), `label_source` what measured them (None: unknown),
-    `labels_end_s` the time of its last label, `trained_at` an RFC 3339 time, `training_size` counts of rows, examples,
-    specs and workloads. `node_types` are the machine types of clusters whose nodes have one, by name ("": of every
-    cluster). `spec_hash_version` is the oldest version of its spec hashes.
-    """
+    # Evidence, and how it is weighed
+    index: MeasuredEntries
+    inverted_file: InvertedFile | None
+    metric: Metric
+    neighbours: int
+    pseudo_counts: PseudoCounts
+    prior: Prior
+    prior_total: float  # log joules of a job; NaN without jobs
+    similar_within: float  # more remote, left-out workloads were no better off than with the prior
+    intervals: Intervals
+    mean_factors: MeanFactors
+    cluster_effects: dict[str, float]
+    half_life_s: float
+    # What it was trained on
+    target: str  # what it was tuned on
+    step_seconds: float  # of the labels
+    energy: str | None  # kind of the labels: "dynamic", "total", None: unknown
+    label_source: str | None = None  # what measured the labels; None: unknown
+    labels_end_s: float  # time of the last label
+    encoder_fingerprint: str
+    spec_hash_version: int = HASH_VERSION  # oldest version of its spec hashes
+    node_types: dict[str, str] = field(default_factory=dict)  # of clusters whose nodes have one; "": of every cluster
+    trained_at: str  # RFC 3339
+    training_size: dict[str, int]  # counts of rows, examples, specs and workloads
+    metrics: dict[str, Any]  # grouped cross-validation
+    training_notes: Sequence[str] = ()
 
-    def __init__(
-        self,
-        *,
-        index: MeasuredEntries,
-        inverted_file: InvertedFile | None,
-        metric: Metric,
-        neighbours: int,
-        pseudo_counts: PseudoCounts,
-        prior: Prior,
-        prior_total: float,
-        similar_within: float,
-        intervals: Intervals,
-        mean_factors: MeanFactors,
-        cluster_effects: Mapping[str, float],
-        half_life_s: float,
-        target: str,
-        step_seconds: float,
-        energy: str | None,
-        encoder_fingerprint: str,
-        metrics: Mapping[str, Any],
-        labels_end_s: float,
-        trained_at: str,
-        training_size: Mapping[str, int],
-        label_source: str | None = None,
-        node_types: Mapping[str, str] = MappingProxyType({}),
-        notes: Sequence[str] = (),
-        spec_hash_version: int = HASH_VERSION,
-    ) -> None:
-        self.index = index
-        self.inverted_file = inverted_file
-        self.metric = metric
-        self.neighbours = neighbours
-        self.pseudo_counts = dict(pseudo_counts)
-        self.prior = prior
-        self.prior_total = prior_total  # log joules of a job; NaN without jobs
-        self.similar_within = similar_within  # more remote, left-out workloads were no better off than with the prior
-        self.intervals = intervals
-        self.mean_factors = mean_factors
-        self.cluster_effects = dict(cluster_effects)
-        self.half_life_s = half_life_s
-        self.target = target
-        self.step_seconds = step_seconds
-        self.energy = energy
-        self.label_source = label_source
-        self.node_types = dict(node_types)
-        self.encoder_fingerprint = encoder_fingerprint
-        self.metrics = dict(metrics)
-        self.labels_end_s = labels_end_s
-        self.trained_at = trained_at
-        self.training_size = dict(training_size)
-        self.spec_hash_version = spec_hash_version
-        self._notes = tuple(notes)
-        self._log_total = np.log1p(index.total_energy_j)
-        self._doubts = _doubts(index)
+    def __post_init__(self) -> None:
+        self._log_total = np.log1p(self.index.total_energy_j)
+        self._doubts = _doubts(self.index)
         self._clusters = tuple(sorted(self._doubts or ()))
 
     @cached_property
@@ -114,16 +84,15 @@ class KnnModel:
 
     def with_index(self, index: MeasuredEntries, inverted_file: InvertedFile | None) -> Self:
         """Return the same model of other entries."""
-        plain = {name: getattr(self, name) for name in (*_PLAIN, *_PARTS)}
-        return type(self)(index=index, inverted_file=inverted_file, notes=self._notes, **plain)
+        return replace(self, index=index, inverted_file=inverted_file)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences on what to know before trusting it: those of the training, and on spec hashes that are older."""
         if self.spec_hash_version >= HASH_VERSION:
-            return self._notes
+            return tuple(self.training_notes)
         return (
-            *self._notes,
+            *self.training_notes,
             f"spec hashes of the model are of version {self.spec_hash_version}, not {HASH_VERSION}: a spec whose "
             "redacted text differs since is predicted as similar, not as seen; encode, join and train again with "
             "`podpower train`",
@@ -262,7 +231,7 @@ class KnnModel:
         return {
             "schema_version": SCHEMA_VERSION,
             **{name: getattr(self, name) for name in _PLAIN},
-            "notes": list(self._notes),
+            "notes": list(self.training_notes),
             "metric": self.metric.state(),
             "pseudo_counts": dict(self.pseudo_counts),
             "prior": self.prior.state(),
@@ -291,8 +260,8 @@ class KnnModel:
                 prior=Prior.from_state(state["prior"]),
                 intervals=Intervals.from_state(state["intervals"]),
                 mean_factors=MeanFactors.from_state(state["mean_factors"]),
-                notes=state["notes"],
-                **{name: state[name] for name in _PLAIN},
+                training_notes=tuple(state["notes"]),
+                **{name: state[name] for name in _PLAIN} | {name: dict(state[name]) for name in _MAPPINGS},
             )
             model._estimator  # noqa: B018  # made here, where its parts are checked, and once for all threads
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # whatever a foreign state may raise
@@ -318,4 +287,4 @@ _PLAIN = (
     "cluster_effects", "encoder_fingerprint", "metrics", "labels_end_s", "trained_at", "training_size",
     "spec_hash_version", "label_source", "node_types",
 )  # fmt: skip
-_PARTS = ("metric", "pseudo_counts", "prior", "intervals", "mean_factors")
+_MAPPINGS = ("cluster_effects", "metrics", "training_size", "node_types")  # of _PLAIN

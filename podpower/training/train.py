@@ -103,13 +103,13 @@ def train_examples(
         step_seconds=examples.step_seconds,
         energy=examples.energy,
         label_source=label_source,
-        node_types=node_types,
+        node_types=dict(node_types),
         encoder_fingerprint=examples.encoder_fingerprint,
         metrics=metrics,
         labels_end_s=labels_end_s,
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         training_size=size,
-        notes=notes,
+        training_notes=notes,
         spec_hash_version=FIRST_VERSION if examples.older_hashes else HASH_VERSION,
     )
 
