@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import itertools
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -187,11 +186,12 @@ def test_only_promoted_versions_and_known_files_are_handed_out(store, handing_ou
         assert "secret" not in answer.text or path.endswith("secret.txt")
 
 
-def test_looks_for_a_model_are_no_lines_of_the_log(store, handing_out, pairs, tmp_path):
+def test_looks_for_a_model_are_no_lines_of_the_log(store, proxy, pairs, tmp_path):
     store.promote(store.add(*pairs[0]))
-    environment = {"PODPOWER_MODEL_STORE": address(handing_out), "PODPOWER_RELOAD_SECONDS": "0.05"}
+    environment = {"PODPOWER_MODEL_STORE": proxy.url, "PODPOWER_RELOAD_SECONDS": "0.05"}
     with service(tmp_path, "--log-format", "json", environment=environment) as running:
-        time.sleep(0.5)
+        seen = len(proxy.requests)
+        until(lambda: len(proxy.requests) >= seen + 5)
     assert "HTTP Request" not in running.logged()
 
 

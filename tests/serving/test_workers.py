@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import httpx
 import psutil
@@ -114,11 +113,13 @@ def test_sigterm_drains_all_without_a_failed_request(served):
     threads = [threading.Thread(target=hammer) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    wait_until(lambda: len(statuses) >= 20, served.log)
     served.process.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    wait_until(lambda: served.logged().count("stopping: not ready any more") == 2, served.log)
     with served.client() as client:
         assert client.get("/readyz").status_code == 503
+    draining = len(statuses)
+    wait_until(lambda: len(statuses) >= draining + 20, served.log)
     stop.set()
     for thread in threads:
         thread.join()
