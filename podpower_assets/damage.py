@@ -30,7 +30,7 @@ from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.fleet.assets import NAME as FLEET
 from podpower_assets.history import has_unfinished_run
 from podpower_assets.labels.schedules import hourly_keys
-from podpower_assets.partitions import consecutive, hours_between, range_tags
+from podpower_assets.partitions import AssetPartition, consecutive, hours_between, range_tags
 from podpower_assets.policies import LIMITED, RUNS_A_TICK, Requested
 from podpower_assets.resources import Tables
 
@@ -71,27 +71,32 @@ def damaged_tables(given: AssetSettings, cluster: Cluster = FIRST) -> dg.SensorD
     def sensor(context: dg.SensorEvaluationContext, tables: Tables) -> dg.SensorResult:
         """Look at the tables, report what is new, and request what is due."""
         own, now_s = tables.of(cluster), time.time()
-        healing = msgspec.json.decode(context.cursor, type=dict[str, Requested]) if context.cursor else {}
+        healing = _healing(context.cursor)
         try:
-            missing = _missing(context.instance, own, _keys(cluster), given, now_s=now_s)
+            found = _missing(context.instance, own, _keys(cluster), given, now_s=now_s)
         except PodpowerError as error:
             return dg.SensorResult(skip_reason=str(error), cursor=context.cursor)
-        found = {_named(asset, hour): (asset, hour) for asset, hours in missing.items() for hour in hours}
         busy = has_unfinished_run(context.instance, sensor=name)
         _report(context, own, found, back=[one for one in healing if one not in found], busy=busy)
         healing = {one: healing.get(one, Requested()) for one in found}
-        due = [] if busy else [found[one] for one, state in healing.items() if state.is_due(now_s)]
+        due = [] if busy else [one for one, state in healing.items() if state.is_due(now_s)]
         requests = []
         for assets, hours in list(_runs(due))[:RUNS_A_TICK]:
-            names = [_named(asset, hour) for asset in assets for hour in hours]
-            requests.append(_request(assets, hours, sum(healing[one].requests for one in names)))
-            healing |= {one: healing[one].once_more(now_s) for one in names}
-        cursor = msgspec.json.encode(healing).decode()
+            chosen = [AssetPartition(asset, hour) for asset in assets for hour in hours]
+            requests.append(_request(assets, hours, sum(healing[one].requests for one in chosen)))
+            healing |= {one: healing[one].once_more(now_s) for one in chosen}
+        cursor = msgspec.json.encode({str(one): state for one, state in healing.items()}).decode()
         if not requests:
             return dg.SensorResult(skip_reason=_reason(healing), cursor=cursor)
         return dg.SensorResult(run_requests=requests, cursor=cursor)
 
     return sensor
+
+
+def _healing(cursor: str | None) -> dict[AssetPartition, Requested]:
+    """Return the requests so far of the partitions that a cursor holds."""
+    states = msgspec.json.decode(cursor, type=dict[str, Requested]) if cursor else {}
+    return {AssetPartition.of(text): state for text, state in states.items()}
 
 
 def _keys(cluster: Cluster) -> list[dg.AssetKey]:
@@ -100,11 +105,9 @@ def _keys(cluster: Cluster) -> list[dg.AssetKey]:
 
 def _missing(
     instance: dg.DagsterInstance, tables: Tables, assets: Sequence[dg.AssetKey], given: AssetSettings, *, now_s: float
-) -> dict[dg.AssetKey, list[str]]:
-    """Return the hours of each asset whose table was recorded or set aside, and is not there, once damaged ones are set
-    aside.
-    """
-    until_s, found = time.monotonic() + _MOST_SECONDS, dict[dg.AssetKey, list[str]]()
+) -> list[AssetPartition]:
+    """Set damaged tables aside, and return the partitions whose table was recorded or set aside and is not there."""
+    until_s, found = time.monotonic() + _MOST_SECONDS, list[AssetPartition]()
     for asset in assets:
         name = asset.path[-1]
         days = min(FLEET_DAYS, given.keep_tables_days) if name == FLEET else given.window_days
@@ -118,7 +121,7 @@ def _missing(
         for hour in _damaged(tables, name, whole, now_s=now_s, until_s=until_s):
             del whole[hour]
         known = {*made, *tables.damaged(name)}
-        found[asset] = [hour for hour in hours if hour in known and hour not in whole]
+        found += [AssetPartition(asset, hour) for hour in hours if hour in known and hour not in whole]
     return found
 
 
@@ -147,38 +150,37 @@ def _damaged(tables: Tables, asset: str, stamps: Mapping[str, str], *, now_s: fl
     return found
 
 
-def _failed(tables: Tables, asset: dg.AssetKey, hour: str) -> dg.AssetCheckEvaluation:
+def _failed(tables: Tables, one: AssetPartition) -> dg.AssetCheckEvaluation:
     """Return the failed check of a partition without its table."""
-    kept = tables.damaged(asset.path[-1]).get(hour, [])
+    kept = tables.damaged(one.asset.path[-1]).get(one.key, [])
     text = f"The table was damaged, and kept as {kept[-1]}." if kept else "The table is gone."
     shown: dict[str, Any] = {"set_aside": len(kept)}
     if kept:
         shown["paths"] = dg.MetadataValue.md("\n".join(f"- `{path}`" for path in kept[-_MOST_NAMED:]))
-    return _evaluation(asset, hour, passed=False, description=f"{text} It is being made again.", metadata=shown)
+    return _evaluation(one, passed=False, description=f"{text} It is being made again.", metadata=shown)
 
 
 def _report(
     context: dg.SensorEvaluationContext,
     tables: Tables,
-    missing: Mapping[str, tuple[dg.AssetKey, str]],
+    missing: Sequence[AssetPartition],
     *,
-    back: Sequence[str],
+    back: Sequence[AssetPartition],
     busy: bool,
 ) -> None:
     """Report the check of partitions without their table failed, and of those that are `back` passed, unless it is
     known. Where a run was to make one and failed, its check is planned only; `busy`: such a run goes on.
     """
-    results = _results(context.instance, [*missing.values(), *map(_split, back)])
-    for one, (asset, hour) in missing.items():
+    results = _results(context.instance, [*missing, *back])
+    for one in missing:
         last = results.get(one)
         status = last and last.latest_execution_status
         if status != _FAILED and not (busy and status == _PLANNED):
             context.log.warning(f"{one}: its table is damaged or lost")
-            _store(context.instance, _failed(tables, asset, hour), last)
+            _store(context.instance, _failed(tables, one), last)
     for one in back:
         if (last := results.get(one)) and last.latest_execution_status == _FAILED:
-            asset, hour = _split(one)
-            whole = _evaluation(asset, hour, passed=True, description="The table was put back.", metadata={})
+            whole = _evaluation(one, passed=True, description="The table was put back.", metadata={})
             _store(context.instance, whole, last)
 
 
@@ -195,31 +197,31 @@ def _store(instance: dg.DagsterInstance, result: dg.AssetCheckEvaluation, last: 
 
 
 def _results(
-    instance: dg.DagsterInstance, partitions: Sequence[tuple[dg.AssetKey, str]]
-) -> dict[str, AssetCheckPartitionInfo]:
+    instance: dg.DagsterInstance, partitions: Sequence[AssetPartition]
+) -> dict[AssetPartition, AssetCheckPartitionInfo]:
     """Return the last result of the check of each partition that has one."""
-    checks = [dg.AssetCheckKey(asset, TABLE_IS_WHOLE) for asset in dict.fromkeys(asset for asset, _ in partitions)]
+    checks = [dg.AssetCheckKey(asset, TABLE_IS_WHOLE) for asset in dict.fromkeys(one.asset for one in partitions)]
     if not checks:
         return {}
-    hours = sorted({hour for _, hour in partitions})
+    hours = sorted({one.key for one in partitions})
     infos = instance.event_log_storage.get_asset_check_partition_info(checks, partition_keys=hours)
-    return {_named(info.check_key.asset_key, str(info.partition_key)): info for info in infos}
+    return {AssetPartition(info.check_key.asset_key, str(info.partition_key)): info for info in infos}
 
 
 def _evaluation(
-    asset: dg.AssetKey, hour: str, *, passed: bool, description: str, metadata: Mapping[str, Any]
+    one: AssetPartition, *, passed: bool, description: str, metadata: Mapping[str, Any]
 ) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        asset_key=asset,
+        asset_key=one.asset,
         check_name=TABLE_IS_WHOLE,
-        partition=hour,
+        partition=one.key,
         passed=passed,
         description=description,
         metadata=metadata,
     )
 
 
-def _runs(due: Sequence[tuple[dg.AssetKey, str]]) -> Iterator[tuple[list[dg.AssetKey], list[str]]]:
+def _runs(due: Sequence[AssetPartition]) -> Iterator[tuple[list[dg.AssetKey], list[str]]]:
     """Yield the assets and hours of each run: hours that follow each other and lack the same tables share one. The
     fleet summary has runs of its own: in one with the tables that it reads it would be skipped where they fail.
     """
@@ -245,17 +247,8 @@ def _request(assets: Collection[dg.AssetKey], hours: Sequence[str], number: int)
     )
 
 
-def _reason(healing: Mapping[str, Requested]) -> str:
+def _reason(healing: Mapping[AssetPartition, Requested]) -> str:
     if not healing:
         return "every table is whole"
-    named = ", ".join(list(healing)[:_MOST_NAMED])
+    named = ", ".join(map(str, list(healing)[:_MOST_NAMED]))
     return f"{len(healing)} tables are damaged or lost, and requested: {named}"
-
-
-def _named(asset: dg.AssetKey, hour: str) -> str:
-    return f"{asset.to_user_string()} {hour}"
-
-
-def _split(name: str) -> tuple[dg.AssetKey, str]:
-    asset, _, hour = name.rpartition(" ")
-    return dg.AssetKey.from_user_string(asset), hour

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -20,6 +21,22 @@ HOUR_FORMAT, DAY_FORMAT = "%Y-%m-%d-%H:%M", "%Y-%m-%d"
 
 # The first hour where none is set and none is looked for, as in tests.
 _EARLIEST = "2025-01-01-00:00"
+
+
+class AssetPartition(NamedTuple):
+    """A partition of an asset. Cursors, metadata and messages have it as text: the asset, a space, the key."""
+
+    asset: dg.AssetKey
+    key: str
+
+    def __str__(self) -> str:
+        return f"{self.asset.to_user_string()} {self.key}"
+
+    @classmethod
+    def of(cls, text: str) -> "AssetPartition":
+        """Return the partition that has this text."""
+        asset, _, key = text.rpartition(" ")
+        return cls(dg.AssetKey.from_user_string(asset), key)
 
 
 def first_hour(given: Settings) -> str:

@@ -22,6 +22,7 @@ from podpower.io.files import exists
 from podpower_assets import policies
 from podpower_assets.checks import TABLE_IS_WHOLE, evaluation, table_is_whole
 from podpower_assets.metadata import table_metadata
+from podpower_assets.partitions import AssetPartition
 from podpower_assets.resources import Tables
 from podpower_assets.upstream import Upstream
 from podpower_assets.verdicts import PartitionVerdict
@@ -37,7 +38,7 @@ _NAMED = 20  # partitions that a message names
 class Partition:
     """One partition: its table, whole or in parts (None: the asset has none), the version of its content where that is
     not the table's, its metadata, its checks, which run when it is written, the specs that are new in it, and the
-    upstream partitions (asset and key) that were left out of it because their tables are damaged, lost or out of reach.
+    upstream partitions that were left out of it because their tables are damaged, lost or out of reach.
     """
 
     table: pl.DataFrame | Iterable[pl.DataFrame] | None = None
@@ -45,7 +46,7 @@ class Partition:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     checks: Callable[[], Iterable[CheckResult]] = tuple
     new_specs: str = ""
-    unread: Collection[str] = ()
+    unread: Collection[AssetPartition] = ()
 
 
 def per_partition(
@@ -94,8 +95,7 @@ class _Loop:
                 raise
             return
         for unread in partition.unread:
-            asset, _, one = unread.rpartition(" ")
-            if consumed.get(asset, {}).pop(one, None) is not None:
+            if consumed.get(unread.asset.to_user_string(), {}).pop(unread.key, None) is not None:
                 self._context.log.warning(f"{self._asset} of {key} is made without {unread}: damaged or lost")
         version = partition.version or self._tables.digest(self._asset, key)[:16]
         failed = tuple(result.name for result in results if result.is_error)

@@ -11,6 +11,8 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
+from podpower_assets.partitions import AssetPartition
+
 CONSUMED, NEW_SPECS = "podpower/consumed", "podpower/new_specs"
 BEGAN = "podpower/began"
 INCOMPLETE = "podpower/incomplete"
@@ -72,7 +74,7 @@ def versions(
     for asset, partitions in upstream.items():
         name, last = asset.to_user_string(), recorded(instance, asset, partitions)
         found[name] = {key: one.version for key, one in last.items()}
-        new |= {f"{name} {key}": one.new_specs for key, one in last.items() if one.new_specs}
+        new |= {str(AssetPartition(asset, key)): one.new_specs for key, one in last.items() if one.new_specs}
     return found | ({NEW_SPECS: new} if new else {})
 
 
@@ -96,7 +98,9 @@ def new_specs(own: Recorded | None, upstream: Iterable[tuple[str, str, Recorded]
     """Return whether one of these partitions has specs that are new in it and were not there when it was consumed."""
     seen = (own.consumed if own and own.consumed else {}).get(NEW_SPECS, {})
     return any(
-        last.new_specs and seen.get(f"{asset} {partition}") != last.new_specs for asset, partition, last in upstream
+        last.new_specs
+        and seen.get(str(AssetPartition(dg.AssetKey.from_user_string(asset), partition))) != last.new_specs
+        for asset, partition, last in upstream
     )
 
 

@@ -27,7 +27,7 @@ from podpower_assets.checks import check_specs
 from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.labels.jobs import NAME as JOBS
-from podpower_assets.partitions import Partitions, hour_key, hour_start_s
+from podpower_assets.partitions import AssetPartition, Partitions, hour_key, hour_start_s
 from podpower_assets.per_partition import Partition, per_partition
 from podpower_assets.policies import COMMON, translate_errors
 from podpower_assets.resources import Models, Source, Tables
@@ -105,7 +105,7 @@ class _Fleet:
             metadata=_metadata(table),
             checks=lambda: [check, self._published(table) if hour == self._last else sums_add_up(table)],
             unread=[
-                f"{cluster.key(name).to_user_string()} {hour}"
+                AssetPartition(cluster.key(name), hour)
                 for cluster, part in zip(self._clusters, parts, strict=True)
                 for name, table in {SPECS: part.specs, LABELS: part.labels, JOBS: part.jobs}.items()
                 if table is None

@@ -98,16 +98,14 @@ def _train_day(
         champion, model, training_set, quarantine=quarantine, reencode=partial(reencode, tables)
     )
     results = list(check_model(report, compared))
-    origin = {PARTITION: day, "dagster_run_id": run_id, "window": window}
+    origin = {PARTITION: day, "dagster_run_id": run_id, "window": window.recorded()}
     page = page_of(report, title=f"How good is the model of {day}?")
     version = store.add(encoder, model, metadata=origin | _verdict(report, compared, results), report=page)
     known: dict[str, Any] = {
         **first_metadata(report),
         **link(models, version),
         "model_version": version,
-        **window,
-        "failed_hours": ", ".join(window["failed_hours"]) or "none",
-        "missing_hours": ", ".join(window["missing_hours"]) or "none",
+        **window.shown(),
         "training_size": model.training_size,
         "notes": "; ".join(model.notes) or "none",
         "quarantined": len(quarantine.specs),
@@ -118,7 +116,7 @@ def _train_day(
         metadata=known | report_metadata(report),
         # A rejected candidate is a normal outcome: a warning, which fails no run. `promoted_model` records it.
         checks=lambda: [replace(result, warning=True) for result in results],
-        unread=window["missing_hours"],
+        unread=window.missing_hours,
     )
 
 

@@ -80,13 +80,8 @@ def _evaluate_day(
     write_atomically(page, content)
     version = hashlib.sha256(content).hexdigest()[:16]
     link = dg.MetadataValue.url(f"{models.api_url}/evaluations/{day}")
-    known = _metadata(report, served, page) | {
-        "report": link,
-        "missing_hours": ", ".join(window["missing_hours"]) or "none",
-    }
-    return Partition(
-        version=version, metadata=known, checks=lambda: check_served(served), unread=window["missing_hours"]
-    )
+    known = _metadata(report, served, page) | {"report": link, "missing_hours": window.shown()["missing_hours"]}
+    return Partition(version=version, metadata=known, checks=lambda: check_served(served), unread=window.missing_hours)
 
 
 def _on_held_out(training_set: TrainingSet) -> EvaluationReport:

@@ -1,8 +1,9 @@
 """The training window of a day's model, and other vectors for its rows."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import product
-from typing import TypedDict
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ from podpower.io.files import exists
 from podpower.io.parquet import scanned
 from podpower.specs.table import rehashed, renewals, requests_of
 from podpower_assets.clusters import Cluster
-from podpower_assets.partitions import Partitions, day_end_s, hours_between
+from podpower_assets.partitions import AssetPartition, Partitions, day_end_s, hours_between
 from podpower_assets.resources import Tables
 from podpower_assets.specs.assets import NAME as SPECS
 from podpower_assets.training_rows.assets import NAME as ROWS
@@ -31,17 +32,27 @@ def window_of(clusters: Sequence[Cluster], partitions: Partitions) -> Upstream:
     return Upstream(window=rows, window_days=partitions.window_days)
 
 
-class Window(TypedDict):
+@dataclass(kw_only=True)
+class Window:
     """Window of a model: its first and last hour (partition keys), and how many hours and rows there were."""
 
-    first_hour: str
-    last_hour: str
-    hours: int
-    rows: int
-    rows_of_other_encoders: int
-    rows_of_older_hashes: int
-    failed_hours: list[str]  # not trained on: their rows failed a blocking check
-    missing_hours: list[str]  # not trained on: their rows (asset and hour) were damaged or lost
+    first_hour: str = ""
+    last_hour: str = ""
+    hours: int = 0
+    rows: int = 0
+    rows_of_other_encoders: int = 0
+    rows_of_older_hashes: int = 0
+    failed_hours: list[str] = field(default_factory=list)  # not trained on: their rows failed a blocking check
+    missing_hours: list[AssetPartition] = field(default_factory=list)  # not trained on: their rows are damaged or lost
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the window as the manifest of a model has it."""
+        return {**vars(self), "missing_hours": [str(one) for one in self.missing_hours]}
+
+    def shown(self) -> dict[str, Any]:
+        """Return the window as metadata, whose values are texts and numbers."""
+        named = {name: ", ".join(map(str, getattr(self, name))) or "none" for name in ("failed_hours", "missing_hours")}
+        return {**vars(self), **named}
 
 
 def window_rows(
@@ -51,50 +62,47 @@ def window_rows(
     damaged are left out, and named.
     """
     end_s = day_end_s(day)
-    parts, newer = [], [renewals(None)]
-    found = Window(
-        first_hour="",
-        last_hour="",
-        hours=0,
-        rows=0,
-        rows_of_other_encoders=0,
-        rows_of_older_hashes=0,
-        failed_hours=[],
-        missing_hours=[],
-    )
-    hours = hours_between(end_s - window_days * DAY_S, end_s)
-    for hour, tables in product(hours, clusters):
-        verdict, was_there = tables.verdict(ROWS, hour), exists(tables.path(ROWS, hour))
-        rows = tables.scan_if_whole(ROWS, hour)
+    parts, newer, window = [], [renewals(None)], Window()
+    own = pl.col("encoder_fingerprint") == encoder.fingerprint
+    for hour, tables in product(hours_between(end_s - window_days * DAY_S, end_s), clusters):
+        rows = _trainable(tables, hour, window)
         if rows is None:
-            if was_there or (verdict and verdict.has_table):
-                found["missing_hours"].append(f"{tables.key(ROWS).to_user_string()} {hour}")
             continue
-        if verdict is not None and verdict.failed_checks:
-            found["failed_hours"].append(hour)
-            continue
-        found["first_hour"], found["last_hour"] = found["first_hour"] or hour, hour
-        own = pl.col("encoder_fingerprint") == encoder.fingerprint
+        window.first_hour, window.last_hour = window.first_hour or hour, hour
         file = tables.file(ROWS, hour)
         with file.readable():
             total, fitting = rows.select(pl.len(), own.sum()).collect().row(0)
             older = not_renewed(rows.filter(own), renewals(None))
-        found["hours"] += 1
-        found["rows"] += fitting
-        found["rows_of_other_encoders"] += total - fitting
+        window.hours += 1
+        window.rows += fitting
+        window.rows_of_other_encoders += total - fitting
         if fitting:
             parts.append(file)
         if older:
             newer.append(renewals(tables.read_if_whole(SPECS, hour)))
             with file.readable():
-                found["rows_of_older_hashes"] += not_renewed(rows.filter(own), newer[-1])
+                window.rows_of_older_hashes += not_renewed(rows.filter(own), newer[-1])
     if not parts:
         raise InvalidInput(
             f"no training rows of this encoder in the {window_days} days that end with {day}: materialize training_rows"
-            + (" and features again: they have another encoder" if found["rows_of_other_encoders"] else "")
+            + (" and features again: they have another encoder" if window.rows_of_other_encoders else "")
         )
     by_hash = pl.concat(newer).unique("_spec_hash")
-    return read_training_rows(*parts, encoder_fingerprint=encoder.fingerprint, renewals=by_hash), found
+    return read_training_rows(*parts, encoder_fingerprint=encoder.fingerprint, renewals=by_hash), window
+
+
+def _trainable(tables: Tables, hour: str, window: Window) -> pl.LazyFrame | None:
+    """Return the rows of an hour; None, noted in the window, where they are damaged, lost or failed a check."""
+    verdict, was_there = tables.verdict(ROWS, hour), exists(tables.path(ROWS, hour))
+    rows = tables.scan_if_whole(ROWS, hour)
+    if rows is None:
+        if was_there or (verdict and verdict.has_table):
+            window.missing_hours.append(AssetPartition(tables.key(ROWS), hour))
+        return None
+    if verdict is not None and verdict.failed_checks:
+        window.failed_hours.append(hour)
+        return None
+    return rows
 
 
 def reencode(clusters: Sequence[Tables], encoder: Encoder, pods: Examples) -> tuple[Examples, Examples]:

@@ -65,7 +65,7 @@ class Healer:
     def window(self) -> dict[str, object]:
         encoder = self.place.tables.require_encoder()
         _, window = window_rows([self.place.tables], day_key(time.time()), window_days=7, encoder=encoder)
-        return dict(window)
+        return window.recorded()
 
 
 @pytest.fixture(scope="module")
