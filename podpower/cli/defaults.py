@@ -8,7 +8,7 @@ diff:                  # of one command
 
 import argparse
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,29 +40,31 @@ def apply(parser: Parser, *, path: str = FILE) -> None:
         return
     from podpower.io.config_files import read_config  # rarely there  # noqa: PLC0415
 
-    content = read_config(Path(path))
-    if not isinstance(content or {}, dict):
+    content = read_config(Path(path)) or {}
+    if not isinstance(content, dict):
         raise InvalidInput(f"{path} must have lines such as `price: 0.30`")
     commands = _commands(parser)
     others = {*COMMANDS} - {*commands}
-    content = {name: value for name, value in (content or {}).items() if name not in others}
-    general = {name: value for name, value in content.items() if not isinstance(value, dict)}
-    for name in general:
-        _check_name(name, path, where="", known=[*OPTIONS, *commands])
+    content = {name: value for name, value in content.items() if name not in others}
+    _check(content, commands, path)
     for name, value in content.items():
+        if name not in commands:
+            _set_general(name, value, commands.values(), path)
+    for command, found in commands.items():
+        if own := content.get(command):
+            _set(found, own, path, only_known=False)
+
+
+def _check(content: Mapping[Any, Any], commands: Collection[str], path: str) -> None:
+    """Raise InvalidInput for the first name that is unknown, and for a value of another form than its name has."""
+    for name, value in content.items():
+        _check_name(name, path, where="", known=[*OPTIONS, *commands])
         if isinstance(value, dict) and name not in commands:
-            _check_name(name, path, where="", known=[*OPTIONS, *commands])
             raise InvalidInput(f"{path}: {name} must be a value, or a list of values")
         if name in commands and value is not None and not isinstance(value, dict):
             raise InvalidInput(f"{path}: {name} is a command: write its options below it")
-    for name, value in general.items():
-        _set_general(name, value, commands.values(), path)
-    for command, found in commands.items():
-        own = content.get(command)
-        if isinstance(own, dict):
-            for name in own:
-                _check_name(name, path, where=f"{command}.", known=OPTIONS)
-            _set(found, own, path, only_known=False)
+        for own in value if isinstance(value, dict) else ():
+            _check_name(own, path, where=f"{name}.", known=OPTIONS)
 
 
 def _set_general(name: Any, value: Any, parsers: Iterable[argparse.ArgumentParser], path: str) -> None:

@@ -136,7 +136,7 @@ def _exceeded(bounds: "Sequence[Threshold]", total: Mapping[str, Any], *, sign: 
 
 
 def _print(answer: Mapping[str, Any], *, form: str, lines: Sequence[str]) -> None:
-    from podpower.difference import comment, tables  # noqa: PLC0415
+    from podpower.difference import comment  # noqa: PLC0415
 
     if form == "json":
         predictions.print_json(answer)
@@ -145,20 +145,29 @@ def _print(answer: Mapping[str, Any], *, form: str, lines: Sequence[str]) -> Non
     elif form == "markdown":
         print(comment.render(answer, inputs=lines), end="")
     elif form == "csv":
-        from podpower.specs.quoting import cell  # noqa: PLC0415  # this format only
-
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(tables.columns_of(answer))
-        # Names are of manifests; the signed figures are texts of our own.
-        writer.writerows([*map(cell, row[:2]), *row[2:-1], cell(row[-1])] for row in tables.rows_of(answer))
-        for line in lines:
-            output.note(line)
+        _print_csv(answer, lines)
     else:
-        columns = tables.columns_of(answer)
-        if answer["changes"]:
-            output.table(columns, tables.rows_of(answer), right=columns[2:-2], total=tables.total_row(answer))
-        for line in (tables.sentence(answer), *tables.why_unknown(answer), *tables.basis_lines(answer)):
-            output.line(line)
-        if answer["changes"]:
-            for line in lines:
-                output.line(line)
+        _print_table(answer, lines)
+
+
+def _print_csv(answer: Mapping[str, Any], lines: Sequence[str]) -> None:
+    from podpower.difference import tables  # noqa: PLC0415
+    from podpower.specs.quoting import cell  # noqa: PLC0415
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(tables.columns_of(answer))
+    # Names are of manifests; the signed figures are texts of our own.
+    writer.writerows([*map(cell, row[:2]), *row[2:-1], cell(row[-1])] for row in tables.rows_of(answer))
+    for line in lines:
+        output.note(line)
+
+
+def _print_table(answer: Mapping[str, Any], lines: Sequence[str]) -> None:
+    from podpower.difference import tables  # noqa: PLC0415
+
+    columns = tables.columns_of(answer)
+    if answer["changes"]:
+        output.table(columns, tables.rows_of(answer), right=columns[2:-2], total=tables.total_row(answer))
+    below = (tables.sentence(answer), *tables.why_unknown(answer), *tables.basis_lines(answer))
+    for line in (*below, *(lines if answer["changes"] else ())):
+        output.line(line)

@@ -119,13 +119,13 @@ class ModelStore(Versions):
 
     def pin(self) -> str:
         """Pin the served version and return it. Refused when there is none."""
-        return self._set_pin(True)
+        return self._set_pin(pinned=True)
 
     def unpin(self) -> str:
         """Unpin the served version and return it. Refused when there is none."""
-        return self._set_pin(False)
+        return self._set_pin(pinned=False)
 
-    def _set_pin(self, pinned: bool) -> str:
+    def _set_pin(self, *, pinned: bool) -> str:
         action: Action = "pin" if pinned else "unpin"
         version = None
 
