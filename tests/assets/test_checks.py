@@ -74,8 +74,8 @@ def test_rows_that_failed_their_check_are_left_out_of_training(made: Place) -> N
         rows, window = window_rows([made.tables], DAY, window_days=1, encoder=encoder)
     finally:
         made.tables.write_verdict("training_rows", HOURS[0], before)
-    assert window["failed_hours"] == [HOURS[0]]
-    assert window["first_hour"] == HOURS[1]
+    assert window.failed_hours == [HOURS[0]]
+    assert window.first_hour == HOURS[1]
     assert len(TrainingSet.of(rows).frame) < len(TrainingSet.of(whole).frame)
 
 

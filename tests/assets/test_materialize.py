@@ -89,7 +89,7 @@ def test_hashes_of_an_older_podpower_are_made_again_from_the_stored_specs(made: 
             assert table is not None
             made.tables.write(name, hour, table.with_columns(old).drop("spec_hash_version"))
         rows, window = window_rows([made.tables], DAY, window_days=1, encoder=encoder)
-        assert window["rows_of_older_hashes"] == 0
+        assert window.rows_of_older_hashes == 0
         read = TrainingSet.of(rows)
         assert list(read.entries.spec_hashes) == list(expected.entries.spec_hashes)
         np.testing.assert_array_equal(read.entries.vectors, expected.entries.vectors)
@@ -99,7 +99,7 @@ def test_hashes_of_an_older_podpower_are_made_again_from_the_stored_specs(made: 
         for hour in HOURS:
             made.tables.path("workload_specs", hour).unlink()
         rows, window = window_rows([made.tables], DAY, window_days=1, encoder=encoder)
-        assert window["rows_of_older_hashes"] == window["rows"] > 0
+        assert window.rows_of_older_hashes == window.rows > 0
         assert TrainingSet.of(rows).older_hashes == len(expected.entries)
     finally:
         for (name, hour), table in tables.items():
