@@ -24,17 +24,14 @@ fleet_hours = dg.define_asset_job(
 
 
 class _Cursor(msgspec.Struct):
-    """The last event of each hour for which a run was requested, the time of the last request, the events that the tick
-    before found, the hours that were requested since it was looked what runs made, those that they did not make, and
-    the time of that look.
-    """
+    """Memory of the sensor between two ticks; hours by their key, events by their id."""
 
-    events: dict[str, int] = {}
-    at_s: float = 0.0
-    found: dict[str, int] = {}
-    waiting: frozenset[str] = frozenset()
-    again: dict[str, Requested] = {}
-    looked_s: float = 0.0
+    events: dict[str, int] = {}  # last event of each hour for which a run was requested
+    at_s: float = 0.0  # time of the last request
+    found: dict[str, int] = {}  # changed hours of the tick before
+    waiting: frozenset[str] = frozenset()  # hours requested since `looked_s`
+    again: dict[str, Requested] = {}  # hours that runs did not make
+    looked_s: float = 0.0  # time of the last look at what runs made
 
 
 def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.SensorDefinition:
@@ -61,36 +58,26 @@ def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.Senso
         hours = hours_between(now_s - DAYS * DAY_S, now_s)
         last = _last_events(context.instance, upstream, hours)
         changed = {hour: last[hour] for hour in hours if last.get(hour, 0) > cursor.events.get(hour, 0)}
-        waiting, again, looked_s = cursor.waiting, cursor.again, cursor.looked_s
-        if now_s - looked_s >= EVERY_S and not has_unfinished_run(context.instance, sensor="fleet_changes"):
-            requested_before = {*waiting, *again} if looked_s else cursor.events.keys()
-            open_hours = [hour for hour in hours if hour in requested_before and hour not in changed]
-            again = {hour: again.get(hour, Requested()) for hour in stale_hours(context.instance, upstream, open_hours)}
-            waiting, looked_s = frozenset(), now_s
-        again = {hour: one for hour, one in again.items() if hour in last and hour not in changed}
-        due = [hour for hour, one in again.items() if one.is_due(now_s)]
+        unchanged = [hour for hour in hours if hour not in changed]
+        known = _with_unmade(context.instance, upstream, cursor, unchanged, now_s=now_s)
+        known.again = {hour: one for hour, one in known.again.items() if hour in last and hour not in changed}
+        due = [hour for hour, one in known.again.items() if one.is_due(now_s)]
         if not changed and not due:
-            known = msgspec.structs.replace(cursor, waiting=waiting, again=again, looked_s=looked_s)
             return dg.SensorResult(skip_reason="no table changed", cursor=msgspec.json.encode(known).decode())
-        # Tables of one hour are made one after another: a run waits for the last one, but not for ever.
-        overdue = 0 < cursor.at_s < now_s - 2 * EVERY_S
-        settled = [hour for hour, event in changed.items() if overdue or cursor.found.get(hour) == event]
-        stale = stale_hours(context.instance, upstream, settled)
-        groups = consecutive({*stale, *due})
+        settled = _settled(cursor, changed, now_s=now_s)
+        groups = consecutive({*stale_hours(context.instance, upstream, settled), *due})
         chosen = groups[:RUNS_A_TICK]
         left = {hour for group in groups[RUNS_A_TICK:] for hour in group}
-        requested = {hour: last[hour] for hour in settled if hour not in left}
-        tried = {hour: again[hour].once_more(now_s) for hour in due if hour not in left}
+        tried = {hour: known.again[hour].once_more(now_s) for hour in due if hour not in left}
         kept = {hour: event for hour, event in cursor.events.items() if hour >= hours[0]}
-        # What is left over is requested at the next tick.
-        at_s = now_s if chosen and len(chosen) == len(groups) else cursor.at_s
-        known = _Cursor(
-            events=kept | requested,
-            at_s=at_s,
+        known = msgspec.structs.replace(
+            known,
+            events=kept | {hour: last[hour] for hour in settled if hour not in left},
+            # What is left over is requested at the next tick.
+            at_s=now_s if chosen and len(chosen) == len(groups) else cursor.at_s,
             found=changed,
-            waiting=waiting.union(*chosen),
-            again=again | tried,
-            looked_s=looked_s,
+            waiting=known.waiting.union(*chosen),
+            again=known.again | tried,
         )
         return dg.SensorResult(
             run_requests=[_request(group, last, tried) for group in reversed(chosen)],
@@ -99,6 +86,33 @@ def fleet_changes(clusters: Sequence[Cluster], *, runs: bool = True) -> dg.Senso
         )
 
     return sensor
+
+
+def _with_unmade(
+    instance: dg.DagsterInstance,
+    upstream: Sequence[dg.AssetKey],
+    cursor: _Cursor,
+    hours: Sequence[str],
+    *,
+    now_s: float,
+) -> _Cursor:
+    """Return the cursor with the requested hours that no run made, of those given. They are looked up while no run goes
+    on, every 15 minutes at most.
+    """
+    if now_s - cursor.looked_s < EVERY_S or has_unfinished_run(instance, sensor="fleet_changes"):
+        return msgspec.structs.replace(cursor)
+    requested = {*cursor.waiting, *cursor.again} if cursor.looked_s else cursor.events.keys()
+    unmade = stale_hours(instance, upstream, [hour for hour in hours if hour in requested])
+    again = {hour: cursor.again.get(hour, Requested()) for hour in unmade}
+    return msgspec.structs.replace(cursor, again=again, waiting=frozenset(), looked_s=now_s)
+
+
+def _settled(cursor: _Cursor, changed: Mapping[str, int], *, now_s: float) -> list[str]:
+    """Return the changed hours whose run need not wait: without a newer table since the tick before, as tables of one
+    hour are made one after another; all, where that takes too long.
+    """
+    overdue = 0 < cursor.at_s < now_s - 2 * EVERY_S
+    return [hour for hour, event in changed.items() if overdue or cursor.found.get(hour) == event]
 
 
 def _last_events(instance: dg.DagsterInstance, upstream: Sequence[dg.AssetKey], hours: Sequence[str]) -> dict[str, int]:
