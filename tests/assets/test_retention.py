@@ -14,7 +14,7 @@ from dagster._core.storage.runs.schema import RunsTable
 from podpower.io.files import write_atomically
 from podpower_assets.checks import check_specs
 from podpower_assets.old_rows import delete_old_backfills, delete_old_results
-from podpower_assets.retention import delete_old_runs, needed_runs, old_before_s
+from podpower_assets.old_runs import delete_old_runs, needed_runs, old_before_s
 from tests.assets.conftest import DEFS, HOURS, Place
 from tests.postgres import serving_postgres
 
