@@ -6,6 +6,7 @@ of data; runs read credentials and addresses when they start, see `resources`.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import dagster as dg
 
@@ -59,48 +60,65 @@ def assets(given: settings.AssetSettings, clusters: Sequence[Cluster] = (FIRST,)
     ]
 
 
-def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)) -> dg.Definitions:
-    """Return everything that Dagster loads, with these settings."""
-    own = replace(given.assets, partitions_start=first_hour(given))
-    follow_changes = dg.AutomationConditionSensorDefinition(
+def jobs(clusters: Sequence[Cluster]) -> list[Any]:
+    """Return the jobs of sensors and schedules, whose type has no public name."""
+    of_each = (finished_hour, changed_hours, damaged_hours)
+    return [
+        *(job(cluster) for job in of_each for cluster in clusters),
+        damaged_encoder_job,
+        fleet_hours,
+        model_job,
+        evaluation_job,
+    ]
+
+
+def schedules(clusters: Sequence[Cluster], made: Sequence[dg.AssetsDefinition]) -> list[dg.ScheduleDefinition]:
+    """Return the schedules: the hour of each cluster, and the days."""
+    return [
+        *map(kepler_labels_hourly, clusters),
+        knn_model_daily,
+        model_evaluation_daily,
+        retention_schedule(clusters, made),
+    ]
+
+
+def sensors(given: settings.AssetSettings, clusters: Sequence[Cluster]) -> list[dg.SensorDefinition]:
+    """Return the sensors: of what changed, of what is damaged or was missed, and those that only report."""
+    return [
+        *(workload_changes(given, cluster) for cluster in clusters),
+        _follow_changes(given),
+        fleet_changes(clusters, runs=given.fleet_sensor),
+        *(damaged_tables(given, cluster) for cluster in clusters),
+        damaged_encoder,
+        drifted,
+        missed_days(given),
+        lost_retries,
+        freshness_sensor(clusters),
+        alerts,
+    ]
+
+
+def _follow_changes(given: settings.AssetSettings) -> dg.SensorDefinition:
+    return dg.AutomationConditionSensorDefinition(
         "follow_changes",
         target=dg.AssetSelection.all(),
-        minimum_interval_seconds=own.sensor_seconds,
+        minimum_interval_seconds=given.sensor_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         run_tags=LIMITED | FOLLOWS,
         use_user_code_server=True,  # which has `Remake`
         description="Materializes what depends on changed partitions: labels, rows, the model of today, its promotion.",
     )
+
+
+def definitions(given: settings.Settings, clusters: Sequence[Cluster] = (FIRST,)) -> dg.Definitions:
+    """Return everything that Dagster loads, with these settings."""
+    own = replace(given.assets, partitions_start=first_hour(given))
     made = assets(own, clusters)
     return dg.Definitions(
         assets=[*made, *external_assets(clusters, served=[dg.AssetKey(PROMOTED), dg.AssetKey(FLEET)])],
-        jobs=[
-            *map(finished_hour, clusters),
-            *map(changed_hours, clusters),
-            *map(damaged_hours, clusters),
-            damaged_encoder_job,
-            fleet_hours,
-            model_job,
-            evaluation_job,
-        ],
-        schedules=[
-            *map(kepler_labels_hourly, clusters),
-            knn_model_daily,
-            model_evaluation_daily,
-            retention_schedule(clusters, made),
-        ],
-        sensors=[
-            *(workload_changes(own, one) for one in clusters),
-            *(damaged_tables(own, one) for one in clusters),
-            damaged_encoder,
-            follow_changes,
-            fleet_changes(clusters, runs=own.fleet_sensor),
-            drifted,
-            missed_days(own),
-            lost_retries,
-            freshness_sensor(clusters),
-            alerts,
-        ],
+        jobs=jobs(clusters),
+        schedules=schedules(clusters, made),
+        sensors=sensors(own, clusters),
         asset_checks=freshness_checks(clusters),
         resources=resources_from(given),
         executor=partition_executor,
