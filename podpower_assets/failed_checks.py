@@ -15,6 +15,7 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
+    AssetCheckPartitionInfo,
 )
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
@@ -77,41 +78,65 @@ def changed(
     Hour after hour that fails is one cause: it is reported when it begins, and once a day while it lasts. Only what was
     checked since is looked at: the results of a year would be read again at each look.
     """
-    found, before = Changed(), {name: set(keys) for name, keys in known.failed.items()}
-    reported_s = dict(known.reported_s)
-    checked: Mapping[dg.AssetCheckKey, frozenset[str]]
     if known.event is None:
-        newest = instance.event_log_storage.get_maximum_record_id() or 0
-        first = day_key(now_s - DAY_S)
-        hours = {hour for hour in hours_between(now_s - 2 * DAY_S, now_s) if hour >= first}
-        checked = dict.fromkeys(checks, frozenset({first, day_key(now_s), *hours}))
+        checked, newest = _checked_in_a_day(instance, checks, now_s=now_s)
     else:
         checked, newest = _checked_after(instance, known.event)
-    infos = [
-        info
-        for key in checks
-        if (partitions := checked.get(key))
-        for info in instance.event_log_storage.get_asset_check_partition_info([key], partition_keys=sorted(partitions))
-    ]
+    found, failed = Changed(), {name: set(keys) for name, keys in known.failed.items()}
     looked_up = 0
-    for info in sorted(infos, key=lambda one: one.latest_check_event_storage_id):
-        key, partition = info.check_key, info.partition_key
-        if partition is None:
-            continue
-        failed = before.setdefault(name_of(key), set())
-        if info.latest_execution_status == _PASSED and partition in failed:
-            failed.discard(partition)
+    for info in _results(instance, checks, checked):
+        key, partition = info.check_key, str(info.partition_key)
+        own = failed.setdefault(name_of(key), set())
+        if info.latest_execution_status == _PASSED and partition in own:
+            own.discard(partition)
             found.passed.setdefault(key, []).append(partition)
-        elif info.latest_execution_status == _FAILED and partition not in failed:
+        elif info.latest_execution_status == _FAILED and partition not in own:
             # Warnings among the late events were looked up before, and must not use up each look anew.
             looked_up += info.latest_check_event_storage_id > (known.event or 0)
             if looked_up > _MOST_LOOKED_UP:  # the next look begins here
                 newest = min(newest, info.latest_check_event_storage_id)
                 break
             if (why := _reason_of(instance, key, partition)) is not None:
-                failed.add(partition)
+                own.add(partition)
                 partitions, _ = found.failed.get(key, ([], ""))
                 found.failed[key] = ([*partitions, partition], why)
+    reported_s = _thinned(found, known, now_s=now_s)
+    kept = {name: sorted(keys)[-_MOST_PARTITIONS:] for name, keys in failed.items() if keys}
+    return found, Known(failed=kept, reported_s={n: s for n, s in reported_s.items() if n in kept}, event=newest)
+
+
+def _checked_in_a_day(
+    instance: dg.DagsterInstance, checks: Sequence[dg.AssetCheckKey], *, now_s: float
+) -> tuple[Mapping[dg.AssetCheckKey, frozenset[str]], int]:
+    """Return the partitions of a day and the running ones, for each check, and the last event there is."""
+    newest = instance.event_log_storage.get_maximum_record_id() or 0
+    first = day_key(now_s - DAY_S)
+    hours = {hour for hour in hours_between(now_s - 2 * DAY_S, now_s) if hour >= first}
+    return dict.fromkeys(checks, frozenset({first, day_key(now_s), *hours})), newest
+
+
+def _results(
+    instance: dg.DagsterInstance,
+    checks: Sequence[dg.AssetCheckKey],
+    checked: Mapping[dg.AssetCheckKey, frozenset[str]],
+) -> list[AssetCheckPartitionInfo]:
+    """Return the last result of each of the partitions, in the order in which they were stored."""
+    storage = instance.event_log_storage
+    infos = [
+        info
+        for key in checks
+        if (partitions := checked.get(key))
+        for info in storage.get_asset_check_partition_info([key], partition_keys=sorted(partitions))
+        if info.partition_key is not None
+    ]
+    return sorted(infos, key=lambda one: one.latest_check_event_storage_id)
+
+
+def _thinned(found: Changed, known: Known, *, now_s: float) -> dict[str, float]:
+    """Remove what continues a failure that was reported within a day from what was found; after a day it is found as a
+    whole. Return when each check was reported last.
+    """
+    reported_s = dict(known.reported_s)
     for key, (partitions, why) in list(found.failed.items()):
         name, was = name_of(key), known.failed.get(name_of(key), [])
         if not _continue(partitions, was):
@@ -120,8 +145,7 @@ def changed(
             del found.failed[key]
         else:
             reported_s[name], found.failed[key] = now_s, ([*was, *partitions], why)
-    kept = {name: sorted(keys)[-_MOST_PARTITIONS:] for name, keys in before.items() if keys}
-    return found, Known(failed=kept, reported_s={n: s for n, s in reported_s.items() if n in kept}, event=newest)
+    return reported_s
 
 
 def _continue(partitions: Sequence[str], failed: Sequence[str]) -> bool:
