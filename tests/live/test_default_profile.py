@@ -5,6 +5,7 @@ Prometheus, and a fake API server.
 import contextlib
 import json
 import re
+import ssl
 import threading
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from tests.runner.admission import Denied, admitted
 from tests.runner.rbac import asked, granted
 from tests.runner.releases import Release, release
 from tests.serving.admission.objects import review_of
+from tests.waiting import until
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("live")]
 SECONDS = 900  # beside other work; alone it is one minute
@@ -146,6 +148,13 @@ def annotations(running: Release) -> dict[str, str]:
     return admitted(running.runner, configuration, review_of(deployment("web")))["metadata"].get("annotations", {})
 
 
+def shown_leaf(running: Release) -> bytes:
+    """The certificate that the webhook shows to a new connection."""
+    service = stored(running, "MutatingWebhookConfiguration", WEBHOOK)["webhooks"][0]["clientConfig"]["service"]
+    address = running.runner.address(service["name"])
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((address, service["port"])))
+
+
 def test_the_webhook_survives_a_renewal_without_a_restart(running: Release) -> None:
     runner, webhook = running.runner, pod(running, "webhook")
     secret = stored(running, "Secret", "podpower-webhook", "power")
@@ -167,12 +176,12 @@ def test_the_webhook_survives_a_renewal_without_a_restart(running: Release) -> N
         code, output = runner.execute(webhook, "certificates", *renewal_command(webhook))
         assert code == 0, output
         assert "issued a certificate until" in output
-        time.sleep(3)  # the service looks at its file
+        new = present_in(stored(running, "Secret", "podpower-webhook", "power"))
+        assert new is not None
+        until(lambda: shown_leaf(running) == ssl.PEM_cert_to_DER_cert(new.leaf))
     finally:
         done.set()
         thread.join()
-    new = present_in(stored(running, "Secret", "podpower-webhook", "power"))
-    assert new is not None
     assert ends_at(new.leaf) > ends_at(old.leaf)
     assert outcomes[True]
     assert not outcomes[False]
