@@ -1,8 +1,9 @@
 """`alerts`: one message for each cause, with what to do, to a webhook that understands Slack's messages.
 
-A cause is a job and the first line of its error, a check of an asset, a sensor or schedule that keeps failing, or a
-backfill that failed. It is posted when it appears, once a day while it lasts, and when a check has passed again. A
-partition whose check failed is posted once, and when it passes; hour after hour that fails is one cause.
+A cause is the first line of a run's error, whichever jobs and partitions it fails, a check of an asset, a sensor or
+schedule that keeps failing, or a backfill that failed. It is posted when it appears, once a day while it lasts, and
+when a check has passed again. A partition whose check failed is posted once, and when it passes; hour after hour
+that fails is one cause.
 """
 
 import re
@@ -26,6 +27,13 @@ from podpower_assets.policies import JOB_TAG
 
 _TIMEOUT_SECONDS = 10.0
 _MOST_RUNS, _MOST_CAUSES = 50, 200
+_CAUSE_CHARS = 120
+# Errors of a run's partitions; those that come after the first are more of the same.
+_OF_PARTITIONS = re.compile(
+    r"(?:\d+ of \d+ partitions of \S+ failed: )?"
+    r"(?:\d{4}-\d\d-\d\d(?:-\d\d:\d\d)?: )?(?P<first>.*?)(?:; \d{4}-\d\d-\d\d.*)?"
+)
+_OWN_ERROR = re.compile(r"^podpower\.errors\.\w+: ")
 _NUMBER = re.compile(r"[0-9a-f]{8,}|[0-9]+")  # ids, dates and counts, which differ within one cause
 
 # First step after a failed check; docs/how-to/operate.md repeats it (held by a test) and has more. The description of
@@ -125,7 +133,20 @@ def _failed_runs(instance: dg.DagsterInstance, *, since_s: float) -> Iterator[Al
         partition = run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start", "")
         job = run.tags.get(JOB_TAG) or ("assets" if run.job_name.startswith("__") else run.job_name)
         text = f"{job}{f' of {partition}' if partition else ''} failed: {error} (run {run.run_id}) {_FIX_OF_RUNS}"
-        yield Alert(cause=f"{job}: {_NUMBER.sub('#', error)}", text=text)
+        yield Alert(cause=_cause(error), text=text)
+
+
+def _cause(error: str) -> str:
+    """Return what errors of one cause have in common.
+
+    >>> _cause("2 of 3 partitions of labels failed: 2026-01-01-00:00: no answer in 5 s; 2026-01-01-01:00: no answer")
+    'run: no answer in # s'
+    >>> _cause("2026-01-01-02:00: no answer in 7 s")
+    'run: no answer in # s'
+    """
+    match = _OF_PARTITIONS.fullmatch(error)
+    first = match["first"] if match else error
+    return f"run: {_NUMBER.sub('#', first[:_CAUSE_CHARS])}"
 
 
 def _evaluations(context: dg.SensorEvaluationContext, *, now_s: float) -> list[Alert]:
@@ -160,7 +181,8 @@ def _first_error(instance: dg.DagsterInstance, run_id: str) -> str:
             user = getattr(data, "user_failure_data", None)
             error = getattr(data, "error", None)
             message = (user and user.description) or (error and reason_of(error)) or event.message or ""
-            return next((line for line in message.splitlines() if line.strip()), NO_REASON)[:MOST_CHARS]
+            line = next((line for line in message.splitlines() if line.strip()), NO_REASON)
+            return _OWN_ERROR.sub("", line)[:MOST_CHARS]
     return NO_REASON
 
 

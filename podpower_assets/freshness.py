@@ -65,9 +65,9 @@ class Freshness:
         """Age of the newest data, beside the limit."""
         if self.reached_s is None:
             return self.why or f"There are no {self.what}; they should be at most {self.limit_s / HOUR_S:g} h old."
-        age_h = max(0.0, self.now_s - self.reached_s) / HOUR_S
+        hours, minutes = divmod(int(max(0.0, self.now_s - self.reached_s) // 60), 60)
         why = f" {self.why}" if self.why and not self.passed else ""
-        return f"The newest {self.what} are {age_h:.1f} h old; the limit is {self.limit_s / HOUR_S:g} h.{why}"
+        return f"The newest {self.what} are {hours} h {minutes} min old; the limit is {self.limit_s / HOUR_S:g} h.{why}"
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -211,8 +211,9 @@ def _rejection(store: ModelStore) -> str:
 
 def _check(key: dg.AssetCheckKey) -> dg.AssetChecksDefinition:
     """Return the check as Dagster runs it by hand."""
+    description = f"The newest {_WHAT[key.name]} are not too old. The sensor `freshness` looks every five minutes."
 
-    @dg.asset_check(asset=key.asset_key, name=key.name, description="Follows the cluster; see the sensor `freshness`.")
+    @dg.asset_check(asset=key.asset_key, name=key.name, description=description)
     def check(source: Source, tables: Tables, models: Models) -> dg.AssetCheckResult:
         """Evaluate all, and return this one."""
         cluster = Cluster("/".join(key.asset_key.path[:-1]))

@@ -44,6 +44,7 @@ _OURS = (
     "# Settings of Dagster for podpower, replaced by newer ones at each start: remove this line to keep your changes.",
     "# Settings of the Dagster instance: what holds on a laptop. History lies in DAGSTER_HOME.",  # before 2026-08
 )
+_FIRST = "telemetry:\n  enabled: false\n"  # all that the first `up` wrote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,7 @@ def _write_settings(path: Path, *, on_postgres: bool, note: Callable[[str], None
     if present == wanted:
         return
     if present is not None:
-        if not present.startswith(_OURS):
+        if not present.startswith(_OURS) and present != _FIRST:
             note(f"{path} has settings of your own: compare them with podpower's, or remove the file to get those")
             return
         shutil.copy(path, path.with_suffix(".yaml.before"))

@@ -8,7 +8,7 @@ import time
 
 import dagster as dg
 
-from podpower.errors import Damaged, PodpowerError
+from podpower.errors import Damaged, PodpowerError, Refused
 from podpower.registry.store import ModelStore
 from podpower_assets.checks import ENCODER_IS_WHOLE
 from podpower_assets.features.assets import ENCODER
@@ -62,11 +62,14 @@ def damaged_encoder(context: dg.SensorEvaluationContext, tables: Tables, models:
 
 def restore(tables: Tables, store: ModelStore, *, fingerprint: str) -> str | None:
     """Write the encoder of this fingerprint from the newest whole version that has it; return the version, None where
-    no version does.
+    no version does. Those of a former podpower do not count: after an upgrade the encoder is fitted again.
     """
     for info in store.versions():
         if info.encoder_fingerprint == fingerprint and store.is_whole(info.version):
-            encoder, _ = store.load(info.version)
+            try:
+                encoder, _ = store.load(info.version)
+            except Refused:
+                continue
             if encoder.fingerprint == fingerprint:
                 tables.save_encoder(encoder)
                 return info.version

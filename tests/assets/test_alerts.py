@@ -60,6 +60,16 @@ def broken():
     breaks()
 
 
+@dg.op
+def breaks_too():
+    raise dg.Failure(description="2026-01-01-03:00: http://prom:9090: answers 401")
+
+
+@dg.job
+def other():
+    breaks_too()
+
+
 @dg.asset(check_specs=[dg.AssetCheckSpec("energy_is_not_all_zero", asset="labels")])
 def labels(context):
     Desk.during()
@@ -165,6 +175,16 @@ def test_a_cause_is_posted_once_however_many_runs_it_fails(desk, webhook):
     assert [m["text"].split("failed: ")[1].split(" (run")[0] for m in webhook.received] == [
         "no answer within 0 s", "another reason",
     ]  # fmt: skip
+
+
+def test_one_error_of_several_partitions_and_jobs_is_one_cause(desk, webhook):
+    """A Prometheus that refused credentials was posted by each job, and again for one partition after several."""
+    refused = "http://prom:9090: answers 401"
+    desk.fail(f"2 of 3 partitions of labels failed: 2026-01-01-00:00: {refused}; 2026-01-01-01:00: {refused}")
+    desk.fail(f"2026-01-01-02:00: {refused}")
+    assert not other.execute_in_process(instance=desk.instance, raise_on_error=False).success
+    desk.tick()
+    assert len(webhook.received[0]["text"].splitlines()) == 1
 
 
 def test_what_lasts_a_day_is_posted_again(desk, webhook):

@@ -253,6 +253,18 @@ class TestTheEncoder:
         assert self.tick(healer) == []
         assert self.passed(healer)[0]
 
+    def test_one_of_a_former_podpower_is_fitted_again(self, healer: Healer, monkeypatch) -> None:
+        """After an upgrade from a version with another encoder schema, the encoder and those of all models were
+        refused, and each hour failed until a person materialized `encoder`.
+        """
+        place = healer.place
+        model = train(pl.concat([t for h in healer.hours if (t := place.tables.read(ROWS, h)) is not None]))
+        place.models.open().add(place.tables.require_encoder(), model)
+        monkeypatch.setattr("podpower.features.encoder.SCHEMA_VERSION", 1_000)
+        assert len(self.tick(healer)) == 1
+        assert not self.passed(healer)[0]
+        monkeypatch.undo()
+
     def test_one_that_no_model_has_is_fitted_again(self, healer: Healer) -> None:
         path = Path(healer.place.tables.root) / "encoder" / "encoder.joblib"
         before = healer.place.tables.require_encoder().fingerprint

@@ -107,7 +107,8 @@ class Http:
         if status in {401, 403}:
             raise (NotHere if status == 403 else Unauthorized)(
                 f"answers {status}{message}: set PODPOWER_PROMETHEUS_TOKEN_FILE, or PODPOWER_PROMETHEUS_USERNAME and "
-                "PODPOWER_PROMETHEUS_PASSWORD_FILE, to credentials that may query"
+                "PODPOWER_PROMETHEUS_PASSWORD_FILE, to credentials that may query; in a file of clusters, token_file, "
+                "or username and password_file"
             )
         if status == 404:
             raise NotHere("answers 404: there is no Prometheus API; of Mimir the URL ends in /prometheus")

@@ -17,6 +17,7 @@ from podpower.io.files import read_bounded
 
 ROOT = Path(__file__).parents[3]
 FORMER = "# Settings of the Dagster instance: what holds on a laptop. History lies in DAGSTER_HOME.\ntelemetry: {}\n"
+FIRST = "telemetry:\n  enabled: false\n"
 
 
 def settings(home, environment=None):
@@ -56,12 +57,14 @@ def test_a_taken_port_comes_with_the_option_for_another_one(tmp_path, capsys):
             assert f"port {taken} for the {name} is taken: stop what listens there, or give another {option}" in said
 
 
-def test_settings_of_a_former_version_are_replaced_and_kept_beside(tmp_path):
+@pytest.mark.parametrize("former", [FORMER, FIRST], ids=["before 2026-08", "of the first up"])
+def test_settings_of_a_former_version_are_replaced_and_kept_beside(tmp_path, former):
+    """A home of the first `podpower up` kept its settings for ever: no queue, no launcher that sees dead runs."""
     (tmp_path / "dagster").mkdir()
-    (tmp_path / "dagster" / "dagster.yaml").write_text(FORMER)
+    (tmp_path / "dagster" / "dagster.yaml").write_text(former)
     text, notes = settings(tmp_path)
     assert text.startswith((ROOT / "dagster.yaml").read_text())
-    assert (tmp_path / "dagster" / "dagster.yaml.before").read_text() == FORMER
+    assert (tmp_path / "dagster" / "dagster.yaml.before").read_text() == former
     assert "dagster.yaml.before" in notes[0]
     assert settings(tmp_path)[1] == []
 
