@@ -102,13 +102,21 @@ class ModelStore(Versions):
         return pointer is not None and pointer.pinned and self.is_whole(pointer.version)
 
     def last_loadable(self) -> str | None:
-        """Return the version of `last_served` or, where its files are damaged, the last one served before it that can
-        be loaded; None where there is none. Candidates are compared with it, and a restarted service loads it.
+        """Return the version of `last_served` or, where its files are damaged or of a former podpower, the last one
+        served before it that can be loaded; None where there is none. Candidates are compared with it, and a restarted
+        service loads it.
         """
         pointer = self._promotions.head().pointer
         candidates = [pointer.version] if pointer else []
         candidates += reversed(self._promotions.stack())
-        return next((version for version in dict.fromkeys(candidates) if self.is_whole(version)), None)
+        return next((version for version in dict.fromkeys(candidates) if self._can_be_loaded(version)), None)
+
+    def _can_be_loaded(self, version: str) -> bool:
+        try:
+            self.load(version)
+        except Refused:
+            return False
+        return self.is_whole(version)
 
     def last_served(self) -> str | None:
         """Return the version of `served` or, where the pointer is damaged, the last one of the history; None before the

@@ -259,8 +259,11 @@ class TestTheEncoder:
         """
         place = healer.place
         model = train(pl.concat([t for h in healer.hours if (t := place.tables.read(ROWS, h)) is not None]))
-        place.models.open().add(place.tables.require_encoder(), model)
+        store = place.models.open()
+        store.promote(store.add(place.tables.require_encoder(), model))
+        assert store.last_loadable()
         monkeypatch.setattr("podpower.features.encoder.SCHEMA_VERSION", 1_000)
+        assert store.last_loadable() is None  # candidates are compared with none, and not failed
         assert len(self.tick(healer)) == 1
         assert not self.passed(healer)[0]
         monkeypatch.undo()
