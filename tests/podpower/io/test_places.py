@@ -32,7 +32,7 @@ def test_a_url_that_cannot_be_used_is_an_error_in_one_line(url: str | Path, mess
 def test_a_scheme_that_needs_a_package_names_it(scheme: str, extra: str, package: str) -> None:
     if find_spec(package) is not None:
         pytest.skip(f"{package} is installed")
-    with pytest.raises(Unavailable, match=rf"pip install 'podpower\[{extra}\]'"):
+    with pytest.raises(Unavailable, match=rf"pip install '\.\[{extra}\]' in a clone"):
         place(f"{scheme}://bucket/model")
 
 
