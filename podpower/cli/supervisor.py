@@ -208,8 +208,10 @@ class Processes:
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """Return a Python module with its arguments for `start`, run by this Python."""
-    return [sys.executable, "-m", module, *arguments]
+    """Return a Python module with its arguments for `start`, run by this Python without the modules of the working
+    directory, where a file of a user may have the name of a package.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def podpower_command(*arguments: str) -> list[str]:

@@ -166,7 +166,9 @@ def _start_dagster(children: Processes, dagster_home: Path, ui_port: int) -> Non
         f"load_from:\n  - grpc_server: {{host: 127.0.0.1, port: {code_port}, location_name: {_LOCATION}}}\n"
     )
     server = ("api", "grpc", "--host", "127.0.0.1", "--port", str(code_port), "--location-name", _LOCATION)
-    children.start("code-server", supervisor.python_command("dagster", *server, "--module-name", _DEFINITIONS))
+    # Dagster puts this folder on the path, by default the working directory.
+    module = ("--working-directory", str(dagster_home), "--module-name", _DEFINITIONS)
+    children.start("code-server", supervisor.python_command("dagster", *server, *module))
     output.note("waiting for the Dagster definitions")
     ready = partial(ports.listens, code_port)
     children.wait_until(ready, what="the code server", timeout_seconds=_START_SECONDS)

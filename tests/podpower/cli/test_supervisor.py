@@ -232,3 +232,10 @@ def test_a_log_stays_small_and_keeps_what_was_written_last(children, tmp_path, m
     children.wait_until(lambda: b"second" in log.read_bytes(), what="the log", timeout_seconds=20)
     assert log.read_text() == "second\n"
     assert log.with_suffix(".log.1").read_text().startswith("first first")
+
+
+def test_a_file_of_the_working_directory_is_no_module(tmp_path):
+    """A `gql.py` beside somebody's manifests ended the webserver of `podpower up`."""
+    (tmp_path / "podpower.py").write_text("raise SystemExit('not the package')")
+    printed = subprocess.check_output(supervisor.podpower_command("--version"), cwd=tmp_path, text=True)
+    assert printed.startswith("podpower ")

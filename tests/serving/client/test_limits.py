@@ -83,8 +83,9 @@ def test_a_line_that_drips_is_not_waited_for_and_many_lines_are(asked, lines):
     ):
         asked(url, OPTIONS, "predict_lines", ROWS)
     first, last = lines.split(b"\n")[0] + b"\n", lines.rstrip(b"\n").rpartition(b"\n")[2] + b"\n"
-    with streaming(lambda: [NDJSON, *[first] * 20, last], pause_seconds=0.05) as url:
-        assert len(asked(url, OPTIONS, "predict_lines", ROWS * 10)) == 21
+    options = {**OPTIONS, "timeout_seconds": 1.0}  # less than all lines take, and much more than one
+    with streaming(lambda: [NDJSON, *[first] * 20, last], pause_seconds=0.07) as url:
+        assert len(asked(url, options, "predict_lines", ROWS * 10)) == 21
 
 
 def endless(begin, piece):
