@@ -71,7 +71,8 @@ def _served(root: str) -> "Predictor | None":
     from podpower.registry.store import ModelStore  # noqa: PLC0415
 
     store = ModelStore(root)
-    version = store.last_loadable()
+    # Where none can be loaded, the error of the last one served: no estimate stands in for it unnoticed.
+    version = store.last_loadable() or store.last_served()
     if version is None:
         return None
     try:

@@ -253,7 +253,7 @@ def test_words_hold_no_values_of_arguments(make_request):
 def test_sbert_without_the_library_names_the_extra_to_install(cluster, monkeypatch):
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     sbert._load.cache_clear()
-    with pytest.raises(Unavailable, match=r"pip install 'podpower\[sbert\]'"):
+    with pytest.raises(Unavailable, match=r"pip install '\.\[sbert\]' in a clone"):
         Encoder.fit(cluster, text="sbert")
 
 
