@@ -29,9 +29,8 @@ _MAX_DEPTH: Final = 100
 _ALIAS_ALLOWANCE: Final = 10_000
 _CHARACTER_BYTES: Final = 4  # at most, in UTF-8
 _MAX_TAG_DIRECTIVES: Final = 100  # libyaml compares each with all before it
-_SEARCHED: Final = (
-    1 << 20
-)  # characters at a time, and the rest of their last line: other threads have their turn between
+# Characters searched at a time, and the rest of their last line: other threads have their turn between.
+_SEARCHED: Final = 1 << 20
 
 _SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|$)[ \t\r]*([^\n]*)\n?|^\.\.\.[ \t\r]*$\n?", re.MULTILINE)
 _DIRECTIVES = re.compile(r"(?:[ \t\r]*+(?:[#%][^\n]*+)?\n)*+[ \t\r]*+(?:[#%][^\n]*+)?")
