@@ -71,11 +71,12 @@ def _served(root: str) -> "Predictor | None":
     from podpower.registry.store import ModelStore  # noqa: PLC0415
 
     store = ModelStore(root)
-    # Where none can be loaded, the error of the last one served: no estimate stands in for it unnoticed.
-    version = store.last_loadable() or store.last_served()
+    if (found := store.last_loaded()) is not None:
+        return Predictor(*found[1], version=found[0])
+    version = store.last_served()
     if version is None:
         return None
-    try:
+    try:  # for its error: no estimate stands in for it unnoticed
         return Predictor(*store.load(version), version=version)
     except Refused as error:  # such as a model of an earlier podpower
         raise Refused(

@@ -73,12 +73,13 @@ def load_champion(store: ModelStore) -> Champion:
     served = store.last_served()
     if served is None:
         return Champion(note="no model is served yet")
-    version = store.last_loadable()
-    if version is None:
+    found = store.last_loaded()
+    if found is None:
         note = f"neither {served} nor a model served before it can be loaded: any other is better"
         return Champion(served=served, note=note)
+    version, fitted = found
     note = f"the served model {served} is damaged: compared with {version}, which was served before it"
-    return Champion(served=served, version=version, fitted=store.load(version), note="" if version == served else note)
+    return Champion(served=served, version=version, fitted=fitted, note="" if version == served else note)
 
 
 def quarantined(store: ModelStore, champion: Champion, training_set: TrainingSet, *, record: bool = True) -> Quarantine:

@@ -63,8 +63,8 @@ class StoreSource:
 
     def fallback(self) -> Predictor | None:
         """Load the last version promoted before that can be loaded."""
-        version = self._store.last_loadable()
-        return self.load(version) if version else None
+        found = self._store.last_loaded()
+        return Predictor(*found[1], version=found[0]) if found else None
 
 
 class FileSource:

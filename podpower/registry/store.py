@@ -8,8 +8,8 @@
 A version is there once its manifest is; the manifest is written last. Numbered files are created once, so that of
 several writers at once each sees the others' changes. Local folders and object stores alike.
 
-`served` is strict: what the pointer names, Refused when it is damaged. `last_served` and `last_loadable` answer also
-then: the last version of the history, and the last one whose files are whole.
+`served` is strict: what the pointer names, Refused when it is damaged. `last_served` and `last_loaded` answer then too:
+the last version of the history, and the last one that can be loaded.
 """
 
 import contextlib
@@ -18,8 +18,10 @@ from types import EllipsisType
 from typing import Final
 
 from podpower.errors import InvalidInput, Refused
+from podpower.features.encoder import Encoder
 from podpower.hours import DAY_S
 from podpower.io.places import AnyPath
+from podpower.model.knn import KnnModel
 from podpower.registry.promotions import (
     LATEST_FILE,
     UNPIN,
@@ -101,22 +103,24 @@ class ModelStore(Versions):
         pointer = self._promotions.head().pointer
         return pointer is not None and pointer.pinned and self.is_whole(pointer.version)
 
-    def last_loadable(self) -> str | None:
-        """Return the version of `last_served` or, where its files are damaged or of a former podpower, the last one
-        served before it that can be loaded; None where there is none. Candidates are compared with it, and a restarted
-        service loads it.
+    def last_loaded(self) -> tuple[str, tuple[Encoder, KnnModel]] | None:
+        """Return version and content of `last_served` or, where its files are damaged or of a former podpower, of the
+        last one served before it that can be loaded; None where there is none. Candidates are compared with it, and a
+        restarted service serves it.
         """
         pointer = self._promotions.head().pointer
         candidates = [pointer.version] if pointer else []
         candidates += reversed(self._promotions.stack())
-        return next((version for version in dict.fromkeys(candidates) if self._can_be_loaded(version)), None)
+        for version in dict.fromkeys(candidates):
+            if self.is_whole(version):
+                with contextlib.suppress(Refused):
+                    return version, self.load(version)
+        return None
 
-    def _can_be_loaded(self, version: str) -> bool:
-        try:
-            self.load(version)
-        except Refused:
-            return False
-        return self.is_whole(version)
+    def last_loadable(self) -> str | None:
+        """Return the version of `last_loaded`."""
+        found = self.last_loaded()
+        return found and found[0]
 
     def last_served(self) -> str | None:
         """Return the version of `served` or, where the pointer is damaged, the last one of the history; None before the

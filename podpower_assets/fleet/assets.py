@@ -87,8 +87,8 @@ class _Fleet:
         self._clusters, self._source, self._tables, self._last = clusters, source, tables, last
         self._store = models.open()
         self._budgets = read_budgets(path) if (path := given.places.budgets_file) else Budgets()
-        version = self._store.last_loadable()
-        self._predictor = None if version is None else Predictor(*self._store.load(version), version=version)
+        served = self._store.last_loaded()
+        self._predictor = None if served is None else Predictor(*served[1], version=served[0])
         self._configured = {one.prefix: one.name for one in configured_clusters(given)}
         self._names: dict[Cluster, str] = {}
         self._errors: dict[str, str] = {}
