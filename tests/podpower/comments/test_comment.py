@@ -303,9 +303,9 @@ def test_the_action_updates_the_comment_when_nothing_is_left_of_the_change(pull_
 
 def test_the_script_of_the_gitlab_template_posts_a_note_and_fails_above_a_threshold(pull_request, forge):
     root, base, environment = pull_request
-    job = yaml.safe_load((ROOT / "deploy/ci/podpower.gitlab-ci.yml").read_text())[".podpower"]
+    job = gitlab_job()
     environment = environment | job["variables"] | {
-        "PODPOWER_INSTALL": "", "PODPOWER_DIFF_OPTIONS": "--price 0.30 --fail-increase 5%", "GITLAB_TOKEN": TOKEN,
+        "PODPOWER_DIFF_OPTIONS": "--price 0.30 --fail-increase 5%", "GITLAB_TOKEN": TOKEN,
         "CI_API_V4_URL": forge.url, "CI_PROJECT_ID": "acme/shop", "CI_MERGE_REQUEST_IID": "7",
         "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
     }  # fmt: skip
@@ -313,3 +313,18 @@ def test_the_script_of_the_gitlab_template_posts_a_note_and_fails_above_a_thresh
     assert done.returncode == 3, done.stderr
     (body,) = forge.bodies()
     assert "EUR" in body
+
+
+def test_the_gitlab_template_names_what_to_set_where_the_image_has_no_podpower(tmp_path):
+    job = gitlab_job()
+    assert not job["variables"]["PODPOWER_INSTALL"]
+    environment = {"PATH": str(tmp_path), **job["variables"]}
+    for program in ("bash", "git"):
+        (tmp_path / program).symlink_to(shutil.which(program))
+    done = bash("\n".join([*job["before_script"], *job["script"]]), cwd=tmp_path, environment=environment)
+    assert done.returncode == 2
+    assert "set PODPOWER_INSTALL" in done.stderr
+
+
+def gitlab_job():
+    return yaml.safe_load((ROOT / "deploy/ci/podpower.gitlab-ci.yml").read_text())[".podpower"]
