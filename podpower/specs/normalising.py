@@ -154,12 +154,16 @@ def _request(
     )
     if isinstance(spec, PodSpec):
         return request
+    is_job, is_known = kind in JOB_KINDS, kind in WORKLOAD_KINDS
+    # Of a kind that has no such field the API server ignores it, or refuses the object.
+    replicas = spec.replicas if kind in REPLICATED_KINDS or not is_known else None
+    parallelism = spec.parallelism if is_job or not is_known else None
     return msgspec.structs.replace(
         request,
-        replicas=spec.replicas if spec.replicas is not None else (1 if kind in REPLICATED_KINDS else None),
-        parallelism=spec.parallelism if spec.parallelism is not None else (1 if kind in JOB_KINDS else None),
-        completions=spec.completions,
-        state="suspended" if spec.suspend and kind in JOB_KINDS else None,
+        replicas=1 if replicas is None and kind in REPLICATED_KINDS else replicas,
+        parallelism=1 if parallelism is None and is_job else parallelism,
+        completions=spec.completions if is_job or not is_known else None,
+        state="suspended" if spec.suspend and is_job else None,
     )
 
 

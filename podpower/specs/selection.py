@@ -18,7 +18,7 @@ from podpower.specs.lifecycle import end_of
 from podpower.specs.normalising import request_from_object
 from podpower.specs.quoting import both_ends, quoted
 from podpower.specs.requests import InferenceRequest
-from podpower.specs.spelling import field_hints, kind_hint
+from podpower.specs.spelling import count_hint, field_hints, kind_hint
 from podpower.specs.templates import FoundTemplate, find_templates
 
 SkipCode = Literal["no_pods", "unknown_kind", "part_of", "finished", "no_replicas", "duplicate"]
@@ -230,6 +230,7 @@ class _Selector:
             return _Outcome(skip=("finished", f"finished ({ended})"))
         if not kind or (kind in WORKLOAD_KINDS and (is_built_in(entry.group) or _has_standard_template(entry.obj))):
             self._check_fields(entry.obj, _SHAPES.get(kind, Workload))
+            self._check_count(entry)
             requests = [request_from_object(entry.obj, cluster=options.cluster)]
         else:
             found, why = find_templates(entry.obj, group=entry.group)
@@ -246,6 +247,11 @@ class _Selector:
     def _check_fields(self, value: object, shape: type, *, where: str = "") -> None:
         if not self._options.lenient and (hints := field_hints(value, shape, where=where)):
             raise InvalidInput("; ".join(hints))
+
+    def _check_count(self, entry: Given) -> None:
+        is_checked = not self._options.lenient and entry.kind in WORKLOAD_KINDS and is_built_in(entry.group)
+        if is_checked and (hint := count_hint(entry.kind, entry.obj.get("spec"))):
+            raise InvalidInput(hint)
 
     def _from_template(self, entry: Given, found: FoundTemplate, *, alone: bool) -> InferenceRequest:
         self._check_fields(found.template, PodTemplate, where=f"{found.component}.template.")

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from podpower.kubernetes.kinds import KINDS
 from podpower.kubernetes.types import ResourceRequirements
 from podpower.specs.kind_names import BUILT_IN_KINDS, GROUP_KINDS, SHORT_NAMES
 from podpower.specs.quoting import quoted
@@ -19,6 +20,8 @@ _CUTOFF: Final = 0.8
 _MAX_WORD: Final = 48  # characters; a longer word is no slip of the keyboard
 _MAX_REPORTED: Final = 5
 _RESOURCES: Final = ("cpu", "memory", "ephemeral-storage", "storage", "pods")
+_COUNTS: Final = frozenset(kind.count for kind in KINDS.values() if kind.count)
+_PODS_OF: Final = {"DaemonSet": "it runs a pod on each node it fits", "Pod": "it is one pod"}
 _VALID_NEIGHBOURS: Final = {
     "Affinity": {"podAffinity"},
     "KubeContainer": {"restartPolicyRules"},
@@ -44,6 +47,18 @@ def kind_hint(kind: str, group: str | None) -> str | None:
     near = SHORT_NAMES.get(kind.lower()) or _nearest(kind, GROUP_KINDS[group] if group else ())
     near = near or _nearest(kind, tuple(sorted(BUILT_IN_KINDS)))
     return f"kind: no kind {quoted(kind)}; did you mean {near}?" if near else None
+
+
+def count_hint(kind: str, spec: Any) -> str | None:
+    """Return a message for a number of pods under a name that this kind does not have, which the API server refuses; or
+    None.
+    """
+    wanted = KINDS[kind].count
+    for name in sorted(_COUNTS - {wanted}):
+        if isinstance(spec, Mapping) and name in spec:
+            instead = f"did you mean {wanted}?" if wanted else _PODS_OF.get(kind, "")
+            return f"spec.{name}: no such field of a {kind}; {instead}"
+    return None
 
 
 def field_hints(value: Any, shape: type, *, where: str = "") -> list[str]:

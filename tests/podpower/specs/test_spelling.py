@@ -13,7 +13,7 @@ from podpower.specs import autoscalers
 from podpower.specs.kind_names import BUILT_IN_KINDS, GROUP_KINDS, SHORT_NAMES
 from podpower.specs.manifests import read_manifests
 from podpower.specs.selection import Options, Workloads
-from podpower.specs.spelling import field_hints, kind_hint
+from podpower.specs.spelling import count_hint, field_hints, kind_hint
 
 
 def read(text: str, **options: Any) -> Workloads:
@@ -66,6 +66,28 @@ def test_lenient_reads_as_if_the_misspelt_field_were_absent() -> None:
     assert request.containers[0].req_cpu_mcpu is None
     found = read(GOOD.replace("kind: Deployment", "kind: Deploymnet"), lenient=True)
     assert [request.workload_kind for request in found.requests] == ["Deploymnet"]  # an unknown kind with a template
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "hint"),
+    [
+        ("apps/v1 DaemonSet", "replicas", "spec.replicas: no such field of a DaemonSet; it runs a pod on each node"),
+        (
+            "apps/v1 StatefulSet",
+            "parallelism",
+            "spec.parallelism: no such field of a StatefulSet; did you mean replicas?",
+        ),
+        ("batch/v1 Job", "replicas", "spec.replicas: no such field of a Job; did you mean parallelism?"),
+    ],
+)
+def test_a_number_of_pods_that_the_kind_does_not_have_is_an_error_and_never_counted(
+    kind: str, field: str, hint: str
+) -> None:
+    version, name = kind.split()
+    text = GOOD.replace("apps/v1", version).replace("Deployment", name).replace("replicas: 2", f"{field}: 7")
+    assert hint in read(text).errors[0].detail
+    (request,) = read(text, lenient=True).requests
+    assert 7 not in (request.replicas, request.parallelism)
 
 
 def test_every_misspelt_field_is_named_up_to_five() -> None:
@@ -127,6 +149,12 @@ def test_no_field_of_any_kubernetes_version_is_called_misspelt(shape: type) -> N
     for name in DEFINITIONS[shape]:
         assert properties[name]
         assert field_hints(dict.fromkeys(properties[name]), shape) == []
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod"])
+def test_no_field_of_any_kubernetes_version_is_a_misplaced_number_of_pods(kind: str) -> None:
+    properties, _ = schemas()
+    assert count_hint(kind, dict.fromkeys(properties[f"{kind}Spec"])) is None
 
 
 def test_every_kind_of_every_kubernetes_version_is_known() -> None:
