@@ -131,9 +131,15 @@ def rows(data: bytes, options: Options) -> Workloads:
 
 
 def check_query(names: Iterable[str], *, known: Sequence[str]) -> None:
-    """Raise InvalidInput for a query parameter that is none of `known`, with the nearest of them."""
+    """Raise InvalidInput for a query parameter that is none of `known`, with the nearest of them, and for one that is
+    given again.
+    """
+    seen: set[str] = set()
     for name in names:
+        if name in seen:
+            raise InvalidInput(f"{name}: given more than once")
         if name in known:
+            seen.add(name)
             continue
         if not known:
             raise InvalidInput(f'"{quoted(name)}": this path has no query parameters')

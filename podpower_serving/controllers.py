@@ -25,7 +25,7 @@ from podpower_serving.bounds import Bounds
 from podpower_serving.encoding import encoded_list, json_answer
 from podpower_serving.entity_tags import unless_known
 from podpower_serving.errors import NotFound
-from podpower_serving.incoming import AnyRequest, body_of
+from podpower_serving.incoming import AnyRequest, body_of, check_query
 from podpower_serving.metrics import Metrics
 from podpower_serving.models import Served
 from podpower_serving.schemas import Health, Readiness
@@ -132,7 +132,7 @@ class Predictions(Controller):
         accepted = (bodies.JSON, *bodies.YAML_TYPES, bodies.NDJSON)
         body, media_type = await body_of(request, *accepted, query=(*bodies.OPTIONS, *parameters.NAMES))
         if streaming.is_wanted(request.headers.get("accept", "")):
-            bodies.check_query(request.query_params, known=bodies.OPTIONS)  # costs are those of a whole batch
+            check_query(request, known=bodies.OPTIONS)  # costs are those of a whole batch
             has_chunks = request.scope["http_version"] != "1.0"
             are_many = has_chunks and media_type == bodies.NDJSON
             rows = settings.max_stream_rows if are_many else settings.max_batch_rows

@@ -10,10 +10,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from podpower.fleet.summary import FleetSummary
-from podpower_serving import bodies
 from podpower_serving.errors import NotFound
 from podpower_serving.fleet import Fleet
-from podpower_serving.incoming import AnyRequest
+from podpower_serving.incoming import AnyRequest, check_query
 from podpower_serving.pages import fleet_csv, rendering
 from podpower_serving.pages.files import URLS
 from podpower_serving.pages.fleet_view import view_of
@@ -33,7 +32,7 @@ class FleetPage(Controller):
         self, request: AnyRequest, fleet: NamedDependency[Fleet], settings: NamedDependency[Settings]
     ) -> Response[str]:
         """Return the page, of one cluster or namespace where the query names them."""
-        bodies.check_query(request.query_params, known=_FILTERS)
+        check_query(request, known=_FILTERS)
         cluster, namespace = (request.query_params.get(name) or None for name in _FILTERS)
         return rendering.answer(await asyncio.to_thread(_page, fleet, settings, cluster, namespace))
 

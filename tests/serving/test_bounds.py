@@ -34,6 +34,7 @@ def problem(answer, status):
         ("/infer/from-yaml", "leniant=true", "did you mean lenient?"),
         ("/predict/batch", "zzz=1", 'no query parameter "zzz"; there are nodes, lenient, cluster'),
         ("/predict", "cluster=x", "this path has no query parameters"),
+        ("/predict/from-yaml", "nodes=1&nodes=x", "nodes: given more than once"),
         ("/predict/batch", "token%3DhunterHunter2=1", 'no query parameter "token=<redacted>"'),
         ("/predict/batch", "nodes=token%3DhunterHunter2", 'nodes: must be a whole number from 0 to 9999999; got "tok'),
         ("/predict/batch", "cluster=token%3DhunterHunter2", "cluster: must be a name of at most 253 plain characters"),
