@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import ssl
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -69,11 +70,17 @@ class _Connection:
         attempts: int = ATTEMPTS,
         most_wait_seconds: float = MOST_WAIT_SECONDS,
     ) -> None:
+        if not 0 < timeout_seconds < math.inf:
+            raise InvalidInput(f"timeout_seconds: must be a number of seconds above 0; got {timeout_seconds}")
+        if not 0 <= most_wait_seconds < math.inf:
+            raise InvalidInput(f"most_wait_seconds: must be a number of seconds from 0; got {most_wait_seconds}")
+        if attempts < 1:
+            raise InvalidInput(f"attempts: must be at least 1; got {attempts}")
         environment = settings.read()
         given = environment.client
         self.url = web_address(url or environment.service.api_url)
         self._retries = Retries(
-            attempts=max(1, attempts),
+            attempts=attempts,
             first_s=_FIRST_WAIT_SECONDS,
             last_s=most_wait_seconds,
             most_retry_after_s=most_wait_seconds,

@@ -114,6 +114,15 @@ def test_a_wrong_address_is_invalid(predict, url, monkeypatch):
             predict(url, attempts=1)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"timeout_seconds": 0}, {"timeout_seconds": float("nan")}, {"most_wait_seconds": -1}, {"attempts": 0}],
+)
+def test_a_limit_that_allows_nothing_is_named_before_anything_is_sent(predict, options):
+    with pytest.raises(podpower.InvalidInput, match=next(iter(options))):
+        predict("http://127.0.0.1:1", **options)
+
+
 def test_the_key_is_sent_and_never_shown(predict, good, monkeypatch):
     with scripted(good) as (url, received):
         predict(url)
