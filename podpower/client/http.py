@@ -17,7 +17,7 @@ from podpower.client.calls import Body, Call, ClientClosed, LinesOf
 from podpower.client.workloads import BatchOptions, ManifestOptions, Manifests, Workload
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.http import failures, tls_context
-from podpower.io.retries import Again, Retries
+from podpower.io.retries import Again, FewNotes, Retries
 from podpower.model.predictor import Explanation, Prediction
 from podpower.registry.description import ModelInfo
 from podpower.setting_values import web_address
@@ -88,6 +88,7 @@ class _Connection:
         key = (api_key or given.api_key or "").strip()  # a file's or a Secret's ends in a newline
         if key and not (key.isascii() and key.isprintable() and " " not in key):
             raise InvalidInput("the API key has characters that no key has: take it as `podpower keys new` printed it")
+        self._note = FewNotes()
         self._timeout_seconds = timeout_seconds
         self._busy = f"no connection was free in time: each of {CONNECTIONS} has a call in flight"
         self._options: dict[str, Any] = {
@@ -174,7 +175,7 @@ class Client(_Connection):
         """
         call = calls.predict_lines(workloads, options)
         with contextlib.ExitStack() as held:
-            answer = self._retries.call(lambda: self._opened(call, held), what=self.url)
+            answer = self._retries.call(lambda: self._opened(call, held), what=self.url, note=self._note)
             lines, pieces = LinesOf(call, answer.headers, line_seconds=self._timeout_seconds), answer.iter_raw()
             while True:
                 with self._unbroken(), lines.waiting() as seconds, deadlines.within(seconds):
@@ -252,7 +253,7 @@ class Client(_Connection):
                 body = self._body(call, answer)
             return calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
 
-        return self._retries.call(once, what=self.url)
+        return self._retries.call(once, what=self.url, note=self._note)
 
     def _body(self, call: Call[Any], answer: httpx.Response) -> bytes:
         with contextlib.closing(answer):
@@ -285,7 +286,7 @@ class AsyncClient(_Connection):
         """Yield a line for each InferenceRequest and one with the total, as `Client.predict_lines`."""
         call = calls.predict_lines(workloads, options)
         async with contextlib.AsyncExitStack() as held:
-            answer = await self._retries.call_async(lambda: self._opened(call, held), what=self.url)
+            answer = await self._retries.call_async(lambda: self._opened(call, held), what=self.url, note=self._note)
             lines, pieces = LinesOf(call, answer.headers, line_seconds=self._timeout_seconds), answer.aiter_raw()
             while True:
                 with self._unbroken(), lines.waiting() as seconds:
@@ -367,7 +368,7 @@ class AsyncClient(_Connection):
                         body = await self._body(call, answer)
             return calls.checked(call, status=answer.status_code, headers=answer.headers, body=body)
 
-        return await self._retries.call_async(once, what=self.url)
+        return await self._retries.call_async(once, what=self.url, note=self._note)
 
     async def _body(self, call: Call[Any], answer: httpx.Response) -> bytes:
         async with contextlib.aclosing(answer):

@@ -2,7 +2,9 @@
 
 import email.utils
 import logging
+import math
 import random
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -96,6 +98,27 @@ class Retries:
                 f"{self.most_retry_after_s:g} s that podpower waits: try again later, or ask its operators why"
             ) from None
         error.wait_s = min(error.wait_s, self.most_retry_after_s)
+
+
+class FewNotes:
+    """Announces a wait, and of the next `every_s` seconds only how many there were: calls by the thousand, which wait
+    for the same service. Threads may share it.
+    """
+
+    def __init__(self, *, note: Note = log_note, every_s: float = 10.0) -> None:
+        self._note, self._every_s = note, every_s
+        self._last_s, self._omitted = -math.inf, 0
+        self._lock = threading.Lock()
+
+    def __call__(self, text: str) -> None:
+        """Announce a wait, or count it."""
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s - self._last_s < self._every_s:
+                self._omitted += 1
+                return
+            omitted, self._omitted, self._last_s = self._omitted, 0, now_s
+        self._note(f"{text} ({omitted} more waits since the last note)" if omitted else text)
 
 
 class Refusals:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from podpower.errors import InvalidInput, Unavailable
 from podpower.io.http import check_status, failures, open_async_client, open_client, redirect_target, tls_context
-from podpower.io.retries import MAX_RETRY_AFTER_S, Again, Backoff, Refusals, Retries, retry_after_s
+from podpower.io.retries import MAX_RETRY_AFTER_S, Again, Backoff, FewNotes, Refusals, Retries, retry_after_s
 from tests.clusters.tls import https, self_signed
 from tests.http_servers import Request, Response, serving
 
@@ -253,3 +253,16 @@ def test_requests_at_the_same_time_announce_their_own_waits() -> None:
         thread.join()
     for name, found in notes.items():
         assert [note.partition(";")[0] for note in found] == [f"{name}: failure of {name}"] * 3
+
+
+def test_waits_of_many_calls_are_announced_now_and_then_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    few, now_s = FewNotes(note=notes.append, every_s=10), 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    for _ in range(1000):
+        few("waiting")
+    assert notes == ["waiting"]
+    now_s += 10
+    few("waiting on")
+    few("waiting still")
+    assert notes[1:] == ["waiting on (999 more waits since the last note)"]
