@@ -147,6 +147,8 @@ def _from_kubeconfig(
         reason = "; ".join(messages) or "no reason given"
         raise Unavailable(f"kubeconfig {paths}: the credential plugin returned no credentials: {reason}")
     name = str(context["cluster"])
+    if not str(configuration.host).startswith(("http://", "https://")):
+        raise InvalidInput(f"kubeconfig {paths}: the server of cluster {name} begins with neither https:// nor http://")
     proxy = whole["clusters"].get_with_name(name)["cluster"].safe_get("proxy-url")
     rotates = bool(user) and any(way in user["user"] for way in _ROTATING)
     return configuration, name, proxy, rotates

@@ -178,6 +178,13 @@ def test_a_missing_context_is_refused_with_the_command_that_lists_them(tmp_path:
     assert open_access(ClusterConfig(kubeconfig=str(without), context="test")).server == "http://x"
 
 
+@pytest.mark.parametrize("server", ["127.0.0.1:6443", "htps://127.0.0.1:6443"])
+def test_a_server_without_a_protocol_is_refused_and_not_tried_for_ever(tmp_path: Path, server: str) -> None:
+    config = write_kubeconfig(tmp_path / "config", server)
+    with pytest.raises(InvalidInput, match=r"the server of cluster .* begins with neither https:// nor http://"):
+        open_access(ClusterConfig(kubeconfig=str(config)))
+
+
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return self_signed(tmp_path_factory.mktemp("tls"))
