@@ -29,7 +29,7 @@ from podpower.fleet.summary import (
     Series,
     WorkloadPower,
 )
-from podpower.fleet.words import cluster_notes
+from podpower.fleet.words import NO_LONGER_OBSERVED, cluster_notes
 from podpower.hours import DAY_S, HOUR_S
 from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.totals import PowerInterval
@@ -262,6 +262,7 @@ def _cluster(
     metered, gaps = _is_metered(own), _gaps(own)
     reached = [state.journal_reached_s, *own["journal_reached_s"].drop_nulls().to_list()]
     labelled = own["last_label_s"].drop_nulls()
+    is_there = row is None or name in span.current_s
     nothing = dict.fromkeys(("measured_w", "measured_share", "predicted_w", "predicted_interval", "kwh"))
     return ClusterPower(
         **(_power(row) if row else {**nothing, "measured_hours": 0.0, "predicted_kwh": None}),
@@ -275,7 +276,7 @@ def _cluster(
         gaps=gaps[-MOST_GAPS:],
         gap_count=len(gaps),
         last_error=state.last_error[:MOST_CHARS] if state.last_error else None,
-        notes=cluster_notes(name, metered=metered, model=model),
+        notes=cluster_notes(name, metered=metered, model=model) if is_there else [NO_LONGER_OBSERVED],
         series=span.series(own),
         idle_w_per_vcpu=state.idle[0] if state.idle else None,
         idle_source=state.idle[1][:MOST_CHARS] if state.idle else None,
@@ -283,13 +284,17 @@ def _cluster(
 
 
 def _current_hours(whole: pl.DataFrame) -> dict[str, float]:
-    """Return the hour of each cluster's current watts: the last one with labels, unless it is too long ago."""
-    found = {}
+    """Return the hour of each cluster's current watts: the last one with labels, unless it is too long ago. Every
+    configured cluster has a row of each hour: one without a recent row is configured no longer, and draws nothing.
+    """
+    found, end_s = {}, _most(whole["hour_s"])
     for name, last_s, labelled_s in (
         whole.group_by("cluster")
         .agg(pl.col("hour_s").max(), pl.col("hour_s").filter(pl.col("energy_j").is_not_null()).max().alias("labelled"))
         .iter_rows()
     ):
+        if last_s < end_s - _CURRENT_S:
+            continue
         recent = labelled_s is not None and labelled_s >= last_s - _CURRENT_S
         found[name] = labelled_s if recent else last_s
     return found

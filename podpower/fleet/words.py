@@ -9,6 +9,7 @@ from podpower.model.meters import no_meter_note
 from podpower.registry.candidates import ALARMS, FAILED_CHECKS, VERDICTS
 from podpower.registry.store import ModelStore, VersionInfo
 
+NO_LONGER_OBSERVED = "no longer among the configured clusters: its energy counts for the 30 days of this summary"
 _SERVE = ("promote", "rollback")  # changes after which the version is served
 
 

@@ -134,6 +134,20 @@ def test_current_watts_are_those_of_the_last_labelled_hour_unless_it_is_too_old(
     assert old.predicted_w is not None
 
 
+def test_a_cluster_that_is_no_longer_configured_keeps_its_energy_and_draws_nothing_now(hours):
+    """Its last hour stays in the summary for 30 days; renamed, its workloads counted twice in all current sums."""
+    found = fold(hours(renamed=[2.0] * 9, old=[2.0] * 2), now_s=0.0)
+    old, renamed = sorted(found.clusters, key=lambda cluster: cluster.cluster)
+    assert (old.measured_w, old.predicted_w, old.hour_s, old.pods, old.workloads) == (None, None, None, 0.0, 0)
+    assert old.kwh == pytest.approx(0.004)
+    assert "no longer among the configured clusters" in old.notes[0]
+    assert (renamed.measured_w, renamed.workloads) == (2.0, 2)
+    assert [(w.cluster, w.measured_w) for w in found.workloads if w.workload_name == "web"] == [
+        ("renamed", 2.0), ("old", None),
+    ]  # fmt: skip
+    assert found.other_workloads.count == 0
+
+
 def test_a_cluster_without_a_meter_names_the_clusters_it_is_predicted_from(hours):
     model = ModelStatus(
         version="v1", trained_at="", promoted_at=None, labels_end_s=0.0, pinned=False, clusters=["a"], evaluation=[],
