@@ -10,6 +10,7 @@ from podpower.sources.protocols import LABEL_COLUMNS
 
 _MOST_KNOWN = 100_000  # about 150 MB; then all are read again
 _LABELS = msgspec.json.Decoder(dict[str, str])
+_SORTED = msgspec.json.Encoder(order="sorted")
 
 
 class Named(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -64,5 +65,4 @@ def described(labels: dict[str, str]) -> dict[str, str]:
 
 def series_id(labels: dict[str, str]) -> int:
     """Return a number that is the same for the same labels, in whatever order."""
-    text = "\0".join([f"{name}\1{value}" for name, value in sorted(labels.items())])
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(_SORTED.encode(labels), digest_size=8).digest(), "little")
