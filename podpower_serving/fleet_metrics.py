@@ -75,7 +75,7 @@ def fleet_metrics(summary: FleetSummary | None, *, most: int, now_s: float) -> I
     yield metric(SUMMARY_AGE, {(): [max(0.0, now_s - written_s)]})
     ages: dict[Labels, list[float]] = {}
     for cluster in summary.clusters:
-        if cluster.last_label_s is not None:
+        if cluster.configured and cluster.last_label_s is not None:
             ages[cluster.cluster,] = [max(0.0, now_s - cluster.last_label_s)]
     yield metric(LABELS_AGE, ages)
 

@@ -97,7 +97,7 @@ def fold(
     table = _with_measured_hours(table)
     whole = table.filter(pl.col("level") == hours.CLUSTER)
     start_s = float(table["hour_s"].min())  # type: ignore[arg-type]
-    span = _SummaryRange(start_s=start_s, end_s=end_s, current_s=_current_hours(whole))
+    span = _SummaryRange(start_s=start_s, end_s=end_s, current_s=_current_hours(whole, states))
     namespaces = _listed(table, span, level=hours.NAMESPACE, most=MOST_NAMESPACES, series=MOST_NAMESPACE_SERIES)
     workloads = _listed(table, span, level=hours.WORKLOAD, most=MOST_WORKLOADS, series=MOST_WORKLOAD_SERIES)
     running = int(span.current(whole)["workloads"].sum())
@@ -230,7 +230,9 @@ def _workload(row: Mapping[str, Any]) -> WorkloadPower:
 def _clusters(
     whole: pl.DataFrame, span: _SummaryRange, states: Mapping[str, ClusterState], model: ModelStatus | None
 ) -> list[ClusterPower]:
-    """Return every cluster with a row or a state, by name."""
+    """Return every cluster with a row or a state, by name. Those that are configured have a state; without any, those
+    with current watts count as configured.
+    """
     sums = _energies(whole, ["cluster"])
     now = sums.join(span.current(whole), on="cluster", how="left")
     rows = {row["cluster"]: row for row in now.iter_rows(named=True)}
@@ -245,6 +247,7 @@ def _clusters(
             span=span,
             model=model,
             state=states.get(name, ClusterState()),
+            is_configured=name in (states or span.current_s),
         )
         for name in names
     ]
@@ -257,12 +260,12 @@ def _cluster(
     own: pl.DataFrame,
     span: _SummaryRange,
     state: ClusterState,
+    is_configured: bool,
     model: ModelStatus | None,
 ) -> ClusterPower:
     metered, gaps = _is_metered(own), _gaps(own)
     reached = [state.journal_reached_s, *own["journal_reached_s"].drop_nulls().to_list()]
     labelled = own["last_label_s"].drop_nulls()
-    is_there = row is None or name in span.current_s
     nothing = dict.fromkeys(("measured_w", "measured_share", "predicted_w", "predicted_interval", "kwh"))
     return ClusterPower(
         **(_power(row) if row else {**nothing, "measured_hours": 0.0, "predicted_kwh": None}),
@@ -276,16 +279,17 @@ def _cluster(
         gaps=gaps[-MOST_GAPS:],
         gap_count=len(gaps),
         last_error=state.last_error[:MOST_CHARS] if state.last_error else None,
-        notes=cluster_notes(name, metered=metered, model=model) if is_there else [NO_LONGER_OBSERVED],
+        notes=cluster_notes(name, metered=metered, model=model) if is_configured else [NO_LONGER_OBSERVED],
         series=span.series(own),
+        configured=is_configured,
         idle_w_per_vcpu=state.idle[0] if state.idle else None,
         idle_source=state.idle[1][:MOST_CHARS] if state.idle else None,
     )
 
 
-def _current_hours(whole: pl.DataFrame) -> dict[str, float]:
-    """Return the hour of each cluster's current watts: the last one with labels, unless it is too long ago. Every
-    configured cluster has a row of each hour: one without a recent row is configured no longer, and draws nothing.
+def _current_hours(whole: pl.DataFrame, states: Mapping[str, ClusterState] | None) -> dict[str, float]:
+    """Return the hour of each cluster's current watts: the last one with labels, unless it is too long ago. A cluster
+    that is configured no longer draws nothing; of one without a recent row it is not known.
     """
     found, end_s = {}, _most(whole["hour_s"])
     for name, last_s, labelled_s in (
@@ -293,7 +297,7 @@ def _current_hours(whole: pl.DataFrame) -> dict[str, float]:
         .agg(pl.col("hour_s").max(), pl.col("hour_s").filter(pl.col("energy_j").is_not_null()).max().alias("labelled"))
         .iter_rows()
     ):
-        if last_s < end_s - _CURRENT_S:
+        if (states and name not in states) or last_s < end_s - _CURRENT_S:
             continue
         recent = labelled_s is not None and labelled_s >= last_s - _CURRENT_S
         found[name] = labelled_s if recent else last_s

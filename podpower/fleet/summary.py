@@ -104,7 +104,8 @@ class ClusterPower(Power, kw_only=True, frozen=True):
     `metered` is false where Kepler reads 0 J or does not exist, null where that is not known. `hour_s` is the hour of
     the current watts, `last_label_s` the end of the last step with a known energy, `journal_reached_s` the time up to
     which the cluster was observed. `gaps` are the latest of `gap_count`, newest last. `last_error` is the error of the
-    cluster's last run, null after a success. `idle_w_per_vcpu` are the measured idle watts of a vCPU of its nodes, null
+    cluster's last run, null after a success. `configured` is false for one that was removed or renamed, whose energy
+    is still within the summary. `idle_w_per_vcpu` are the measured idle watts of a vCPU of its nodes, null
     where they are not known, and `idle_source` what measured them.
     """
 
@@ -120,6 +121,7 @@ class ClusterPower(Power, kw_only=True, frozen=True):
     last_error: str | None
     notes: list[str]
     series: Series
+    configured: bool = True
     idle_w_per_vcpu: float | None = None
     idle_source: str | None = None
 

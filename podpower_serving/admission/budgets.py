@@ -139,8 +139,10 @@ class Ledger:
 
 
 def fleet_of(summary: FleetSummary, *, cluster: str | None, written_s: float) -> Fleet:
-    """Return what a summary shows of a cluster; without a name, of its only one. Nothing where it has several."""
-    found = [one for one in summary.clusters if cluster is None or one.cluster == cluster]
+    """Return what a summary shows of a cluster; without a name, of the only configured one. Nothing where there are
+    several.
+    """
+    found = [one for one in summary.clusters if (one.configured if cluster is None else one.cluster == cluster)]
     if len(found) != 1:
         return Fleet()
     name, hour_s = found[0].cluster, found[0].hour_s

@@ -134,7 +134,9 @@ def _rows(rows: Sequence[PowerRow], others: Others | None, noun: str) -> Rows:
 
 
 def _cluster(one: ClusterPower, summary: FleetSummary, now_s: float) -> ClusterView:
-    warnings = stale(one.journal_reached_s, one.last_label_s, metered=one.metered, now_s=now_s)
+    warnings: list[str] = []
+    if one.configured:
+        warnings = stale(one.journal_reached_s, one.last_label_s, metered=one.metered, now_s=now_s)
     if one.metered is False:
         warnings = [*warnings, "it has no meter: Kepler reads 0 J or does not exist"]
     if one.last_error:

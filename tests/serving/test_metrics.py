@@ -4,10 +4,12 @@ import shutil
 import subprocess
 from os import environ
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from podpower.fleet.summary import write_summary
+from podpower_serving.fleet_metrics import fleet_metrics
 from podpower_serving.metrics import AT_SCRAPE, DURATION, FAMILIES, OTHER, Metrics, exposition
 from podpower_serving.openapi import MANIFEST_EXAMPLE, REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
@@ -114,6 +116,14 @@ def test_the_fleet_is_shown_by_watts_with_the_rest_added_up(filled_store, runnin
     assert 0 <= found["podpower_fleet_summary_age_seconds",] < 60
     assert found["podpower_labels_age_seconds", "east"] > 0
     (filled_store.root / "fleet.json").unlink()
+
+
+def test_labels_of_a_cluster_that_was_removed_have_no_age():
+    """PodpowerLabelGaps fired for 30 days."""
+    summary = summary_of([])
+    gone = [msgspec.structs.replace(one, configured=False) for one in summary.clusters]
+    found = fleet_metrics(msgspec.structs.replace(summary, clusters=gone), most=1, now_s=0.0)
+    assert [len(one.samples) for one in found if one.name == "podpower_labels_age_seconds"] == [0]
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/fleet"])

@@ -148,6 +148,21 @@ def test_a_cluster_that_is_no_longer_configured_keeps_its_energy_and_draws_nothi
     assert found.other_workloads.count == 0
 
 
+def test_a_renamed_cluster_counts_once_from_the_first_hour_on(hours):
+    """For four hours it counted under both names."""
+    tables = [*hours(old=[2.0]), *(part.with_columns(hour_s=START_S + HOUR_S) for part in hours(new=[2.0]))]
+    new, old = fold(tables, now_s=0.0, states={"new": ClusterState()}).clusters
+    assert (new.measured_w, new.configured, old.measured_w, old.configured) == (2.0, True, None, False)
+    assert old.kwh == pytest.approx(0.002)
+
+
+def test_a_configured_cluster_without_tables_for_hours_is_still_one(hours):
+    """One whose credentials had expired four hours ago was shown as no longer configured."""
+    states = {"a": ClusterState(), "b": ClusterState(last_error="PROM_TOKEN is not set")}
+    [b] = [one for one in fold(hours(a=[2.0] * 9, b=[2.0] * 2), now_s=0.0, states=states).clusters if one.last_error]
+    assert (b.cluster, b.measured_w, b.configured, b.notes) == ("b", None, True, [])
+
+
 def test_a_cluster_without_a_meter_names_the_clusters_it_is_predicted_from(hours):
     model = ModelStatus(
         version="v1", trained_at="", promoted_at=None, labels_end_s=0.0, pinned=False, clusters=["a"], evaluation=[],

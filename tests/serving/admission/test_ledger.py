@@ -1,5 +1,6 @@
 """Watts of a namespace: the fleet summary, and what was admitted since its hour."""
 
+import msgspec
 import pytest
 
 from podpower.fleet.budgets import Budgets
@@ -101,6 +102,14 @@ def test_a_summary_of_several_clusters_needs_the_name_of_one():
     assert fleet_of(shown, cluster=None, written_s=NOW_S).watts == {}
     assert fleet_of(shown, cluster="a", written_s=NOW_S).watts == {"shop": 5.0}
     assert fleet_of(shown, cluster="b", written_s=NOW_S).watts == {}
+
+
+def test_a_cluster_that_was_removed_does_not_count():
+    """The budgets of the one that was left did not hold for 30 days."""
+    shown = summary_of(now_s=NOW_S, watts={"shop": 5.0}, clusters=["a", "b"])
+    a, b = shown.clusters
+    shown = msgspec.structs.replace(shown, clusters=[a, msgspec.structs.replace(b, configured=False)])
+    assert fleet_of(shown, cluster=None, written_s=NOW_S).watts == {"shop": 5.0}
 
 
 def test_an_old_summary_is_not_known():
