@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -128,21 +129,19 @@ class _Fleet:
     def _cluster_hour(self, cluster: Cluster, hour: str) -> ClusterHour:
         """Return what is stored of an hour of a cluster. What cannot be read of one cluster is its error."""
         own, start_s = self._tables.of(cluster), hour_start_s(hour)
-        name, error = self._configured.get(cluster.name) or cluster.name, ""
+        errors: list[str] = []
         tables: dict[str, Any] = {}
-        seen, budgets_w = Observed(), dict[str, float]()
-        try:
+        with _noted(errors):
             tables = {"specs": specs_of(own, hour)}
             if cluster.has_meter:
                 tables |= {"labels": own.scan(LABELS, hour), "jobs": own.scan(JOBS, hour)}
-            name = name or _cluster_in(tables)
+        seen, budgets_w = Observed(), dict[str, float]()
+        with _noted(errors):
             source = self._source.of(cluster)
             seen = source.observed()
             budgets_w = source.budgets_w(start_s=start_s, end_s=start_s + HOUR_S)
-        except PodpowerError as failure:
-            error = str(failure)
-        name = name or seen.cluster or "cluster"
-        self._names[cluster], self._errors[name], self._reached_s[name] = name, error, seen.reached_s
+        name = self._configured.get(cluster.name) or cluster.name or seen.cluster or _cluster_in(tables) or "cluster"
+        self._names[cluster], self._errors[name], self._reached_s[name] = name, "".join(errors[:1]), seen.reached_s
         gaps = [gap for gap in seen.gaps if gap.start_s < start_s + HOUR_S and gap.end_s > start_s]
         return ClusterHour(
             has_meter=cluster.has_meter,
@@ -171,6 +170,15 @@ class _Fleet:
         for hour in stored:
             if hour >= first and (table := self._tables.read_if_whole(NAME, hour)) is not None:
                 yield table
+
+
+@contextmanager
+def _noted(errors: list[str]) -> Iterator[None]:
+    """Add the error of the block to a list."""
+    try:
+        yield
+    except PodpowerError as failure:
+        errors.append(str(failure))
 
 
 def _cluster_in(tables: Mapping[str, Any]) -> str:

@@ -377,3 +377,16 @@ def test_a_home_of_one_cluster_needs_neither_a_file_nor_a_model(place: Place, mo
     [only] = found.clusters
     assert (only.metered, only.predicted_w, found.model) == (True, None, None)
     assert only.cluster == Recording(place.source.recording).cluster
+
+
+def test_an_hour_with_a_damaged_table_is_one_of_the_same_cluster(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was that of a cluster named "cluster", whose workloads counted beside those of the real one."""
+    monkeypatch.delenv("PODPOWER_CLUSTERS", raising=False)
+    assert place.materialize("workload_specs", "kepler_labels", "job_labels", first=HOURS[0], last=HOURS[1]).success
+    path = Path(str(place.tables.path("kepler_labels", HOURS[1])))
+    path.write_bytes(path.read_bytes()[:-9])
+    assert place.materialize("fleet_summary", first=HOURS[0], last=HOURS[1]).success
+    found = read_summary(place.models.root)
+    assert found is not None
+    assert [one.cluster for one in found.clusters] == [Recording(place.source.recording).cluster]
+    assert "is damaged" in (found.clusters[0].last_error or "")
