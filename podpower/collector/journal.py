@@ -52,10 +52,10 @@ class Journal:
     """The journal at `files`, open to be written; a `Sink`. Use `opened`."""
 
     def __init__(
-        self, files: JournalFiles, meta: JournalMeta, written: Written | None, *, kept_days: float, flush_s: float,
-        note: Note, metrics: Metrics, clock: Callable[[], float],
+        self, files: JournalFiles, meta: JournalMeta, written: Written | None, *, cluster: str, kept_days: float,
+        flush_s: float, note: Note, metrics: Metrics, clock: Callable[[], float],
     ) -> None:  # fmt: skip
-        self.files, self.meta, self._clock = files, meta, clock
+        self.files, self.meta, self._cluster, self._clock = files, meta, cluster, clock
         self._kept_days, self._flush_s, self._quiet_s = kept_days, flush_s, _QUIET * flush_s
         self._note, self._metrics = note, metrics
         self.begun = written is not None
@@ -88,7 +88,7 @@ class Journal:
         clock: Callable[[], float] = _wall_s,
     ) -> "Iterator[Journal]":  # fmt: skip
         """Open the journal at `url`, and begin it if there is none, at `begins_s` or now. Locked while another process
-        writes it; InvalidInput when it is of another cluster.
+        writes it.
         """
         files, metrics = JournalFiles(url), metrics or Metrics()
         with locked(files) or contextlib.nullcontext():
@@ -99,8 +99,6 @@ class Journal:
                 clear(files)
                 start_s = time.time() if begins_s is None else begins_s
                 meta = JournalMeta(journal_id=str(uuid.uuid4()), cluster=cluster, start_s=start_s)
-            elif meta.cluster != cluster:
-                raise InvalidInput(f"{files} records the cluster {meta.cluster}, not {cluster}: name another place")
             else:
                 await_silence(files, note=note)
                 reader = JournalReader(url)
@@ -109,8 +107,8 @@ class Journal:
                     note(f"damaged: {damage}")
                 metrics.damaged(len(reader.damaged))
             yield cls(
-                files, meta, written, kept_days=kept_days, flush_s=flush_s, note=note, metrics=metrics,
-                clock=clock,
+                files, meta, written, cluster=cluster, kept_days=kept_days, flush_s=flush_s, note=note,
+                metrics=metrics, clock=clock,
             )  # fmt: skip
 
     @property
@@ -124,8 +122,13 @@ class Journal:
 
     def identify(self, uid: str) -> None:
         """Take the identity of the cluster, "" where it is unknown. A rebuilt cluster is listed again: the versions of
-        the former one mean nothing, and what was alive has gone.
+        the former one mean nothing, and what was alive has gone. InvalidInput where it is neither the journal's by its
+        name nor by its UID.
         """
+        if self._cluster != self.meta.cluster and uid not in {self._uid} - {""}:
+            raise InvalidInput(
+                f"{self.files} records the cluster {self.meta.cluster}, not {self._cluster}: name another place"
+            )
         if uid and self._uid and uid != self._uid:
             self._note(f"the cluster {self.meta.cluster} was rebuilt: listing everything; what was alive is gone")
             self._versions = {}

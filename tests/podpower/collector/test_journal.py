@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -262,13 +263,28 @@ def test_a_folder_of_something_else_is_left_alone(cluster: FakeCluster, collecto
     simulate(Path(collector.url), seed=1, start_s=time.time() - 600, hours=0.1, workloads=2)
     with pytest.raises(InvalidInput, match="is a simulation"):
         collector.collect()
-    other = Collector(cluster, tmp_path / "other", tmp_path)
-    other.collect()
-    with (
-        pytest.raises(InvalidInput, match="records the cluster test-cluster, not south"),
-        Journal.opened(other.url, cluster="south"),
-    ):
-        pass
+
+
+def test_a_journal_of_another_cluster_is_left_alone(cluster: FakeCluster, collector: Collector) -> None:
+    collector.collect()
+    before = changes(collector)
+    with FakeCluster() as south:
+        south.add(deployment("web"))
+        collector.access = replace(collector.access, server=south.url, cluster="south")
+        with pytest.raises(InvalidInput, match="records the cluster test-cluster, not south"):
+            collector.collect()
+    assert changes(collector) == before
+
+
+def test_a_cluster_goes_on_under_another_name(cluster: FakeCluster, collector: Collector) -> None:
+    """The collector of a renamed first cluster refused its journal, and the cluster was never observed again."""
+    cluster.add(deployment("web"))
+    collector.collect()
+    _, cursor = changes(collector)
+    collector.access = replace(collector.access, cluster="renamed")
+    cluster.add(deployment("db"))
+    collector.collect()
+    assert names(changes(collector, cursor)[0]) == [("ADDED", "db")]
 
 
 def test_a_cluster_that_does_not_answer_leaves_the_journal_as_it_was(
