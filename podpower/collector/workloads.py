@@ -16,6 +16,7 @@ from podpower.specs.normalising import NotAWorkload, request_from_object
 from podpower.specs.requests import InferenceRequest
 
 _MOST_SINGLY = 10  # owners of a kind in a namespace; then all of them are listed
+_MOST_KEPT = 50_000  # owners; then all of them are fetched again: each run of a CronJob has one
 
 
 class Workloads:
@@ -26,7 +27,8 @@ class Workloads:
         self._watched = {(kind.group, kind.name) for kind in watched}
         self._objects = Objects()
         self._requests = OwnerMemo[InferenceRequest]()
-        self._fetched: dict[str, str] = {}  # uid by path, "" where nothing was found
+        # Uid of what was found by path and the uid of it or its owner, "" where nothing was: names are used again.
+        self._fetched: dict[tuple[str, str], str] = {}
         self._singly = Counter[str]()  # owners fetched one by one, by the path of their kind and namespace
         self._plurals: dict[tuple[str, str], str | None] = {}
 
@@ -41,6 +43,7 @@ class Workloads:
                 return request_from_object(obj, cluster=cluster)
             if (_group(reference), reference.get("kind")) in self._watched:
                 return None
+            self._forget_many()
             await self._fetch_owners(obj)
             owner = self._objects.top_owner(obj)
             if known := self._requests.get(owner):
@@ -52,6 +55,13 @@ class Workloads:
             return None
         self._requests.put(owner, request)
         return request
+
+    def _forget_many(self) -> None:
+        """Forget all owners once there are very many."""
+        if len(self._fetched) > _MOST_KEPT:
+            self._objects = Objects()
+            self._fetched.clear()
+            self._singly.clear()
 
     async def _fetch_owners(self, obj: Mapping[str, Any]) -> None:
         """Fetch the owners of an object, and the revision that made it."""
@@ -74,7 +84,8 @@ class Workloads:
             return
         # A StatefulSet's pods name the revision, a DaemonSet's only its hash.
         name = hashed if str(hashed).startswith(f"{owner.get('name')}-") else f"{owner.get('name')}-{hashed}"
-        await self._fetch(f"{KINDS['ControllerRevision'].path(namespace)}/{name}", "ControllerRevision", "apps/v1")
+        path = f"{KINDS['ControllerRevision'].path(namespace)}/{name}"
+        await self._fetch((path, str(owner.get("uid"))), "ControllerRevision", "apps/v1")
 
     async def _fetch_reference(self, reference: Mapping[str, Any], namespace: str) -> Mapping[str, Any] | None:
         kind, version = str(reference.get("kind")), str(reference.get("apiVersion"))
@@ -83,12 +94,12 @@ class Workloads:
             return None
         group, _, short = version.rpartition("/")
         stream = Stream(kind=Kind(group=group, version=short, plural=plural, name=kind), namespace=namespace or None)
-        path = f"{stream.path}/{reference.get('name')}"
-        if path not in self._fetched:
+        key = f"{stream.path}/{reference.get('name')}", str(reference.get("uid"))
+        if key not in self._fetched:
             self._singly[stream.path] += 1
             if self._singly[stream.path] == _MOST_SINGLY:
                 await self._fetch_all(stream)
-        return await self._fetch(path, kind, version)
+        return await self._fetch(key, kind, version)
 
     async def _fetch_all(self, stream: Stream) -> None:
         """Fetch all owners of a kind in a namespace at once, but those without pods. Where that is not allowed they are
@@ -97,25 +108,26 @@ class Workloads:
         try:
             async for item in listed(self._api, stream):
                 if isinstance(item, Found) and (item.object.get("spec") or {}).get("replicas") != 0:
-                    self._keep(f"{stream.path}/{item.object['metadata']['name']}", item.object)
+                    metadata = item.object["metadata"]
+                    self._keep((f"{stream.path}/{metadata['name']}", str(metadata.get("uid"))), item.object)
         except InvalidInput as error:
             self._api.note(f"owners {stream.path}: {error}; fetching them one by one")
 
-    async def _fetch(self, path: str, kind: str, version: str) -> Mapping[str, Any] | None:
-        if path in self._fetched:
-            return self._objects.get(self._fetched[path])
-        self._fetched[path] = ""
+    async def _fetch(self, key: tuple[str, str], kind: str, version: str) -> Mapping[str, Any] | None:
+        if key in self._fetched:
+            return self._objects.get(self._fetched[key])
+        self._fetched[key], path = "", key[0]
         try:
             obj = msgspec.json.decode(await self._api.get(path))
         except (InvalidInput, ValueError) as error:
             self._api.note(f"owner {path}: {error}")
             return None
-        return self._keep(path, {"kind": kind, "apiVersion": version, **obj})
+        return self._keep(key, {"kind": kind, "apiVersion": version, **obj})
 
-    def _keep(self, path: str, obj: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _keep(self, key: tuple[str, str], obj: Mapping[str, Any]) -> Mapping[str, Any]:
         kept = essential(obj)
         self._objects.put(kept)
-        self._fetched[path] = str(kept["metadata"].get("uid", ""))
+        self._fetched[key] = str(kept["metadata"].get("uid", ""))
         return kept
 
     async def _plural(self, kind: str, version: str) -> str | None:

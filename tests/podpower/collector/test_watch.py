@@ -203,6 +203,23 @@ def test_pods_stand_under_their_top_owner_with_the_template_that_made_them(
     assert {len(line["containers"]) for line in watching.lines()} == {1}
 
 
+def test_a_job_that_was_made_again_under_its_name_has_its_own_template(
+    cluster: FakeCluster, watching: Watching
+) -> None:
+    """Its pods had the template of the pod, with what was injected: the owner was remembered by its name."""
+    watching.start("--emit-initial", "--kinds", "Pod", watches=1)
+    for number in (1, 2):
+        template = deployment("report", image=f"report:{number}")["spec"]["template"]
+        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "report", "namespace": "shop"}}
+        stored = cluster.add({**job, "spec": {"template": template}})
+        pod = running_pod(f"report-{number}", stored, template)
+        pod["spec"]["containers"].append({"name": "istio-proxy", "image": "istio/proxyv2:1"})
+        cluster.add(pod)
+        assert watching.until_told(number)[-1] == ("ADDED", "report", f"report:{number}")
+        cluster.delete("Job", "shop", "report")
+    assert [len(line["containers"]) for line in watching.lines()] == [1, 1]
+
+
 @pytest.mark.parametrize("may_list", [True, False])
 def test_many_owners_are_listed_at_once_and_one_by_one_where_that_is_forbidden(
     cluster: FakeCluster, watching: Watching, may_list: bool
