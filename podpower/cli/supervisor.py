@@ -130,11 +130,13 @@ class Processes:
     def _bound_log(self, name: str) -> None:
         """Move what a long log holds to NAME.log.1. Children append, so that they go on at its beginning."""
         log = self.log(name)
-        if log.stat().st_size <= _MAX_LOG_BYTES:
-            return
-        shutil.copyfile(log, log.with_suffix(".log.1"))
-        os.truncate(log, 0)
-        self._log_starts[name] = 0
+        with contextlib.suppress(OSError):  # it was removed, or the disk has no room for a copy: the children go on
+            if log.stat().st_size > _MAX_LOG_BYTES:
+                try:
+                    shutil.copyfile(log, log.with_suffix(".log.1"))
+                finally:
+                    os.truncate(log, 0)
+                    self._log_starts[name] = 0
 
     def _wait_s(self, child: _Child, note: Callable[[str], None], alarm: Callable[[str], None]) -> float:
         """Return how long to wait before the restart of a child that has ended, and report why."""

@@ -234,6 +234,25 @@ def test_a_log_stays_small_and_keeps_what_was_written_last(children, tmp_path, m
     assert log.with_suffix(".log.1").read_text().startswith("first first")
 
 
+def test_a_log_that_somebody_removes_stops_nothing(children):
+    """`rm .podpower/logs/api.log`, to free a disk, ended `podpower up` with all that it ran."""
+    children.start("sleeper", python("import time; time.sleep(600)"))
+    children.log("sleeper").unlink()
+    children.supervise(print, print)
+    children.check()
+
+
+def test_a_log_that_a_full_disk_has_no_copy_of_stays_small(children, monkeypatch):
+    """The error of the copy ended `podpower up`."""
+    monkeypatch.setattr(supervisor, "_MAX_LOG_BYTES", 1000)
+    children.start("talker", python("import time; print('text ' * 300, flush=True); time.sleep(600)"))
+    log = children.log("talker")
+    log.with_suffix(".log.1").symlink_to("/dev/full")
+    children.wait_until(lambda: log.stat().st_size > 1000, what="the log", timeout_seconds=20)
+    children.supervise(print, print)
+    assert log.stat().st_size == 0
+
+
 def test_a_file_of_the_working_directory_is_no_module(tmp_path):
     """A `gql.py` beside somebody's manifests ended the webserver of `podpower up`."""
     (tmp_path / "podpower.py").write_text("raise SystemExit('not the package')")
