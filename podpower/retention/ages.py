@@ -20,8 +20,10 @@ from podpower.io.leftovers import remove_leftovers
 from podpower.io.places import AnyPath, is_local, place, reaching
 from podpower.io.set_aside import FOLDER
 
-_HOUR: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})-(?P<time>\d{4})(?:\.[0-9a-f]{8})?\.(?:parquet|verdict\.json)")
-_DAY: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})(?P<time>)\.html")
+_PARTITION: Final = re.compile(
+    r"(?P<day>\d{4}-\d{2}-\d{2})(?:-(?P<time>\d{4}))?(?:\.[0-9a-f]{8})?\.(?:parquet|verdict\.json)"
+)
+_PAGE: Final = re.compile(r"(?P<day>\d{4}-\d{2}-\d{2})(?P<time>)\.html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +41,13 @@ def prune_tables(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
     folder, before_s = place(root), now_s - keep_days * DAY_S
     if is_local(folder):
         remove_leftovers(Path(str(folder)))
-    old = _ended_before(folder, _HOUR, before_s, keep_days=keep_days)
+    old = _ended_before(folder, _PARTITION, before_s, keep_days=keep_days)
     return _removed(old | _set_aside_before(folder, before_s))
 
 
 def prune_reports(root: AnyPath, *, keep_days: float, now_s: float) -> Removed:
     """Remove the pages of evaluations below `root` whose day ended more than `keep_days` before `now_s`."""
-    return _removed(_ended_before(place(root), _DAY, now_s - keep_days * DAY_S, keep_days=keep_days))
+    return _removed(_ended_before(place(root), _PAGE, now_s - keep_days * DAY_S, keep_days=keep_days))
 
 
 def files_of(root: UPath) -> Iterator[tuple[UPath, int]]:
@@ -74,7 +76,7 @@ def _set_aside_before(root: UPath, before_s: float) -> dict[UPath, int]:
     aside = [
         (path, size)
         for path, size in files_of(root)
-        if path.parent.name == FOLDER and _ended_s(path.name, _HOUR) == inf
+        if path.parent.name == FOLDER and _ended_s(path.name, _PARTITION) == inf
     ]
     found = {}
     for path, size in aside:

@@ -23,16 +23,17 @@ def test_old_partitions_of_every_cluster_are_removed_and_counted(
 ) -> None:
     root = place(tmp_path / "tables" if where == "folder" else f"{request.getfixturevalue('s3_url')}/tables")
     old = ["features/2026-01-03-2300.parquet", "eu-2/kepler_labels/2026-01-01-0000.verdict.json",
-           "features/damaged/2026-01-02-0000.0a1b2c3d.parquet"]  # fmt: skip
+           "features/damaged/2026-01-02-0000.0a1b2c3d.parquet", "knn_model/2026-01-03.verdict.json"]  # fmt: skip
     kept = [
         "features/2026-01-04-0000.parquet", "features/2026-01-10-2300.parquet", "encoder/encoder.joblib",
-        "features/notes-2020.parquet", "features/2026-99-99-0000.parquet", "model_evaluation/2026-01-10.html",
+        "features/notes-2020.parquet", "features/2026-99-99-0000.parquet", "knn_model/2026-01-10.verdict.json",
+        "model_evaluation/2026-01-10.html",
         "model_evaluation/2025-01-01.html",
     ]  # fmt: skip
     for name in (*old, *kept):
         write_atomically(root / name, b"12345")
     removed = prune_tables(str(root), keep_days=2, now_s=NOW_S)
-    assert (removed.files, removed.size_bytes) == (3, 15)
+    assert (removed.files, removed.size_bytes) == (4, 20)
     assert [name for name in (*old, *kept) if exists(root / name)] == kept
     assert prune_tables(str(root), keep_days=2, now_s=NOW_S).files == 0
     assert prune_reports(str(root), keep_days=1, now_s=NOW_S).files == 1
