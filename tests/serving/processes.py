@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from tests.waiting import until
 
@@ -51,7 +52,15 @@ def service(folder, *options, environment=None, ready=True, verify=True):
                     wait_until(lambda: is_ready(client), log)
             yield running
         finally:
-            process.kill()
+            kill(process)
+
+
+def kill(process):
+    """Kill a service with its workers: one that is stopped would stay, and the others drain beside the next tests."""
+    workers = psutil.Process(process.pid).children() if process.poll() is None else []
+    for one in (process, *workers):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 def is_ready(client):
