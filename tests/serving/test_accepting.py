@@ -198,4 +198,12 @@ def test_a_worker_without_files_leaves_connections_to_the_other(filled_store, tm
             connection.sendall(REQUEST)
         assert all(map(is_answered, opened))
         assert connections_of(full) < CONNECTIONS // 8  # for files that it closed meanwhile
-        wait_until(lambda: "no connection can be accepted for 1 s" in served.logged(), served.log)
+
+        def is_reported():
+            """Where the other worker took all before this one had a turn, the next connection is left to it again."""
+            with socket.create_connection(address(served)) as one_more:
+                one_more.sendall(REQUEST)
+                assert is_answered(one_more)
+            return "no connection can be accepted for 1 s" in served.logged()
+
+        wait_until(is_reported, served.log)

@@ -233,14 +233,20 @@ def test_a_file_that_could_not_be_read_is_read_until_it_can(running, filled_stor
     path.write_text(line_of("key", first))
     settings = Settings(model_store=str(filled_store.root), api_keys_file=str(path), reload_seconds=0.05)
     with running(settings) as client:
-        path.write_text("x" * len(line_of("key", first)))
+        put_into(path, "x" * len(line_of("key", first)))
         wait_until(lambda: failed(client, first) == 1)
         time_ns = path.stat().st_mtime_ns
-        path.write_text(line_of("key", second))
+        put_into(path, line_of("key", second))
         os.utime(path, ns=(time_ns, time_ns))
         wait_until(lambda: client.get("/model", headers=bearer(second)).status_code == 200)
         assert failed(client, second) == 1
         assert client.get("/model", headers=bearer(first)).status_code == 401
+
+
+def put_into(path, text):
+    """Replace the content of a file that stays the same one, and is never empty."""
+    with path.open("r+b", buffering=0) as file:
+        file.write(text.encode())
 
 
 def failed(client, key):

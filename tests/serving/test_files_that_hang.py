@@ -188,7 +188,7 @@ def test_pages_are_answered_while_the_fleet_summary_hangs(running, tmp_path, pai
     monkeypatch.setattr(fleet, "_KEPT_SECONDS", 0.05)
     monkeypatch.setattr(fleet, "_PATIENCE_SECONDS", 0.2)
     with running(Settings(model_store=str(store.root))) as client, ThreadPoolExecutor(16) as many:
-        assert "shop" in client.get("/fleet").text
+        wait_until(lambda: "shop" in client.get("/fleet").text)
         gone.set()
         wait_until(lambda: "does not answer" in client.get("/fleet").text)
         answers = list(many.map(client.get, ["/fleet", "/metrics/fleet"] * 16))

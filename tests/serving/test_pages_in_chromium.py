@@ -11,6 +11,7 @@ from podpower.registry.store import ModelStore
 from podpower_serving.settings import Settings
 from tests.live.lineage import CHROMIUM_FLAGS
 from tests.serving.test_pages import ATTACK, MANIFEST, fleet_summary
+from tests.waiting import until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
@@ -110,7 +111,7 @@ def test_everything_is_done_by_keyboard(browser, url):
             page.keyboard.press("ArrowRight")
         page.locator("#effect", has_text="This change adds").wait_for()
         assert page.evaluate("document.activeElement.id") == "slide-replicas"
-        assert replicas.get_attribute("aria-valuetext") == "5 (manifest: 2)"
+        page.locator('#slide-replicas[aria-valuetext="5 (manifest: 2)"]').wait_for()
         assert page.locator(".figures").inner_text() != before
 
 
@@ -196,6 +197,7 @@ def test_what_is_typed_before_the_scripts_are_there_is_predicted(browser, url):
     page.route("**/htmx.min.js", lambda route: held.append(route))  # noqa: PLW0108  # not a built-in function
     page.goto(f"{url}/", wait_until="commit")
     page.get_by_label("Manifest", exact=True).fill(MANIFEST)
+    until(lambda: held or page.wait_for_timeout(20))
     held[0].continue_()
     page.get_by_role("heading", name="Each workload").wait_for(timeout=30_000)
     context.close()

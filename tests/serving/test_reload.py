@@ -189,7 +189,7 @@ def test_a_source_that_hangs_is_reported_and_left_for_another_thread(tmp_path, p
             return name
 
     async def follow():
-        served = Served(Mounted(store), slow_seconds=0.1, give_up_seconds=0.25)
+        served = Served(Mounted(store), slow_seconds=0.5, give_up_seconds=1.25)
         await served.load()
         hanging.set()
         await served.load()
