@@ -1,7 +1,6 @@
 import contextlib
 import socket
 import threading
-import time
 
 import httpx
 import pytest
@@ -10,6 +9,7 @@ import uvicorn
 from podpower.registry.store import ModelStore
 from podpower_serving.app import create_app
 from podpower_serving.settings import Settings
+from tests.waiting import until
 
 
 @contextlib.contextmanager
@@ -19,11 +19,8 @@ def _running(settings):
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            deadline = time.monotonic() + 20
-            while not server.started:
-                assert thread.is_alive()
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until(lambda: server.started or not thread.is_alive(), every_s=0.01)
+            assert server.started
             with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=30) as client:
                 yield client
         finally:
