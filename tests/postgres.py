@@ -34,10 +34,11 @@ def serving_postgres() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="postgres") as folder:
         if user:
             shutil.chown(folder, "postgres")
-        data, port = f"{folder}/data", free_port()
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        data = f"{folder}/data"
         initdb = [binaries / "initdb", "-D", data, "-U", "dagster", "--auth=trust", "-E", "UTF8", "--no-sync"]
         subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **user)
+        port = free_port()  # now: another process can take it while the database is made
+        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
         control = [binaries / "pg_ctl", "-D", data, "-w"]
         subprocess.run(
             [*control, "-o", options, "-l", f"{folder}/log", "start"], check=True, stdout=subprocess.DEVNULL,

@@ -11,17 +11,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from importlib import metadata
 from pathlib import Path
 
 import httpx
 import pytest
 
-from podpower.cli.ports import free_port
 from podpower.registry.store import ModelStore
 from tests.deploy.dockerfile import PREFIX, STAGES, TEXT
 from tests.helm.charts import MATRIX, containers, pods, rendered
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 UNPRIVILEGED = 10001
@@ -133,29 +132,25 @@ def test_serving_serves_a_model_as_another_user(serving, tmp_path, pair):
     store = ModelStore(tempfile.mkdtemp(prefix="models-"))
     store.promote(store.add(*pair))
     subprocess.run(["chmod", "-R", "a+rX", str(store.root)], check=True)
-    port = free_port()
     environment = {"PODPOWER_MODEL_STORE": str(store.root)}
-    process = as_another(serving, "podpower", "serve", "--port", str(port), environment=environment)
+    process = as_another(serving, "podpower", "serve", "--port", "0", environment=environment)
     try:
-        deadline = time.monotonic() + 90
-        while True:
-            assert process.poll() is None, process.stdout.read()
-            assert time.monotonic() < deadline
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.2)
+        output = ""
+        while not (found := re.search(r"listening on (http://\S+)\s", output)):
+            output += (line := process.stdout.readline())
+            assert line, output
+        url = found[1]
+        until(lambda: httpx.get(f"{url}/readyz", timeout=30).status_code == 200, every_s=0.2)
         template = {"spec": {"containers": [{"name": "web", "image": "nginx:1.27"}]}}
         manifest = json.dumps({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"template": template},
         })  # fmt: skip
         headers = {"Content-Type": "application/yaml"}
-        answer = httpx.post(f"http://127.0.0.1:{port}/predict/from-yaml", content=manifest, headers=headers)
+        answer = httpx.post(f"{url}/predict/from-yaml", content=manifest, headers=headers)
         assert answer.status_code == 200, answer.text
         assert answer.json()["pred_avg_power_w"] > 0
-        assert httpx.get(f"http://127.0.0.1:{port}/docs").status_code == 200
-        assert b"swagger" in httpx.get(f"http://127.0.0.1:{port}/docs").content.lower()
+        assert httpx.get(f"{url}/docs").status_code == 200
+        assert b"swagger" in httpx.get(f"{url}/docs").content.lower()
     finally:
         process.terminate()
         process.communicate(timeout=30)
