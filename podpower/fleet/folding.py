@@ -35,7 +35,6 @@ from podpower.model.intervals import DEFAULT_LEVEL
 from podpower.model.totals import PowerInterval
 
 _KEY: Final = ("cluster", "namespace", "workload_kind", "workload_name")
-_MEASURED_HOURS: Final = "measured_hours"  # of a row: the part of its hour that was measured
 _J_PER_KWH: Final = 3.6e6
 _CURRENT_S: Final = 3 * HOUR_S  # labels that are older are not current
 _METERED_S: Final = DAY_S  # a meter that was silent for longer is none
@@ -56,11 +55,14 @@ class ClusterState:
 
 @dataclass(frozen=True, kw_only=True)
 class _SummaryRange:
-    """Hours of the summary, and for each cluster the hour of its current watts."""
+    """Hours of the summary, for each cluster the hour of its current watts, and for each of its hours `measured_hours`,
+    the time that was measured from it on.
+    """
 
     start_s: float
     end_s: float
     current_s: Mapping[str, float]
+    measured: pl.DataFrame
 
     def series(self, rows: pl.DataFrame) -> Series:
         """Return the watts of rows, at most one an hour, as a series over all hours of the summary."""
@@ -94,10 +96,11 @@ def fold(
     table = pl.concat(parts)
     end_s = _most(table["hour_s"]) + HOUR_S
     table = table.filter(pl.col("hour_s") >= end_s - DAYS * DAY_S)
-    table = _with_measured_hours(table)
     whole = table.filter(pl.col("level") == hours.CLUSTER)
     start_s = float(table["hour_s"].min())  # type: ignore[arg-type]
-    span = _SummaryRange(start_s=start_s, end_s=end_s, current_s=_current_hours(whole, states))
+    span = _SummaryRange(
+        start_s=start_s, end_s=end_s, current_s=_current_hours(whole, states), measured=_measured_hours(whole)
+    )
     namespaces = _listed(table, span, level=hours.NAMESPACE, most=MOST_NAMESPACES, series=MOST_NAMESPACE_SERIES)
     workloads = _listed(table, span, level=hours.WORKLOAD, most=MOST_WORKLOADS, series=MOST_WORKLOAD_SERIES)
     running = int(span.current(whole)["workloads"].sum())
@@ -114,16 +117,13 @@ def fold(
     )
 
 
-def _with_measured_hours(table: pl.DataFrame) -> pl.DataFrame:
-    """Add the measured part of each row's hour: less than one of the running hour, and of one with an outage."""
-    whole = table.filter(pl.col("level") == hours.CLUSTER)
-    part = whole.select(
-        "cluster", "hour_s", (pl.col("energy_j") / pl.col("measured_w") / HOUR_S).alias(_MEASURED_HOURS)
-    )
-    known = pl.when(pl.col("energy_j").is_not_null()).then(pl.col(_MEASURED_HOURS))
-    return table.join(part, on=["cluster", "hour_s"], how="left", maintain_order="left").with_columns(
-        known.alias(_MEASURED_HOURS)
-    )
+def _measured_hours(whole: pl.DataFrame) -> pl.DataFrame:
+    """Return how many hours were measured from each hour of a cluster on. Of the running hour, and of one with an
+    outage, a part was.
+    """
+    part = (pl.col("energy_j") / pl.col("measured_w") / HOUR_S).fill_null(0.0)
+    from_it_on = part.cum_sum(reverse=True).over("cluster").alias("measured_hours")
+    return whole.sort("hour_s").select("cluster", "hour_s", from_it_on)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ def _listed(table: pl.DataFrame, span: _SummaryRange, *, level: str, most: int, 
     """Return the largest of a level by their energy in the range, measured where it is known, else predicted."""
     key = _KEY[:2] if level == hours.NAMESPACE else _KEY
     rows = table.filter(pl.col("level") == level)
-    sums = _energies(rows, key).sort("size", *key, descending=[True, *(False for _ in key)])
+    sums = _energies(rows, key, span).sort("size", *key, descending=[True, *(False for _ in key)])
     chosen = sums.head(most)
     of_chosen = rows.join(chosen.select(key), on=key, how="semi")
     now = chosen.join(span.current(of_chosen).drop("level"), on=key, how="left", suffix="_now", maintain_order="left")
@@ -175,14 +175,16 @@ def _listed(table: pl.DataFrame, span: _SummaryRange, *, level: str, most: int, 
     )
 
 
-def _energies(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Return the energy of each key over all hours."""
-    return rows.group_by(key).agg(
+def _energies(rows: pl.DataFrame, key: Sequence[str], span: _SummaryRange) -> pl.DataFrame:
+    """Return the energy of each key over all hours, and the hours that were measured since its first one."""
+    sums = rows.group_by(key).agg(
         pl.coalesce("energy_j", "predicted_j").sum().alias("size"),
         _sum_of_known("energy_j").alias("range_j"),
-        pl.col(_MEASURED_HOURS).sum().alias("range_measured_hours"),
         _sum_of_known("predicted_j").alias("range_predicted_j"),
+        pl.col("hour_s").filter(pl.col("energy_j").is_not_null()).min(),
     )
+    since = sums.join(span.measured, on=["cluster", "hour_s"], how="left").drop("hour_s")
+    return since.with_columns(pl.col("measured_hours").fill_null(0.0))
 
 
 def _power(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def _power(row: Mapping[str, Any]) -> dict[str, Any]:
         "predicted_w": _rounded(row["predicted_w"]),
         "predicted_interval": PowerInterval(level=DEFAULT_LEVEL, avg_power_w=_ends(*ends)) if known else None,
         "kwh": _kwh(row["range_j"]),
-        "measured_hours": _rounded(row["range_measured_hours"]),
+        "measured_hours": _rounded(row["measured_hours"]),
         "predicted_kwh": _kwh(row["range_predicted_j"]),
     }
 
@@ -233,7 +235,7 @@ def _clusters(
     """Return every cluster with a row or a state, by name. Those that are configured have a state; without any, those
     with current watts count as configured.
     """
-    sums = _energies(whole, ["cluster"])
+    sums = _energies(whole, ["cluster"], span)
     now = sums.join(span.current(whole), on="cluster", how="left")
     rows = {row["cluster"]: row for row in now.iter_rows(named=True)}
     own = {str(name): part for (name,), part in whole.partition_by("cluster", as_dict=True).items()}

@@ -47,7 +47,8 @@ class Power(msgspec.Struct, kw_only=True, frozen=True):
     `measured_w` and `predicted_w` are means over the hour `hour_s` of the cluster, so that they can be compared; null
     where they are not known, or nothing ran. `measured_share` is the share of the pods' seconds that was measured; the
     rest counts with their mean power. `kwh` and `predicted_kwh` are sums over the hours of the summary in which they
-    are known, `measured_hours` how many these are; an hour of which a part was measured counts for that part.
+    are known. `measured_hours` is how long the cluster was measured since the first of these with a `kwh`: an hour in
+    which nothing of theirs ran counts, and one of which a part was measured counts for that part.
     """
 
     measured_w: float | None

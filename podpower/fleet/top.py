@@ -1,7 +1,7 @@
 """The workloads or namespaces that draw most, from the fleet summary or from watts that were just measured."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -9,6 +9,7 @@ from podpower.fleet.summary import FleetSummary, NamespacePower, WorkloadPower
 from podpower.specs.schedules import HOURS_PER_MONTH
 
 By = Literal["workload", "namespace"]
+_P = TypeVar("_P", WorkloadPower, NamespacePower)
 Sort = Literal["measured", "predicted", "kwh", "name"]
 
 
@@ -31,10 +32,15 @@ class Row(msgspec.Struct, kw_only=True, frozen=True):
 
 
 def rows_of(summary: FleetSummary, *, by: By) -> list[Row]:
-    """Return the rows of a fleet summary."""
+    """Return the rows of a fleet summary, of the clusters that are configured: what others drew is no month to come."""
     if by == "namespace":
-        return [_of_namespace(one) for one in summary.namespaces]
-    return [_of_workload(one) for one in summary.workloads]
+        return [_of_namespace(one) for one in _configured(summary, summary.namespaces)]
+    return [_of_workload(one) for one in _configured(summary, summary.workloads)]
+
+
+def _configured(summary: FleetSummary, listed: Sequence[_P]) -> list[_P]:
+    gone = {one.cluster for one in summary.clusters if not one.configured}
+    return [one for one in listed if one.cluster not in gone]
 
 
 def _of_workload(one: WorkloadPower) -> Row:
@@ -56,7 +62,7 @@ def _of_namespace(one: NamespacePower) -> Row:
 
 
 def _month(one: WorkloadPower | NamespacePower) -> tuple[float | None, bool]:
-    """Return the energy of 730 hours like those that were measured, else that of the predicted watts."""
+    """Return the energy of 730 hours like those measured since the first one, else that of the predicted watts."""
     if one.kwh is not None and one.measured_hours > 0:
         return one.kwh / one.measured_hours * HOURS_PER_MONTH, True
     return (None if one.predicted_w is None else one.predicted_w * HOURS_PER_MONTH / 1000.0), False
@@ -71,7 +77,7 @@ def live_rows(
     """
     known = {
         (w.namespace, w.workload_kind, w.workload_name): w
-        for w in (summary.workloads if summary else ())
+        for w in (_configured(summary, summary.workloads) if summary else ())
         if cluster is None or w.cluster == cluster
     }
     rows = []

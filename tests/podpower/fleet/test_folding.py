@@ -6,7 +6,7 @@ from podpower.fleet.budgets import Budgets
 from podpower.fleet.folding import ClusterState, fold
 from podpower.fleet.hours import ClusterHour, hour_table
 from podpower.fleet.summary import Gap, ModelStatus
-from podpower.fleet.top import rows_of
+from podpower.fleet.top import live_rows, rows_of
 
 HOUR_S = 3600.0
 START_S = 1_790_000_000.0 // HOUR_S * HOUR_S
@@ -56,6 +56,24 @@ def test_hours_add_up_to_energy_series_and_current_watts(hours):
     assert shop.predicted_w == pytest.approx(web.predicted_w + db.predicted_w, rel=1e-3)
     assert found.other_workloads.count == found.other_namespaces.count == 0
     assert found.other_workloads.series.measured_w == [0.0] * 3
+
+
+def test_hours_without_a_workload_count_from_its_first_one_on(specs_of, labels_of, predictor):
+    """The month of a CronJob that runs one hour a day was 24 times what it draws."""
+    tables = []
+    for hour in range(24):
+        start_s = START_S + hour * HOUR_S
+        watts = {"web": 2.0} | ({"batch": 3.0} if hour == 4 else {})
+        labels = pl.concat([labels_of(name, [power_w] * 60, start_s=start_s) for name, power_w in watts.items()])
+        specs = specs_of({name: [(f"{name}-0", start_s - START_S, None)] for name in watts})
+        one = ClusterHour(cluster="a", specs=specs, labels=labels.lazy())
+        tables.append(hour_table([one], predictor, start_s=start_s, now_s=start_s + HOUR_S))
+    found = fold(tables, now_s=0.0)
+    batch = workload(found, "batch")
+    assert (batch.kwh, batch.measured_hours, workload(found, "web").measured_hours) == (pytest.approx(0.003), 20, 24)
+    assert {row.workload_name: row.kwh_month for row in rows_of(found, by="workload")} == {
+        "web": pytest.approx(2.0 * 0.73), "batch": pytest.approx(3.0 * 0.73 / 20),
+    }  # fmt: skip
 
 
 def test_hours_of_which_a_part_was_measured_count_for_that_part(specs_of, labels_of, predictor):
@@ -154,6 +172,11 @@ def test_a_renamed_cluster_counts_once_from_the_first_hour_on(hours):
     new, old = fold(tables, now_s=0.0, states={"new": ClusterState()}).clusters
     assert (new.measured_w, new.configured, old.measured_w, old.configured) == (2.0, True, None, False)
     assert old.kwh == pytest.approx(0.002)
+    summary = fold(tables, now_s=0.0, states={"new": ClusterState()})
+    assert {row.cluster for by in ("workload", "namespace") for row in rows_of(summary, by=by)} == {"new"}
+    measured = {("shop", "Deployment", "web"): (2.0, 1)}
+    [row] = live_rows(measured, summary, by="workload", cluster=None)
+    assert (row.cluster, row.predicted_w is None) == ("new", False)
 
 
 def test_a_configured_cluster_without_tables_for_hours_is_still_one(hours):
