@@ -32,8 +32,8 @@ def add(commands: Commands) -> None:
         summary="List the workloads or namespaces that draw most, measured and predicted.",
         details="""\
 From the fleet summary, which the platform makes every 15 minutes at most; --live measures the last five minutes with
-Prometheus. kWh/month is the energy of 730 hours like the measured ones (up to 30 days); "~"
-marks one that is only predicted.
+Prometheus. kWh/month is the energy of 730 hours like those measured since the first run, of the last 30 days; "~" marks
+one that is only predicted.
 
   podpower top
   podpower top --by namespace --price 0.30 --carbon 380 --format csv
