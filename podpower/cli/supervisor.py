@@ -124,8 +124,18 @@ class Processes:
                 child.restart_s = now_s + self._wait_s(child, note, alarm)
                 self._stop_dependents(child.name, now_s)
             elif now_s >= child.restart_s and (child.needs is None or child.needs.ready()):
-                child.process = self._spawn(child.name, child.command)
-                child.started_s, child.restart_s = now_s, None
+                self._restart(child, now_s, note)
+
+    def _restart(self, child: _Child, now_s: float, note: Callable[[str], None]) -> None:
+        """Start a child again, or note that the system cannot, as without room for another process."""
+        try:
+            child.process = self._spawn(child.name, child.command)
+        except OSError as error:
+            wait_s = RESTART_SECONDS[-1]
+            note(f"{child.name} cannot be started: {error.strerror}; trying again in {wait_s:g} s")
+            child.restart_s = now_s + wait_s
+        else:
+            child.started_s, child.restart_s = now_s, None
 
     def _bound_log(self, name: str) -> None:
         """Move what a long log holds to NAME.log.1. Children append, so that they go on at its beginning."""

@@ -234,6 +234,20 @@ def test_a_log_stays_small_and_keeps_what_was_written_last(children, tmp_path, m
     assert log.with_suffix(".log.1").read_text().startswith("first first")
 
 
+def test_a_child_that_cannot_be_started_again_is_tried_again(children, tmp_path, monkeypatch):
+    """A machine without room for another process, or an upgrade of the environment, ended `podpower up`."""
+    monkeypatch.setattr(supervisor, "RESTART_SECONDS", (0.05,) * 8)
+    tool, notes = tmp_path / "tool", []
+    tool.symlink_to("/bin/true")
+    children.start("tool", [str(tool)])
+    until(lambda: children._children[0].process.poll() is not None)
+    tool.unlink()
+    until(lambda: children.supervise(notes.append, notes.append) or any("cannot be started" in one for one in notes))
+    tool.symlink_to("/bin/sleep")
+    children._children[0].command = [str(tool), "600"]
+    until(lambda: children.supervise(notes.append, notes.append) or children._children[0].process.poll() is None)
+
+
 def test_a_log_that_somebody_removes_stops_nothing(children):
     """`rm .podpower/logs/api.log`, to free a disk, ended `podpower up` with all that it ran."""
     children.start("sleeper", python("import time; time.sleep(600)"))
