@@ -1,6 +1,6 @@
 """Budgets of namespaces: the watts that a namespace has with what is being admitted, and its budget.
 
-The watts are those of the fleet summary plus what was admitted after the hour that it shows. A workload that is
+The watts are those of the fleet summary plus what was admitted after the time that it shows. A workload that is
 admitted again replaces its own share, also the one within the summary. Deleted workloads leave with the next summary.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from podpower.fleet.budgets import Budgets
-from podpower.fleet.summary import FleetSummary
+from podpower.fleet.summary import ClusterPower, FleetSummary
 from podpower.hours import HOUR_S
 
 MOST_SHARES: Final = 1000  # of one namespace; older ones are kept as a sum
@@ -22,7 +22,7 @@ Key = tuple[str, str]  # kind and name
 class Fleet:
     """The figures of one cluster in the fleet summary: watts and budgets by namespace, and watts by workload.
 
-    `until_s` is the end of the hour that the watts are of, `written_s` when they were published.
+    `until_s` is the end of the time that the watts are of, `written_s` when they were published.
     """
 
     until_s: float = 0.0
@@ -145,10 +145,10 @@ def fleet_of(summary: FleetSummary, *, cluster: str | None, written_s: float) ->
     found = [one for one in summary.clusters if (one.configured if cluster is None else one.cluster == cluster)]
     if len(found) != 1:
         return Fleet()
-    name, hour_s = found[0].cluster, found[0].hour_s
+    name = found[0].cluster
     namespaces = [one for one in summary.namespaces if one.cluster == name]
     return Fleet(
-        until_s=0.0 if hour_s is None else hour_s + HOUR_S,
+        until_s=_until_s(found[0], written_s=written_s),
         written_s=written_s,
         watts={one.namespace: one.predicted_w for one in namespaces if one.predicted_w is not None},
         budgets={one.namespace: one.budget_w for one in namespaces if one.budget_w is not None},
@@ -158,3 +158,11 @@ def fleet_of(summary: FleetSummary, *, cluster: str | None, written_s: float) ->
             if one.cluster == name and one.predicted_w is not None
         },
     )
+
+
+def _until_s(cluster: ClusterPower, *, written_s: float) -> float:
+    """Return the end of the time that current watts are of: of the running hour, that of its last label."""
+    if cluster.hour_s is None:
+        return 0.0
+    labelled_s = cluster.last_label_s or 0.0
+    return min(cluster.hour_s + HOUR_S, labelled_s if labelled_s > cluster.hour_s else written_s)

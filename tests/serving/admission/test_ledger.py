@@ -65,6 +65,22 @@ def test_a_newer_summary_replaces_what_was_admitted_before_its_hour_ended():
     assert watts(ledger, admitted("a", 10.0)) == 58.0 - 8.0 + 5.0 + 10.0
 
 
+@pytest.mark.parametrize(("last_label_s", "left_w"), [(None, 1.0), (-120.0, 3.0)], ids=["no meter", "metered"])
+def test_what_is_admitted_in_the_running_hour_counts_until_a_summary_has_it(last_label_s, left_w):
+    """It was forgotten within seconds, because the hour of the summary ended later, and a budget held nothing."""
+    before = summary_of(now_s=NOW_S, watts={"shop": 50.0}, budgets={"shop": 100.0})
+    [cluster] = before.clusters
+    label_s = None if last_label_s is None else NOW_S + last_label_s
+    cluster = msgspec.structs.replace(cluster, hour_s=cluster.hour_s + HOUR_S, last_label_s=label_s)
+    fleet = fleet_of(msgspec.structs.replace(before, clusters=[cluster]), cluster=None, written_s=NOW_S)
+    ledger = Ledger(cluster=None, fresh_seconds=DAY_S)
+    ledger.replace(Budgets(), fleet)
+    ledger.admit(admitted("early", 2.0), now_s=NOW_S - 60.0)
+    ledger.admit(admitted("late", 1.0), now_s=NOW_S + 60.0)
+    ledger.replace(Budgets(), fleet)
+    assert watts(ledger, admitted("next", 0.0), now_s=NOW_S + 61.0) == 50.0 + left_w
+
+
 def test_shares_of_a_namespace_without_a_budget_any_more_are_forgotten():
     ledger = ledger_of(watts={"shop": 50.0}, budgets={"shop": 100.0})
     ledger.admit(admitted("a", 10.0), now_s=NOW_S)
