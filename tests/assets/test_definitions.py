@@ -103,9 +103,13 @@ def test_partitions_begin_where_the_data_begin(recording: Path, tmp_path: Path) 
     assert first_key(place | {"PODPOWER_PARTITIONS_START": "2025-12-31-00:00"}) == "2025-12-31-00:00"
 
 
-def test_partitions_of_a_live_cluster_begin_with_the_samples_from_before_it_was_observed(tmp_path: Path) -> None:
+def test_partitions_of_a_live_cluster_begin_with_the_samples_from_before_it_was_observed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = time.time()
+    monkeypatch.setattr(time, "time", lambda: now_s)
     place = {"PODPOWER_HOME": str(tmp_path), "PODPOWER_PROMETHEUS_URL": "http://127.0.0.1:9"}
-    assert first_key(place) == hour_key(time.time() - 7 * 86_400)  # nothing is observed yet
+    assert first_key(place) == hour_key(now_s - 7 * 86_400)  # nothing is observed yet
     meta = JournalMeta(journal_id="j", cluster="c", start_s=hour_start_s("2026-11-20-10:00") + 60)
     (tmp_path / "journal").mkdir()
     (tmp_path / "journal" / "journal.json").write_bytes(sealed(meta))

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 import stamina
 
+from podpower.hours import HOUR_S, start_of_hour
 from podpower.settings import AssetSettings, Settings
 from podpower_assets.partitions import hour_key
 from podpower_assets.resources import Source, resources_from
@@ -60,12 +61,14 @@ def tick(place: Place, cursor: str | None = None) -> dg.SensorResult:
 
 
 def test_the_sensor_requests_the_last_hours_and_then_the_hour_of_a_change(
-    place: Place, lived: Living, lived_journal: Collector
+    place: Place, lived: Living, lived_journal: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now_s = start_of_hour(time.time()) + HOUR_S / 2  # two minutes of an hour pass before it is requested
+    monkeypatch.setattr(time, "time", lambda: now_s)
     first = tick(place)
     assert first.run_requests is not None
     [request] = first.run_requests
-    assert request.tags["dagster/asset_partition_range_end"] == hour_key(time.time())
+    assert request.tags["dagster/asset_partition_range_end"] == hour_key(now_s)
     rest = tick(place, first.cursor)  # a run has 24 hours at most, and these are 25
     quiet = tick(place, rest.cursor)
     assert not quiet.run_requests
@@ -74,12 +77,12 @@ def test_the_sensor_requests_the_last_hours_and_then_the_hour_of_a_change(
     changed = tick(place, quiet.cursor)
     assert not changed.run_requests  # the running hour was requested moments ago
     pending = msgspec.json.decode(changed.cursor or "", type=Pending)
-    assert hour_key(time.time()) in pending.hours
+    assert hour_key(now_s) in pending.hours
     assert pending.new_specs is not None
     earlier = msgspec.structs.replace(pending, last_s=0.0, new_specs=(0.0, 0.0))
     due = tick(place, msgspec.json.encode(earlier).decode())
     assert due.run_requests is not None
-    assert due.run_requests[0].tags["dagster/asset_partition_range_end"] == hour_key(time.time())
+    assert due.run_requests[0].tags["dagster/asset_partition_range_end"] == hour_key(now_s)
 
 
 def test_hours_before_podpower_came_are_labelled_with_the_templates_that_still_live(place: Place) -> None:
@@ -133,11 +136,10 @@ def test_without_a_journal_the_sensor_names_the_collector_and_leaves_the_cursor(
 
 
 def test_a_journal_that_nobody_writes_is_reported(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    later_s = start_of_hour(time.time()) + 1.5 * HOUR_S  # while no hour ends, or becomes due
+    monkeypatch.setattr(time, "time", lambda: later_s)
     cursor = tick(place, tick(place).cursor).cursor
-    real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 300)
-    due = tick(place, cursor)  # an hour that ended may have become due in these minutes
-    result = tick(place, due.cursor)
+    result = tick(place, cursor)
     assert "minutes old: look at the collector" in str(result.skip_reason)
 
 
