@@ -1,5 +1,6 @@
 """Two clusters, of which the Prometheus of one is down for an hour, and their fleet summary."""
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -67,20 +68,27 @@ class Fleet:
         return found
 
 
-@pytest.fixture(scope="module")
-def fleet(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Everything of two clusters and two hours, and the model of both; in the second hour the Prometheus of `edge` is
-    down.
-    """
-    home = tmp_path_factory.mktemp("fleet")
-    shutil.copytree(recording, home / "first")
-    migrate_objects(Recording(recording), JournalFiles(home / "clusters" / "edge" / "journal"))
-    with pytest.MonkeyPatch.context() as patch, dg.instance_for_test() as instance:
+@contextlib.contextmanager
+def opened(home: Path) -> Iterator[Fleet]:
+    """Open the fleet of a home, whose history is in its folder `dagster`."""
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.local_temp(str(home / "dagster")) as instance:
         patch.setattr("podpower_assets.policies._RETRY_SECONDS", 0)
         patch.setattr("podpower_assets.policies.MAX_RETRIES", 0)
         patch.setenv("PODPOWER_CLUSTERS", str(home / "clusters.yaml"))
         patch.setenv("PODPOWER_HOME", str(home))
-        made = Fleet(instance, home)
+        yield Fleet(instance, home)
+
+
+@pytest.fixture(scope="module")
+def down(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of everything of two clusters and two hours, and the model of both, made once; in the second hour the
+    Prometheus of `edge` is down.
+    """
+    home = tmp_path_factory.mktemp("fleet")
+    shutil.copytree(recording, home / "first")
+    migrate_objects(Recording(recording), JournalFiles(home / "clusters" / "edge" / "journal"))
+    (home / "dagster").mkdir()
+    with opened(home) as made:
         keys = [cluster.key(name) for cluster in TWO for name in HOURLY_ASSETS]
         made.has(recording=recording)
         assert made.run([*keys, dg.AssetKey("encoder")], HOURS[0]).success
@@ -91,7 +99,16 @@ def fleet(recording: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         assert down == {"edge__kepler_labels", "edge__job_labels"}
         assert made.run([dg.AssetKey("knn_model"), dg.AssetKey("promoted_model")], DAY).success
         assert made.run([dg.AssetKey("fleet_summary")], *HOURS[:2]).success
-        yield made
+    return home
+
+
+@pytest.fixture
+def fleet(down: Path, tmp_path: Path) -> Iterator[Fleet]:
+    """A copy of it, which a test can change."""
+    shutil.copytree(down, tmp_path / "home")
+    with opened(tmp_path / "home") as copy:
+        copy.has(prometheus="http://127.0.0.1:9")
+        yield copy
 
 
 def test_a_prometheus_that_is_down_stops_no_other_cluster(fleet: Fleet) -> None:
@@ -249,7 +266,8 @@ class TestTheSensor:
     def test_each_change_is_requested_once(self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sensors, "EVERY_S", 0.0)
         assert self.requested(self.settled(instance, None)) == []
-        now, before = hour_key(time.time()), hour_key(time.time() - 3600)
+        now_s = time.time()
+        now, before = hour_key(now_s), hour_key(now_s - 3600)
         self.report(instance, before, now)
         first = self.settled(instance, None)
         assert self.requested(first) == [(before, now)]
@@ -308,7 +326,8 @@ class TestTheSensor:
             return stale_hours(instance, upstream, hours)
 
         monkeypatch.setattr(sensors, "stale_hours", noted)
-        now, before = hour_key(time.time()), hour_key(time.time() - 3600)
+        now_s = time.time()
+        now, before = hour_key(now_s), hour_key(now_s - 3600)
         self.report(instance, before, now)
         result = self.settled(instance, None)
         self.made(instance, before)
@@ -368,8 +387,7 @@ class TestTheSensor:
         assert self.requested(self.settled(instance, first.cursor)) == []
 
 
-def test_a_home_of_one_cluster_needs_neither_a_file_nor_a_model(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PODPOWER_CLUSTERS", raising=False)  # of the fixture above
+def test_a_home_of_one_cluster_needs_neither_a_file_nor_a_model(place: Place) -> None:
     assert place.materialize("workload_specs", "kepler_labels", "job_labels", first=HOURS[0]).success
     assert place.materialize("fleet_summary", first=HOURS[0]).success
     found = read_summary(place.models.root)
