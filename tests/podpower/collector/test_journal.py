@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from tests.http_servers import Request, Response, serving
 
 
 @pytest.fixture
-def cluster() -> Iterator[FakeCluster]:
+def cluster(half_past: Callable[[], float]) -> Iterator[FakeCluster]:
     with FakeCluster() as fake:
         yield fake
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -385,7 +385,7 @@ def test_a_journal_whose_last_header_is_damaged_repeats_nothing(cluster: FakeClu
 
 
 @pytest.fixture
-def cluster() -> Iterator[FakeCluster]:
+def cluster(half_past: Callable[[], float]) -> Iterator[FakeCluster]:
     with FakeCluster() as fake:
         yield fake
 
@@ -493,15 +493,11 @@ def test_a_cluster_that_is_rebuilt_while_the_store_is_away_loses_nothing(
 
 
 def test_steps_of_a_rebuilt_cluster_have_the_spec_of_the_pod_that_lived_then(
-    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, tmp_path: Path
 ) -> None:
     """Pods of StatefulSets and of nodes have the same names in both clusters. The old one is seen to be gone after the
     new one was made.
     """
-    real, ahead_s = time.time, 1800 - time.time() % HOUR_S
-    monkeypatch.setattr(
-        time, "time", lambda: real() + ahead_s
-    )  # mid-hour: what was made before the hour begins with it
     collector, now_s = Collector(cluster, tmp_path / "journal", tmp_path), time.time()
     cluster.add(database("postgres:16", made_s=now_s - 7200))
     collector.collect()
