@@ -17,7 +17,7 @@ from podpower.io.retries import Backoff
 from podpower.kubernetes.kinds import KINDS
 from podpower.sources.kubernetes.access import ClusterConfig, open_access
 from podpower.sources.kubernetes.api import Api
-from podpower.sources.kubernetes.list_watch import Interrupted, Item, Selection, follow, open_streams
+from podpower.sources.kubernetes.list_watch import Interrupted, Item, Reached, Selection, follow, open_streams
 from tests.clusters.fake import FakeCluster
 from tests.clusters.objects import deployment, write_kubeconfig
 
@@ -49,7 +49,7 @@ class Follower:
         self.version: str | None = None
         self.told: Told = []
         self.interruptions: list[str] = []
-        self._taken = 0
+        self._marked: str | None = None  # the version of the last bookmark
 
     def run(self, *steps: Callable[[], object]) -> Told:
         """Wait until it watches and all is told, take each step and wait again; returns what was told since."""
@@ -73,16 +73,18 @@ class Follower:
             self._take(item)
 
     async def _until_quiet(self, following: "asyncio.Task[None]") -> None:
-        before, deadline = -1, time.monotonic() + 120
-        while before != self._taken or not self._cluster.watches("Deployment"):
-            before = self._taken
-            await asyncio.sleep(0.2)
+        """Wait for a bookmark of what the cluster did last: whatever is told of it comes before."""
+        self._marked, deadline = None, time.monotonic() + 120
+        while self._marked != str(self._cluster.version) or not self._cluster.watches("Deployment"):
+            self._cluster.bookmark()
+            await asyncio.sleep(0.02)
             if following.done():
                 following.result()
             assert time.monotonic() < deadline, "it does not watch"
 
     def _take(self, item: Item) -> None:
-        self._taken += 1
+        if isinstance(item, Reached):
+            self._marked = item.version
         if isinstance(item, Interrupted):
             self.interruptions.append(item.reason)
             return
