@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import polars as pl
 
@@ -38,7 +39,10 @@ def living(
     samples are fresh for so long, however slow the machine.
     """
     start_s = time.time() // 60 * 60 - hours * 3600 + ahead_s
-    simulate(folder / "recording", seed=seed, start_s=start_s, hours=hours, workloads=workloads, kepler=kepler)
+    # What happens depends on the calendar too: in some minutes a node was not scraped for long, and had pods without
+    # energy.
+    with mock.patch("podpower.simulation.cluster._SCRAPE_GAPS", 0.0):
+        simulate(folder / "recording", seed=seed, start_s=start_s, hours=hours, workloads=workloads, kepler=kepler)
     recording = Recording(folder / "recording")
     backfill_recording(recording.root, folder / "tsdb")
     alive = {}
