@@ -112,10 +112,13 @@ def test_the_collector_writes_the_journal_and_the_assets_their_tables(running: R
 
 
 def test_the_promoted_model_is_served_by_pods_that_fetched_it(running: Release) -> None:
-    latest = httpx.get(f"{url(running, 'store')}/store/latest.json").json()
-    models = {httpx.get(f"http://{one.address}:8000/model").json()["version"] for one in serving(running)}
-    assert len(models) == 1
-    assert models <= set(msgspec.json.encode(latest).decode().split('"'))
+    def all_serve_it() -> bool | None:
+        latest = httpx.get(f"{url(running, 'store')}/store/latest.json").json()
+        models = {httpx.get(f"http://{one.address}:8000/model").json()["version"] for one in serving(running)}
+        return (len(models) == 1 and models <= set(msgspec.json.encode(latest).decode().split('"'))) or None
+
+    # Seven minutes after an hour its labels make a new model, which pods fetch one after the other.
+    running.runner.until("promoted model in every pod", all_serve_it)
 
 
 def serving(running: Release) -> list[Pod]:
