@@ -27,6 +27,7 @@ from podpower_assets.storage import check_states
 from podpower_assets.storage.check_states import CheckStates
 from podpower_assets.storage.memories import place_of
 from tests.postgres import serving_postgres
+from tests.waiting import until
 
 ASSET = dg.AssetKey("rows")
 NAMES = ("is_whole", "is_finite")
@@ -352,9 +353,7 @@ def test_after_a_day_a_page_gets_what_is_remembered_while_the_history_is_read_ag
     monkeypatch.setattr(check_states, "_REFRESHED_S", 0.0)
     assert asked(history) == whole
     monkeypatch.setattr(check_states, "_REFRESHED_S", 86_400.0)
-    deadline = time.monotonic() + 10
-    while asked(history) == whole and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: asked(history) != whole)
     assert asked(history) == {Status.SUCCEEDED: {FIRST}}
 
 
@@ -373,8 +372,9 @@ def test_a_database_that_is_away_leaves_what_is_remembered(history, monkeypatch,
     states = asked(history)
     monkeypatch.setattr(check_states, "_REFRESHED_S", 0.0)
     monkeypatch.setattr(CheckStates, "_from_history", lambda *_, **__: 1 / 0)
-    deadline = time.monotonic() + 10
-    while "states of checks of rows were not refreshed" not in caplog.text and time.monotonic() < deadline:
+
+    def fails() -> bool:
         assert asked(history) == states
-        time.sleep(0.05)
-    assert "states of checks of rows were not refreshed" in caplog.text
+        return "states of checks of rows were not refreshed" in caplog.text
+
+    until(fails)

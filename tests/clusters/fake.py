@@ -302,7 +302,7 @@ class FakeCluster:
         with self._changed:
             return sum(kind in (None, watch.resource.kind) for watch in self._watches)
 
-    def wait_for_watches(self, n: int, timeout: float = 5, kind: str | None = None) -> None:
+    def wait_for_watches(self, n: int, timeout: float = 60, kind: str | None = None) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: self.watches(kind) >= n, timeout):
                 raise TimeoutError(f"{self.watches(kind)} watches are open after {timeout} s, not {n}")

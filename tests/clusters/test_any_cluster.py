@@ -50,9 +50,10 @@ def watch(cluster: RealCluster, out: Path, *options: str) -> "subprocess.Popen[b
 
 def told(out: Path, number: int) -> list[tuple[str, str | None]]:
     """The changes of the template, once there are so many: a real controller writes the status as well."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
-        lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+        whole = out.read_text().rpartition("\n")[0] if out.exists() else ""  # the last line may be half written
+        lines = [json.loads(line) for line in whole.splitlines()]
         found = [(line["event"], line["containers"][0]["image"]) for line in lines]
         changes = [f for n, f in enumerate(found) if n == 0 or f[1] != found[n - 1][1] or f[0] == "DELETED"]
         if len(changes) >= number or time.monotonic() > deadline:
@@ -68,14 +69,14 @@ def test_changes_are_emitted_across_a_restart(cluster: RealCluster, tmp_path: Pa
     cluster.update(web("a:2"))
     assert told(out, 2)[1:] == [("MODIFIED", "a:2")]
     first.send_signal(signal.SIGTERM)
-    assert first.wait(timeout=20) == 0
+    assert first.wait(timeout=120) == 0
     cluster.update(web("a:3"))
     second = watch(cluster, out)
     assert told(out, 3)[2:] == [("MODIFIED", "a:3")]
     cluster.delete(web())
     assert told(out, 4)[3:] == [("DELETED", "a:3")]
     second.send_signal(signal.SIGTERM)
-    assert second.wait(timeout=20) == 0
+    assert second.wait(timeout=120) == 0
 
 
 def test_a_journal_keeps_what_happened(cluster: RealCluster, tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_a_journal_keeps_what_happened(cluster: RealCluster, tmp_path: Path) -> 
     cluster.update(web("a:2"))
     assert told(tmp_path / "out", 1) == [("MODIFIED", "a:2")]
     started.send_signal(signal.SIGTERM)
-    assert started.wait(timeout=20) == 0
+    assert started.wait(timeout=120) == 0
     now_s = time.time()
     window = {"start_s": now_s - 300, "end_s": now_s + 60}
     found, rejected = observe(JournalReader(tmp_path / "journal").events(**window), **window)

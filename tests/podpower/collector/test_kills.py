@@ -103,13 +103,14 @@ def kill_again_and_again(
     """Start a process again and again; half are killed after a random time, half at a random line of what writes."""
     chance = random.Random(3)
     for number in range(kills):
-        before = len(cluster.requests)
+        before, began_s = len(cluster.requests), time.monotonic()
         process = start(number, chance.randrange(1, 150) if number % 2 else None)
         deadline = time.monotonic() + 120
         while process.is_alive() and len(cluster.requests) < before + len(KINDS):
             assert time.monotonic() < deadline, "it does not ask the server"
             time.sleep(0.01)
-        process.join(2 * longest_s if number % 2 else chance.uniform(0.0, longest_s))
+        while_s = max(longest_s, 2 * (time.monotonic() - began_s))  # a slow machine is to come as far
+        process.join(2 * while_s if number % 2 else chance.uniform(0.0, while_s))
         process.kill()
         process.join()
         assert process.exitcode == -9

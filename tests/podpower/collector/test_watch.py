@@ -58,7 +58,8 @@ class Watching:
 
     def lines(self, path: Path | None = None) -> list[Line]:
         place = path or self.out
-        return [json.loads(line) for line in place.read_text().splitlines()] if place.exists() else []
+        whole = place.read_text().rpartition("\n")[0] if place.exists() else ""  # the last line may be half written
+        return [json.loads(line) for line in whole.splitlines()]
 
     def told(self) -> list[tuple[str, str, str | None]]:
         return [(line["event"], line["workload_name"], line["containers"][0]["image"]) for line in self.lines()]

@@ -45,8 +45,8 @@ def test_a_lock_excludes_within_a_process_too_and_can_be_waited_for(tmp_path: Pa
     first = lock(path, busy="in use")
     with pytest.raises(Unavailable):
         lock(path, busy="in use")
-    threading.Timer(0.3, first.release).start()
     began_s = time.monotonic()
+    threading.Timer(0.3, first.release).start()
     with lock(path, wait_seconds=30.0, busy="in use"):
         assert time.monotonic() - began_s >= 0.2
 
