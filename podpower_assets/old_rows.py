@@ -1,4 +1,6 @@
-"""Old rows of Dagster's database that go with no run: ended backfills, and results of checks reported without a run."""
+"""Old rows of Dagster's database that go with no run: ended backfills, results of checks reported without a run, and
+those of partitions that have no tables any more.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -38,9 +40,10 @@ def delete_old_backfills(instance: dg.DagsterInstance, *, before_s: float) -> in
     return len(old)
 
 
-def delete_old_results(instance: dg.DagsterInstance, *, before_s: float) -> int:
-    """Delete results of checks that were reported without a run before `before_s` (Unix seconds), with their events,
-    except the last result of each check and of each of its partitions; return how many.
+def delete_old_results(instance: dg.DagsterInstance, *, before_s: float, since: str) -> int:
+    """Delete results of checks from before `before_s` (Unix seconds), with their events: those of partitions before the
+    key `since`, and those that were reported without a run, except the last one of each check and of each of its
+    partitions. Return how many.
     """
     storage, columns, deleted = instance.event_log_storage, AssetCheckExecutionsTable.c, 0
     if not isinstance(storage, SqlEventLogStorage):
@@ -52,8 +55,11 @@ def delete_old_results(instance: dg.DagsterInstance, *, before_s: float) -> int:
         .where(columns.execution_status != planned)
         .group_by(columns.asset_key, columns.check_name, columns.partition)
     )
-    is_old = columns.run_id == RUNLESS_RUN_ID, columns.evaluation_event_timestamp < before, columns.id.not_in(last)
-    query = sa.select(columns.id, columns.evaluation_event_storage_id).where(*is_old).limit(_PAGE)
+    is_old = sa.or_(
+        sa.and_(columns.run_id == RUNLESS_RUN_ID, columns.evaluation_event_timestamp < before, columns.id.not_in(last)),
+        sa.and_(columns.partition < since, columns.create_timestamp < before),
+    )
+    query = sa.select(columns.id, columns.evaluation_event_storage_id).where(is_old).limit(_PAGE)
     while True:
         with storage.index_connection() as connection:
             page = connection.execute(query).all()

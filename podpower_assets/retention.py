@@ -6,8 +6,8 @@ tables and models (`podpower.retention.ages`, `podpower.registry`). It redacts s
 (`podpower.retention.redaction`). From Dagster's history it deletes ended runs older than PODPOWER_KEEP_RUNS_DAYS with
 their events, logs and replaced results of checks, except the last materialization of each partition since the day of
 the oldest table, and of each asset: without these Dagster would show them as missing (`podpower_assets.old_runs`).
-Backfills that ended before, and results of checks without a run that later ones replaced, are deleted too
-(`podpower_assets.old_rows`).
+Backfills that ended before, results of checks without a run that later ones replaced, and results of partitions before
+the oldest table are deleted too (`podpower_assets.old_rows`).
 """
 
 import time
@@ -32,8 +32,8 @@ _OLD_DATA = (
 )
 _OLD_RUNS = (
     "Deletes ended runs older than PODPOWER_KEEP_RUNS_DAYS, except the last materialization of each partition since "
-    "the day of the oldest table, and of each asset; backfills that ended before; and replaced results of checks that "
-    "were reported without a run."
+    "the day of the oldest table, and of each asset; backfills that ended before; replaced results of checks that were "
+    "reported without a run, and those of partitions before the oldest table."
 )
 
 
@@ -78,8 +78,8 @@ def retention_schedule(clusters: Sequence[Cluster], assets: Sequence[dg.AssetsDe
         done = delete_old_runs(context.instance, before_s=before_s, needed=needed, checks=checks)
         context.log.info(f"{done.deleted} runs older than {days} days deleted, {done.kept} kept for their partitions")
         backfills = delete_old_backfills(context.instance, before_s=before_s)
-        results = delete_old_results(context.instance, before_s=before_s)
-        context.log.info(f"{backfills} backfills and {results} replaced results of checks without a run deleted")
+        results = delete_old_results(context.instance, before_s=before_s, since=oldest[:10])
+        context.log.info(f"{backfills} backfills and {results} old results of checks deleted")
         counts = {"deleted": done.deleted, "kept": done.kept, "backfills": backfills, "check_results": results}
         context.add_output_metadata(counts)
         if isinstance(storage := context.instance.event_log_storage, CheckStates):

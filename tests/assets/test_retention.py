@@ -103,15 +103,29 @@ def test_replaced_results_without_a_run_are_deleted_with_their_events(any_instan
         is_check = SqlEventLogStorageTable.c.dagster_event_type == "ASSET_CHECK_EVALUATION"
         return len(connection.execute(SqlEventLogStorageTable.select().where(is_check)).all())
 
-    assert delete_old_results(any_instance, before_s=time.time() - 60) == 0
-    assert delete_old_results(any_instance, before_s=time.time() + 60) == 2
-    assert delete_old_results(any_instance, before_s=time.time() + 60) == 0
+    assert delete_old_results(any_instance, before_s=time.time() - 60, since="") == 0
+    assert delete_old_results(any_instance, before_s=time.time() + 60, since="") == 2
+    assert delete_old_results(any_instance, before_s=time.time() + 60, since="") == 0
     history = storage.get_asset_check_execution_history(CHECK, limit=10)
     left = [(one.partition, one.evaluation.passed if one.evaluation else None) for one in history]
     assert left == [(PARTS.get_partition_keys()[2], True), (None, False), (second, True), (first, False)]
     assert history[0].run_id == only
     with storage.index_connection() as connection:
         assert events(connection) == 4
+
+
+def test_results_of_partitions_without_tables_are_deleted(any_instance: dg.DagsterInstance) -> None:
+    """The newest result of each hour stayed for ever: a cluster had 150,000 of them a year."""
+    first, second, third = PARTS.get_partition_keys()
+    for partition in (first, second, third):
+        run(any_instance, checked, partition_key=partition)
+    evaluation = dg.AssetCheckEvaluation(CHECK.asset_key, CHECK.name, passed=True, metadata={})
+    any_instance.report_runless_asset_event(evaluation)
+    assert delete_old_results(any_instance, before_s=time.time() + 60, since="") == 0
+    assert delete_old_results(any_instance, before_s=time.time() - 60, since=third[:10]) == 0
+    assert delete_old_results(any_instance, before_s=time.time() + 60, since=third[:10]) == 2
+    history = any_instance.event_log_storage.get_asset_check_execution_history(CHECK, limit=10)
+    assert [one.partition for one in history] == [None, third]
 
 
 def test_backfills_that_ended_long_ago_are_deleted(any_instance: dg.DagsterInstance) -> None:
