@@ -88,7 +88,12 @@ class Places:
 
     def cluster_journal(self, name: str) -> str:
         """Return the journal of a cluster that is not the first."""
-        return f"{self._absolute_home}/clusters/{name}/journal"
+        return f"{self.further_clusters}/{name}/journal"
+
+    @property
+    def further_clusters(self) -> str:
+        """Return the place of clusters that are not the first, those that were removed included."""
+        return f"{self._absolute_home}/clusters"
 
     @property
     def artifacts(self) -> tuple[str, str] | None:

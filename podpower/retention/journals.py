@@ -27,8 +27,9 @@ _MOST_DAMAGED = 100  # names in a header
 _LINE = msgspec.json.Decoder(EventLine)
 
 
-def purge_journal(url: str, scope: Scope, *, dry_run: bool, problems: list[str]) -> Iterator[Purged]:
-    """Remove the namespace's events from the journal at `url`, and yield the objects that had any.
+def purge_journal(url: str, scope: Scope, *, name: str, dry_run: bool, problems: list[str]) -> Iterator[Purged]:
+    """Remove the namespace's events from the journal at `url`, and yield the objects that had any. `name` is that of
+    its cluster now, the journal has the one that it began with.
 
     Locked while a collector writes it: its memory would write them again. Damaged objects are added to `problems`.
     InvalidInput where a cluster was recorded there: recordings are not changed.
@@ -38,16 +39,16 @@ def purge_journal(url: str, scope: Scope, *, dry_run: bool, problems: list[str])
     if meta is None:
         _check_recording(url, scope)
         return
-    if scope.cluster not in {None, meta.cluster}:
+    if scope.cluster not in {None, meta.cluster, name}:
         return
     with _alone(files, dry_run=dry_run):
-        for name in _names(files):
-            data = files.read(name)
-            count, purged = _purged(f"{files}/{name}", data, scope, problems) if data is not None else (0, b"")
+        for part in _names(files):
+            data = files.read(part)
+            count, purged = _purged(f"{files}/{part}", data, scope, problems) if data is not None else (0, b"")
             if count:
                 if not dry_run:
-                    write_atomically(files.root / name, purged)
-                yield Purged(store="journal", place=f"{meta.cluster}/{name}", count=count, unit="events")
+                    write_atomically(files.root / part, purged)
+                yield Purged(store="journal", place=f"{meta.cluster}/{part}", count=count, unit="events")
 
 
 def _names(files: JournalFiles) -> Iterator[str]:

@@ -24,6 +24,7 @@ from podpower.model.knn import KnnModel
 from podpower.registry.quarantine import Quarantined
 from podpower.registry.store import ModelStore
 from podpower.retention.scope import Scope
+from podpower.sources.journal.format import META, Header, JournalMeta, encode_part, event_line, flush_name, sealed
 
 PURGED, DAY = "ml", "2026-01-01"
 
@@ -172,6 +173,29 @@ def test_a_purge_of_one_cluster_removes_nothing_of_another(home: Path, capsys: p
     elsewhere = pl.col("table").str.contains("eu-2")
     assert rows(home).equals(before.filter(~elsewhere | (pl.col("namespace") != PURGED).fill_null(value=True)))
     assert "eu-2/features" in capsys.readouterr().out
+
+
+def write_journal(folder: Path, cluster: str) -> Path:
+    """Write a journal with one pod of the namespace; return the file that has it."""
+    pod = {"kind": "Pod", "metadata": {"namespace": PURGED, "name": "web-0", "uid": "u"}}
+    header = Header(kind="flush", hour="2026-01-01T00", sequence=1, reached_s=0.0)
+    write_atomically(folder / META, sealed(JournalMeta(journal_id="j", cluster=cluster, start_s=0.0)))
+    write_atomically(folder / flush_name(1), encode_part(header, [event_line(0.0, "ADDED", pod)]))
+    return folder / flush_name(1)
+
+
+def test_the_journal_of_a_removed_cluster_is_purged(home: Path) -> None:
+    """It stayed in the home with everything, and the purge did not name it."""
+    flush = write_journal(home / "clusters" / "gone" / "journal", "gone")
+    assert main(["purge", "--namespace", PURGED, "--yes"]) == 0
+    assert b"web-0" not in flush.read_bytes()
+
+
+def test_the_journal_of_a_renamed_cluster_is_purged(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODPOWER_CLUSTER", "new")
+    flush = write_journal(home / "journal", "old")
+    main(["purge", "--namespace", PURGED, "--cluster", "new", "--yes"])
+    assert b"web-0" not in flush.read_bytes()
 
 
 KILLED = """

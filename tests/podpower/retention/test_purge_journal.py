@@ -42,7 +42,7 @@ def cluster() -> Iterator[FakeCluster]:
 
 def purge(url: object, scope: Scope = SCOPE, *, dry_run: bool = False) -> int:
     problems: list[str] = []
-    count = sum(one.count for one in purge_journal(str(url), scope, dry_run=dry_run, problems=problems))
+    count = sum(one.count for one in purge_journal(str(url), scope, name="", dry_run=dry_run, problems=problems))
     assert problems == []
     return count
 
