@@ -27,7 +27,8 @@ class ObjectStorageComputeLogManager(TruncatingCloudStorageComputeLogManager[Any
         super().__init__()
         self._root = place(root)
         self._inst_data = inst_data
-        self._local = LocalComputeLogManager(tempfile.mkdtemp(prefix="compute-logs-"))
+        self._folder = tempfile.TemporaryDirectory(prefix="compute-logs-", ignore_cleanup_errors=True)
+        self._local = LocalComputeLogManager(self._folder.name)
         self._subscriptions = PollingComputeLogSubscriptionManager(self)
 
     @classmethod
@@ -115,3 +116,4 @@ class ObjectStorageComputeLogManager(TruncatingCloudStorageComputeLogManager[Any
         """Stop polling, and remove the local folder."""
         self._subscriptions.dispose()
         super().dispose()
+        self._folder.cleanup()
