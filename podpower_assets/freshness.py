@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -19,10 +18,9 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from podpower import settings
 from podpower.errors import PodpowerError
-from podpower.hours import DAY_S, HOUR_S
+from podpower.hours import HOUR_S
 from podpower.registry.candidates import FAILED_CHECKS
 from podpower.registry.store import ModelStore
-from podpower.sources.recording import read_meta
 from podpower_assets.clusters import Cluster
 from podpower_assets.labels.assets import NAME as LABELS
 from podpower_assets.lineage import JOURNAL
@@ -133,27 +131,18 @@ def evaluate(
 ) -> Iterator[Freshness]:
     """Yield the verdicts of all clusters and of the served model."""
     given = settings.read().assets
-    now_s = _present_s(source.recording, now_s)
-    for cluster in clusters:
+    presents_s = [source.of(cluster).present_s(now_s=now_s) for cluster in clusters]
+    for cluster, own_s in zip(clusters, presents_s, strict=True):
         limit_s = given.stale_labels_hours * HOUR_S
         reached_s, why = _observed_s(source.of(cluster))
         key = _journal(cluster)
-        yield Freshness(key=key, what=_WHAT[key.name], reached_s=reached_s, now_s=now_s, limit_s=limit_s, why=why)
+        yield Freshness(key=key, what=_WHAT[key.name], reached_s=reached_s, now_s=own_s, limit_s=limit_s, why=why)
         for key in _keys(cluster):
             reached_s = _newest_s(tables.of(cluster), key.asset_key.path[-1])
-            yield Freshness(key=key, what=_WHAT[key.name], reached_s=reached_s, now_s=now_s, limit_s=limit_s)
-    store, limit_s = models.open(), given.stale_model_hours * HOUR_S
+            yield Freshness(key=key, what=_WHAT[key.name], reached_s=reached_s, now_s=own_s, limit_s=limit_s)
+    store, limit_s, own_s = models.open(), given.stale_model_hours * HOUR_S, max(presents_s)
     reached_s, why = _model_reaches_s(store), _rejection(store)
-    yield Freshness(key=_MODEL, what=_WHAT[MODEL_IS_FRESH], reached_s=reached_s, now_s=now_s, limit_s=limit_s, why=why)
-
-
-def _present_s(place: str, now_s: float) -> float:
-    """Return the time that data are compared with: now or, for a recording that ended days ago, its end."""
-    try:
-        end_s = read_meta(Path(place)).end_s
-    except PodpowerError:
-        return now_s
-    return end_s if now_s - end_s > DAY_S else now_s
+    yield Freshness(key=_MODEL, what=_WHAT[MODEL_IS_FRESH], reached_s=reached_s, now_s=own_s, limit_s=limit_s, why=why)
 
 
 _MODEL = dg.AssetCheckKey(dg.AssetKey(PROMOTED), MODEL_IS_FRESH)

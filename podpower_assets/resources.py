@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -15,6 +16,7 @@ from podpower.errors import Damaged, PodpowerError, Refused, Unavailable
 from podpower.features.encoder import Encoder
 from podpower.fleet.budgets import NAMESPACES, annotated_budgets
 from podpower.fleet.observed import Observed, observed_at
+from podpower.hours import DAY_S
 from podpower.io.files import children, exists, read_bounded, write_atomically
 from podpower.io.parquet import TableFile, recorded_digest, write_parquet
 from podpower.io.places import place, reaching
@@ -23,6 +25,7 @@ from podpower.labels.now import measured_idle
 from podpower.registry import artifacts
 from podpower.registry.store import ModelStore
 from podpower.sources.prometheus.endpoint import endpoint_from
+from podpower.sources.recording import read_meta
 from podpower_assets.clusters import Cluster
 from podpower_assets.verdicts import PartitionVerdict, read_verdict, write_verdict
 
@@ -54,6 +57,14 @@ class Source(dg.ConfigurableResource):
     def observed(self) -> Observed:
         """Return how far the cluster is observed. Errors as `opened`."""
         return observed_at(self._place()[0])
+
+    def present_s(self, *, now_s: float) -> float:
+        """Return the time that data are compared with: now or, for a recording that ended days ago, its end."""
+        try:
+            end_s = read_meta(Path(self._place()[0])).end_s
+        except PodpowerError:
+            return now_s
+        return end_s if now_s - end_s > DAY_S else now_s
 
     def budgets_w(self, *, start_s: float, end_s: float) -> dict[str, float]:
         """Return the annotated budgets of namespaces at the end of a time range; none where Namespaces are not

@@ -9,7 +9,7 @@ from podpower.collector.migration import migrate_objects
 from podpower.sources.journal.files import JournalFiles
 from podpower.sources.journal.reader import JournalReader
 from podpower.sources.recording import Recording
-from podpower_assets.clusters import FIRST
+from podpower_assets.clusters import FIRST, Cluster
 from podpower_assets.freshness import evaluate, freshness_sensor
 from podpower_assets.resources import Models, Source, Tables
 from tests.assets.conftest import START_S, Place
@@ -65,6 +65,22 @@ def test_a_journal_that_cannot_be_read_is_not_fresh_and_hides_no_other_verdict(t
 
 def test_a_recording_of_another_day_is_as_fresh_as_its_end(made: Place) -> None:
     assert all(verdicts(made, END_S + 400 * 86_400).values())
+
+
+def test_a_live_cluster_beside_a_recording_is_compared_with_the_present(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a recording as the first cluster, whatever stopped in the others stayed fresh for ever."""
+    migrate_objects(Recording(recording), JournalFiles(tmp_path / "clusters" / "edge" / "journal"))
+    text = f"clusters: [{{name: demo, recording: {recording}}}, {{name: edge, context: none}}]"
+    (tmp_path / "clusters.yaml").write_text(text)
+    monkeypatch.setenv("PODPOWER_CLUSTERS", str(tmp_path / "clusters.yaml"))
+    monkeypatch.setenv("PODPOWER_HOME", str(tmp_path))
+    clusters = [FIRST, Cluster("edge", has_meter=False)]
+    source, tables = Source(recording=str(recording)), Tables(root=str(tmp_path / "tables"))
+    found = evaluate(clusters, source, tables, Models(root=str(tmp_path / "models")), now_s=END_S + 3 * 86_400)
+    passed = {one.key.asset_key.to_user_string(): one.passed for one in found if one.key.name == "journal_is_fresh"}
+    assert passed == {"cluster_journal": True, "edge/cluster_journal": False}
 
 
 def test_where_nothing_was_made_yet_everything_is_stale(place: Place, tmp_path: Path) -> None:
