@@ -1,7 +1,7 @@
 """Parse request bodies, by media type."""
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -28,6 +28,7 @@ OPTIONS: Final = ("nodes", "lenient", "cluster", "node_type")  # query parameter
 MAX_NAME: Final = 253
 _MAX_WORD: Final = 48
 _LARGE: Final = 1 << 16  # bytes
+_LINES_BYTES: Final = 1 << 16  # that are cut into lines at a time
 _BYTES_AN_OBJECT: Final = 16  # a request takes twice as many for each of its objects
 _ONE_LINE: Final = "; the body is one line: curl -d removes line breaks, --data-binary keeps them"
 _ROWS: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -203,14 +204,31 @@ def lines(body: bytes, most: int | None) -> list[bytes]:
     """Return the lines of an NDJSON body without empty ones. Unreadable when it is empty or not UTF-8, InvalidInput
     when it has more than `most`.
     """
-    found = [line for line in _text(body).split(b"\n") if line.strip()]
-    _check_length(len(found), most)
+    found: list[bytes] = []
+    count = 0
+    for line in _cut(_utf8(body)):
+        if line.strip():
+            count += 1
+            if most is None or count <= most:
+                found.append(line)
+    _check_length(count, most)
     return found
+
+
+def _cut(text: bytes) -> Iterator[bytes]:
+    """Yield the lines of a text, of which there can be millions, a part of it at a time."""
+    start = 0
+    while start < len(text):
+        end = text.find(b"\n", start + _LINES_BYTES)
+        end = len(text) if end < 0 else end
+        yield from text[start:end].split(b"\n")
+        start = end + 1
 
 
 def row(index: int, text: msgspec.Raw | bytes) -> InferenceRequest | Rejected:
     """Parse one row of a batch; a broken one is returned as such."""
     try:
+        json_values.check_density(bytes(text))  # of lines, each by itself
         request = decode_to_predict(text)
         return request_from_dict(json_values.value_of(bytes(text))) if request is None else request
     except InvalidInput as error:
@@ -245,13 +263,18 @@ def json_fields(body: bytes) -> dict[str, msgspec.Raw] | None:
 
 
 def _text(body: bytes) -> bytes:
+    text = _utf8(body)
+    json_values.check_density(text)
+    return text
+
+
+def _utf8(body: bytes) -> bytes:
     if not body.strip():
         raise Unreadable("the body is empty: send a workload")
     try:
         body.decode()
     except UnicodeDecodeError as error:
         raise Unreadable(f"not valid UTF-8: byte {error.start} is {body[error.start]:#04x}") from None
-    json_values.check_density(body)
     return body.removeprefix(b"\xef\xbb\xbf")
 
 

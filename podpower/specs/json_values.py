@@ -16,9 +16,10 @@ from podpower.specs.yaml_values import is_separated
 _MAX_WASTE: Final = 1
 
 _LARGE: Final = 1 << 16
-# What 8 MiB of objects from an API server stay below by far, and what takes as long to decode as others can wait.
-_MOST_COMMAS: Final = 2_000_000
+# What 8 MiB of objects from an API server stay below, and what takes about as long to decode as others can wait.
+_MOST_COMMAS: Final = 900_000
 _MOST_BRACKETS: Final = 400_000
+_MOST_FIELDS: Final = 400_000
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _SCANNER = json.JSONDecoder()  # finds the end of a document; msgspec makes its value
@@ -38,13 +39,17 @@ class Unread:
 
 
 def check_density(document: bytes) -> None:
-    """Raise InvalidInput for a large document of so many values that it would take long to decode. Commas and brackets
-    in its texts count, too: a table or a document in a ConfigMap has few of them beside the bounds.
+    """Raise InvalidInput for a large document of so many values that it would take long to decode. Commas, brackets and
+    fields in its texts count, too: a table or a document in a ConfigMap has few of them beside the bounds.
     """
     if len(document) <= _LARGE:
         return
-    if document.count(b",") > _MOST_COMMAS or document.count(b"[") + document.count(b"{") > _MOST_BRACKETS:
-        raise InvalidInput("too many values: hundreds of thousands of lists and objects, as no manifests have")
+    if (
+        document.count(b",") > _MOST_COMMAS
+        or document.count(b"[") + document.count(b"{") > _MOST_BRACKETS
+        or document.count(b'":') > _MOST_FIELDS
+    ):
+        raise InvalidInput("too many values: hundreds of thousands of lists, objects and fields, as no manifests have")
 
 
 def value_of(document: str | bytes) -> Any:

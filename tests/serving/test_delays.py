@@ -73,6 +73,33 @@ def slower():
     return max(1.0, min(seconds) / WORK_S)
 
 
+def dense_bodies():
+    """Bodies of as many small parts as fit: a single call that reads all of them would take 100 to 400 ms."""
+    yield "/predict/batch", b"[" + b"1," * 1_900_000 + b"1]"
+    yield "/predict/batch application/x-ndjson", b"11\n" * 2_700_000
+    fields = ",".join(f'"{number:x}":1' for number in range(800_000))
+    yield "/predict", f"{{{fields}}}".encode()
+    yield "/diff", f'{{"old":{{{fields}}},"new":""}}'.encode()
+    form = " application/x-www-form-urlencoded"
+    yield f"/estimate{form}", b"manifest=" + b"%41" * 2_700_000
+    yield f"/estimate{form}", b"manifest=" + "a\u00e4".encode() * 2_700_000 + b"%41"
+
+
+def test_a_dense_body_delays_no_other_request_by_more_than_50_ms(filled_store, tmp_path):
+    """Fields, rows, lines and escapes by the hundred thousand held all others for up to 400 ms, each body again."""
+    paths = []
+    for number, (path, body) in enumerate(dense_bodies()):
+        (tmp_path / str(number)).write_bytes(body)
+        paths += [path, str(tmp_path / str(number))]
+    with short_turns():
+        settings = Settings(model_store=str(filled_store.root))
+        longest, _, statuses = asyncio.run(
+            longest_pause_s(settings, lambda port: [sys.executable, "-c", SENDER, str(port), *paths])
+        )
+    assert set(statuses) <= {"400", "422"}
+    assert longest[-1] < DELAY_S * slower(), longest
+
+
 def without_core_s():
     """Return how long this thread has been ready to run in all and had no core, beside other processes."""
     try:

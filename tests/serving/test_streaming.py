@@ -79,6 +79,13 @@ def test_lists_and_manifests_are_answered_by_lines_too(roomy):
     assert kinds == ["prediction", "skipped", "error", "total"]
 
 
+def test_many_lines_have_more_values_than_a_document_may(roomy):
+    """100,000 short rows of two containers each, which are 8 MiB, were refused as one document of too many values."""
+    row = {**spec(1), "containers": [[]] * 220}
+    found = streamed(roomy, body([row] * 1999 + [spec(2)]), NDJSON)
+    assert (len(found), found[-1]["total"]["errors"], found[-1]["total"]["workloads"]) == (2001, 1999, 1)
+
+
 def test_lines_can_be_answered_as_a_batch(roomy):
     rows = [spec(number) for number in range(20)]
     answer = roomy.post("/predict/batch", content=body(rows), headers=NDJSON)
