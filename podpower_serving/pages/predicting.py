@@ -1,6 +1,7 @@
 """`/`: predictions of what people paste, drop or type, and of what they compare it with."""
 
 import asyncio
+import functools
 from typing import Any, Final
 
 from litestar import Controller, Response, get, post
@@ -8,6 +9,7 @@ from litestar.di import NamedDependency
 
 from podpower.difference.changes import difference
 from podpower.errors import InvalidInput, PodpowerError
+from podpower.fleet.summary import FleetSummary
 from podpower.impact.assessment import Assessment, Inputs, assess
 from podpower.model.predictor import Predictor
 from podpower.specs.selection import Options, Workloads
@@ -23,9 +25,11 @@ from podpower_serving.pages.forms import Form, form_of
 from podpower_serving.pages.results import compared, error_lines, result_of
 from podpower_serving.pages.what_if import moved
 from podpower_serving.settings import Settings
+from podpower_serving.worker_threads import WorkerThreads
 
 _YAML: Final = bodies.YAML_TYPES[0]
 _FORM: Final = "application/x-www-form-urlencoded"
+_TOTAL: Final = b"scope=total"  # as browsers send it: it needs the idle watts of the fleet summary
 
 
 class PredictingPage(Controller):
@@ -42,26 +46,31 @@ class PredictingPage(Controller):
     async def estimate(
         self,
         request: AnyRequest,
+        *,
         served: NamedDependency[Served],
         settings: NamedDependency[Settings],
         metrics: NamedDependency[Metrics],
         fleet: NamedDependency[Fleet],
+        threads: NamedDependency[WorkerThreads],
     ) -> Response[str]:
         """Return the result of a form: its part of the page for htmx, the whole page for a browser without scripts."""
         media_type_of(request, _FORM)
         body = await request.body()
         is_part = request.headers.get("hx-request") == "true"
-        html, status = await asyncio.to_thread(_estimate, served, body, settings, metrics, fleet, is_part=is_part)
+        # A store that hangs is waited for here, and not in a thread that predicts.
+        summary = await asyncio.to_thread(fleet.summary) if _TOTAL in body else None
+        estimated = functools.partial(_estimate, served, settings, metrics, summary, is_part=is_part)
+        html, status = await threads.run(estimated, body)
         return rendering.answer(html, status=status)
 
 
 def _estimate(
-    served: Served, body: bytes, settings: Settings, metrics: Metrics, fleet: Fleet, *, is_part: bool
+    served: Served, settings: Settings, metrics: Metrics, summary: FleetSummary | None, body: bytes, *, is_part: bool
 ) -> tuple[str, int]:
     form, values, status = Form(), dict[str, Any](), 200
     try:
         form = form_of(body)
-        values = _values(served.predictor, form, settings, metrics, fleet)
+        values = _values(served.predictor, form, settings, metrics, summary)
     except PodpowerError as error:
         found = errors.status_of(error)
         if found is None:
@@ -91,8 +100,9 @@ def _complete(values: dict[str, Any]) -> dict[str, Any]:
     return {"problem": None, "result": None, "compared": None, "controls": None} | values
 
 
-def _values(predictor: Predictor, form: Form, settings: Settings, metrics: Metrics, fleet: Fleet) -> dict[str, Any]:
-    summary = fleet.summary() if form.options.get("scope") == "total" else None
+def _values(
+    predictor: Predictor, form: Form, settings: Settings, metrics: Metrics, summary: FleetSummary | None
+) -> dict[str, Any]:
     options, inputs = form.reading(max_rows=settings.max_batch_rows), form.inputs(summary)
     if not form.manifest.strip():
         raise InvalidInput("paste a manifest: a Deployment, a Job or another kind with pods")

@@ -3,11 +3,14 @@
 import csv
 import io
 import re
+import threading
 
 import pytest
 
 from podpower.fleet.summary import Gap, ModelStatus, Series, write_summary
+from podpower.impact.assessment import assess
 from podpower.registry.store import ModelStore
+from podpower_serving.pages import predicting
 from podpower_serving.pages.results import FOLDED, SHOWN
 from podpower_serving.settings import Settings
 from tests.serving.fleets import summary_of, workload
@@ -135,6 +138,20 @@ def test_a_wrong_field_is_one_sentence_in_the_page(fields, status, words, site):
     for headers in (PART, {}):
         text = estimate(site, **{"manifest": MANIFEST, **fields}, status=status, headers=headers)
         assert words in text
+
+
+def test_forms_are_predicted_in_the_few_threads_of_other_bodies(site, monkeypatch):
+    """Each in one of up to 32 threads, which took turns with the event loop and delayed all small requests."""
+    names = set()
+
+    def noted(*given):
+        names.add(threading.current_thread().name.rpartition("_")[0])
+        return assess(*given)
+
+    monkeypatch.setattr(predicting, "assess", noted)
+    for manifest in (MANIFEST, f"# {'long ' * 20_000}\n{MANIFEST}"):
+        estimate(site, manifest, scope="total", idle_w_per_vcpu="1")
+    assert names == {"small-bodies", "large-bodies"}
 
 
 def test_no_form_is_a_problem(site):
