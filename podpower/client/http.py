@@ -39,9 +39,9 @@ class ConnectionOptions(TypedDict, total=False):
 
     Each attempt has `timeout_seconds` (10) from its beginning to the end of the answer; of an answer by lines, to its
     beginning and then for each line. An attempt begins when one of the client's 20 connections is free, which is
-    waited for as long. What can pass (no connection, 429, 5xx) is tried up to `attempts` times
-    (4). A wait that the service requests (Retry-After) is kept up to `most_wait_seconds` (10); a longer one is an
-    error at once.
+    waited for as long. What can pass (no connection, 408, 425, 429, 500, 502, 503, 504) is tried up to
+    `attempts` times (4). A wait that the service requests (Retry-After) is kept up to `most_wait_seconds` (10); a
+    longer one is an error at once.
     """
 
     api_key: str | None
