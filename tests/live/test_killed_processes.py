@@ -28,7 +28,7 @@ mutation Launch($params: ExecutionParams!) {
 }
 """
 
-pytestmark = [pytest.mark.timeout(2000), pytest.mark.xdist_group("live")]
+pytestmark = [pytest.mark.timeout(4000), pytest.mark.xdist_group("live")]
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +99,19 @@ def test_a_newer_model_is_promoted_after_each_process_was_killed(platform: Platf
     run = train(platform)
     kill(platform.processes(*RUN) + platform.processes(*DAEMON))
     second = platform.model_after(first["version"], seconds=TEN_MINUTES)
-    platform.until("retry", lambda: was_retried(platform.home, run) or None, seconds=180)
+    platform.until("retry", lambda: was_retried(platform.home, run) or None, seconds=TEN_MINUTES)
 
     run = train(platform)
     kill(platform.processes(*CODE_SERVER) + platform.processes(*RUN))
     platform.model_after(second["version"], seconds=TEN_MINUTES)
-    platform.until("retry", lambda: was_retried(platform.home, run) or None, seconds=180)
+    platform.until("retry", lambda: was_retried(platform.home, run) or None, seconds=TEN_MINUTES)
 
     kill(platform.processes(*API))
-    platform.until("API", platform.model, seconds=60)
+    platform.until("API", platform.model, seconds=TEN_MINUTES)
 
     platform.process.kill()
     platform.process.wait()
-    platform.until("end of every process", lambda: True if not platform.processes() else None, seconds=30)
+    platform.until("end of every process", lambda: True if not platform.processes() else None, seconds=120)
 
 
 def test_an_up_whose_processes_were_all_killed_at_once_is_continued_by_the_next_one(home: Path) -> None:
@@ -124,5 +124,5 @@ def test_an_up_whose_processes_were_all_killed_at_once_is_continued_by_the_next_
     assert unfinished_runs(home)
     with up(home) as platform:
         platform.model_after(first["version"], seconds=TEN_MINUTES)
-        platform.until("retry", lambda: was_retried(home, run) or None, seconds=180)
+        platform.until("retry", lambda: was_retried(home, run) or None, seconds=TEN_MINUTES)
         platform.until("end of dead runs", lambda: None if unfinished_runs(home) else True, seconds=TEN_MINUTES)

@@ -14,7 +14,7 @@ from tests.live.platforms import Platform, up
 
 FIVE = ["workload_specs", "features", "kepler_labels", "training_rows", "knn_model"]
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("live")]
+pytestmark = [pytest.mark.timeout(2000), pytest.mark.xdist_group("live")]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 @pytest.fixture(scope="module")
 def first_model(running: Platform) -> dict[str, Any]:
     """The model of the past hours: nobody asked for it, the sensors did."""
-    return running.until("first model", running.model, seconds=300)
+    return running.until("first model", running.model, seconds=600)
 
 
 def test_five_assets_are_connected_in_the_ui(running: Platform, first_model: dict[str, Any], tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_five_assets_are_connected_in_the_ui(running: Platform, first_model: dic
 def test_a_changed_workload_reaches_the_served_model(running: Platform, first_model: dict[str, Any]) -> None:
     change_workload(running.recording, namespace="shop", kind="Deployment", name="frontend", image="nginx:9.9")
 
-    newer = running.model_after(first_model["version"], seconds=400)
+    newer = running.model_after(first_model["version"], seconds=600)
 
     assert newer["trained_at"] > first_model["trained_at"]
 

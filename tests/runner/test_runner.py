@@ -55,7 +55,7 @@ def shell(text, **fields):
 
 
 def ended(runner, pod):
-    phase = runner.until_ended(pod, seconds=30)
+    phase = runner.until_ended(pod)
     return phase, pod.log("main")
 
 
@@ -150,7 +150,7 @@ def test_containers_of_a_pod_share_its_address_and_processes_where_it_wants(runn
     )
     pod = runner.run(template(server, client, shareProcessNamespace=shares), name="together")
     expected = str(int(shares))
-    runner.until("line", lambda: pod.log("main").split()[:1] == [expected] or None, seconds=20, pods=[pod])
+    runner.until("line", lambda: pod.log("main").split()[:1] == [expected] or None, pods=[pod])
     runner.delete(pod, 0)
 
 

@@ -170,9 +170,8 @@ LONG_TEXTS = {
 }
 
 
-@pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
-def test_other_threads_have_their_turn_while_a_long_text_is_read(text: str) -> None:
-    """libyaml reads each of these in one call: requests to the service beside a body of 8 MB waited 100 ms and more."""
+def turns_beside(text: str) -> int:
+    """Read a text, and return how often another thread had its turn meanwhile."""
     done, turns = threading.Event(), 0
 
     def count() -> None:
@@ -190,7 +189,14 @@ def test_other_threads_have_their_turn_while_a_long_text_is_read(text: str) -> N
         done.set()
         counting.join()
         sys.setswitchinterval(interval)
-    assert turns > 100
+    return turns
+
+
+@pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
+def test_other_threads_have_their_turn_while_a_long_text_is_read(text: str) -> None:
+    """libyaml reads each of these in one call: requests to the service beside a body of 8 MB waited 100 ms and more."""
+    # On a machine that does too much a thread misses most of its turns; in one call it has four, however often.
+    assert any(turns_beside(text) > 100 for _ in range(20))
 
 
 @pytest.mark.parametrize("before", range(-6, 3))
