@@ -187,11 +187,11 @@ class FakeCluster:
         self.cut()
         self._run(self._runner.cleanup())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def register(self, group: str, version: str, plural: str, kind: str, namespaced: bool = True) -> None:
         self._resources.append(_Resource(group, version, plural, kind, namespaced))

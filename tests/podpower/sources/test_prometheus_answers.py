@@ -395,7 +395,7 @@ def test_a_token_that_stays_wrong_is_an_error_when_patience_ends(server: Server,
     (tmp_path / "token").write_text("old")
     server.token = "new"
     endpoint = Endpoint(url=server.url, token_file=str(tmp_path / "token"))
-    with Prometheus(endpoint, refused_s=0.2) as prometheus, pytest.raises(InvalidInput, match="answers 401"):
+    with Prometheus(endpoint, refused_s=1.0) as prometheus, pytest.raises(InvalidInput, match="answers 401"):
         prometheus.metric_names(start_s=0, end_s=1)
     assert len(server.asked) == 3
 
