@@ -20,6 +20,7 @@ from podpower.specs.selection import Options, Workloads
 from podpower_serving import bodies, openapi
 from podpower_serving.encoding import encoded_difference, json_answer
 from podpower_serving.incoming import AnyRequest, body_of
+from podpower_serving.metrics import Metrics
 from podpower_serving.models import Served
 from podpower_serving.settings import Settings
 from podpower_serving.worker_threads import WorkerThreads
@@ -59,6 +60,7 @@ class Differences(Controller):
         request: AnyRequest,
         served: NamedDependency[Served],
         settings: NamedDependency[Settings],
+        metrics: NamedDependency[Metrics],
         threads: NamedDependency[WorkerThreads],
     ) -> Response[DifferenceAnswer]:
         """Predict two sets of workloads and what is different. Errors that are common to both sides cancel in the
@@ -67,17 +69,19 @@ class Differences(Controller):
         body, _ = await body_of(request, bodies.JSON, query=(*bodies.OPTIONS, *parameters.NAMES))
         options = bodies.options_of(request.query_params, max_rows=settings.max_batch_rows)
         inputs = parameters.inputs_from(request.query_params)
-        content = await threads.run(functools.partial(answer, served.predictor, options, inputs), body)
+        content = await threads.run(functools.partial(answer, served.predictor, metrics, options, inputs), body)
         return json_answer(content)
 
 
-def answer(predictor: Predictor, options: Options, inputs: Inputs, body: bytes) -> bytes:
+def answer(predictor: Predictor, metrics: Metrics, options: Options, inputs: Inputs, body: bytes) -> bytes:
     """Return the answer in JSON. Unreadable and InvalidInput name the side."""
     sides = bodies.json_fields(body)
     if sides is None or set(sides) != {"old", "new"}:
         raise InvalidInput('expected {"old": ..., "new": ...}: manifests as text, or lists of InferenceRequests')
     old, new = (_workloads(name, sides[name], options) for name in ("old", "new"))
     before, after = assess(predictor, old, inputs), assess(predictor, new, inputs)
+    for side in (before, after):
+        metrics.predicted(side.predictions)
     found = difference(predictor, before, after)
     whole = difference_answer(found, old=old.errors, new=new.errors, inputs=inputs)
     del found

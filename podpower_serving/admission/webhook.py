@@ -82,6 +82,7 @@ class Webhook:
         if not is_predicted(review.operation, review.sub_resource):
             raise Nothing(Outcome.PASSED)
         predicted = await self._predicted(review, size=size)
+        self.metrics.predicted(predicted.predictions)
         warnings: list[str] = []
         if (message := self._account(predicted, dry_run=bool(review.dry_run))) is not None:
             denies = self._denies(predicted.reviewed.namespace)

@@ -9,6 +9,7 @@ from podpower.impact.assessment import Inputs
 from podpower.model.predictor import Predictor
 from podpower.specs.selection import Options
 from podpower_serving import differences
+from podpower_serving.metrics import Metrics
 from tests.serving.test_impact import MANIFEST
 
 MORE = MANIFEST.replace("replicas: 2", "replicas: 5")
@@ -74,7 +75,9 @@ def test_thousands_of_rows_are_answered_as_a_few_are(pair):
         return msgspec.json.encode({"old": [row | {"replicas": 2} for row in new], "new": new})
 
     predictor = Predictor(*pair, version="v")
-    few, many = (json.loads(differences.answer(predictor, Options(), Inputs(), sides(count))) for count in (3, 3000))
+    few, many = (
+        json.loads(differences.answer(predictor, Metrics(), Options(), Inputs(), sides(count))) for count in (3, 3000)
+    )
     assert (len(many["changes"]), many["unchanged"]) == (2000, 1000)
     assert many["total"]["new"]["replicas"] == 1000 * few["total"]["new"]["replicas"]
     by_name = {change["workload_name"]: change for change in many["changes"]}

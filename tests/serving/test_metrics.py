@@ -14,6 +14,7 @@ from podpower_serving.metrics import AT_SCRAPE, DURATION, FAMILIES, OTHER, Metri
 from podpower_serving.openapi import MANIFEST_EXAMPLE, REQUEST_EXAMPLE
 from podpower_serving.settings import Settings
 from podpower_serving.shared_counts import SharedCounts
+from tests.serving.admission.objects import an_object, sent
 from tests.serving.fleets import summary_of, workload
 
 YAML = {"Content-Type": "application/yaml"}
@@ -74,6 +75,19 @@ def test_predictions_are_counted_by_basis_and_batch(service):
     assert after["podpower_predictions_total", basis] - before.get(("podpower_predictions_total", basis), 0) == 10
     assert after["podpower_batch_rows_sum",] - before["podpower_batch_rows_sum",] == 10
     assert after["podpower_batch_rows_count",] - before["podpower_batch_rows_count",] == 4
+
+
+def test_predictions_of_differences_and_reviews_are_counted_too(service):
+    """The dashboard of the accuracy showed the bases of the others alone."""
+
+    def counted():
+        return sum(value for (name, *_), value in scraped(service).items() if name == "podpower_predictions_total")
+
+    before = counted()
+    assert service.post("/diff", json={"old": [REQUEST_EXAMPLE], "new": [REQUEST_EXAMPLE] * 2}).status_code == 200
+    assert counted() - before == 3
+    assert "patch" in sent(service, an_object())
+    assert counted() - before == 4
 
 
 def test_the_served_model_is_shown_with_its_age(service):
