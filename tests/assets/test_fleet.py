@@ -74,6 +74,7 @@ def opened(home: Path) -> Iterator[Fleet]:
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.local_temp(str(home / "dagster")) as instance:
         patch.setattr("podpower_assets.policies._RETRY_SECONDS", 0)
         patch.setattr("podpower_assets.policies.MAX_RETRIES", 0)
+        patch.setattr("podpower_assets.versions._KNOWN", {})  # copies of a history give the same ids to other events
         patch.setenv("PODPOWER_CLUSTERS", str(home / "clusters.yaml"))
         patch.setenv("PODPOWER_HOME", str(home))
         yield Fleet(instance, home)

@@ -84,8 +84,9 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[st
 
 
 @pytest.fixture
-def healer(lived: tuple[Path, Path, list[str]], tmp_path: Path) -> Iterator[Healer]:
+def healer(lived: tuple[Path, Path, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Healer]:
     recording, home, hours = lived
+    monkeypatch.setattr("podpower_assets.versions._KNOWN", {})  # copies of a history give the same ids to other events
     shutil.copytree(home, tmp_path / "home")
     shutil.copytree(recording, tmp_path / "recording")
     with dg.DagsterInstance.local_temp(str(tmp_path / "home" / "dagster")) as instance:
