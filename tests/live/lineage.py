@@ -14,6 +14,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+SLOW_MS, STILL_MS = 120_000, 500
 _NODES = """() => [...document.querySelectorAll('foreignObject:not(.group)')].filter(e => e.textContent).map(e => ({
     text: e.textContent, x: +e.getAttribute('x'), y: +e.getAttribute('y'),
     width: +e.getAttribute('width'), height: +e.getAttribute('height')}))"""
@@ -33,17 +34,30 @@ def read_lineage(url: str, *, chromium: str, names: list[str], picture: str | No
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
         page = browser.new_page(viewport={"width": 2600, "height": 1100})
         page.add_init_script("localStorage.setItem('communityNux', '1')")
+        page.set_default_timeout(SLOW_MS)
         page.goto(f"{url}/asset-groups")
         page.wait_for_selector("foreignObject")
         page.keyboard.press("Alt+e")
         for name in names:
             page.locator("foreignObject:not(.group)", has_text=name).first.wait_for(state="attached")
-        page.wait_for_timeout(2000)  # the layout is animated
+        _settle(page)
         lineage = _drawn(page, names)
         if picture:
             page.screenshot(path=picture)
         browser.close()
     return lineage
+
+
+def _settle(page: Page) -> None:
+    """Wait until the animated layout has come to rest: until it is the same half a second later."""
+    before: object = None
+    for _ in range(SLOW_MS // STILL_MS):
+        page.wait_for_timeout(STILL_MS)
+        now = page.evaluate(_NODES), page.evaluate(_ARROWS)
+        if now == before and now[1]:
+            return
+        before = now
+    raise AssertionError("the lineage goes on moving")
 
 
 def _drawn(page: Page, names: list[str]) -> Lineage:
