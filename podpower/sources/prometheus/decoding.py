@@ -5,7 +5,8 @@ An answer reads `{"status":"success","data":{"resultType":"matrix","result":[{"m
 escaped. An answer that is written otherwise is decoded when it has come to its end.
 """
 
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -14,14 +15,16 @@ import polars as pl
 from podpower.errors import InvalidInput, Unavailable
 from podpower.sources.prometheus.limits import Budget
 from podpower.sources.prometheus.names import Named, SeriesNames
-from podpower.sources.protocols import LABEL_COLUMNS, POINTS_SCHEMA, SERIES_SCHEMA
+from podpower.sources.protocols import POINTS_SCHEMA
 
 E = TypeVar("E", bound="_Envelope")
 
 _BETWEEN, _FIRST = b'},{"metric":', b'"result":['
+_BEGIN, _END, _NONE = b'{"metric":', b"}", b"[]"
+# Between labels and samples, and after these; no text in labels can hold either, nor a native histogram end so.
+_VALUES_BEGIN, _VALUES_END = b'},"values":[[', b"]]"
 _BATCH_BYTES = 1 << 20
 _NO_PAIR = "the answer of Prometheus cannot be read: a sample is no pair of time and value"
-_NO_ROWS: list[tuple[()]] = [()] * len(LABEL_COLUMNS)
 _LINES, _AROUND_NUMBERS = bytes.maketrans(b",", b"\n"), b'[]" \t\r\n'
 _RETRIED_TYPES = frozenset({"timeout", "canceled", "unavailable", "internal"})
 
@@ -90,7 +93,7 @@ class Matrix:
         whole = bytes((self._head or b"") + self._buffer)
         self._buffer.clear()
         answer = decode_answer(whole)
-        self._add(answer.data.result or [] if answer.data else [])
+        self._add(_texts(answer.data.result or [] if answer.data else []))
         self.warnings = (*answer.warnings, *answer.infos)
         self.partial = answer.is_partial or any(not w.startswith("PromQL ") for w in answer.warnings)
 
@@ -101,9 +104,7 @@ class Matrix:
 
     def series(self) -> pl.DataFrame:
         """Return SERIES_SCHEMA of what came."""
-        columns: dict[str, Any] = {"series_id": list(self._rows), "metric": [self._labels.metric] * len(self._rows)}
-        columns |= zip(LABEL_COLUMNS, zip(*self._rows.values(), strict=True) if self._rows else _NO_ROWS, strict=True)
-        return pl.DataFrame(columns, schema=SERIES_SCHEMA)
+        return self._labels.table(self._rows)
 
     def points(self) -> pl.DataFrame:
         """Return POINTS_SCHEMA of what came; what is no number is NaN."""
@@ -121,12 +122,9 @@ class Matrix:
         if last < 0:
             return
         with memoryview(self._buffer) as buffer:  # so that it is copied once
-            complete = b"".join((b"[", buffer[: last + 1], b"]"))
+            complete = bytes(buffer[: last + 1])
         del self._buffer[: last + 2]
-        try:
-            self._add(_SERIES.decode(complete))
-        except ValueError as error:
-            raise InvalidInput(f"the answer of Prometheus cannot be read: {error}") from None
+        self._add(_cut(complete) or _decoded_series(complete))
 
     def _keep(self, named: Named) -> None:
         self._budget.take_series(1)
@@ -136,16 +134,12 @@ class Matrix:
         if not named.names <= self.label_names:
             self.label_names |= named.names
 
-    def _add(self, series: list[_Series]) -> None:
-        if not series:
-            return
+    def _add(self, series: Iterable[tuple[bytes, bytes]]) -> None:
+        """Add series by the texts of their labels and of their samples."""
         ids, counts, texts = [], [], []
-        for one in series:
-            named = self._labels.read(bytes(one.metric))
-            text = bytes(one.values)
-            if text == b"[]":
-                text = bytes(one.value)
-            if text == b"[]":
+        for labels, text in series:
+            named = self._labels.read(labels)
+            if text == _NONE:
                 continue
             commas = text.count(b",")
             if not commas % 2:
@@ -163,6 +157,36 @@ class Matrix:
         of_series = np.repeat(np.array(ids, dtype=np.uint64), counts)
         columns = zip(POINTS_SCHEMA, (of_series, numbers.gather_every(2), numbers.gather_every(2, 1)), strict=True)
         self._points.append(pl.DataFrame(dict(columns), schema=POINTS_SCHEMA))
+
+
+def _cut(series: bytes) -> list[tuple[bytes, bytes]] | None:
+    """Return the texts of labels and of samples in the texts of series, which is several times as fast as decoding
+    them, with the locks of other threads held; None where they are not written as Prometheus writes them.
+    """
+    if not (series.startswith(_BEGIN) and series.endswith(_END)):
+        return None
+    found = []
+    for one in series[len(_BEGIN) : -len(_END)].split(_BETWEEN):
+        labels, begun, samples = one.partition(_VALUES_BEGIN)
+        if begun and samples.find(_VALUES_END) == len(samples) - len(_VALUES_END):
+            found.append((labels + _END, samples))
+        else:
+            return None
+    return found
+
+
+def _decoded_series(series: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Return what `_cut` returns, however it is written. InvalidInput where it is no such text."""
+    try:
+        return _texts(_SERIES.decode(b"[" + series + b"]"))
+    except ValueError as error:
+        raise InvalidInput(f"the answer of Prometheus cannot be read: {error}") from None
+
+
+def _texts(series: Iterable[_Series]) -> Iterator[tuple[bytes, bytes]]:
+    for one in series:
+        values = bytes(one.values)
+        yield bytes(one.metric), bytes(one.value) if values == _NONE else values
 
 
 def decode_answer(data: bytes) -> _Answer:

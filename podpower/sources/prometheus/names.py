@@ -1,12 +1,15 @@
 """Labels of series, read once: an export asks for the same series in every piece of its time range."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
+import polars as pl
 
 from podpower.errors import InvalidInput
-from podpower.sources.protocols import LABEL_COLUMNS
+from podpower.sources.protocols import LABEL_COLUMNS, SERIES_SCHEMA
 
 _MOST_KNOWN = 100_000  # about 150 MB; then all are read again
 _LABELS = msgspec.json.Decoder(dict[str, str])
@@ -31,6 +34,7 @@ class SeriesNames:
     _known: dict[bytes, Named] = field(default_factory=dict)
     _texts: dict[str, str] = field(default_factory=dict)  # each once, because series share most of theirs
     _names: dict[frozenset[str], frozenset[str]] = field(default_factory=dict)
+    _last: tuple[tuple[int, ...], pl.DataFrame] = field(default=((), pl.DataFrame(schema=SERIES_SCHEMA)))
 
     def read(self, text: bytes) -> Named:
         """Return the labels in `text`, a JSON object of texts. InvalidInput when it is anything else."""
@@ -53,6 +57,18 @@ class SeriesNames:
             metric=labels.get("__name__", ""),
         )
         return named
+
+    def table(self, rows: Mapping[int, tuple[str | None, ...]]) -> pl.DataFrame:
+        """Return SERIES_SCHEMA of series by number: most often the same as the last time, and then the same table."""
+        (last, table), ids = self._last, tuple(rows)
+        if not ids:
+            return table.clear()
+        if ids != last:
+            columns: dict[str, Any] = {"series_id": ids, "metric": [self.metric] * len(ids)}
+            columns |= zip(LABEL_COLUMNS, zip(*rows.values(), strict=True), strict=True)
+            table = pl.DataFrame(columns, schema=SERIES_SCHEMA)
+            self._last = ids, table
+        return table
 
 
 def described(labels: dict[str, str]) -> dict[str, str]:
