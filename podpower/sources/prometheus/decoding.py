@@ -25,7 +25,7 @@ _BEGIN, _END, _NONE = b'{"metric":', b"}", b"[]"
 _VALUES_BEGIN, _VALUES_END = b'},"values":[[', b"]]"
 _BATCH_BYTES = 1 << 20
 _NO_PAIR = "the answer of Prometheus cannot be read: a sample is no pair of time and value"
-_LINES, _AROUND_NUMBERS = bytes.maketrans(b",", b"\n"), b'[]" \t\r\n'
+_AROUND_NUMBERS = b'[]" \t\r\n'
 _RETRIED_TYPES = frozenset({"timeout", "canceled", "unavailable", "internal"})
 
 
@@ -221,10 +221,10 @@ def _decoded(data: bytes, decoder: "msgspec.json.Decoder[E]") -> E:
 
 def _numbers(texts: list[bytes]) -> pl.Series:
     """Return times and values, by turns, of `[[ts,"v"],...]` or `[ts,"v"]` one after another."""
-    # As a file of one column: polars reads it without holding up other threads.
-    lines = b",".join(texts).translate(_LINES, _AROUND_NUMBERS)
+    # By polars, which holds up no other threads meanwhile.
+    numbers = b",".join(texts).translate(None, _AROUND_NUMBERS)
     try:
-        return pl.read_csv(lines, has_header=False, schema={"number": pl.Float64}, quote_char=None).to_series()
-    except pl.exceptions.PolarsError as error:
+        return pl.Series([numbers.decode()]).str.split(",").explode().cast(pl.Float64)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
         reason = str(error).partition("\n")[0]
         raise InvalidInput(f"the answer of Prometheus cannot be read: {reason}") from None
