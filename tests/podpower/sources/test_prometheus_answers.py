@@ -428,7 +428,7 @@ def test_series_without_a_pod_beside_others_are_counted_in_a_warning(server: Ser
 LABELS = st.dictionaries(st.text(max_size=8), st.text(max_size=12), max_size=3)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=32)
 SERIES = st.tuples(LABELS, st.lists(st.tuples(st.floats(0, 2e9), NUMBERS), max_size=5))
-TRICKS = st.sampled_from(['},{"metric":', '},"values":[[', ']]', ']},{"metric":{', '"result":[', "\\", '"values":[['])
+TRICKS = st.sampled_from(['},{"metric":', '},"values":[[', "]]", ']},{"metric":{', '"result":[', "\\", '"values":[['])
 
 
 @given(st.lists(SERIES, max_size=6), st.lists(TRICKS, max_size=3), st.integers(1, 40), st.booleans())
