@@ -21,7 +21,7 @@ E = TypeVar("E", bound="_Envelope")
 
 _BETWEEN, _FIRST = b'},{"metric":', b'"result":['
 _BEGIN, _END, _NONE = b'{"metric":', b"}", b"[]"
-# Between labels and samples, and after these; no text in labels can hold either, nor a native histogram end so.
+# Between labels and samples, which no text inside JSON can hold, and after samples that nothing follows.
 _VALUES_BEGIN, _VALUES_END = b'},"values":[[', b"]]"
 _BATCH_BYTES = 1 << 20
 _NO_PAIR = "the answer of Prometheus cannot be read: a sample is no pair of time and value"
@@ -160,8 +160,8 @@ class Matrix:
 
 
 def _cut(series: bytes) -> list[tuple[bytes, bytes]] | None:
-    """Return the texts of labels and of samples in the texts of series, which is several times as fast as decoding
-    them, with the locks of other threads held; None where they are not written as Prometheus writes them.
+    """Return the texts of labels and of samples in the texts of series, None where they are not written as Prometheus
+    writes them. Other threads wait for it a part of the time that they wait while series are decoded.
     """
     if not (series.startswith(_BEGIN) and series.endswith(_END)):
         return None

@@ -447,6 +447,16 @@ def test_an_answer_is_read_alike_in_whatever_pieces_it_comes(
     assert read == expected
 
 
+def test_what_stands_after_the_samples_of_a_series_is_passed_over() -> None:
+    result = [
+        {"metric": {"pod_name": str(number)}, "values": [[7, "1.5"]], "histograms": [[7, {"count": "2"}]]}
+        for number in range(3)
+    ]
+    whole = {"status": "success", "data": {"resultType": "matrix", "result": result}}
+    body = json.dumps(whole, separators=(",", ":")).encode()
+    assert taken(lambda matrix: matrix.feed(body), batch=1) == [(str(number), 7.0, 1.5) for number in range(3)]
+
+
 def taken(feed: Callable[[Matrix], object], *, batch: int) -> list[tuple[str, float, float]]:
     from podpower.sources.prometheus import decoding  # noqa: PLC0415
 
