@@ -21,7 +21,7 @@ def main() -> int:
 
 
 class _Ending:
-    """The end of a process that has done its work: its modules are not taken apart, which takes 30 ms."""
+    """The end of a process that has done its work: its modules are not taken apart, which takes time."""
 
     code: int | None = None
 

@@ -113,7 +113,7 @@ def _grid(samples: Samples, clock: pl.DataFrame | None) -> _Grid:
 
 def _distinct(key: Ints) -> tuple[Ints, Ints]:
     """Return where each key stands first, in the order of keys, and the number of the key at each position: what
-    `numpy.unique` returns, in a third of its time where keys come in ordered runs.
+    `numpy.unique` returns, sooner where keys come in ordered runs.
     """
     order = np.argsort(key, kind="stable")
     ordered = key[order]

@@ -16,7 +16,8 @@ from podpower.specs.yaml_values import is_separated
 _MAX_WASTE: Final = 1
 
 _LARGE: Final = 1 << 16
-# What 8 MiB of objects from an API server stay below, and what takes about as long to decode as others can wait.
+# What 8 MiB of objects from an API server stay below. A single object of as many fields takes longer to decode than
+# others should wait; lists are decoded item by item.
 _MOST_COMMAS: Final = 900_000
 _MOST_BRACKETS: Final = 400_000
 _MOST_FIELDS: Final = 400_000
